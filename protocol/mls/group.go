@@ -179,7 +179,7 @@ func (g *Group) Merge(s *StagedCommit) error {
 	if s.removed {
 		// There is no next epoch for this member; the last one stays readable.
 		g.removed = true
-		saved.note(partOwn)
+		saved.noteOwn()
 		return nil
 	}
 	g.retire(c)
@@ -213,8 +213,8 @@ func (g *Group) enter(e *epochSecrets) {
 	g.keys = newSecretTree(g.pub.ctx.Suite, g.pub.tree.depth, e.encryption)
 	e.encryption = nil
 	g.epoch = e
-	g.pub.saved.note(partOwn)
-	g.pub.saved.note(partEpoch)
+	g.pub.saved.noteOwn()
+	g.pub.saved.noteEpoch()
 	for p := range g.keys.parts {
 		g.pub.saved.noteKey(g.Epoch(), p)
 	}

@@ -207,10 +207,6 @@ func createGroup(p GroupParams, cfg Config) (*Group, error) {
 func newMember(pub *PublicGroup, own LeafIndex, signer SignatureKey, path map[nodeIndex]hpkeKey, e *epochSecrets) *Group {
 	g := &Group{pub: pub, own: own, signer: signer, path: path,
 		resumption: map[uint64]secret{}, updates: map[string]*ownUpdate{}}
-	pub.saved.noteAll(pub)
-	for n := range path {
-		pub.saved.notePath(n)
-	}
 	g.enter(e)
 	return g
 }

@@ -284,6 +284,10 @@ func (g *PublicGroup) enqueue(p *UsedProposal) error {
 	if len(g.pending) >= g.cfg.Limits.PendingProposals {
 		return fmt.Errorf("more than %d pending proposals: %w", g.cfg.Limits.PendingProposals, ErrTooLarge)
 	}
+	p.number = 0
+	if n := len(g.pending); n > 0 {
+		p.number = g.pending[n-1].number + 1
+	}
 	g.pending = append(g.pending, p)
 	g.byRef[string(p.Ref)] = p
 	g.saved.noteProposal(p)
@@ -356,6 +360,7 @@ type UsedProposal struct {
 	AAD []byte
 
 	encoded []byte // AuthenticatedContent, for storage
+	number  uint32 // order of arrival within the epoch
 }
 
 // ByReference says whether the proposal was a message of its own.
