@@ -31,3 +31,22 @@ func Snapshot(g *PublicGroup) (undo func()) {
 		g.saved.dirty = maps.Clone(g.saved.dirty)
 	}
 }
+
+// MemberFrom returns the state of another member of g's epoch, who joined with
+// kp, from g's own state: what JoinWelcome would give, without verifying the
+// whole tree again.
+func MemberFrom(g *Group, kp *PrivateKeyPackage) *Group {
+	at, ok := g.pub.find(&kp.kp.Leaf)
+	if !ok {
+		panic("mls: no such member")
+	}
+	pub := *g.pub
+	pub.keys = maps.Clone(pub.keys)
+	pub.support = newSupport()
+	pub.tree.members(func(_ LeafIndex, l *LeafNode) bool { pub.support.count(l, 1); return true })
+	pub.byRef, pub.pending, pub.saved = map[string]*UsedProposal{}, nil, savedState{}
+	e := *g.epoch
+	e.each(func(s *secret) { *s = s.clone() })
+	e.encryption = g.keys.seeds[rootOf(g.keys.depth)].clone()
+	return newMember(&pub, at, kp.signer, map[nodeIndex]hpkeKey{at.node(): kp.leaf}, &e)
+}

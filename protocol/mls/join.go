@@ -240,7 +240,8 @@ func (g *Group) Reinit(p ContinueParams, cfg Config, now time.Time) (*Group, *St
 }
 
 func (g *Group) continueAs(p ContinueParams, usage ResumptionUsage, cfg Config, now time.Time) (*Group, *StagedCommit, error) {
-	cfg.PSKs = parentPSKs{g, cfg.PSKs}
+	own := cfg.PSKs
+	cfg.PSKs = parentPSKs{g, own}
 	n, err := CreateGroup(GroupParams{LeafParams: p.LeafParams, GroupID: p.GroupID, Extensions: p.Extensions}, cfg)
 	if err != nil {
 		return nil, nil, err
@@ -250,6 +251,7 @@ func (g *Group) continueAs(p ContinueParams, usage ResumptionUsage, cfg Config, 
 	if err != nil {
 		return nil, nil, err
 	}
+	n.pub.cfg.PSKs = own // the new group does not hold on to the old one
 	return n, s, nil
 }
 
