@@ -31,15 +31,16 @@ func (g *PublicGroup) applyProposals(c *Change, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	for _, p := range c.Proposals {
-		// Those by reference were checked when they came, in this same epoch,
-		// but judged by that time's clock; only new ones are checked now.
-		if p.ByReference() {
-			continue
+	// Those by reference were checked when they came, in this same epoch, but
+	// judged by that time's clock; only new ones are checked now. Many adds are
+	// many signatures.
+	if err := onAllCores(len(c.Proposals), func(i int) error {
+		if p := c.Proposals[i]; !p.ByReference() {
+			return g.checkProposal(p, now)
 		}
-		if err := g.checkProposal(p, now); err != nil {
-			return err
-		}
+		return nil
+	}); err != nil {
+		return err
 	}
 	return g.computeProvisional(c)
 }
