@@ -76,6 +76,7 @@ func TestURIs(t *testing.T) {
 		{"basic", mls.BasicCredential([]byte(aliceURI)), x509auth.ErrCredentialType},
 		{"one certificate", mls.X509Credential(w.phoneCert), x509auth.ErrChainLength},
 		{"swapped", mls.X509Credential(w.aliceCert, w.phoneCert), x509auth.ErrName},
+		{"trailing byte", mls.X509Credential(append(append([]byte(nil), w.phoneCert...), 0), w.aliceCert), x509auth.ErrMalformed},
 		{"truncated", mls.X509Credential(w.phoneCert[:100], w.aliceCert), x509auth.ErrMalformed},
 	} {
 		if _, err := x509auth.UserURI(c.cred); !errors.Is(err, c.want) {

@@ -1,6 +1,7 @@
 package x509auth_test
 
 import (
+	"bytes"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
@@ -180,13 +181,13 @@ func (w *world) resign(der []byte, by ed25519.PrivateKey, edit func(tbs []byte) 
 	if !s.ReadASN1(&body, cbasn1.SEQUENCE) {
 		w.t.Fatal("no TBSCertificate")
 	}
-	tbs = sequence(edit(body))
+	tbs = sequence(edit(bytes.Clone(body)))
 	signature, err := asn1.Marshal(asn1.BitString{Bytes: ed25519.Sign(by, tbs), BitLength: 512})
 	must(w.t, err)
 	return sequence(tbs, algorithm, signature)
 }
 
-// takeApart returns the three elements of a certificate.
+// takeApart returns copies of the three elements of a certificate.
 func (w *world) takeApart(der []byte) (tbs, algorithm, signature []byte) {
 	w.t.Helper()
 	in := cryptobyte.String(der)
@@ -195,7 +196,7 @@ func (w *world) takeApart(der []byte) (tbs, algorithm, signature []byte) {
 		!cert.ReadASN1Element(&b, cbasn1.SEQUENCE) || !cert.ReadASN1Element(&c, cbasn1.BIT_STRING) {
 		w.t.Fatal("not a certificate")
 	}
-	return a, b, c
+	return bytes.Clone(a), bytes.Clone(b), bytes.Clone(c)
 }
 
 func sequence(parts ...[]byte) []byte {
