@@ -62,17 +62,66 @@ func (g *Group) commit(o CommitOptions, now time.Time) (*StagedCommit, error) {
 		inline = append(inline, &Proposal{Type: ProposalRemove, Remove: l})
 	}
 	inline = append(inline, o.Proposals...)
-	sender := Sender{Type: SenderMember, Leaf: g.own}
-	cm := &commit{}
-	if !o.WithoutPending {
-		for _, p := range g.pub.selectPending(g.own, inline) {
-			cm.proposals = append(cm.proposals, proposalOrRef{ref: p.Ref})
-		}
-	}
 	for _, p := range inline {
 		if err := p.complete(); err != nil {
 			return nil, err
 		}
+	}
+	if o.WithoutPending {
+		return g.commitWith(nil, inline, o, now)
+	}
+	pending := g.pub.selectPending(g.own, inline)
+	s, err := g.commitWith(pending, inline, o, now)
+	if err == nil || len(pending) == 0 {
+		return s, err
+	}
+	// Anyone may have sent proposals that are valid by themselves and exclude
+	// each other: they must not keep this member from committing.
+	fit := g.fitting(pending, inline)
+	if len(fit) == len(pending) {
+		return nil, err
+	}
+	return g.commitWith(fit, inline, o, now)
+}
+
+// fitting returns those of the pending proposals that can be committed
+// together with the inline ones: each that fits with those kept before it.
+func (g *Group) fitting(pending []*UsedProposal, inline []*Proposal) []*UsedProposal {
+	var kept []*UsedProposal
+	var try func(ps []*UsedProposal)
+	try = func(ps []*UsedProposal) {
+		if all := append(kept[:len(kept):len(kept)], ps...); g.fits(all, inline) {
+			kept = all
+		} else if half := len(ps) / 2; half > 0 {
+			try(ps[:half])
+			try(ps[half:])
+		}
+	}
+	try(pending)
+	return kept
+}
+
+// fits says whether a commit of this member may hold these proposals, each of
+// which is valid by itself.
+func (g *Group) fits(pending []*UsedProposal, inline []*Proposal) bool {
+	c := &Change{Sender: Sender{Type: SenderMember, Leaf: g.own}, Proposals: slices.Clone(pending)}
+	for _, p := range inline {
+		c.Proposals = append(c.Proposals, &UsedProposal{Proposal: p, Sender: c.Sender})
+	}
+	if g.pub.checkMemberList(c) != nil || g.pub.computeProvisional(c) != nil || g.pub.finish(c) != nil {
+		return false
+	}
+	_, err := lookupPSKs(c.psks, g.ownPSK, g.pub.cfg.PSKs)
+	return err == nil
+}
+
+func (g *Group) commitWith(pending []*UsedProposal, inline []*Proposal, o CommitOptions, now time.Time) (*StagedCommit, error) {
+	sender := Sender{Type: SenderMember, Leaf: g.own}
+	cm := &commit{}
+	for _, p := range pending {
+		cm.proposals = append(cm.proposals, proposalOrRef{ref: p.Ref})
+	}
+	for _, p := range inline {
 		cm.proposals = append(cm.proposals, proposalOrRef{proposal: p})
 	}
 	if n := g.pub.cfg.Limits.Proposals; len(cm.proposals) > n {

@@ -87,7 +87,8 @@ func (c *Credential) append(b []byte) []byte {
 // part ways.
 type Authenticator interface {
 	// Authenticate says whether the credential is valid for the signature key
-	// at the given time.
+	// at the given time. The zero time asks for everything but the time: was
+	// the credential ever good (see Config.ImportExpired)?
 	Authenticate(c Credential, signatureKey []byte, now time.Time) error
 	// Succeeds says whether the holder of old may continue as new: a member
 	// that updates its leaf, or a joiner that replaces its own lost leaf.

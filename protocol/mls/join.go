@@ -187,12 +187,20 @@ func checkParent(ctx *GroupContext, psks []PreSharedKeyID, parent *Group) error 
 // lacks; a reinitialized group has the same members.
 func checkBranchMembers(pub *PublicGroup, psks []PreSharedKeyID, parent *Group) error {
 	auth := pub.cfg.Authenticator
+	// Most members come with the credential that they had; only for others is
+	// everybody asked.
+	unchanged := map[string]bool{}
+	for old := range parent.pub.Members() {
+		unchanged[string(old.Node.Credential.append(nil))] = true
+	}
 	for m := range pub.Members() {
-		known := false
+		known := unchanged[string(m.Node.Credential.append(nil))]
 		for old := range parent.pub.Members() {
+			if known {
+				break
+			}
 			if auth.Succeeds(old.Node.Credential, m.Node.Credential) == nil {
 				known = true
-				break
 			}
 		}
 		if !known {

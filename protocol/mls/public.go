@@ -15,6 +15,13 @@ type Config struct {
 	Limits Limits
 	// Authenticator judges credentials. Required.
 	Authenticator Authenticator
+	// ImportExpired takes a tree in which members' credentials have expired:
+	// the Authenticator is asked about them with the zero time. Without it a
+	// member that was away past its certificate's end keeps all newcomers out
+	// until somebody removes it; with it, who imports a tree must know the
+	// group's state from a source that it trusts, and removing the expired is a
+	// duty of the application.
+	ImportExpired bool
 	// Components computes new component data for AppDataUpdate proposals. Nil
 	// means that the last update replaces the data, which is right for
 	// components whose updates are whole values.
@@ -123,12 +130,18 @@ func openGroupInfo(info *GroupInfo, tree *RatchetTree, cfg Config, now time.Time
 		return nil, fmt.Errorf("confirmed transcript hash of %d bytes: %w", n, ErrBadGroupInfo)
 	}
 	g := &PublicGroup{cfg: cfg, ctx: ctx, tree: t}
+	if cfg.ImportExpired {
+		now = time.Time{}
+	}
 	if g.keys, err = verifyTree(t, &ctx, &cfg, now); err != nil {
 		return nil, err
 	}
 	g.tag = info.ConfirmationTag
 	g.interim = interimTranscript(ctx.ConfirmedTranscriptHash, g.tag)
 	if err := g.index(); err != nil {
+		return nil, err
+	}
+	if err := g.verifySenders(g.senders, now); err != nil {
 		return nil, err
 	}
 	if err := g.verifyCompatible(); err != nil {

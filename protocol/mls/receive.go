@@ -215,8 +215,13 @@ func (g *Group) Apply(r *Received) error {
 	if err := g.pub.Apply(r.Change); err != nil {
 		return err
 	}
-	if r.step != nil {
-		g.take(r.Epoch, g.keys, r.step)
+	if r.step == nil {
+		return nil
+	}
+	// Other messages may have moved the ratchets since Process, so the step is
+	// looked up anew. If the key is gone by now there is nothing to consume.
+	if step, err := g.keys.find(r.step.id, r.step.gen, &g.pub.cfg.Limits); err == nil {
+		g.take(r.Epoch, g.keys, step)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"io"
+	"slices"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -311,7 +312,39 @@ func (c CipherSuite) checkHPKEKey(pub []byte) error {
 	if _, err := c.kem().NewPublicKey(pub); err != nil {
 		return fmt.Errorf("encryption key of %d bytes: %w", len(pub), ErrMalformed)
 	}
+	if c != P256AES128P256 && lowOrder(pub) {
+		return fmt.Errorf("encryption key of low order: %w", ErrMalformed)
+	}
 	return nil
+}
+
+// lowOrderPoints are the encodings of the X25519 points whose product with any
+// private key is zero, which encryption refuses: 0, 1, two of order eight, and
+// p-1, p and p+1. The highest bit does not count.
+var lowOrderPoints = [...][32]byte{
+	{},
+	{1},
+	{0xe0, 0xeb, 0x7a, 0x7c, 0x3b, 0x41, 0xb8, 0xae, 0x16, 0x56, 0xe3, 0xfa, 0xf1, 0x9f, 0xc4, 0x6a,
+		0xda, 0x09, 0x8d, 0xeb, 0x9c, 0x32, 0xb1, 0xfd, 0x86, 0x62, 0x05, 0x16, 0x5f, 0x49, 0xb8, 0x00},
+	{0x5f, 0x9c, 0x95, 0xbc, 0xa3, 0x50, 0x8c, 0x24, 0xb1, 0xd0, 0xb1, 0x55, 0x9c, 0x83, 0xef, 0x5b,
+		0x04, 0x44, 0x5c, 0xc4, 0x58, 0x1c, 0x8e, 0x86, 0xd8, 0x22, 0x4e, 0xdd, 0xd0, 0x9f, 0x11, 0x57},
+	nearPrime(0xec), nearPrime(0xed), nearPrime(0xee),
+}
+
+// nearPrime is 2^255 - 256 + low, little-endian.
+func nearPrime(low byte) (b [32]byte) {
+	for i := range b {
+		b[i] = 0xff
+	}
+	b[0], b[31] = low, 0x7f
+	return b
+}
+
+func lowOrder(pub []byte) bool {
+	var p [32]byte
+	copy(p[:], pub)
+	p[31] &= 0x7f
+	return slices.Contains(lowOrderPoints[:], p)
 }
 
 // hpkeKey is an HPKE private key, serialized.

@@ -93,7 +93,7 @@ func (g *PublicGroup) processProposal(a *authContent, now time.Time) (*Change, e
 	if err := g.checkProposal(p, now); err != nil {
 		return nil, err
 	}
-	if err := g.checkWaiting(p.Proposal); err != nil {
+	if err := g.checkWaiting(p); err != nil {
 		return nil, err
 	}
 	if len(g.pending) >= g.cfg.Limits.PendingProposals && g.byRef[string(p.Ref)] == nil {
@@ -106,20 +106,35 @@ func (g *PublicGroup) processProposal(a *authContent, now time.Time) (*Change, e
 
 // checkWaiting refuses a proposal that no commit of the present members could
 // include by itself, lest it stand in every commit's way until the epoch ends.
-func (g *PublicGroup) checkWaiting(p *Proposal) error {
-	switch p.Type {
+func (g *PublicGroup) checkWaiting(used *UsedProposal) error {
+	v := g.view()
+	switch p := used.Proposal; p.Type {
+	case ProposalAdd:
+		v.plus = []*LeafNode{&p.Add.Leaf}
+		v.members++
+	case ProposalUpdate:
+		v.minus = []*LeafNode{g.tree.leaf(used.Sender.Leaf)}
+		v.plus = []*LeafNode{p.Update}
+	case ProposalExternalInit:
+		return fmt.Errorf("ExternalInit outside an external commit: %w", ErrBadProposal)
 	case ProposalGroupContextExtensions:
 		req, err := p.Extensions.requiredCapabilities(g.cfg.Limits)
 		if err != nil {
 			return err
 		}
-		return g.view().checkGroup(p.Extensions, req)
+		return v.checkGroup(p.Extensions, req)
 	case ProposalAppDataUpdate:
 		d, err := g.ctx.Extensions.Dictionary(g.cfg.Limits)
 		if err != nil {
 			return err
 		}
 		return applyAppData(d, []*AppDataUpdate{p.AppData}, g.cfg.Components)
+	}
+	for _, l := range v.plus {
+		if err := l.meets(g.ctx.Extensions, g.required); err != nil {
+			return err
+		}
+		return v.checkCredentials()
 	}
 	return nil
 }
@@ -175,7 +190,7 @@ func (g *PublicGroup) checkProposal(p *UsedProposal, now time.Time) error {
 		}
 		return x.ReInit.Extensions.checkUnique()
 	case ProposalGroupContextExtensions:
-		return g.checkExtensions(x.Extensions)
+		return g.checkExtensions(x.Extensions, now)
 	case ProposalSelfRemove:
 		if p.Sender.Type != SenderMember {
 			return bad("SelfRemove from sender type %d", p.Sender.Type)
@@ -202,9 +217,10 @@ func (g *PublicGroup) checkNewLeaf(old, leaf *LeafNode, at LeafIndex, now time.T
 	return leaf.verify(g.ctx.Suite, g.ctx.GroupID, at, g.cfg.Authenticator, now)
 }
 
-// checkExtensions: a GroupContext's extensions must be readable, and leave the
-// dictionary alone where AppDataUpdate is the way to change it.
-func (g *PublicGroup) checkExtensions(ext Extensions) error {
+// checkExtensions: a GroupContext's extensions must be readable, name external
+// senders with good credentials, and leave the dictionary alone where
+// AppDataUpdate is the way to change it.
+func (g *PublicGroup) checkExtensions(ext Extensions, now time.Time) error {
 	wrap := func(err error) error { return fmt.Errorf("GroupContextExtensions: %w: %w", ErrBadProposal, err) }
 	if err := ext.checkUnique(); err != nil {
 		return wrap(err)
@@ -212,7 +228,11 @@ func (g *PublicGroup) checkExtensions(ext Extensions) error {
 	if _, err := ext.requiredCapabilities(g.cfg.Limits); err != nil {
 		return wrap(err)
 	}
-	if _, err := ext.externalSenders(g.cfg.Limits); err != nil {
+	senders, err := ext.externalSenders(g.cfg.Limits)
+	if err != nil {
+		return wrap(err)
+	}
+	if err := g.verifySenders(senders, now); err != nil {
 		return wrap(err)
 	}
 	if _, err := ext.Dictionary(g.cfg.Limits); err != nil {
@@ -226,6 +246,20 @@ func (g *PublicGroup) checkExtensions(ext Extensions) error {
 		data, has := ext.Get(ExtAppDataDictionary)
 		if had != has || !bytes.Equal(old, data) {
 			return wrap(fmt.Errorf("app_data_dictionary changes by AppDataUpdate only"))
+		}
+	}
+	return nil
+}
+
+// verifySenders: external senders are introduced to the group like members
+// (section 5.3.1).
+func (g *PublicGroup) verifySenders(senders []ExternalSender, now time.Time) error {
+	for i, s := range senders {
+		if err := g.ctx.Suite.checkSignatureKey(s.SignatureKey); err != nil {
+			return fmt.Errorf("external sender %d: %w", i, err)
+		}
+		if err := authenticate(g.cfg.Authenticator, s.Credential, s.SignatureKey, now); err != nil {
+			return fmt.Errorf("external sender %d: %w", i, err)
 		}
 	}
 	return nil
@@ -344,6 +378,9 @@ func (g *PublicGroup) applyPath(c *Change, now time.Time) error {
 		}
 		keys[k] = n.key
 	}
+	if err := g.checkPathKeys(c, append(keys[:len(keys):len(keys)], leaf.EncryptionKey)); err != nil {
+		return err
+	}
 	parents, parentHash := pathParents(steps, keys)
 	if !bytes.Equal(leaf.ParentHash, parentHash) {
 		return fmt.Errorf("committer's parent hash: %w", ErrBadPath)
@@ -354,6 +391,27 @@ func (g *PublicGroup) applyPath(c *Change, now time.Time) error {
 		c.Added = append(c.Added, Member{c.Committer, leaf})
 	}
 	c.tree = t.withPath(c.Committer, leaf, parents)
+	return nil
+}
+
+// checkPathKeys: none of a path's keys may be in the tree that it is put into,
+// not even at the place where it goes (section 12.4.2).
+func (g *PublicGroup) checkPathKeys(c *Change, keys [][]byte) error {
+	gone := keySet{}
+	for _, n := range c.provisional.diff(g.tree) {
+		// A node that only gained unmerged leaves keeps its key.
+		if old := n.oldKey(); old != nil && !bytes.Equal(old, n.newKey()) {
+			gone[encKeyID(old)] = struct{}{}
+		}
+	}
+	for _, key := range keys {
+		id := encKeyID(key)
+		_, old := g.keys[id]
+		_, blanked := gone[id]
+		if old && !blanked {
+			return fmt.Errorf("path key %.8x: %w", key, ErrDuplicateKey)
+		}
+	}
 	return nil
 }
 

@@ -309,7 +309,15 @@ func TestGroupFromOutside(t *testing.T) {
 		if _, err = mls.NewPublicGroup(info, r.server.Tree(), cfg, now.Add(91*day)); !errors.Is(err, x509auth.ErrExpired) {
 			t.Errorf("after all certificates expired: %v", err)
 		}
+		late := cfg
+		late.ImportExpired = true
+		if _, err = mls.NewPublicGroup(info, r.server.Tree(), late, now.Add(91*day)); err != nil {
+			t.Errorf("with expired members allowed: %v", err)
+		}
 		delete(r.w.trust, biloxi)
+		if _, err = mls.NewPublicGroup(info, r.server.Tree(), late, now); !errors.Is(err, x509auth.ErrUnknownProvider) {
+			t.Errorf("expired members allowed, but untrusted: %v", err)
+		}
 		if _, err = mls.NewPublicGroup(info, r.server.Tree(), cfg, now); !errors.Is(err, x509auth.ErrUnknownProvider) {
 			t.Errorf("after biloxi lost all trust: %v", err)
 		}
