@@ -483,9 +483,20 @@ func TestOursGroupContextExtensions(t *testing.T) {
 			gce := Proposal{GroupContextExtensions: list(s, "refused")}
 			refused(mls.ErrBadPath, gce)
 			refused(mls.ErrDecrypt, gce, Proposal{Remove: s.leaf(s.members[ts+2])})
-			// A refusal has changed nothing.
+			// By reference it is no better. Refusals have changed nothing, and
+			// ours commits the same proposal.
+			s.propose(us(s), gce, false, nil)
+			refused(mls.ErrBadPath)
 			s.commit(us(s), commitOptions{})
+			has(s, "refused")
 			s.talkAll()
+			// X2: an empty list is to ts-mls no change, so it computes another
+			// epoch. Section 12.1.7: the list replaces the whole of the old one.
+			c := made[*mls.StagedCommit](s.world)(us(s).(*ourMember).g.Commit(mls.CommitOptions{Proposals: []*mls.Proposal{
+				{Type: mls.ProposalGroupContextExtensions, Extensions: mls.Extensions{}}}}, time.Now()))
+			if _, err := by.process(c.Message.Bytes()); err == nil {
+				s.t.Error("ts-mls now takes an empty list of GroupContext extensions: update limit X2")
+			}
 		})
 	})
 }
