@@ -130,13 +130,13 @@ func (g *PublicGroup) checkWaiting(used *UsedProposal) error {
 		}
 		return applyAppData(d, []*AppDataUpdate{p.AppData}, g.cfg.Components)
 	}
-	for _, l := range v.plus {
-		if err := l.meets(g.ctx.Extensions, g.required); err != nil {
-			return err
-		}
-		return v.checkCredentials()
+	if len(v.plus) == 0 {
+		return nil
 	}
-	return nil
+	if err := v.plus[0].meets(g.ctx.Extensions, g.required); err != nil {
+		return err
+	}
+	return v.checkCredentials()
 }
 
 // checkProposal makes the checks of section 12.1 that hold for one proposal by
