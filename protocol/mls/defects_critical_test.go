@@ -399,6 +399,9 @@ func TestD03RejectedCommitChangesNothing(t *testing.T) {
 		r.refuses("flipped tag", nil, bad, info, ErrBadGroupInfo, ErrBadMAC)
 		for _, x := range r.members {
 			_, err := x.Process(bad, attackTime)
+			if err == nil {
+				t.Fatal("a flipped tag is accepted")
+			}
 			for _, s := range secrets {
 				if strings.Contains(err.Error(), hex.EncodeToString(s[:8])) || strings.Contains(err.Error(), string(s)) {
 					t.Errorf("the error prints a secret: %v", err)

@@ -709,7 +709,7 @@ func TestD30LastLeafLeaving(t *testing.T) {
 	r.refuses("Remove without a path", r.members[0], m, info, ErrBadPath, ErrBadPath)
 	s := r.commit(r.members[0], CommitOptions{OmitPath: true})
 	if s.Change.path == nil {
-		t.Error("commit of a SelfRemove without a path")
+		t.Fatal("commit of a SelfRemove without a path")
 	}
 	r.rosterIsTree("m0", "m1")
 	if r.server.tree.depth != 1 {
