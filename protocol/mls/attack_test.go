@@ -62,8 +62,9 @@ func attackKeyPackage(t testing.TB, p LeafParams) (*PrivateKeyPackage, *ValidKey
 // anyone is an Authenticator that takes every credential type.
 type anyone struct{}
 
-func (anyone) Authenticate(Credential, []byte, time.Time) error { return nil }
-func (anyone) Succeeds(old, new Credential) error               { return AcceptBasic{}.Succeeds(old, new) }
+func (anyone) Authenticate(Credential, []byte, time.Time) error       { return nil }
+func (anyone) AuthenticateSender(Credential, []byte, time.Time) error { return nil }
+func (anyone) Succeeds(old, new Credential) error                     { return AcceptBasic{}.Succeeds(old, new) }
 
 // room is a group, all its members and a server that follows it.
 type room struct {

@@ -22,8 +22,6 @@ type benchGroup struct {
 	creator *mls.Group // leaf 0
 	other   *mls.Group // the last leaf
 	server  *mls.PublicGroup
-	welcome *mls.Welcome // of the last commit that added somebody
-	kp      *mls.PrivateKeyPackage
 }
 
 var (

@@ -81,7 +81,7 @@ func (c *Credential) append(b []byte) []byte {
 }
 
 // Authenticator decides which credentials are good; it is the Authentication
-// Service of RFC 9420 section 5.3.1. Both methods are called from several
+// Service of RFC 9420 section 5.3.1. Its methods are called from several
 // goroutines at once and must be pure functions of their arguments and of
 // trust anchors that do not change in between: members that judge differently
 // part ways.
@@ -90,6 +90,9 @@ type Authenticator interface {
 	// at the given time. The zero time asks for everything but the time: was
 	// the credential ever good (see Config.ImportExpired)?
 	Authenticate(c Credential, signatureKey []byte, now time.Time) error
+	// AuthenticateSender is the same question about an external sender, which
+	// is a server and no member: what is good for one is not for the other.
+	AuthenticateSender(c Credential, signatureKey []byte, now time.Time) error
 	// Succeeds says whether the holder of old may continue as new: a member
 	// that updates its leaf, or a joiner that replaces its own lost leaf.
 	// Typically: both name the same client.
@@ -107,6 +110,11 @@ func (AcceptBasic) Authenticate(c Credential, _ []byte, _ time.Time) error {
 		return fmt.Errorf("credential type %d where basic is expected: %w", c.Type, ErrBadCredential)
 	}
 	return nil
+}
+
+// AuthenticateSender implements Authenticator.
+func (a AcceptBasic) AuthenticateSender(c Credential, signatureKey []byte, now time.Time) error {
+	return a.Authenticate(c, signatureKey, now)
 }
 
 // Succeeds implements Authenticator.

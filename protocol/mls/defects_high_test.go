@@ -471,6 +471,10 @@ func (b bouncer) Authenticate(c Credential, _ []byte, _ time.Time) error {
 	return nil
 }
 
+func (b bouncer) AuthenticateSender(c Credential, k []byte, at time.Time) error {
+	return b.Authenticate(c, k, at)
+}
+
 func (b bouncer) Succeeds(_, _ Credential) error { return nil }
 
 func TestD18CredentialValidatorIsAlwaysAsked(t *testing.T) {

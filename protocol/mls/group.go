@@ -49,7 +49,11 @@ type pastEpoch struct {
 }
 
 // Format implements fmt.Formatter; it prints no secret.
-func (g *Group) Format(s fmt.State, _ rune) {
+func (g Group) Format(s fmt.State, _ rune) {
+	if g.pub == nil {
+		redact(s, "Group")
+		return
+	}
 	fmt.Fprintf(s, "Group(%.16x, epoch %d, leaf %d)", g.pub.ctx.GroupID, g.pub.ctx.Epoch, g.own)
 }
 
@@ -159,7 +163,7 @@ type StagedCommit struct {
 }
 
 // Format implements fmt.Formatter; it prints no secret.
-func (s *StagedCommit) Format(f fmt.State, _ rune) { redact(f, "StagedCommit") }
+func (s StagedCommit) Format(f fmt.State, _ rune) { redact(f, "StagedCommit") }
 
 // Merge enters the staged commit's epoch: own commits when the hub has ordered
 // them, received ones when Process returned them. ErrStale if the group has

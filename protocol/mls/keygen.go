@@ -28,7 +28,7 @@ type PrivateKeyPackage struct {
 }
 
 // Format implements fmt.Formatter; it prints no secret.
-func (p *PrivateKeyPackage) Format(s fmt.State, _ rune) { redact(s, "PrivateKeyPackage") }
+func (p PrivateKeyPackage) Format(s fmt.State, _ rune) { redact(s, "PrivateKeyPackage") }
 
 // KeyPackage returns the public half.
 func (p *PrivateKeyPackage) KeyPackage() *KeyPackage { return p.kp }

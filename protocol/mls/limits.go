@@ -43,9 +43,16 @@ type Limits struct {
 	// ResumptionPSKs is how many past epochs' resumption PSKs a member keeps.
 	// Default 3. Use -1 for none.
 	ResumptionPSKs int
+
+	// complete: defaults are filled in, so that a 0 is one.
+	complete bool
 }
 
 func (l Limits) withDefaults() Limits {
+	if l.complete {
+		return l
+	}
+	l.complete = true
 	set := func(p *int, d int) {
 		if *p == 0 {
 			*p = d

@@ -31,6 +31,9 @@ type Config struct {
 	PSKs PSKSource
 }
 
+// Format implements fmt.Formatter; it prints nothing of PSKs.
+func (c Config) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "Config(limits %+v)", c.Limits) }
+
 func (c Config) prepared() (Config, error) {
 	c.Limits = c.Limits.withDefaults()
 	if c.Authenticator == nil {
@@ -65,6 +68,11 @@ type PublicGroup struct {
 	pending  []*UsedProposal // in order of arrival
 	byRef    map[string]*UsedProposal
 	saved    savedState
+}
+
+// Format implements fmt.Formatter; it prints nothing of the Config.
+func (g PublicGroup) Format(s fmt.State, _ rune) {
+	fmt.Fprintf(s, "PublicGroup(%.16x, epoch %d)", g.ctx.GroupID, g.ctx.Epoch)
 }
 
 // Member is a leaf of the tree.

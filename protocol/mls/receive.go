@@ -27,7 +27,7 @@ type Received struct {
 }
 
 // Format implements fmt.Formatter; it prints no plaintext.
-func (r *Received) Format(s fmt.State, _ rune) {
+func (r Received) Format(s fmt.State, _ rune) {
 	fmt.Fprintf(s, "Received(%s, epoch %d, sender %d)", r.Kind, r.Epoch, r.Sender.Leaf)
 }
 

@@ -183,10 +183,11 @@ func labelled(label string, content []byte) []byte {
 	return appendOpaque(b, content)
 }
 
-// SignatureKey is a private signature key. It never prints.
+// SignatureKey is a private signature key. It never prints: the keys are behind
+// pointers, because fmt calls no method of a value in an unexported field.
 type SignatureKey struct {
 	suite CipherSuite
-	ed    ed25519.PrivateKey
+	ed    *ed25519.PrivateKey
 	ec    *ecdsa.PrivateKey
 	pub   []byte
 }
@@ -227,7 +228,7 @@ func ParseSignatureKey(suite CipherSuite, b []byte) (SignatureKey, error) {
 		return SignatureKey{}, fmt.Errorf("Ed25519 signature key of %d bytes: %w", len(b), ErrMalformed)
 	}
 	k := ed25519.NewKeyFromSeed(b[:ed25519.SeedSize])
-	return SignatureKey{suite: suite, ed: k, pub: k.Public().(ed25519.PublicKey)}, nil
+	return SignatureKey{suite: suite, ed: &k, pub: k.Public().(ed25519.PublicKey)}, nil
 }
 
 func newECKey(suite CipherSuite, k *ecdsa.PrivateKey) (SignatureKey, error) {
@@ -261,7 +262,7 @@ func (k SignatureKey) sign(label string, content []byte) ([]byte, error) {
 	msg := labelled(label, content)
 	switch {
 	case k.ed != nil:
-		return ed25519.Sign(k.ed, msg), nil
+		return ed25519.Sign(*k.ed, msg), nil
 	case k.ec != nil:
 		h := sha256.Sum256(msg)
 		sig, err := ecdsa.SignASN1(rand.Reader, k.ec, h[:])

@@ -431,15 +431,20 @@ func readTree(r *reader) ratchetTree {
 		if level > 0 {
 			s.left, s.right = build(level-1, 2*pos), build(level-1, 2*pos+1)
 			s.leaves = s.left.leaves + s.right.leaves
+			if s.leaves == 0 && s.parent != nil {
+				r.fail(ErrMalformed, "parent node %d without members below", nodeAt(level, pos))
+			}
 		} else if n.leaf != nil {
 			s.leaves = 1
 		}
 		return s
 	}
 	out := ratchetTree{build(depth, 0), depth}
-	if depth > 0 && out.root.right.leaves == 0 {
-		// The last node listed is non-blank, so it is a parent without members.
+	if r.err == nil && depth > 0 && out.root.right.leaves == 0 {
+		// The last node listed is the root: the tree should be narrower.
 		r.fail(ErrMalformed, "ratchet tree with an empty right half")
+	}
+	if r.err != nil {
 		return ratchetTree{}
 	}
 	return out

@@ -138,8 +138,9 @@ func vectorAuthContent(t *testing.T, b []byte) *authContent {
 // everything else.
 type vectorTrust struct{}
 
-func (vectorTrust) Authenticate(Credential, []byte, time.Time) error { return nil }
-func (vectorTrust) Succeeds(Credential, Credential) error            { return nil }
+func (vectorTrust) Authenticate(Credential, []byte, time.Time) error       { return nil }
+func (vectorTrust) AuthenticateSender(Credential, []byte, time.Time) error { return nil }
+func (vectorTrust) Succeeds(Credential, Credential) error                  { return nil }
 
 func vectorConfig(t *testing.T) Config {
 	t.Helper()

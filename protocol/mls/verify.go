@@ -258,8 +258,8 @@ func (g *PublicGroup) verifySenders(senders []ExternalSender, now time.Time) err
 		if err := g.ctx.Suite.checkSignatureKey(s.SignatureKey); err != nil {
 			return fmt.Errorf("external sender %d: %w", i, err)
 		}
-		if err := authenticate(g.cfg.Authenticator, s.Credential, s.SignatureKey, now); err != nil {
-			return fmt.Errorf("external sender %d: %w", i, err)
+		if err := g.cfg.Authenticator.AuthenticateSender(s.Credential, s.SignatureKey, now); err != nil {
+			return fmt.Errorf("external sender %d: %w: %w", i, ErrBadCredential, err)
 		}
 	}
 	return nil
@@ -267,6 +267,9 @@ func (g *PublicGroup) verifySenders(senders []ExternalSender, now time.Time) err
 
 // resolveProposals replaces references by what they name.
 func (g *PublicGroup) resolveProposals(a *authContent) ([]*UsedProposal, error) {
+	if n, lim := len(a.commit.proposals), g.cfg.Limits.Proposals; n > lim {
+		return nil, fmt.Errorf("%d proposals (limit %d): %w", n, lim, ErrTooLarge)
+	}
 	used := make([]*UsedProposal, 0, len(a.commit.proposals))
 	seen := map[string]bool{}
 	for i := range a.commit.proposals {

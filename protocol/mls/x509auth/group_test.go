@@ -65,8 +65,9 @@ func (r *room) config() mls.Config {
 // lenient takes every credential: a member with its own idea of the rules.
 type lenient struct{}
 
-func (lenient) Authenticate(mls.Credential, []byte, time.Time) error { return nil }
-func (lenient) Succeeds(_, _ mls.Credential) error                   { return nil }
+func (lenient) Authenticate(mls.Credential, []byte, time.Time) error       { return nil }
+func (lenient) AuthenticateSender(mls.Credential, []byte, time.Time) error { return nil }
+func (lenient) Succeeds(_, _ mls.Credential) error                         { return nil }
 
 func reparse(t *testing.T, m *mls.Message) *mls.Message {
 	t.Helper()

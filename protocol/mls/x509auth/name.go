@@ -81,6 +81,16 @@ func parseName(b []byte) (name, error) {
 	return n, nil
 }
 
+// parseProvider reads a provider's URI, "mimi://" and its domain, and returns
+// the domain.
+func parseProvider(b []byte) (string, error) {
+	domain, ok := strings.CutPrefix(string(b[:min(len(b), maxURI+1)]), "mimi://")
+	if !ok || !validDomain(domain) {
+		return "", fmt.Errorf("%.200q: not a provider's URI: %w", b, ErrName)
+	}
+	return domain, nil
+}
+
 func validDomain(s string) bool {
 	if len(s) > maxDomain {
 		return false

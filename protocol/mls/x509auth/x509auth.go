@@ -132,6 +132,34 @@ func (a *Authenticator) Authenticate(c mls.Credential, signatureKey []byte, now 
 	return nil
 }
 
+// AuthenticateSender implements mls.Authenticator for external senders, which
+// are providers: a basic credential that holds the provider's URI
+// ("mimi://atlanta.example"), with one of that provider's anchors as signature
+// key. The anchors are the proof, so no certificate is needed; and as no chain
+// passes here and no basic credential passes Authenticate, a provider cannot
+// be a member nor a member an external sender.
+//
+// Errors: ErrCredentialType, ErrName, ErrUnknownProvider, ErrUntrusted.
+func (a *Authenticator) AuthenticateSender(c mls.Credential, signatureKey []byte, _ time.Time) error {
+	if c.Type != mls.CredentialBasic {
+		return fmt.Errorf("external sender with credential type %d: %w", c.Type, ErrCredentialType)
+	}
+	domain, err := parseProvider(c.Identity)
+	if err != nil {
+		return err
+	}
+	anchors := a.opt.Anchors(domain)
+	if len(anchors) == 0 {
+		return fmt.Errorf("provider %s: %w", domain, ErrUnknownProvider)
+	}
+	for _, anchor := range anchors {
+		if key, ok := keyBytes(anchor); ok && bytes.Equal(key, signatureKey) {
+			return nil
+		}
+	}
+	return fmt.Errorf("external sender of %s under %d keys: %w", domain, len(anchors), ErrUntrusted)
+}
+
 // checkChain checks what can be seen without looking into a certificate.
 func checkChain(c mls.Credential) error {
 	if c.Type != mls.CredentialX509 {
