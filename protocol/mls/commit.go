@@ -232,7 +232,7 @@ func (b *builder) finish(c *Change, leafKey hpkeKey, now time.Time) (*StagedComm
 	if err := g.applyProposals(c, now); err != nil {
 		return nil, err
 	}
-	s := &StagedCommit{Change: c, auth: a, at: now, commitKey: make(secret, hashSize)}
+	s := &StagedCommit{Change: c, auth: a, at: now, pathKeys: &pathKeys{commitKey: make(secret, hashSize)}}
 	var ps *pathSecrets
 	var to [][]resolved
 	var steps []pathStep

@@ -21,16 +21,22 @@ type Group struct {
 	signer SignatureKey
 	epoch  *epochSecrets
 	keys   *secretTree
-	// path holds the private keys of the own leaf and of those nodes above it
-	// whose secret this member learnt.
-	path map[nodeIndex]hpkeKey
+	*heldKeys
 	past []*pastEpoch // newest first
-	// resumption PSKs of past epochs.
-	resumption map[uint64]secret
 	// updates are own Update proposals that were sent in this epoch, by
 	// reference.
 	updates map[string]*ownUpdate
 	removed bool
+}
+
+// heldKeys are a Group's secrets in maps. They are behind a pointer, since fmt
+// prints a map in an unexported field, even where a verb does not suit.
+type heldKeys struct {
+	// path holds the private keys of the own leaf and of those nodes above it
+	// whose secret this member learnt.
+	path map[nodeIndex]hpkeKey
+	// resumption PSKs of past epochs.
+	resumption map[uint64]secret
 }
 
 type ownUpdate struct {
@@ -154,12 +160,17 @@ type StagedCommit struct {
 	auth    *authContent
 	at      time.Time
 	secrets *epochSecrets
+	*pathKeys
+	signer   SignatureKey // the own leaf's new key, if any
+	removed  bool
+	external bool // own leaf is new: Join, not Merge
+}
+
+// pathKeys are what a path gives, behind a pointer like heldKeys.
+type pathKeys struct {
 	// path: new private keys by node, the own leaf's included if it changes.
 	path      map[nodeIndex]hpkeKey
 	commitKey secret
-	signer    SignatureKey // the own leaf's new key, if any
-	removed   bool
-	external  bool // own leaf is new: Join, not Merge
 }
 
 // Format implements fmt.Formatter; it prints no secret.

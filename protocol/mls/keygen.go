@@ -205,8 +205,8 @@ func createGroup(p GroupParams, cfg Config) (*Group, error) {
 
 // newMember puts a group together for one who has just entered it.
 func newMember(pub *PublicGroup, own LeafIndex, signer SignatureKey, path map[nodeIndex]hpkeKey, e *epochSecrets) *Group {
-	g := &Group{pub: pub, own: own, signer: signer, path: path,
-		resumption: map[uint64]secret{}, updates: map[string]*ownUpdate{}}
+	g := &Group{pub: pub, own: own, signer: signer, heldKeys: &heldKeys{path, map[uint64]secret{}},
+		updates: map[string]*ownUpdate{}}
 	g.enter(e)
 	return g
 }

@@ -535,8 +535,7 @@ func LoadGroup(parts iter.Seq2[string, []byte], cfg Config) (*Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	g := &Group{pub: pub, epoch: &epochSecrets{}, path: map[nodeIndex]hpkeKey{},
-		resumption: map[uint64]secret{}, updates: map[string]*ownUpdate{}}
+	g := &Group{pub: pub, epoch: &epochSecrets{}, heldKeys: &heldKeys{map[nodeIndex]hpkeKey{}, map[uint64]secret{}}, updates: map[string]*ownUpdate{}}
 	lim, suite := pub.cfg.Limits, pub.ctx.Suite
 	var signer []byte
 	err = m.read(partKey{kind: 'm'}, lim, func(r *reader) {
@@ -695,7 +694,7 @@ func (s *StagedCommit) Bytes() ([]byte, error) {
 // another epoch and is of no more use. Otherwise ErrState.
 func (g *Group) LoadStaged(b []byte) (*StagedCommit, error) {
 	lim := g.pub.cfg.Limits
-	s := &StagedCommit{auth: new(authContent), path: map[nodeIndex]hpkeKey{}}
+	s := &StagedCommit{auth: new(authContent), pathKeys: &pathKeys{path: map[nodeIndex]hpkeKey{}}}
 	var msg, content, welcome, info, signer []byte
 	err := parse(b, lim, "staged commit", func(r *reader) {
 		s.at = time.UnixMilli(int64(r.u64()))

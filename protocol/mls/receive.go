@@ -94,7 +94,7 @@ func (g *Group) processHandshake(a *authContent, now time.Time) (*Received, erro
 
 // stage computes the epoch that another's verified commit begins.
 func (g *Group) stage(c *Change, a *authContent, now time.Time) (*StagedCommit, error) {
-	s := &StagedCommit{Change: c, auth: a, at: now}
+	s := &StagedCommit{Change: c, auth: a, at: now, pathKeys: &pathKeys{}}
 	for _, m := range c.Removed {
 		if m.Leaf == g.own {
 			s.removed = true

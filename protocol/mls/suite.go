@@ -183,13 +183,19 @@ func labelled(label string, content []byte) []byte {
 	return appendOpaque(b, content)
 }
 
-// SignatureKey is a private signature key. It never prints: the keys are behind
-// pointers, because fmt calls no method of a value in an unexported field.
+// SignatureKey is a private signature key. It never prints: the key is behind
+// two pointers, since fmt calls no method of a value in an unexported field, and
+// under a verb that does not suit follows one pointer.
 type SignatureKey struct {
 	suite CipherSuite
-	ed    *ed25519.PrivateKey
-	ec    *ecdsa.PrivateKey
+	keys  *signatureKeys
 	pub   []byte
+}
+
+// signatureKeys holds one of two kinds of key.
+type signatureKeys struct {
+	ed *ed25519.PrivateKey
+	ec *ecdsa.PrivateKey
 }
 
 // Format implements fmt.Formatter; it prints no key.
@@ -228,7 +234,7 @@ func ParseSignatureKey(suite CipherSuite, b []byte) (SignatureKey, error) {
 		return SignatureKey{}, fmt.Errorf("Ed25519 signature key of %d bytes: %w", len(b), ErrMalformed)
 	}
 	k := ed25519.NewKeyFromSeed(b[:ed25519.SeedSize])
-	return SignatureKey{suite: suite, ed: &k, pub: k.Public().(ed25519.PublicKey)}, nil
+	return SignatureKey{suite: suite, keys: &signatureKeys{ed: &k}, pub: k.Public().(ed25519.PublicKey)}, nil
 }
 
 func newECKey(suite CipherSuite, k *ecdsa.PrivateKey) (SignatureKey, error) {
@@ -236,7 +242,7 @@ func newECKey(suite CipherSuite, k *ecdsa.PrivateKey) (SignatureKey, error) {
 	if err != nil {
 		return SignatureKey{}, fmt.Errorf("encoding P-256 public key: %w", err)
 	}
-	return SignatureKey{suite: suite, ec: k, pub: pub}, nil
+	return SignatureKey{suite: suite, keys: &signatureKeys{ec: k}, pub: pub}, nil
 }
 
 // Public returns the public key as a LeafNode holds it: 32 bytes of Ed25519,
@@ -245,14 +251,14 @@ func (k SignatureKey) Public() []byte { return k.pub }
 
 // Bytes returns the private key, for storage: 32 bytes.
 func (k SignatureKey) Bytes() []byte {
-	if k.ec != nil {
-		b, err := k.ec.Bytes()
+	if k.keys.ec != nil {
+		b, err := k.keys.ec.Bytes()
 		if err != nil {
 			panic("mls: encoding P-256 key: " + err.Error())
 		}
 		return b
 	}
-	return k.ed.Seed()
+	return k.keys.ed.Seed()
 }
 
 func (k SignatureKey) zero() bool { return k.pub == nil }
@@ -261,17 +267,18 @@ func (k SignatureKey) zero() bool { return k.pub == nil }
 func (k SignatureKey) sign(label string, content []byte) ([]byte, error) {
 	msg := labelled(label, content)
 	switch {
-	case k.ed != nil:
-		return ed25519.Sign(*k.ed, msg), nil
-	case k.ec != nil:
+	case k.zero():
+		return nil, fmt.Errorf("signing with no key: %w", ErrBadSignature)
+	case k.keys.ed != nil:
+		return ed25519.Sign(*k.keys.ed, msg), nil
+	default:
 		h := sha256.Sum256(msg)
-		sig, err := ecdsa.SignASN1(rand.Reader, k.ec, h[:])
+		sig, err := ecdsa.SignASN1(rand.Reader, k.keys.ec, h[:])
 		if err != nil {
 			return nil, fmt.Errorf("signing: %w", err)
 		}
 		return sig, nil
 	}
-	return nil, fmt.Errorf("signing with no key: %w", ErrBadSignature)
 }
 
 // verify is VerifyWithLabel.
