@@ -495,6 +495,10 @@ func (r *fuzzRoom) goOn(t testing.TB, m *Message, info *GroupInfo, from int) {
 		return
 	}
 	c.members = in
+	// A newcomer accepts the tree that the members have come to.
+	if _, err := NewPublicGroup(fuzzGot(in[0].GroupInfo(true)), nil, c.cfg, fuzzTime); err != nil {
+		t.Fatalf("after an accepted %s nobody can join: %v", ch.Kind, err)
+	}
 	// Who lacks a PSK that another proposed must commit without it.
 	if _, err := in[0].Commit(CommitOptions{}, fuzzTime); err != nil && !errors.Is(err, ErrUnknownPSK) {
 		t.Fatalf("after an accepted %s no honest commit is possible: %v", ch.Kind, err)
