@@ -54,7 +54,7 @@ func attackKeyPackage(t testing.TB, p LeafParams) (*PrivateKeyPackage, *ValidKey
 	t.Helper()
 	kp, err := NewKeyPackage(p, false, nil)
 	noErr(t, err)
-	v, err := kp.kp.Verify(anyone{}, attackTime)
+	v, err := kp.kp.Verify(Config{Authenticator: anyone{}}, attackTime)
 	noErr(t, err)
 	return kp, v
 }

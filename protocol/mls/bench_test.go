@@ -369,7 +369,7 @@ func BenchmarkKeyPackage(b *testing.B) {
 			for range b.N {
 				k, err := mls.ParseKeyPackage(wire, mls.Limits{})
 				must(b, err)
-				_, err = k.Verify(mls.AcceptBasic{}, now)
+				_, err = k.Verify(mls.Config{Authenticator: mls.AcceptBasic{}}, now)
 				must(b, err)
 			}
 		})

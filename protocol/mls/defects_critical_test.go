@@ -410,13 +410,18 @@ func TestD03RejectedCommitChangesNothing(t *testing.T) {
 		}
 		// The genuine one still goes through afterwards.
 		r.accepts("genuine", nil, m, info)
-		// A spoilt KEM output: another init secret, so another tag.
+		// A KEM output that is no key is refused by everybody.
 		m, info = forgery{from: r.members[0], joiner: &lp, proposals: byValue(&Proposal{Type: ProposalExternalInit, KEMOutput: []byte("no key")})}.build(t)
+		r.refuses("KEM output that is no key", nil, m, info, ErrBadProposal, ErrBadProposal)
+		// Any key gives members another init secret, so another tag. Servers
+		// cannot know.
+		_, pub := suite.generateHPKE()
+		m, info = forgery{from: r.members[0], joiner: &lp, proposals: byValue(&Proposal{Type: ProposalExternalInit, KEMOutput: pub})}.build(t)
 		for i, x := range r.members {
-			r.memberRefuses(fmt.Sprint("KEM output, member ", i), x, m, ErrDecrypt)
+			r.memberRefuses(fmt.Sprint("foreign KEM output, member ", i), x, m, ErrBadMAC)
 		}
 		if _, err := r.server.Process(m.Public, info, attackTime); err != nil {
-			t.Errorf("the server cannot know: %v", err)
+			t.Errorf("foreign KEM output: %v", err)
 		}
 		r.talk()
 	}
@@ -691,7 +696,7 @@ func TestD22CredentialTypeZero(t *testing.T) {
 		if err != nil {
 			continue
 		}
-		if _, err := k.Verify(AcceptBasic{}, attackTime); err == nil {
+		if _, err := k.Verify(Config{Authenticator: AcceptBasic{}}, attackTime); err == nil {
 			t.Fatalf("KeyPackage with byte %d changed is valid", at)
 		}
 	}

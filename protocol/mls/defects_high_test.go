@@ -481,7 +481,7 @@ func TestD18CredentialValidatorIsAlwaysAsked(t *testing.T) {
 	r := newRoom(t, 3, roomParams{cfg: Config{Authenticator: bouncer{"mallory"}}, owner: true})
 	from := r.members[1]
 	kp, v := attackKeyPackage(t, attackParams(t, r.suite, "mallory"))
-	_, err := kp.kp.Verify(bouncer{"mallory"}, attackTime)
+	_, err := kp.kp.Verify(Config{Authenticator: bouncer{"mallory"}}, attackTime)
 	wantErr(t, "KeyPackage", err, ErrBadCredential)
 	add := &Proposal{Type: ProposalAdd, Add: v.kp}
 	m, info := forgery{from: from, proposals: byValue(add)}.build(t)

@@ -157,7 +157,7 @@ func TestGroupContextExtensions(t *testing.T) {
 		p.Capabilities = &caps
 		kp, err := mls.NewKeyPackage(p, false, nil)
 		must(t, err)
-		v, err := kp.KeyPackage().Verify(mls.AcceptBasic{}, now)
+		v, err := kp.KeyPackage().Verify(mls.Config{Authenticator: mls.AcceptBasic{}}, now)
 		must(t, err)
 		if _, err := g.members[0].Commit(mls.CommitOptions{Add: []*mls.ValidKeyPackage{v}}, now); !errors.Is(err, mls.ErrCapabilities) {
 			t.Fatalf("adding a client without required capabilities: %v", err)

@@ -92,7 +92,7 @@ func (r *fuzzRoom) params(name string) LeafParams {
 
 func (r *fuzzRoom) keyPackage(name string) (*PrivateKeyPackage, *ValidKeyPackage) {
 	kp := fuzzGot(NewKeyPackage(r.params(name), false, nil))
-	return kp, fuzzGot(kp.kp.Verify(AcceptBasic{}, fuzzTime))
+	return kp, fuzzGot(kp.kp.Verify(Config{Authenticator: AcceptBasic{}}, fuzzTime))
 }
 
 func fuzzConfig() Config {

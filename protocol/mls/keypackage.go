@@ -3,6 +3,7 @@ package mls
 import (
 	"bytes"
 	"fmt"
+	"math"
 	"time"
 )
 
@@ -90,17 +91,22 @@ func (v *ValidKeyPackage) Ref() []byte { return v.ref }
 const keyPackageLabel = "KeyPackageTBS"
 
 // Verify makes the checks of section 10.1 that need no group: both signatures,
-// credential, capabilities, keys and lifetime.
+// credential, capabilities, keys and lifetime, which must contain now and be no
+// longer than Limits.Lifetime.
 // Errors: ErrUnsupported, ErrBadSignature, ErrBadCredential, ErrCapabilities,
-// ErrExpired, ErrBadLeaf.
-func (k *KeyPackage) Verify(auth Authenticator, now time.Time) (*ValidKeyPackage, error) {
-	if err := k.verify(auth, now); err != nil {
+// ErrExpired, ErrTooLarge, ErrBadLeaf.
+func (k *KeyPackage) Verify(cfg Config, now time.Time) (*ValidKeyPackage, error) {
+	cfg, err := cfg.prepared()
+	if err != nil {
+		return nil, err
+	}
+	if err := k.verify(&cfg, now); err != nil {
 		return nil, fmt.Errorf("verifying KeyPackage: %w", err)
 	}
 	return &ValidKeyPackage{kp: k, ref: k.Ref()}, nil
 }
 
-func (k *KeyPackage) verify(auth Authenticator, now time.Time) error {
+func (k *KeyPackage) verify(cfg *Config, now time.Time) error {
 	if err := k.Suite.check(); err != nil {
 		return err
 	}
@@ -116,10 +122,13 @@ func (k *KeyPackage) verify(auth Authenticator, now time.Time) error {
 	if l := k.Leaf.Lifetime; !l.Contains(now) {
 		return fmt.Errorf("lifetime %d to %d, time %d: %w", l.NotBefore, l.NotAfter, now.Unix(), ErrExpired)
 	}
+	if l, lim := k.Leaf.Lifetime, cfg.Limits.Lifetime; lim < math.MaxInt64 && l.NotAfter-l.NotBefore > uint64(lim/time.Second) {
+		return fmt.Errorf("lifetime of %d s (limit %d): %w", l.NotAfter-l.NotBefore, lim/time.Second, ErrTooLarge)
+	}
 	if err := k.Extensions.checkUnique(); err != nil {
 		return err
 	}
-	if err := k.Leaf.verify(k.Suite, nil, 0, auth, now); err != nil {
+	if err := k.Leaf.verify(k.Suite, nil, 0, cfg.Authenticator, now); err != nil {
 		return err
 	}
 	return k.Suite.verify(k.Leaf.SignatureKey, keyPackageLabel, k.appendContent(nil), k.Signature)

@@ -1,5 +1,7 @@
 package mls
 
+import "time"
+
 // Limits bounds what a decoder or a group accepts, before anything is
 // allocated for it. A zero field means its default, so the zero Limits is the
 // set of defaults; there is no way to switch a limit off, only to raise it.
@@ -40,6 +42,10 @@ type Limits struct {
 	// late application message can still be read. Older keys are deleted.
 	// Default 3. Use -1 for none.
 	PastEpochs int
+	// Lifetime is the longest lifetime, from its beginning to its end, that a
+	// KeyPackage may have (RFC 9420 section 7.2 asks for such a limit).
+	// Default 366 days; math.MaxInt64 stands for any.
+	Lifetime time.Duration
 	// ResumptionPSKs is how many past epochs' resumption PSKs a member keeps.
 	// Default 3. Use -1 for none.
 	ResumptionPSKs int
@@ -66,6 +72,9 @@ func (l Limits) withDefaults() Limits {
 	set(&l.ListEntries, 256)
 	if l.ForwardGenerations == 0 {
 		l.ForwardGenerations = 1000
+	}
+	if l.Lifetime <= 0 {
+		l.Lifetime = 366 * 24 * time.Hour
 	}
 	set(&l.SkippedKeys, 1000)
 	set(&l.PastEpochs, 3)

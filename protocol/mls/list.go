@@ -122,6 +122,10 @@ func (g *PublicGroup) checkExternalList(c *Change) error {
 		case ProposalExternalInit:
 			inits++
 			c.externalKEM = x.KEMOutput
+			// Servers cannot decapsulate; that it is a key at all, they can see.
+			if err := g.ctx.Suite.checkHPKEKey(x.KEMOutput); err != nil {
+				return fmt.Errorf("ExternalInit: %w: %w", ErrBadProposal, err)
+			}
 		case ProposalRemove:
 			if resync {
 				return bad("two Removes")

@@ -29,7 +29,7 @@ func keyPackage(t testing.TB, suite mls.CipherSuite, name string) (*mls.PrivateK
 	must(t, err)
 	parsed, err := mls.ParseMessage(kp.KeyPackage().Message().Bytes(), mls.Limits{})
 	must(t, err)
-	v, err := parsed.KeyPackage.Verify(mls.AcceptBasic{}, now)
+	v, err := parsed.KeyPackage.Verify(mls.Config{Authenticator: mls.AcceptBasic{}}, now)
 	must(t, err)
 	return kp, v
 }

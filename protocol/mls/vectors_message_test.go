@@ -301,7 +301,7 @@ func TestVectorWelcome(t *testing.T) {
 			pub, err := v.Suite.publicHPKE(hpkeKey(v.InitPriv))
 			vectorOK(t, "init_priv", err)
 			vectorEqual(t, "init key", pub, kp.InitKey)
-			valid, err := kp.Verify(vectorTrust{}, time.Unix(int64(kp.Leaf.Lifetime.NotBefore)+1, 0))
+			valid, err := kp.Verify(vectorLimits, time.Unix(int64(kp.Leaf.Lifetime.NotBefore)+1, 0))
 			vectorOK(t, "key_package", err)
 			vectorEqual(t, "KeyPackageRef", valid.Ref(), kp.Ref())
 

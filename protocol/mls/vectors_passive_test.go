@@ -52,7 +52,7 @@ func (v *vectorPassive) join(t *testing.T) *passive {
 		t.Fatalf("KeyPackage of suite %d", private.kp.Suite)
 	}
 	now := time.Unix(int64(private.kp.Leaf.Lifetime.NotBefore)+1, 0)
-	_, err = private.kp.Verify(vectorTrust{}, now)
+	_, err = private.kp.Verify(vectorLimits, now)
 	vectorOK(t, "key_package", err)
 
 	psks := vectorPSKs{}
@@ -66,12 +66,12 @@ func (v *vectorPassive) join(t *testing.T) *passive {
 		}
 		return &RatchetTree{vectorTree(t, "ratchet_tree", v.RatchetTree)}
 	}
-	member, err := JoinWelcome(w, private, JoinOptions{Tree: tree()}, Config{Authenticator: vectorTrust{}, PSKs: psks}, now)
+	member, err := JoinWelcome(w, private, JoinOptions{Tree: tree()}, Config{Authenticator: vectorTrust{}, Limits: vectorLimits.Limits, PSKs: psks}, now)
 	vectorOK(t, "joining", err)
 	vectorEqual(t, "initial_epoch_authenticator", member.EpochAuthenticator(), v.Authenticator)
 
 	info, _ := vectorOpenWelcome(t, w, private, psks)
-	server, err := openGroupInfo(info, tree(), Config{Authenticator: vectorTrust{}}, now)
+	server, err := openGroupInfo(info, tree(), vectorLimits, now)
 	vectorOK(t, "starting a PublicGroup", err)
 	p := &passive{member, server, now}
 	p.agree(t, "after joining")

@@ -161,7 +161,7 @@ func (g *PublicGroup) checkProposal(p *UsedProposal, now time.Time) error {
 		if k.Suite != g.ctx.Suite {
 			return bad("KeyPackage of suite %d in a group of suite %d", k.Suite, g.ctx.Suite)
 		}
-		return k.verify(g.cfg.Authenticator, now)
+		return k.verify(&g.cfg, now)
 	case ProposalUpdate:
 		if p.Sender.Type != SenderMember {
 			return bad("Update from sender type %d", p.Sender.Type)

@@ -235,7 +235,7 @@ func BenchmarkAdd(b *testing.B) {
 			b.StartTimer()
 			m, err := mls.ParseMessage(kp, mls.Limits{})
 			benchCheck(b, err)
-			k, err := m.KeyPackage.Verify(mls.AcceptBasic{}, time.Now())
+			k, err := m.KeyPackage.Verify(mls.Config{Authenticator: mls.AcceptBasic{}}, time.Now())
 			benchCheck(b, err)
 			s, err := g.Commit(mls.CommitOptions{Add: []*mls.ValidKeyPackage{k}, TreeInWelcome: true}, time.Now())
 			benchCheck(b, err)
@@ -284,7 +284,7 @@ func BenchmarkJoin(b *testing.B) {
 			benchCheck(b, err)
 			k, err := parseOurs(kp)
 			benchCheck(b, err)
-			v, err := k.KeyPackage.Verify(mls.AcceptBasic{}, time.Now())
+			v, err := k.KeyPackage.Verify(mls.Config{Authenticator: mls.AcceptBasic{}}, time.Now())
 			benchCheck(b, err)
 			o.Add = append(o.Add, v)
 		}

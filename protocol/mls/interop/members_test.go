@@ -167,7 +167,7 @@ func (m *ourMember) proposal(p Proposal) (*mls.Proposal, error) {
 		if err != nil {
 			return nil, err
 		}
-		if _, err := k.KeyPackage.Verify(mls.AcceptBasic{}, time.Now()); err != nil {
+		if _, err := k.KeyPackage.Verify(mls.Config{Authenticator: mls.AcceptBasic{}}, time.Now()); err != nil {
 			return nil, err
 		}
 		return &mls.Proposal{Type: mls.ProposalAdd, Add: k.KeyPackage}, nil

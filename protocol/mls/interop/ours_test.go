@@ -365,7 +365,7 @@ func TestOursContinue(t *testing.T) {
 				x.parent = m.(*ourMember).g
 			}
 			k := made[*mls.Message](s.world)(parseOurs(made[[]byte](s.world)(j.keyPackage())))
-			p.Members = append(p.Members, made[*mls.ValidKeyPackage](s.world)(k.KeyPackage.Verify(mls.AcceptBasic{}, time.Now())))
+			p.Members = append(p.Members, made[*mls.ValidKeyPackage](s.world)(k.KeyPackage.Verify(mls.Config{Authenticator: mls.AcceptBasic{}}, time.Now())))
 			joiners = append(joiners, j)
 		}
 		g, staged, err := start(p)

@@ -25,7 +25,7 @@ func BenchmarkGroup(b *testing.B) {
 			d := w.device(mls.X25519AES128Ed25519, w.atlanta, edKey(b), atlanta, fmt.Sprintf("user%d", i))
 			kp, err := mls.NewKeyPackage(d.leaf(), false, nil)
 			must(b, err)
-			v, err := kp.KeyPackage().Verify(auth, now)
+			v, err := kp.KeyPackage().Verify(cfg, now)
 			must(b, err)
 			o.Add = append(o.Add, v)
 			last = kp

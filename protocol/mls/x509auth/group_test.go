@@ -97,7 +97,7 @@ func newRoom(t *testing.T, suite mls.CipherSuite) *room {
 	for _, d := range r.devices[1:] {
 		p, err := mls.NewKeyPackage(d.leaf(), false, nil)
 		must(t, err)
-		v, err := reparse(t, p.KeyPackage().Message()).KeyPackage.Verify(r.config().Authenticator, now)
+		v, err := reparse(t, p.KeyPackage().Message()).KeyPackage.Verify(r.config(), now)
 		must(t, err)
 		private, o.Add = append(private, p), append(o.Add, v)
 	}

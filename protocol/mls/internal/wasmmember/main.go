@@ -22,7 +22,7 @@ func main() {
 	check(err)
 	kp, err := mls.NewKeyPackage(leaf("bob", now), false, nil)
 	check(err)
-	valid, err := kp.KeyPackage().Verify(cfg.Authenticator, now)
+	valid, err := kp.KeyPackage().Verify(cfg, now)
 	check(err)
 	staged, err := alice.Commit(mls.CommitOptions{Add: []*mls.ValidKeyPackage{valid}, TreeInWelcome: true}, now)
 	check(err)
