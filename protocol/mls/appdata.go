@@ -47,10 +47,10 @@ func (e Extensions) Dictionary(lim Limits) (Dictionary, error) {
 	}
 	err := parse(data, lim, "app_data_dictionary", func(r *reader) {
 		last := -1
-		r.list(r.lim.ListEntries, func() {
-			id, data := ComponentID(r.u16()), r.opaque()
-			if r.err == nil && int(id) <= last {
-				r.fail(ErrNonCanonical, "component %#04x after %#04x", uint16(id), last)
+		r.List(r.lim.ListEntries, func() {
+			id, data := ComponentID(r.U16()), r.Opaque()
+			if r.Err() == nil && int(id) <= last {
+				r.Fail(ErrNonCanonical, "component %#04x after %#04x", uint16(id), last)
 			}
 			d[id], last = data, int(id)
 		})
@@ -81,13 +81,13 @@ type AppDataUpdate struct {
 }
 
 func (u *AppDataUpdate) read(r *reader) {
-	u.Component = ComponentID(r.u16())
-	switch u.Op = AppDataOperation(r.u8()); u.Op {
+	u.Component = ComponentID(r.U16())
+	switch u.Op = AppDataOperation(r.U8()); u.Op {
 	case AppDataSet:
-		u.Update = r.opaque()
+		u.Update = r.Opaque()
 	case AppDataRemove:
 	default:
-		r.fail(ErrMalformed, "AppDataUpdate operation %d", u.Op)
+		r.Fail(ErrMalformed, "AppDataUpdate operation %d", u.Op)
 	}
 }
 

@@ -374,7 +374,7 @@ func TestBadTrees(t *testing.T) {
 	r := fuzzRoomOf(t, X25519AES128Ed25519)
 	good := r.server.Tree().Bytes()
 	lim := Limits{}.withDefaults()
-	content := (&reader{s: good, lim: &lim}).opaque()
+	content := newReader(good, &lim).Opaque()
 	unmerged := func(list ...LeafIndex) []byte {
 		t := r.server.tree
 		return t.edit(0, t.leaf(0), func(_ int, p *parentNode) *parentNode {

@@ -26,14 +26,14 @@ type GroupContext struct {
 }
 
 func (c *GroupContext) read(r *reader) {
-	if v := ProtocolVersion(r.u16()); v != MLS10 && r.err == nil {
-		r.fail(ErrUnsupported, "GroupContext of version %d", v)
+	if v := ProtocolVersion(r.U16()); v != MLS10 && r.Err() == nil {
+		r.Fail(ErrUnsupported, "GroupContext of version %d", v)
 	}
-	c.Suite = CipherSuite(r.u16())
-	c.GroupID = r.opaque()
-	c.Epoch = r.u64()
-	c.TreeHash = r.opaque()
-	c.ConfirmedTranscriptHash = r.opaque()
+	c.Suite = CipherSuite(r.U16())
+	c.GroupID = r.Opaque()
+	c.Epoch = r.U64()
+	c.TreeHash = r.Opaque()
+	c.ConfirmedTranscriptHash = r.Opaque()
 	c.Extensions = r.extensions()
 }
 
@@ -84,9 +84,9 @@ type GroupInfo struct {
 func (g *GroupInfo) read(r *reader) {
 	g.Context.read(r)
 	g.Extensions = r.extensions()
-	g.ConfirmationTag = r.opaque()
-	g.Signer = LeafIndex(r.u32())
-	g.Signature = r.opaque()
+	g.ConfirmationTag = r.Opaque()
+	g.Signer = LeafIndex(r.U32())
+	g.Signature = r.Opaque()
 }
 
 func (g *GroupInfo) tbs(b []byte) []byte {
@@ -160,20 +160,20 @@ type PreSharedKeyID struct {
 }
 
 func (p *PreSharedKeyID) read(r *reader) {
-	switch p.Type = PSKType(r.u8()); p.Type {
+	switch p.Type = PSKType(r.U8()); p.Type {
 	case PSKExternal:
-		p.ID = r.opaque()
+		p.ID = r.Opaque()
 	case PSKResumption:
-		p.Usage = ResumptionUsage(r.u8())
-		if r.err == nil && (p.Usage < ResumptionApplication || p.Usage > ResumptionBranch) {
-			r.fail(ErrMalformed, "resumption PSK usage %d", p.Usage)
+		p.Usage = ResumptionUsage(r.U8())
+		if r.Err() == nil && (p.Usage < ResumptionApplication || p.Usage > ResumptionBranch) {
+			r.Fail(ErrMalformed, "resumption PSK usage %d", p.Usage)
 		}
-		p.GroupID = r.opaque()
-		p.Epoch = r.u64()
+		p.GroupID = r.Opaque()
+		p.Epoch = r.U64()
 	default:
-		r.fail(ErrMalformed, "PSK type %d", p.Type)
+		r.Fail(ErrMalformed, "PSK type %d", p.Type)
 	}
-	p.Nonce = r.opaque()
+	p.Nonce = r.Opaque()
 }
 
 func (p *PreSharedKeyID) append(b []byte) []byte {
@@ -206,13 +206,13 @@ type encryptedGroupSecrets struct {
 }
 
 func (w *Welcome) read(r *reader) {
-	w.Suite = CipherSuite(r.u16())
-	r.list(r.lim.Leaves, func() {
-		s := encryptedGroupSecrets{newMember: r.opaque()}
+	w.Suite = CipherSuite(r.U16())
+	r.List(r.lim.Leaves, func() {
+		s := encryptedGroupSecrets{newMember: r.Opaque()}
 		s.secrets.read(r)
 		w.secrets = append(w.secrets, s)
 	})
-	w.encryptedGroupInfo = r.opaque()
+	w.encryptedGroupInfo = r.Opaque()
 }
 
 func (w *Welcome) append(b []byte) []byte {
@@ -249,11 +249,11 @@ type groupSecrets struct {
 }
 
 func (g *groupSecrets) read(r *reader) {
-	g.joiner = r.opaque()
-	if r.optional() {
-		g.path = r.opaque()
+	g.joiner = r.Opaque()
+	if r.Optional() {
+		g.path = r.Opaque()
 	}
-	r.list(r.lim.ListEntries, func() {
+	r.List(r.lim.ListEntries, func() {
 		var p PreSharedKeyID
 		p.read(r)
 		g.psks = append(g.psks, p)

@@ -53,17 +53,17 @@ func (c Credential) Equal(o Credential) bool {
 }
 
 func (c *Credential) read(r *reader) {
-	c.Type = CredentialType(r.u16())
+	c.Type = CredentialType(r.U16())
 	switch c.Type {
 	case 0:
-		r.fail(ErrMalformed, "credential type 0")
+		r.Fail(ErrMalformed, "credential type 0")
 	case CredentialX509:
-		r.list(r.lim.ListEntries, func() { c.Certificates = append(c.Certificates, r.opaque()) })
-		if r.err == nil && len(c.Certificates) == 0 {
-			r.fail(ErrMalformed, "empty certificate chain")
+		r.List(r.lim.ListEntries, func() { c.Certificates = append(c.Certificates, r.Opaque()) })
+		if r.Err() == nil && len(c.Certificates) == 0 {
+			r.Fail(ErrMalformed, "empty certificate chain")
 		}
 	default:
-		c.Identity = r.opaque()
+		c.Identity = r.Opaque()
 	}
 }
 

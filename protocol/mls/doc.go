@@ -3,7 +3,7 @@
 //
 // # Reading order
 //
-// Bytes: codec.go (presentation language), limits.go, errors.go; then the
+// Bytes: codec.go (on the package presentation), limits.go, errors.go; then the
 // structures beside their layouts: extension.go, credential.go, leaf.go,
 // keypackage.go, proposal.go, context.go, framing.go, appdata.go.
 //

@@ -1,6 +1,10 @@
 package mls
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/mimid/mimid/protocol/presentation"
+)
 
 // Errors are sentinels: test with errors.Is. The text around them names the
 // value that was wrong, never a secret. Whatever the error, nothing has
@@ -8,20 +12,20 @@ import "errors"
 var (
 	// ErrTruncated: the input ends inside a value, or a length prefix claims
 	// more bytes than there are.
-	ErrTruncated = errors.New("mls: truncated input")
+	ErrTruncated = presentation.ErrTruncated
 	// ErrTrailing: bytes follow a complete value.
-	ErrTrailing = errors.New("mls: trailing bytes")
+	ErrTrailing = presentation.ErrTrailing
 	// ErrNonCanonical: the value has another, shorter or ordered encoding,
 	// which is the only one accepted: a length in a longer form than needed, a
 	// presence octet other than 0 or 1, a list out of order, a ratchet tree
 	// that ends in a blank node.
-	ErrNonCanonical = errors.New("mls: encoding is not canonical")
+	ErrNonCanonical = presentation.ErrNonCanonical
 	// ErrMalformed: a field holds a value that its type does not have, or a
 	// combination that the RFC rules out whatever the group's state.
-	ErrMalformed = errors.New("mls: malformed")
+	ErrMalformed = presentation.ErrMalformed
 	// ErrTooLarge: a limit of Limits is exceeded. Raise the limit where the
 	// input is legitimate.
-	ErrTooLarge = errors.New("mls: too large")
+	ErrTooLarge = presentation.ErrTooLarge
 	// ErrUnsupported: a version, cipher suite, wire format or extension that
 	// this engine does not implement, or that the group does not use.
 	ErrUnsupported = errors.New("mls: not supported")

@@ -70,10 +70,10 @@ func (e Extensions) equal(o Extensions) bool {
 
 func (r *reader) extensions() Extensions {
 	out := Extensions{}
-	r.list(r.lim.ListEntries, func() {
-		x := Extension{Type: ExtensionType(r.u16()), Data: r.opaque()}
-		if _, twice := out.Get(x.Type); twice && r.err == nil {
-			r.fail(ErrMalformed, "extension %#04x twice", uint16(x.Type))
+	r.List(r.lim.ListEntries, func() {
+		x := Extension{Type: ExtensionType(r.U16()), Data: r.Opaque()}
+		if _, twice := out.Get(x.Type); twice && r.Err() == nil {
+			r.Fail(ErrMalformed, "extension %#04x twice", uint16(x.Type))
 		}
 		out = append(out, x)
 	})
@@ -157,8 +157,8 @@ func (e Extensions) externalSenders(lim Limits) (out []ExternalSender, err error
 		return nil, nil
 	}
 	err = parse(data, lim, "external_senders", func(r *reader) {
-		r.list(r.lim.ListEntries, func() {
-			s := ExternalSender{SignatureKey: r.opaque()}
+		r.List(r.lim.ListEntries, func() {
+			s := ExternalSender{SignatureKey: r.Opaque()}
 			s.Credential.read(r)
 			out = append(out, s)
 		})
@@ -172,6 +172,6 @@ func (e Extensions) externalPub(lim Limits) (pub []byte, ok bool, err error) {
 	if !ok {
 		return nil, false, nil
 	}
-	err = parse(data, lim, "external_pub", func(r *reader) { pub = r.opaque() })
+	err = parse(data, lim, "external_pub", func(r *reader) { pub = r.Opaque() })
 	return pub, true, err
 }

@@ -68,14 +68,14 @@ type Sender struct {
 }
 
 func (s *Sender) read(r *reader) {
-	switch s.Type = SenderType(r.u8()); s.Type {
+	switch s.Type = SenderType(r.U8()); s.Type {
 	case SenderMember:
-		s.Leaf = LeafIndex(r.u32())
+		s.Leaf = LeafIndex(r.U32())
 	case SenderExternal:
-		s.External = r.u32()
+		s.External = r.U32()
 	case SenderNewMemberProposal, SenderNewMemberCommit:
 	default:
-		r.fail(ErrMalformed, "sender type %d", s.Type)
+		r.Fail(ErrMalformed, "sender type %d", s.Type)
 	}
 }
 
@@ -116,18 +116,18 @@ type framedContent struct {
 }
 
 func (c *framedContent) read(r *reader) {
-	c.groupID = r.opaque()
-	c.epoch = r.u64()
+	c.groupID = r.Opaque()
+	c.epoch = r.U64()
 	c.sender.read(r)
-	c.aad = r.opaque()
-	c.kind = ContentType(r.u8())
+	c.aad = r.Opaque()
+	c.kind = ContentType(r.U8())
 	c.readBody(r)
 }
 
 func (c *framedContent) readBody(r *reader) {
 	switch c.kind {
 	case ContentApplication:
-		c.data = r.opaque()
+		c.data = r.Opaque()
 	case ContentProposal:
 		c.proposal = new(Proposal)
 		c.proposal.read(r)
@@ -135,7 +135,7 @@ func (c *framedContent) readBody(r *reader) {
 		c.commit = new(commit)
 		c.commit.read(r)
 	default:
-		r.fail(ErrMalformed, "content type %d", c.kind)
+		r.Fail(ErrMalformed, "content type %d", c.kind)
 	}
 }
 
@@ -172,11 +172,11 @@ type authContent struct {
 }
 
 func (a *authContent) readAuth(r *reader) {
-	a.signature = r.opaque()
+	a.signature = r.Opaque()
 	if a.kind == ContentCommit {
-		a.tag = r.opaque()
-		if r.err == nil && len(a.tag) != hashSize {
-			r.fail(ErrMalformed, "confirmation tag of %d bytes", len(a.tag))
+		a.tag = r.Opaque()
+		if r.Err() == nil && len(a.tag) != hashSize {
+			r.Fail(ErrMalformed, "confirmation tag of %d bytes", len(a.tag))
 		}
 	}
 }
@@ -256,7 +256,7 @@ func (m *PublicMessage) read(r *reader) {
 	m.auth.framedContent.read(r)
 	m.auth.readAuth(r)
 	if m.auth.sender.Type == SenderMember {
-		m.membershipTag = r.opaque()
+		m.membershipTag = r.Opaque()
 	}
 }
 
@@ -304,15 +304,15 @@ type PrivateMessage struct {
 }
 
 func (m *PrivateMessage) read(r *reader) {
-	m.groupID = r.opaque()
-	m.epoch = r.u64()
-	m.kind = ContentType(r.u8())
-	if r.err == nil && (m.kind < ContentApplication || m.kind > ContentCommit) {
-		r.fail(ErrMalformed, "content type %d", m.kind)
+	m.groupID = r.Opaque()
+	m.epoch = r.U64()
+	m.kind = ContentType(r.U8())
+	if r.Err() == nil && (m.kind < ContentApplication || m.kind > ContentCommit) {
+		r.Fail(ErrMalformed, "content type %d", m.kind)
 	}
-	m.aad = r.opaque()
-	m.senderData = r.opaque()
-	m.ciphertext = r.opaque()
+	m.aad = r.Opaque()
+	m.senderData = r.Opaque()
+	m.ciphertext = r.Opaque()
 }
 
 func (m *PrivateMessage) append(b []byte) []byte {
@@ -356,10 +356,10 @@ type Message struct {
 }
 
 func (m *Message) read(r *reader) {
-	if v := ProtocolVersion(r.u16()); v != MLS10 && r.err == nil {
-		r.fail(ErrUnsupported, "MLSMessage of version %d", v)
+	if v := ProtocolVersion(r.U16()); v != MLS10 && r.Err() == nil {
+		r.Fail(ErrUnsupported, "MLSMessage of version %d", v)
 	}
-	switch m.Wire = WireFormat(r.u16()); m.Wire {
+	switch m.Wire = WireFormat(r.U16()); m.Wire {
 	case WirePublicMessage:
 		m.Public = new(PublicMessage)
 		m.Public.read(r)
@@ -376,7 +376,7 @@ func (m *Message) read(r *reader) {
 		m.KeyPackage = new(KeyPackage)
 		m.KeyPackage.read(r)
 	default:
-		r.fail(ErrUnsupported, "wire format %d", m.Wire)
+		r.Fail(ErrUnsupported, "wire format %d", m.Wire)
 	}
 }
 

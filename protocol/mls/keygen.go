@@ -109,7 +109,7 @@ func ParsePrivateKeyPackage(b []byte) (*PrivateKeyPackage, error) {
 	var kp, signer []byte
 	p := new(PrivateKeyPackage)
 	err := parse(b, Limits{}, "private KeyPackage", func(r *reader) {
-		kp, p.init, p.leaf, signer = r.opaque(), r.opaque(), r.opaque(), r.opaque()
+		kp, p.init, p.leaf, signer = r.Opaque(), r.Opaque(), r.Opaque(), r.Opaque()
 	})
 	if err == nil {
 		p.kp, err = ParseKeyPackage(kp, Limits{})

@@ -28,14 +28,14 @@ type KeyPackage struct {
 // read takes only mls10 and the suites of this engine: others could not be
 // verified, added or stored to any use.
 func (k *KeyPackage) read(r *reader) {
-	if v := ProtocolVersion(r.u16()); v != MLS10 && r.err == nil {
-		r.fail(ErrUnsupported, "KeyPackage of version %d", v)
+	if v := ProtocolVersion(r.U16()); v != MLS10 && r.Err() == nil {
+		r.Fail(ErrUnsupported, "KeyPackage of version %d", v)
 	}
-	k.Suite = CipherSuite(r.u16())
-	k.InitKey = r.opaque()
+	k.Suite = CipherSuite(r.U16())
+	k.InitKey = r.Opaque()
 	k.Leaf.read(r)
 	k.Extensions = r.extensions()
-	k.Signature = r.opaque()
+	k.Signature = r.Opaque()
 }
 
 func (k *KeyPackage) appendContent(b []byte) []byte {

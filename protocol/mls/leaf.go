@@ -132,21 +132,21 @@ type LeafNode struct {
 }
 
 func (l *LeafNode) read(r *reader) {
-	l.EncryptionKey = r.opaque()
-	l.SignatureKey = r.opaque()
+	l.EncryptionKey = r.Opaque()
+	l.SignatureKey = r.Opaque()
 	l.Credential.read(r)
 	l.Capabilities.read(r)
-	switch l.Source = LeafSource(r.u8()); l.Source {
+	switch l.Source = LeafSource(r.U8()); l.Source {
 	case LeafFromKeyPackage:
-		l.Lifetime = Lifetime{r.u64(), r.u64()}
+		l.Lifetime = Lifetime{r.U64(), r.U64()}
 	case LeafFromUpdate:
 	case LeafFromCommit:
-		l.ParentHash = r.opaque()
+		l.ParentHash = r.Opaque()
 	default:
-		r.fail(ErrMalformed, "leaf node source %d", l.Source)
+		r.Fail(ErrMalformed, "leaf node source %d", l.Source)
 	}
 	l.Extensions = r.extensions()
-	l.Signature = r.opaque()
+	l.Signature = r.Opaque()
 }
 
 func (l *LeafNode) appendContent(b []byte) []byte {

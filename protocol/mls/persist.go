@@ -307,9 +307,9 @@ func loadPublic(m partMap, cfg Config) (*PublicGroup, error) {
 	lim := cfg.Limits
 	var ctx []byte
 	err = m.read(partKey{kind: 'g'}, lim, func(r *reader) {
-		ctx, g.tag = r.opaque(), r.opaque()
-		g.tree.depth = int(r.u8())
-		if r.optional() {
+		ctx, g.tag = r.Opaque(), r.Opaque()
+		g.tree.depth = int(r.U8())
+		if r.Optional() {
 			g.closed = new(ReInit)
 			g.closed.read(r)
 		}
@@ -327,7 +327,7 @@ func loadPublic(m partMap, cfg Config) (*PublicGroup, error) {
 	for _, k := range m.kind('n') {
 		n := &subtree{}
 		err := m.read(k, lim, func(r *reader) {
-			switch t := r.u8(); {
+			switch t := r.U8(); {
 			case t == 1 && k.node.isLeaf():
 				n.leaf, n.leaves = new(LeafNode), 1
 				n.leaf.read(r)
@@ -335,7 +335,7 @@ func loadPublic(m partMap, cfg Config) (*PublicGroup, error) {
 				n.parent = new(parentNode)
 				n.parent.read(r)
 			default:
-				r.fail(ErrMalformed, "node type %d at %d", t, k.node)
+				r.Fail(ErrMalformed, "node type %d at %d", t, k.node)
 			}
 		})
 		if err != nil {
@@ -363,11 +363,11 @@ func loadPublic(m partMap, cfg Config) (*PublicGroup, error) {
 	for _, k := range m.kind('p') {
 		a := new(authContent)
 		err := m.read(k, lim, func(r *reader) {
-			a.wire = WireFormat(r.u16())
+			a.wire = WireFormat(r.U16())
 			a.framedContent.read(r)
 			a.readAuth(r)
 			if a.kind != ContentProposal {
-				r.fail(ErrMalformed, "pending %s", a.kind)
+				r.Fail(ErrMalformed, "pending %s", a.kind)
 			}
 		})
 		if err != nil {
@@ -539,9 +539,9 @@ func LoadGroup(parts iter.Seq2[string, []byte], cfg Config) (*Group, error) {
 	lim, suite := pub.cfg.Limits, pub.ctx.Suite
 	var signer []byte
 	err = m.read(partKey{kind: 'm'}, lim, func(r *reader) {
-		g.own = LeafIndex(r.u32())
-		signer = r.opaque()
-		g.removed = r.optional()
+		g.own = LeafIndex(r.U32())
+		signer = r.Opaque()
+		g.removed = r.Optional()
 	})
 	if err != nil {
 		return nil, err
@@ -553,7 +553,7 @@ func LoadGroup(parts iter.Seq2[string, []byte], cfg Config) (*Group, error) {
 		return nil, fmt.Errorf("own leaf %d is blank: %w", g.own, ErrState)
 	}
 	err = m.read(partKey{kind: 'e'}, lim, func(r *reader) {
-		g.epoch.each(func(s *secret) { *s = r.opaque() })
+		g.epoch.each(func(s *secret) { *s = r.Opaque() })
 	})
 	if err != nil {
 		return nil, err
@@ -567,7 +567,7 @@ func LoadGroup(parts iter.Seq2[string, []byte], cfg Config) (*Group, error) {
 	}
 	for _, k := range m.kind('u') {
 		u := &ownUpdate{}
-		if err := m.read(k, lim, func(r *reader) { u.key, signer = r.opaque(), r.opaque() }); err != nil {
+		if err := m.read(k, lim, func(r *reader) { u.key, signer = r.Opaque(), r.Opaque() }); err != nil {
 			return nil, err
 		}
 		if u.signer, err = ParseSignatureKey(suite, signer); err != nil {
@@ -601,12 +601,12 @@ func (p *pastEpoch) load(m partMap, k partKey, lim Limits) error {
 	var ctx []byte
 	depth := 0
 	err := m.read(k, lim, func(r *reader) {
-		ctx, p.senderData = r.opaque(), r.opaque()
-		depth = int(r.u8())
-		r.list(lim.Leaves, func() {
-			i := LeafIndex(r.u32())
+		ctx, p.senderData = r.Opaque(), r.Opaque()
+		depth = int(r.U8())
+		r.List(lim.Leaves, func() {
+			i := LeafIndex(r.U32())
 			p.leaves[i] = nil
-			if r.optional() {
+			if r.Optional() {
 				l := new(LeafNode)
 				l.read(r)
 				p.leaves[i] = l
@@ -639,7 +639,7 @@ func (t *secretTree) loadPart(m partMap, k partKey, lim Limits) error {
 		r := &ratchet{}
 		t.ratchets[k.id] = r
 		return m.read(k, lim, func(rd *reader) {
-			r.next, r.done, r.secret = rd.u32(), rd.optional(), rd.opaque()
+			r.next, r.done, r.secret = rd.U32(), rd.Optional(), rd.Opaque()
 		})
 	}
 	r := t.ratchets[k.id]
@@ -650,7 +650,7 @@ func (t *secretTree) loadPart(m partMap, k partKey, lim Limits) error {
 		r.skipped = map[uint32]messageKey{}
 	}
 	var key messageKey
-	err := m.read(k, lim, func(rd *reader) { key.key, key.nonce = rd.opaque(), rd.opaque() })
+	err := m.read(k, lim, func(rd *reader) { key.key, key.nonce = rd.Opaque(), rd.Opaque() })
 	if err == nil && (len(key.key) != t.suite.keySize() || len(key.nonce) != nonceSize) {
 		err = fmt.Errorf("part %s: %w", k, ErrState)
 	}
@@ -697,12 +697,12 @@ func (g *Group) LoadStaged(b []byte) (*StagedCommit, error) {
 	s := &StagedCommit{auth: new(authContent), pathKeys: &pathKeys{path: map[nodeIndex]hpkeKey{}}}
 	var msg, content, welcome, info, signer []byte
 	err := parse(b, lim, "staged commit", func(r *reader) {
-		s.at = time.UnixMilli(int64(r.u64()))
-		msg, content, welcome, info = r.opaque(), r.opaque(), r.opaque(), r.opaque()
-		s.commitKey, signer = r.opaque(), r.opaque()
-		r.list(64, func() {
-			n := nodeIndex(r.u32())
-			s.path[n] = r.opaque()
+		s.at = time.UnixMilli(int64(r.U64()))
+		msg, content, welcome, info = r.Opaque(), r.Opaque(), r.Opaque(), r.Opaque()
+		s.commitKey, signer = r.Opaque(), r.Opaque()
+		r.List(64, func() {
+			n := nodeIndex(r.U32())
+			s.path[n] = r.Opaque()
 		})
 	})
 	if err == nil {
@@ -720,7 +720,7 @@ func (g *Group) LoadStaged(b []byte) (*StagedCommit, error) {
 	}
 	if err == nil {
 		err = parse(content, lim, "staged commit", func(r *reader) {
-			s.auth.wire = WireFormat(r.u16())
+			s.auth.wire = WireFormat(r.U16())
 			s.auth.framedContent.read(r)
 			s.auth.readAuth(r)
 		})

@@ -75,9 +75,9 @@ type Proposal struct {
 }
 
 func (p *Proposal) read(r *reader) {
-	switch p.Type = ProposalType(r.u16()); p.Type {
+	switch p.Type = ProposalType(r.U16()); p.Type {
 	case 0:
-		r.fail(ErrMalformed, "proposal type 0")
+		r.Fail(ErrMalformed, "proposal type 0")
 	case ProposalAdd:
 		p.Add = new(KeyPackage)
 		p.Add.read(r)
@@ -85,7 +85,7 @@ func (p *Proposal) read(r *reader) {
 		p.Update = new(LeafNode)
 		p.Update.read(r)
 	case ProposalRemove:
-		p.Remove = LeafIndex(r.u32())
+		p.Remove = LeafIndex(r.U32())
 	case ProposalPSK:
 		p.PSK = new(PreSharedKeyID)
 		p.PSK.read(r)
@@ -93,18 +93,18 @@ func (p *Proposal) read(r *reader) {
 		p.ReInit = new(ReInit)
 		p.ReInit.read(r)
 	case ProposalExternalInit:
-		p.KEMOutput = r.opaque()
+		p.KEMOutput = r.Opaque()
 	case ProposalGroupContextExtensions:
 		p.Extensions = r.extensions()
 	case ProposalAppDataUpdate:
 		p.AppData = new(AppDataUpdate)
 		p.AppData.read(r)
 	case ProposalAppEphemeral:
-		p.Component = ComponentID(r.u16())
-		p.Content = r.opaque()
+		p.Component = ComponentID(r.U16())
+		p.Content = r.Opaque()
 	case ProposalSelfRemove:
 	default:
-		p.Content = r.opaque()
+		p.Content = r.Opaque()
 	}
 }
 
@@ -188,9 +188,9 @@ type ReInit struct {
 }
 
 func (x *ReInit) read(r *reader) {
-	x.GroupID = r.opaque()
-	x.Version = ProtocolVersion(r.u16())
-	x.Suite = CipherSuite(r.u16())
+	x.GroupID = r.Opaque()
+	x.Version = ProtocolVersion(r.U16())
+	x.Suite = CipherSuite(r.U16())
 	x.Extensions = r.extensions()
 }
 
@@ -212,17 +212,17 @@ type proposalOrRef struct {
 }
 
 func (p *proposalOrRef) read(r *reader) {
-	switch t := r.u8(); t {
+	switch t := r.U8(); t {
 	case 1:
 		p.proposal = new(Proposal)
 		p.proposal.read(r)
 	case 2:
-		p.ref = r.opaque()
-		if r.err == nil && len(p.ref) != hashSize {
-			r.fail(ErrMalformed, "proposal reference of %d bytes", len(p.ref))
+		p.ref = r.Opaque()
+		if r.Err() == nil && len(p.ref) != hashSize {
+			r.Fail(ErrMalformed, "proposal reference of %d bytes", len(p.ref))
 		}
 	default:
-		r.fail(ErrMalformed, "ProposalOrRef type %d", t)
+		r.Fail(ErrMalformed, "ProposalOrRef type %d", t)
 	}
 }
 
@@ -241,12 +241,12 @@ type commit struct {
 }
 
 func (c *commit) read(r *reader) {
-	r.list(r.lim.Proposals, func() {
+	r.List(r.lim.Proposals, func() {
 		var p proposalOrRef
 		p.read(r)
 		c.proposals = append(c.proposals, p)
 	})
-	if r.optional() {
+	if r.Optional() {
 		c.path = new(updatePath)
 		c.path.read(r)
 	}
@@ -286,9 +286,9 @@ type pathNode struct {
 
 func (u *updatePath) read(r *reader) {
 	u.leaf.read(r)
-	r.list(32, func() { // deeper than any tree of 2^31 leaves
-		n := pathNode{key: r.opaque()}
-		r.list(r.lim.Leaves, func() {
+	r.List(32, func() { // deeper than any tree of 2^31 leaves
+		n := pathNode{key: r.Opaque()}
+		r.List(r.lim.Leaves, func() {
 			var c HPKECiphertext
 			c.read(r)
 			n.secrets = append(n.secrets, c)

@@ -70,10 +70,10 @@ func (c CipherSuite) senderOf(m *PrivateMessage, senderData secret) (leaf LeafIn
 		return 0, 0, guard, fmt.Errorf("sender data: %w", ErrDecrypt)
 	}
 	lim := Limits{}.withDefaults()
-	r := &reader{s: plain, lim: &lim}
-	leaf, gen = LeafIndex(r.u32()), r.u32()
-	if r.err == nil && len(r.s) == len(guard) {
-		copy(guard[:], r.s)
+	r := newReader(plain, &lim)
+	leaf, gen = LeafIndex(r.U32()), r.U32()
+	if r.Err() == nil && len(r.Rest()) == len(guard) {
+		copy(guard[:], r.Rest())
 		return leaf, gen, guard, nil
 	}
 	return 0, 0, guard, fmt.Errorf("sender data of %d bytes: %w", len(plain), ErrMalformed)
@@ -90,13 +90,13 @@ func (c CipherSuite) openPrivate(m *PrivateMessage, step *keyStep, guard [4]byte
 		groupID: m.groupID, epoch: m.epoch, aad: m.aad, kind: m.kind,
 		sender: Sender{Type: SenderMember, Leaf: step.id.leaf},
 	}}
-	r := &reader{s: plain, lim: &lim}
+	r := newReader(plain, &lim)
 	a.readBody(r)
 	a.readAuth(r)
-	if r.err != nil {
-		return nil, fmt.Errorf("content of leaf %d: %w", step.id.leaf, r.err)
+	if r.Err() != nil {
+		return nil, fmt.Errorf("content of leaf %d: %w", step.id.leaf, r.Err())
 	}
-	for _, b := range r.s {
+	for _, b := range r.Rest() {
 		if b != 0 {
 			return nil, fmt.Errorf("padding of leaf %d is not zero: %w", step.id.leaf, ErrMalformed)
 		}

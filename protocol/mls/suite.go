@@ -393,8 +393,8 @@ type HPKECiphertext struct {
 }
 
 func (c *HPKECiphertext) read(r *reader) {
-	c.KEMOutput = r.opaque()
-	c.Ciphertext = r.opaque()
+	c.KEMOutput = r.Opaque()
+	c.Ciphertext = r.Opaque()
 }
 
 func (c *HPKECiphertext) append(b []byte) []byte {

@@ -42,12 +42,12 @@ type parentNode struct {
 }
 
 func (p *parentNode) read(r *reader) {
-	p.key = r.opaque()
-	p.parentHash = r.opaque()
-	r.list(r.lim.Leaves, func() {
-		l := LeafIndex(r.u32())
-		if n := len(p.unmerged); n > 0 && l <= p.unmerged[n-1] && r.err == nil {
-			r.fail(ErrNonCanonical, "unmerged leaf %d after %d", l, p.unmerged[n-1])
+	p.key = r.Opaque()
+	p.parentHash = r.Opaque()
+	r.List(r.lim.Leaves, func() {
+		l := LeafIndex(r.U32())
+		if n := len(p.unmerged); n > 0 && l <= p.unmerged[n-1] && r.Err() == nil {
+			r.Fail(ErrNonCanonical, "unmerged leaf %d after %d", l, p.unmerged[n-1])
 		}
 		p.unmerged = append(p.unmerged, l)
 	})
@@ -390,10 +390,10 @@ func readTree(r *reader) ratchetTree {
 		parent *parentNode
 	}
 	var nodes []node
-	r.list(2*r.lim.Leaves-1, func() {
+	r.List(2*r.lim.Leaves-1, func() {
 		var n node
-		if r.optional() {
-			switch kind := r.u8(); {
+		if r.Optional() {
+			switch kind := r.U8(); {
 			case kind == 1 && len(nodes)%2 == 0:
 				n.leaf = new(LeafNode)
 				n.leaf.read(r)
@@ -401,16 +401,16 @@ func readTree(r *reader) ratchetTree {
 				n.parent = new(parentNode)
 				n.parent.read(r)
 			default:
-				r.fail(ErrMalformed, "node type %d at position %d", kind, len(nodes))
+				r.Fail(ErrMalformed, "node type %d at position %d", kind, len(nodes))
 			}
 		}
 		nodes = append(nodes, n)
 	})
-	if r.err != nil {
+	if r.Err() != nil {
 		return ratchetTree{}
 	}
 	if n := len(nodes); n == 0 || nodes[n-1] == (node{}) {
-		r.fail(ErrNonCanonical, "ratchet tree that is empty or ends in a blank node")
+		r.Fail(ErrNonCanonical, "ratchet tree that is empty or ends in a blank node")
 		return ratchetTree{}
 	}
 	depth := 0
@@ -418,7 +418,7 @@ func readTree(r *reader) ratchetTree {
 		depth++
 	}
 	if 1<<depth > r.lim.Leaves {
-		r.fail(ErrTooLarge, "ratchet tree of %d leaves", 1<<depth)
+		r.Fail(ErrTooLarge, "ratchet tree of %d leaves", 1<<depth)
 		return ratchetTree{}
 	}
 	var build func(level int, pos uint32) *subtree
@@ -432,7 +432,7 @@ func readTree(r *reader) ratchetTree {
 			s.left, s.right = build(level-1, 2*pos), build(level-1, 2*pos+1)
 			s.leaves = s.left.leaves + s.right.leaves
 			if s.leaves == 0 && s.parent != nil {
-				r.fail(ErrMalformed, "parent node %d without members below", nodeAt(level, pos))
+				r.Fail(ErrMalformed, "parent node %d without members below", nodeAt(level, pos))
 			}
 		} else if n.leaf != nil {
 			s.leaves = 1
@@ -440,11 +440,11 @@ func readTree(r *reader) ratchetTree {
 		return s
 	}
 	out := ratchetTree{build(depth, 0), depth}
-	if r.err == nil && depth > 0 && out.root.right.leaves == 0 {
+	if r.Err() == nil && depth > 0 && out.root.right.leaves == 0 {
 		// The last node listed is the root: the tree should be narrower.
-		r.fail(ErrMalformed, "ratchet tree with an empty right half")
+		r.Fail(ErrMalformed, "ratchet tree with an empty right half")
 	}
-	if r.err != nil {
+	if r.Err() != nil {
 		return ratchetTree{}
 	}
 	return out

@@ -110,7 +110,7 @@ func TestVectorDeserialization(t *testing.T) {
 	cases := loadVectors[vector](t, "deserialization.json")
 	for _, v := range cases {
 		got := -1
-		vectorOK(t, "header", parse(v.Header, Limits{}, "header", func(r *reader) { got = r.varint() }))
+		vectorOK(t, "header", parse(v.Header, Limits{}, "header", func(r *reader) { got = r.Length() }))
 		if got != v.Length {
 			t.Errorf("header %x = %d, want %d", v.Header, got, v.Length)
 		}

@@ -128,7 +128,7 @@ func vectorAuthContent(t *testing.T, b []byte) *authContent {
 	t.Helper()
 	a := new(authContent)
 	vectorParse(t, "AuthenticatedContent", b, func(r *reader) {
-		a.wire = WireFormat(r.u16())
+		a.wire = WireFormat(r.U16())
 		a.framedContent.read(r)
 		a.readAuth(r)
 	}, a.append)
