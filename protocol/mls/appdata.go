@@ -45,17 +45,20 @@ func (e Extensions) Dictionary(lim Limits) (Dictionary, error) {
 	if !ok {
 		return d, nil
 	}
-	err := parse(data, lim, "app_data_dictionary", func(r *reader) {
-		last := -1
-		r.List(r.lim.ListEntries, func() {
-			id, data := ComponentID(r.U16()), r.Opaque()
-			if r.Err() == nil && int(id) <= last {
-				r.Fail(ErrNonCanonical, "component %#04x after %#04x", uint16(id), last)
-			}
-			d[id], last = data, int(id)
-		})
-	})
+	err := parse(data, lim, "app_data_dictionary", func(r *reader) { d = readDictionary(r) })
 	return d, err
+}
+
+func readDictionary(r *reader) Dictionary {
+	d, last := Dictionary{}, -1
+	r.List(r.lim.ListEntries, func() {
+		id, data := ComponentID(r.U16()), r.Opaque()
+		if r.Err() == nil && int(id) <= last {
+			r.Fail(ErrNonCanonical, "component %#04x after %#04x", uint16(id), last)
+		}
+		d[id], last = data, int(id)
+	})
+	return d
 }
 
 // AppDataOperation says what an AppDataUpdate does.

@@ -113,9 +113,19 @@ type RequiredCapabilities struct {
 
 // Extension encodes it for a GroupContext.
 func (c RequiredCapabilities) Extension() Extension {
-	b := appendU16s(nil, c.Extensions)
+	return Extension{ExtRequiredCapabilities, c.append(nil)}
+}
+
+func (c *RequiredCapabilities) append(b []byte) []byte {
+	b = appendU16s(b, c.Extensions)
 	b = appendU16s(b, c.Proposals)
-	return Extension{ExtRequiredCapabilities, appendU16s(b, c.Credentials)}
+	return appendU16s(b, c.Credentials)
+}
+
+func (c *RequiredCapabilities) read(r *reader) {
+	c.Extensions = readU16s[ExtensionType](r)
+	c.Proposals = readU16s[ProposalType](r)
+	c.Credentials = readU16s[CredentialType](r)
 }
 
 func (e Extensions) requiredCapabilities(lim Limits) (c RequiredCapabilities, err error) {
@@ -123,11 +133,7 @@ func (e Extensions) requiredCapabilities(lim Limits) (c RequiredCapabilities, er
 	if !ok {
 		return c, nil
 	}
-	err = parse(data, lim, "required_capabilities", func(r *reader) {
-		c.Extensions = readU16s[ExtensionType](r)
-		c.Proposals = readU16s[ProposalType](r)
-		c.Credentials = readU16s[CredentialType](r)
-	})
+	err = parse(data, lim, "required_capabilities", c.read)
 	return c, err
 }
 
@@ -144,11 +150,20 @@ type ExternalSender struct {
 func ExternalSendersExtension(senders []ExternalSender) Extension {
 	b := appendList(nil, func(b []byte) []byte {
 		for _, s := range senders {
-			b = s.Credential.append(appendOpaque(b, s.SignatureKey))
+			b = s.append(b)
 		}
 		return b
 	})
 	return Extension{ExtExternalSenders, b}
+}
+
+func (s *ExternalSender) read(r *reader) {
+	s.SignatureKey = r.Opaque()
+	s.Credential.read(r)
+}
+
+func (s *ExternalSender) append(b []byte) []byte {
+	return s.Credential.append(appendOpaque(b, s.SignatureKey))
 }
 
 func (e Extensions) externalSenders(lim Limits) (out []ExternalSender, err error) {
@@ -158,8 +173,8 @@ func (e Extensions) externalSenders(lim Limits) (out []ExternalSender, err error
 	}
 	err = parse(data, lim, "external_senders", func(r *reader) {
 		r.List(r.lim.ListEntries, func() {
-			s := ExternalSender{SignatureKey: r.Opaque()}
-			s.Credential.read(r)
+			var s ExternalSender
+			s.read(r)
 			out = append(out, s)
 		})
 	})
