@@ -707,7 +707,7 @@ func TestD22CredentialTypeZero(t *testing.T) {
 	} {
 		k := *kp.kp
 		change(&k)
-		m, err := ProposeAsNewMember(r.server.Context(), &PrivateKeyPackage{kp: &k, signer: kp.signer}, nil)
+		m, err := ProposeAsNewMember(r.server.Context(), &PrivateKeyPackage{&k, &packageKeys{signer: kp.signer}}, nil)
 		noErr(t, err)
 		r.refuses(what, nil, m, nil, ErrBadSignature, ErrBadSignature)
 	}

@@ -168,7 +168,7 @@ func fuzzSeeds() map[string][][]byte {
 		"group info":          {info.Bytes()},
 		"tree":                {tree.append(nil), holes.append(nil), newTree(&update).append(nil)},
 		"group context":       {ctx.Bytes(), (&GroupContext{Suite: 0xffff, Extensions: blank}).Bytes()},
-		"private key package": {(&PrivateKeyPackage{kp, init, leafKey, signer}).Bytes()},
+		"private key package": {(&PrivateKeyPackage{kp, &packageKeys{init, leafKey, signer}}).Bytes()},
 		"dictionary":          {ext[2].Data, {0}},
 		"required capabilities": {
 			ext[0].Data, {0, 0, 0}},

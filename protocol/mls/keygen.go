@@ -21,10 +21,15 @@ type LeafParams struct {
 // PrivateKeyPackage is a KeyPackage with its private keys. Delete it when it
 // has been used for a join, unless it is a last resort.
 type PrivateKeyPackage struct {
-	kp     *KeyPackage
-	init   hpkeKey
-	leaf   hpkeKey
-	signer SignatureKey
+	kp *KeyPackage
+	// Behind a pointer, since fmt calls no method of what lies in an unexported
+	// field, and a bad verb there shows what it finds.
+	*packageKeys
+}
+
+type packageKeys struct {
+	init, leaf hpkeKey
+	signer     SignatureKey
 }
 
 // Format implements fmt.Formatter; it prints no secret.
@@ -91,7 +96,7 @@ func newKeyPackage(p LeafParams, lastResort bool, extensions Extensions) (*Priva
 	if k.Signature, err = p.Signer.sign(keyPackageLabel, k.appendContent(nil)); err != nil {
 		return nil, err
 	}
-	return &PrivateKeyPackage{kp: k, init: init, leaf: leafKey, signer: p.Signer}, nil
+	return &PrivateKeyPackage{k, &packageKeys{init: init, leaf: leafKey, signer: p.Signer}}, nil
 }
 
 // Bytes encodes the KeyPackage with its private keys, for storage:
@@ -107,7 +112,7 @@ func (p *PrivateKeyPackage) Bytes() []byte {
 // belong together. Error: ErrState.
 func ParsePrivateKeyPackage(b []byte) (*PrivateKeyPackage, error) {
 	var kp, signer []byte
-	p := new(PrivateKeyPackage)
+	p := &PrivateKeyPackage{packageKeys: new(packageKeys)}
 	err := parse(b, Limits{}, "private KeyPackage", func(r *reader) {
 		kp, p.init, p.leaf, signer = r.Opaque(), r.Opaque(), r.Opaque(), r.Opaque()
 	})

@@ -258,7 +258,7 @@ func samples(t *testing.T, suite CipherSuite) []sample {
 		sampleOf(*change, anywhere), sampleOf(CommitOptions{Leaf: change}, anywhere), sampleOf(JoinOptions{Parent: g}, anywhere),
 		// Handed out as pointers, and to be kept so.
 		sampleOf(*g, pointed), sampleOf(*commit.Commit, pointed), sampleOf(*own, pointed), sampleOf(*external, pointed),
-		sampleOf(*private, pointed), sampleOf(*commit, pointed), sampleOf(*r.joiner, exported),
+		sampleOf(*private, pointed), sampleOf(*commit, pointed), sampleOf(*r.joiner, pointed),
 	}
 	// Of these, the type does not say what they hold.
 	config := r.cfg

@@ -305,7 +305,7 @@ func TestVectorWelcome(t *testing.T) {
 			vectorOK(t, "key_package", err)
 			vectorEqual(t, "KeyPackageRef", valid.Ref(), kp.Ref())
 
-			private := &PrivateKeyPackage{kp: kp, init: hpkeKey(v.InitPriv)}
+			private := &PrivateKeyPackage{kp, &packageKeys{init: hpkeKey(v.InitPriv)}}
 			info, member := vectorOpenWelcome(t, w, private, nil)
 			vectorOK(t, "signature of the GroupInfo", info.verifySignature(v.SignerPub))
 			e := newEpoch(member, info.Context.Bytes())
@@ -314,9 +314,9 @@ func TestVectorWelcome(t *testing.T) {
 
 			other := *kp
 			other.Signature = append(bytes.Clone(kp.Signature), 0)
-			_, err = w.open(&PrivateKeyPackage{kp: &other, init: hpkeKey(v.InitPriv)}, Limits{})
+			_, err = w.open(&PrivateKeyPackage{&other, &packageKeys{init: hpkeKey(v.InitPriv)}}, Limits{})
 			vectorRefused(t, "another KeyPackage", err, ErrNoKeyPackage)
-			_, err = w.open(&PrivateKeyPackage{kp: kp, init: randomBytes(hashSize)}, Limits{})
+			_, err = w.open(&PrivateKeyPackage{kp, &packageKeys{init: randomBytes(hashSize)}}, Limits{})
 			vectorRefused(t, "another private key", err, ErrDecrypt)
 		})
 	}

@@ -41,8 +41,8 @@ type passive struct {
 func (v *vectorPassive) join(t *testing.T) *passive {
 	t.Helper()
 	private := &PrivateKeyPackage{
-		kp:   vectorMessage(t, "key_package", v.KeyPackage).KeyPackage,
-		init: hpkeKey(v.InitPriv), leaf: hpkeKey(v.EncryptionPriv),
+		kp:          vectorMessage(t, "key_package", v.KeyPackage).KeyPackage,
+		packageKeys: &packageKeys{init: hpkeKey(v.InitPriv), leaf: hpkeKey(v.EncryptionPriv)},
 	}
 	var err error
 	private.signer, err = ParseSignatureKey(v.Suite, v.SignaturePriv)
