@@ -33,9 +33,10 @@ var (
 // Version is the format version of entries and heads.
 const Version = 1
 
-// MaxBody is the largest body of an entry, in bytes: a handshake that adds a
-// few thousand clients.
-const MaxBody = 4 << 20
+// MaxBody is the largest body of an entry, in bytes. A handshake that adds a
+// thousand clients comes near; more are added by several. An entry stays below
+// 1 MiB, so that any store keeps it as one value.
+const MaxBody = 1<<20 - 1024
 
 // MaxEntry is the largest encoding of an entry, in bytes.
 const MaxEntry = MaxBody + 256
