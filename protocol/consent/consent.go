@@ -1,0 +1,150 @@
+// Package consent is the state machine by which a user decides who may fetch
+// its KeyPackages, and so add it to rooms (MIMI protocol sections 5.7 and 8).
+//
+// A requester asks, the target's provider keeps one State for each (target,
+// requester, scope), where a scope is one room or any room, and steps it with
+// what either side says. The mode is ask: nobody may fetch anything before the
+// target has granted it. Grants and refusals need no request before them.
+//
+// What a requester can learn is the same in every state but Granted: a request
+// is received, and then nothing comes. A refusal is silent, a request that is
+// ignored because the requester was refused or blocked looks like one that has
+// not been answered. So every Effect towards the requester is listed here, and
+// whoever performs them adds none.
+//
+//	            request     cancel      grant        revoke      block        unblock
+//	None        Requested+t None        Granted+r    Revoked     Blocked      None
+//	Requested   Requested   None+w      Granted+r    Revoked     Blocked      Requested
+//	Granted     Granted+r   None        Granted+r    Revoked+r   Blocked+r    Granted
+//	Revoked     Revoked     Revoked     Granted+r    Revoked     Blocked      Revoked
+//	Blocked     Blocked     Blocked     error        Blocked     Blocked      Revoked
+//
+// +t shows the request to the target, +w takes it from view again, +r tells the
+// requester's provider of the grant or of its end. Request and cancel are the
+// requester's, the others the target's. Unblocking leaves Revoked, not None: who
+// was blocked is not heard again until the target grants by itself.
+//
+// Pure: values in, values out. Limits on how often a requester may ask belong
+// to the caller.
+package consent
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrBlocked: a grant to a requester that is blocked. Unblock first: a grant
+// that slips past a block would be a surprise.
+var ErrBlocked = errors.New("consent: requester is blocked")
+
+// ErrEvent: an event that does not exist. A bug of the caller, or a stored
+// state from a newer version.
+var ErrEvent = errors.New("consent: unknown state or event")
+
+// State is what one target has decided about one requester in one scope. The
+// numbers are stored.
+type State uint8
+
+// States.
+const (
+	None      State = 0 // nothing was said
+	Requested State = 1 // asked, not answered
+	Granted   State = 2
+	Revoked   State = 3 // refused or withdrawn; further requests are ignored
+	Blocked   State = 4 // refused, and hidden
+)
+
+var stateNames = [...]string{"none", "requested", "granted", "revoked", "blocked"}
+
+func (s State) String() string {
+	if int(s) < len(stateNames) {
+		return stateNames[s]
+	}
+	return fmt.Sprintf("State(%d)", uint8(s))
+}
+
+// Event is what one side says.
+type Event uint8
+
+// Events; the first two are the requester's.
+const (
+	Request Event = iota
+	Cancel
+	Grant
+	Revoke
+	Block
+	Unblock
+)
+
+var eventNames = [...]string{"request", "cancel", "grant", "revoke", "block", "unblock"}
+
+func (e Event) String() string {
+	if int(e) < len(eventNames) {
+		return eventNames[e]
+	}
+	return fmt.Sprintf("Event(%d)", uint8(e))
+}
+
+// Effect is what follows from a step, to be performed after the new state is
+// durable.
+type Effect uint8
+
+// Effects.
+const (
+	// Nothing is to be done.
+	Nothing Effect = iota
+	// ShowRequest shows the request to the target's clients.
+	ShowRequest
+	// WithdrawRequest takes it from view.
+	WithdrawRequest
+	// TellGrant sends a grant to the requester's provider.
+	TellGrant
+	// TellRevoke sends a revocation there.
+	TellRevoke
+)
+
+func (e Effect) String() string {
+	return [...]string{"nothing", "show request", "withdraw request", "tell grant", "tell revoke"}[min(e, TellRevoke)]
+}
+
+type outcome struct {
+	next   State
+	effect Effect
+}
+
+// table is the one in the package documentation.
+var table = [...][6]outcome{
+	None:      {{Requested, ShowRequest}, {None, Nothing}, {Granted, TellGrant}, {Revoked, Nothing}, {Blocked, Nothing}, {None, Nothing}},
+	Requested: {{Requested, Nothing}, {None, WithdrawRequest}, {Granted, TellGrant}, {Revoked, Nothing}, {Blocked, Nothing}, {Requested, Nothing}},
+	Granted:   {{Granted, TellGrant}, {None, Nothing}, {Granted, TellGrant}, {Revoked, TellRevoke}, {Blocked, TellRevoke}, {Granted, Nothing}},
+	Revoked:   {{Revoked, Nothing}, {Revoked, Nothing}, {Granted, TellGrant}, {Revoked, Nothing}, {Blocked, Nothing}, {Revoked, Nothing}},
+	Blocked:   {{Blocked, Nothing}, {Blocked, Nothing}, {}, {Blocked, Nothing}, {Blocked, Nothing}, {Revoked, Nothing}},
+}
+
+// Step returns the state after an event and what follows. On error the state
+// is unchanged. Errors: ErrBlocked, ErrEvent.
+func Step(s State, e Event) (State, Effect, error) {
+	if int(s) >= len(table) || e > Unblock {
+		return s, Nothing, fmt.Errorf("%s in state %s: %w", e, s, ErrEvent)
+	}
+	if s == Blocked && e == Grant {
+		return s, Nothing, ErrBlocked
+	}
+	o := table[s][e]
+	return o.next, o.effect, nil
+}
+
+// Allows says whether a requester may fetch KeyPackages for a room, by its
+// states for any room and for this one: what was said of the room decides, but
+// a block in either scope stands.
+func Allows(any, room State) bool {
+	switch {
+	case any == Blocked || room == Blocked:
+		return false
+	case room == Granted:
+		return true
+	case room == Revoked:
+		return false
+	}
+	return any == Granted
+}
