@@ -2,7 +2,9 @@ package mls
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
+	"runtime"
 	"testing"
 )
 
@@ -264,6 +266,42 @@ func TestLimitResumptionPSKs(t *testing.T) {
 		}
 		if len(x.resumption) != c.held {
 			t.Errorf("limit %d: %d held", c.limit, len(x.resumption))
+		}
+	}
+}
+
+// TestNoGoroutineOutlivesACall: verifying a tree uses all cores, and whether it
+// succeeds or fails half-way, its goroutines have ended when it returns.
+func TestNoGoroutineOutlivesACall(t *testing.T) {
+	r := newRoom(t, 40, roomParams{})
+	info, err := r.members[0].GroupInfo(true)
+	noErr(t, err)
+	bad, err := ParseGroupInfo(info.Bytes(), Limits{})
+	noErr(t, err)
+	tree := r.server.Tree().Bytes()
+	tree[len(tree)/2] ^= 1
+	before := runtime.NumGoroutine()
+	for range 20 {
+		if _, err := NewPublicGroup(info, nil, r.cfg, attackTime); err != nil {
+			t.Fatal(err)
+		}
+		if x, err := ParseRatchetTree(tree, Limits{}); err == nil {
+			if _, err := NewPublicGroup(bad, x, r.cfg, attackTime); err == nil {
+				t.Fatal("a damaged tree is accepted")
+			}
+		}
+		// One bad leaf, found while others verify.
+		g := *r.server
+		leaf := *g.tree.leaf(20)
+		leaf.Signature = append([]byte(nil), leaf.Signature...)
+		leaf.Signature[5] ^= 1
+		damaged := g.tree.edit(20, &leaf, func(_ int, p *parentNode) *parentNode { return p })
+		damaged.seal()
+		if err := verifyLeaves(damaged, &g.ctx, &g.cfg, attackTime); !errors.Is(err, ErrBadSignature) {
+			t.Fatalf("bad leaf signature: %v", err)
+		}
+		if now := runtime.NumGoroutine(); now > before {
+			t.Fatalf("%d goroutines, %d before", now, before)
 		}
 	}
 }
