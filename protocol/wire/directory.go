@@ -74,6 +74,10 @@ type Directory struct {
 // "https://mimi.example.com/v1".
 func NewDirectory(base string) (*Directory, error) {
 	d := new(Directory)
+	// Without a host, the first endpoint's name would become one.
+	if u, err := url.Parse(base); err != nil || u.Hostname() == "" {
+		return nil, fmt.Errorf("building directory: base %.80q has no host: %w", base, ErrMalformed)
+	}
 	for e := range endpointCount {
 		x := &endpoints[e]
 		d.templates[e] = strings.TrimSuffix(base, "/") + "/" + x.name + "/{" + x.variables[0] + "}"
