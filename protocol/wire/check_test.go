@@ -219,7 +219,7 @@ func TestLimits(t *testing.T) {
 		{"Fanout", 0, func(l *wire.Limits, n int) { l.FanoutMessages = n }, 5},
 		{"GroupInfoRatchetTreeTBE", 0, func(l *wire.Limits, n int) { l.PendingProposals = n }, 1},
 		{"ConsentEntry", 0, func(l *wire.Limits, n int) { l.Clients = n }, 1},
-		{"IdentifierRequest", 0, func(l *wire.Limits, n int) { l.QueryElements = n }, 2},
+		{"IdentifierRequest", 1, func(l *wire.Limits, n int) { l.QueryElements = n }, 2},
 		{"IdentifierResponse", 0, func(l *wire.Limits, n int) { l.Profiles = n }, 2},
 		{"IdentifierResponse", 0, func(l *wire.Limits, n int) { l.ProfileFields = n }, 1},
 		{"AbuseReport", 0, func(l *wire.Limits, n int) { l.AbusiveMessages = n }, 1},

@@ -254,6 +254,12 @@ var known = []struct {
 			KeyPackages: []*mls.KeyPackage{read[mls.KeyPackage](kpHex)}, Extensions: dict}},
 	{"ConsentEntry", `01 01 75 01 74 00 00 # request, any room, no extensions`,
 		&wire.ConsentEntry{Operation: 1, Scope: wire.ConsentScope{Requester: "u", Target: "t"}}},
+	{"ConsentEntry", `00 01 75 01 74 01 01 72 00 # cancel, for a room`,
+		&wire.ConsentEntry{Operation: 0, Scope: wire.ConsentScope{Requester: "u", Target: "t", Room: "r"}}},
+	{"ConsentEntry", `03 01 75 01 74 00` + dictHex + `# revoke: no list of KeyPackages`,
+		&wire.ConsentEntry{Operation: 3, Scope: wire.ConsentScope{Requester: "u", Target: "t"}, Extensions: dict}},
+	{"IdentifierRequest", `05 08 01 6e 01 62 00 # vcardField "n", "b"`,
+		&wire.IdentifierRequest{Elements: []wire.QueryElement{{Type: 8, Field: "n", Value: "b"}}}},
 	{"IdentifierRequest", `
 		0b             # 11 octets of elements
 		01 02 616c     # handle "al"
