@@ -34,7 +34,7 @@
 //   - joiningCode is opaque<V> in GroupInfoRequest and "optional opaque" in its
 //     TBS: both are taken literally, an empty code being absent in the TBS.
 //   - FanoutMessage selects on the kind of message, not on wire_format alone.
-//     UpdateRequest and HandshakeBundle lack a brace or protocol; nothing is
+//     UpdateRequest selects on room.protocol, which is not in the bytes; nothing is
 //     added. SemiPrivateMessage has no code point yet and is not supported.
 //   - SubmitResponseCode "success" is accepted(0). errorDescription is there in
 //     every UpdateRoomResponse. GroupInfoCode starts at 1.
