@@ -1,0 +1,112 @@
+package clientapi
+
+import (
+	"fmt"
+
+	"github.com/mimid/mimid/protocol/presentation"
+)
+
+// Provider is a provider as clients need to know it: Keys are the anchors of
+// its users' certificates.
+type Provider struct {
+	Domain string `json:"domain" doc:"The provider's domain" example:"atlanta.example"`
+	// Key is the present provider key (Ed25519, 32 octets).
+	Key []byte `json:"key" doc:"Present provider key, Ed25519"`
+	// Keys are all that count, the present one first.
+	Keys [][]byte `json:"keys" doc:"All provider keys that certificates may rest on, the present one first"`
+	// Trust says how the key was verified: self, pin, dns, first_use, name.
+	Trust string `json:"trust" doc:"How the key was verified" enum:"self,pin,dns,first_use,name"`
+	// FrankingKey is the hub's franking key for suites 1 and 3 (Ed25519); the
+	// own provider's only.
+	FrankingKey []byte `json:"franking_key,omitempty" doc:"Franking key of this provider as a hub"`
+	// Salt is the network's salt for identifiers, the own provider's only.
+	Salt string `json:"salt,omitempty" doc:"Salt of the network for identifiers"`
+	// MaxMessage is the largest MLS message, in octets, that a room takes.
+	MaxMessage int `json:"max_message,omitempty" doc:"Largest message in octets"`
+}
+
+// NewAccount registers a user with its first device. Proof is the user key's
+// signature over ProofTBS.
+type NewAccount struct {
+	Invite  string `json:"invite" maxLength:"128" doc:"Invite from the operator"`
+	Device  string `json:"device" minLength:"1" maxLength:"64" doc:"Name of this device" example:"phone"`
+	UserKey []byte `json:"user_key" doc:"The user's key, Ed25519, made on this device"`
+	Proof   []byte `json:"proof" doc:"Signature by the user key over the registration, see ProofTBS"`
+}
+
+// ProofTBS is what a user key signs to show at registration that it is held,
+// for one provider and invite:
+//
+//	struct {
+//	    opaque label<V> = "mimid register v1";
+//	    opaque domain<V>; opaque invite<V>; opaque device<V>; opaque user_key<V>;
+//	} ProofTBS;
+func (n *NewAccount) ProofTBS(domain string) []byte {
+	b := presentation.AppendOpaque(nil, []byte("mimid register v1"))
+	for _, f := range [][]byte{[]byte(domain), []byte(n.Invite), []byte(n.Device), n.UserKey} {
+		b = presentation.AppendOpaque(b, f)
+	}
+	return b
+}
+
+// Format implements fmt.Formatter; it prints neither invite nor proof.
+func (n NewAccount) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "NewAccount(device %q)", n.Device) }
+
+// Account answers NewAccount. The client certificate is made by the client
+// (x509auth.IssueClient) with the user key and Certificate.
+type Account struct {
+	User        string `json:"user" doc:"URI of the user" example:"mimi://atlanta.example/u/alice"`
+	Client      string `json:"client" doc:"URI of the device" example:"mimi://atlanta.example/d/alice/phone"`
+	Token       string `json:"token" doc:"Bearer token of the device. It is shown this once."`
+	Certificate []byte `json:"certificate" doc:"User certificate (DER)"`
+}
+
+// Format implements fmt.Formatter; it does not print the token.
+func (a Account) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "Account(%s)", a.Client) }
+
+// NewCertificate renews the user certificate for the same user key.
+type NewCertificate struct{}
+
+// Certificate is a user certificate.
+type Certificate struct {
+	Certificate []byte `json:"certificate" doc:"User certificate (DER)"`
+}
+
+// Devices lists a user's devices.
+type Devices struct {
+	Devices []Device `json:"devices" doc:"The user's devices"`
+}
+
+// Device is one of them.
+type Device struct {
+	Name        string `json:"name" doc:"Name of the device" example:"phone"`
+	Client      string `json:"client" doc:"URI of the device"`
+	CreatedAt   int64  `json:"created_at" doc:"When it was registered, Unix milliseconds"`
+	KeyPackages int    `json:"key_packages" doc:"KeyPackages in store"`
+}
+
+// NewKeyPackages publishes KeyPackages of this device (each a bare KeyPackage of
+// RFC 9420). LastResort, if given, replaces the one that may be handed out more
+// than once. All or none are taken.
+type NewKeyPackages struct {
+	KeyPackages [][]byte `json:"key_packages" maxItems:"100" nullable:"false" doc:"KeyPackages, each used once"`
+	LastResort  []byte   `json:"last_resort,omitempty" doc:"KeyPackage for when no other is left"`
+}
+
+// KeyPackageCount is what this device has in store.
+type KeyPackageCount struct {
+	Available  int  `json:"available" doc:"KeyPackages of this device in store"`
+	LastResort bool `json:"last_resort" doc:"Whether a last resort is there"`
+}
+
+// ClaimKeyPackages asks for another user's KeyPackages, for a room. Request is a
+// signed KeyMaterialRequest (wire). It goes by the room's hub; a room that does
+// not exist yet is asked for at its future hub, which is the own provider.
+type ClaimKeyPackages struct {
+	Request []byte `json:"request" doc:"KeyMaterialRequest (MIMI section 5.2)"`
+}
+
+// ClaimedKeyPackages answers with a KeyMaterialResponse (wire).
+type ClaimedKeyPackages struct {
+	Response []byte `json:"response" doc:"KeyMaterialResponse (MIMI section 5.2)"`
+}

@@ -1,0 +1,57 @@
+package clientapi
+
+import "fmt"
+
+// Code says what kind of problem occurred. Codes are stable; texts are not.
+type Code string
+
+// The codes. The comment says what a client does about it.
+const (
+	// CodeInvalid (400, 422): the request is malformed. A bug of the client.
+	CodeInvalid Code = "invalid"
+	// CodeUnauthorized (401): no token, or one that is not known any more.
+	// Register again.
+	CodeUnauthorized Code = "unauthorized"
+	// CodeBadInvite (403): the invite is unknown, used or expired. Ask the
+	// operator for another.
+	CodeBadInvite Code = "bad_invite"
+	// CodeNameTaken (409): the user has an account already.
+	CodeNameTaken Code = "name_taken"
+	// CodeForbidden (403): the user may not do this: it is no participant, or
+	// its role lacks the capability.
+	CodeForbidden Code = "forbidden"
+	// CodeNotFound (404): no such room, device or claim, as far as this user
+	// may know.
+	CodeNotFound Code = "not_found"
+	// CodeExists (409): a room with this URI exists already.
+	CodeExists Code = "exists"
+	// CodeTooLarge (413): the body, or something in it, exceeds its limit.
+	CodeTooLarge Code = "too_large"
+	// CodeTooMany (429): a rate or quota is used up. Retry after Retry-After.
+	CodeTooMany Code = "too_many"
+	// CodeUnreachable (502): the hub or the other provider does not answer, or
+	// answers nonsense. The submission may have happened: retry with the same
+	// nonce.
+	CodeUnreachable Code = "unreachable"
+	// CodeUnknownProvider (502): the domain has no provider that could be
+	// found and verified.
+	CodeUnknownProvider Code = "unknown_provider"
+	// CodeUnavailable (503): the provider is starting, stopping, or out of disk
+	// space. Nothing has happened. Retry later.
+	CodeUnavailable Code = "unavailable"
+	// CodeInternal (500): a bug of the provider. Details are in its log only.
+	CodeInternal Code = "internal"
+)
+
+// Problem is the body of an error.
+type Problem struct {
+	Status int    `json:"status" doc:"HTTP status"`
+	Code   Code   `json:"code" doc:"What kind of problem, stable"`
+	Detail string `json:"detail" doc:"A sentence for a person: what happened, with which value, and what to do"`
+	// Retry is how long to wait before trying again, in milliseconds; zero
+	// where nothing is known.
+	Retry int64 `json:"retry_ms,omitempty" doc:"How long to wait before trying again, in milliseconds"`
+}
+
+// Error implements error.
+func (p *Problem) Error() string { return fmt.Sprintf("%s (%s, %d)", p.Detail, p.Code, p.Status) }

@@ -1,0 +1,76 @@
+package clientapi
+
+// NewClaim publishes an identifier of the user: Claim is a claim (discovery)
+// signed by the user key. The provider verifies the identifier as it can, adds
+// its signature and announces it.
+type NewClaim struct {
+	SII   string `json:"sii" maxLength:"512" doc:"The identifier" example:"handle:alice"`
+	Claim []byte `json:"claim" doc:"Claim signed by the user"`
+}
+
+// Claim is a published claim.
+type Claim struct {
+	SII     string `json:"sii" doc:"The identifier" example:"handle:alice"`
+	Claim   []byte `json:"claim" doc:"Claim with both signatures"`
+	Expires int64  `json:"expires" doc:"Unix milliseconds"`
+}
+
+// Claims lists the user's published claims.
+type Claims struct {
+	Claims []Claim `json:"claims"`
+}
+
+// WithdrawClaim ends a claim. Withdrawal is the user's signed statement
+// (discovery).
+type WithdrawClaim struct {
+	SII        string `json:"sii" maxLength:"512" doc:"The identifier"`
+	Withdrawal []byte `json:"withdrawal" doc:"Withdrawal signed by the user"`
+}
+
+// Discover looks an identifier up at all providers.
+type Discover struct {
+	SII string `json:"sii" maxLength:"512" doc:"The identifier" example:"tel:+16505551000"`
+}
+
+// Discovered lists what was found: every claim that the provider could verify,
+// in the owners' order. Several owners are normal.
+type Discovered struct {
+	Found []Found `json:"found"`
+	// Asked is how many announcing providers were asked, and Failed how many of
+	// them did not answer or could not prove that they know the identifier.
+	Asked  int   `json:"asked" doc:"Announcing providers that were asked"`
+	Failed int   `json:"failed" doc:"Those that gave no valid answer"`
+	TookMS int64 `json:"took_ms" doc:"How long it took"`
+}
+
+// Found is one claim.
+type Found struct {
+	User     string   `json:"user" doc:"URI of the user"`
+	Provider string   `json:"provider" doc:"Domain of the provider"`
+	Method   string   `json:"method" doc:"How the provider verified the identifier"`
+	Tags     []string `json:"tags,omitempty" doc:"The owner's preference tags"`
+	Issued   int64    `json:"issued" doc:"Unix milliseconds"`
+	Expires  int64    `json:"expires" doc:"Unix milliseconds"`
+	Claim    []byte   `json:"claim" doc:"The signed claim"`
+}
+
+// SendConsent asks for consent, grants or takes it back: Entry is a ConsentEntry
+// (wire) in which the own user is the requester (request, cancel) or the target
+// (grant, revoke). The answer is 202: taken on, will be delivered.
+type SendConsent struct {
+	Entry []byte `json:"entry" doc:"ConsentEntry (MIMI section 5.7)"`
+}
+
+// Consents lists all consent that the user gave or asked for.
+type Consents struct {
+	Consents []Consent `json:"consents"`
+}
+
+// Consent is the state of one scope.
+type Consent struct {
+	Requester string `json:"requester" doc:"URI of the user who may fetch KeyPackages"`
+	Target    string `json:"target" doc:"URI of the user whose KeyPackages they are"`
+	Room      string `json:"room,omitempty" doc:"URI of the room; empty for any"`
+	State     string `json:"state" enum:"none,requested,granted,revoked,blocked" doc:"As far as this provider knows"`
+	ChangedAt int64  `json:"changed_at" doc:"Unix milliseconds"`
+}

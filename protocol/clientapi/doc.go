@@ -1,0 +1,65 @@
+// Package clientapi is what a user's client and its provider say to each other:
+// the paths, bodies, events and error codes of the provider's HTTP API. MIMI
+// leaves this side to each provider; this is ours. A node serves it and
+// describes it at /openapi.json, and package client speaks it. Only values: no IO.
+//
+// # Shape
+//
+// JSON over HTTP, all paths below /v1. Octets ([]byte here) are base64 in the
+// standard alphabet. What MLS or MIMI defines travels as the octets of that
+// structure, so that the client and the providers beyond see the same bytes. A
+// room is named in paths by its id, the SHA-256 of its URI in hexadecimal.
+//
+// Every call but POST /v1/accounts and GET /v1/provider carries the header
+// "Authorization: Bearer TOKEN", with the device's token from registration.
+// A provider keeps a hash of it only.
+//
+//	GET    /v1/provider                      Provider
+//	GET    /v1/providers/{domain}            Provider of that domain, as ours verified it
+//	POST   /v1/accounts                      NewAccount -> Account
+//	POST   /v1/account/certificate           NewCertificate -> Certificate
+//	GET    /v1/devices                       Devices
+//	DELETE /v1/devices/{name}
+//	POST   /v1/keypackages                   NewKeyPackages -> KeyPackageCount
+//	GET    /v1/keypackages                   KeyPackageCount
+//	POST   /v1/keypackages/claim             ClaimKeyPackages -> ClaimedKeyPackages
+//	POST   /v1/claims                        NewClaim -> Claim: publish an identifier
+//	GET    /v1/claims                        Claims
+//	DELETE /v1/claims                        WithdrawClaim
+//	POST   /v1/discover                      Discover -> Discovered
+//	POST   /v1/consent                       SendConsent
+//	GET    /v1/consent                       Consents
+//	POST   /v1/rooms                         NewRoom -> Submitted
+//	GET    /v1/rooms                         Rooms
+//	GET    /v1/rooms/{room}                  Room
+//	GET    /v1/rooms/{room}/log?from=&limit= Log
+//	POST   /v1/rooms/{room}/messages         SubmitMessage -> SubmittedMessage
+//	POST   /v1/rooms/{room}/updates          SubmitUpdate -> SubmittedUpdate
+//	POST   /v1/rooms/{room}/groupinfo        FetchGroupInfo -> FetchedGroupInfo
+//	GET    /v1/events?cursor=                the device's stream (text/event-stream)
+//
+// # The stream
+//
+// One stream carries everything for a device: the logs of all its user's rooms,
+// Welcomes, consent. Events have the types Event... with the JSON named there.
+// The id of an event is a cursor: a client stores it with what it made of the
+// event, in one transaction, and asks for events after it with ?cursor= (or the
+// header Last-Event-ID). An event without an id leaves the cursor where it is.
+// Without a cursor the stream begins with what the user has in store. Events of
+// one room come in the order of its log, each entry once per stream; a client
+// that sees an entry again skips it by its sequence number. What concerns a room
+// may arrive before the client has joined it; it is the client's to ignore.
+//
+// # Submissions
+//
+// A client draws 16 random bytes (room.TxnNonce) for each submission and keeps
+// them with it until it has seen the outcome in the room's log: the transaction
+// id that it computes from them stands in the entry. Submitting again with the
+// same nonce is answered with the first result.
+//
+// # Errors
+//
+// Any other status than 2xx has a body of type Problem (RFC 9457,
+// application/problem+json) with one of the codes below. A wrong epoch is not an
+// error of this API but an answer of the hub, see SubmittedUpdate.
+package clientapi

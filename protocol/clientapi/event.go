@@ -1,0 +1,55 @@
+package clientapi
+
+// Types of events in the device's stream, and what their data is.
+const (
+	EventEntries = "entries" // Entries
+	EventWelcome = "welcome" // Welcome
+	EventConsent = "consent" // ConsentEvent
+	EventHello   = "hello"   // Hello, the first of every stream
+	EventPing    = "ping"    // {}; at least every 20 seconds
+)
+
+// Hello begins a stream. Resumed is false if the cursor was unknown (the store
+// was restored from a backup), and the stream begins from the start.
+type Hello struct {
+	Client  string `json:"client"`
+	Cursor  string `json:"cursor"`
+	Resumed bool   `json:"resumed"`
+}
+
+// Entries are consecutive entries of one room's log (room.Entry), and the signed
+// head (room.SignedHead) that ends them. What is stored is divided into events
+// as the hub divided it into batches.
+type Entries struct {
+	Room    string   `json:"room" doc:"Room id, hexadecimal"`
+	Entries [][]byte `json:"entries"`
+	Head    []byte   `json:"head"`
+}
+
+// Welcome invites a device of the user into a room: Welcome is the bare Welcome
+// of RFC 9420, Tree the ratchet tree of the epoch that it begins. The commit
+// that made it stands in the log at At; the log goes on from there.
+type Welcome struct {
+	Room    string   `json:"room" doc:"Room id, hexadecimal"`
+	URI     string   `json:"uri" doc:"URI of the room"`
+	Welcome []byte   `json:"welcome"`
+	Tree    []byte   `json:"tree"`
+	At      Position `json:"at"`
+}
+
+// Position is where a log stands after an entry (room.Position).
+type Position struct {
+	Era        uint32 `json:"era"`
+	Number     uint64 `json:"number"`
+	Next       uint64 `json:"next" doc:"Sequence number of the next entry"`
+	Last       []byte `json:"last" doc:"Hash of the last entry"`
+	AcceptedAt uint64 `json:"accepted_at" doc:"Unix milliseconds"`
+}
+
+// ConsentEvent tells of a ConsentEntry (wire) that another user sent, or that
+// another device of the same user did.
+type ConsentEvent struct {
+	Entry []byte `json:"entry"`
+	// State is what follows from it, as in Consent.
+	State string `json:"state"`
+}

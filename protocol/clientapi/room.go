@@ -1,0 +1,84 @@
+package clientapi
+
+// NewRoom creates a room at the own provider: the URI is the client's choice,
+// mimi://DOMAIN/r/ with at least 20 random characters, and GroupInfo and Tree
+// are those of the group's epoch 0 with its one member (bare GroupInfo, ratchet
+// tree of RFC 9420). The GroupContext holds participant_list, room_hosting and
+// what else package room asks for.
+type NewRoom struct {
+	URI       string `json:"uri" maxLength:"255" doc:"URI of the room"`
+	GroupInfo []byte `json:"group_info" doc:"GroupInfo of epoch 0"`
+	Tree      []byte `json:"tree" doc:"Ratchet tree of epoch 0"`
+	Nonce     []byte `json:"nonce" minLength:"16" doc:"16 random octets of this submission"`
+}
+
+// Submitted says where in the log a submission stands.
+type Submitted struct {
+	Seq        uint64 `json:"seq" doc:"Sequence number of the entry"`
+	AcceptedAt int64  `json:"accepted_at" doc:"When the hub accepted it, Unix milliseconds"`
+}
+
+// Rooms lists the user's rooms.
+type Rooms struct {
+	Rooms []Room `json:"rooms"`
+}
+
+// Room is a room as the provider sees it.
+type Room struct {
+	ID           string        `json:"id" doc:"SHA-256 of the URI, hexadecimal"`
+	URI          string        `json:"uri" doc:"URI of the room"`
+	Hub          string        `json:"hub" doc:"Domain of the present hub"`
+	Term         string        `json:"term" doc:"Term of the present hub, era.number"`
+	Next         uint64        `json:"next" doc:"Sequence number of the next entry"`
+	Epoch        uint64        `json:"epoch" doc:"MLS epoch"`
+	Participants []Participant `json:"participants,omitempty" doc:"Who takes part"`
+}
+
+// Participant is a user in a room.
+type Participant struct {
+	User    string `json:"user" doc:"URI of the user"`
+	Role    string `json:"role" doc:"Name of the role"`
+	Clients int    `json:"clients" doc:"Members (clients) of the group"`
+}
+
+// Log is a piece of a room's log: entries (room.Entry) and the signed head
+// (room.SignedHead) that ends them.
+type Log struct {
+	Entries [][]byte `json:"entries" doc:"Log entries, encoded"`
+	Head    []byte   `json:"head" doc:"Signed head over these entries"`
+}
+
+// SubmitMessage sends an application message: Request is a SubmitMessageRequest
+// (wire).
+type SubmitMessage struct {
+	Request []byte `json:"request" doc:"SubmitMessageRequest (MIMI section 5.4)"`
+	Nonce   []byte `json:"nonce" minLength:"16" doc:"16 random octets of this submission"`
+}
+
+// SubmittedMessage is the hub's answer, a SubmitMessageResponse (wire): accepted,
+// not allowed, or epoch too old.
+type SubmittedMessage struct {
+	Response []byte `json:"response" doc:"SubmitMessageResponse (MIMI section 5.4)"`
+}
+
+// SubmitUpdate sends a handshake: Request is an UpdateRequest (wire).
+type SubmitUpdate struct {
+	Request []byte `json:"request" doc:"UpdateRequest (MIMI section 5.3)"`
+	Nonce   []byte `json:"nonce" minLength:"16" doc:"16 random octets of this submission"`
+}
+
+// SubmittedUpdate is the hub's answer, an UpdateRoomResponse (wire).
+type SubmittedUpdate struct {
+	Response []byte `json:"response" doc:"UpdateRoomResponse (MIMI section 5.3)"`
+}
+
+// FetchGroupInfo asks for what an external commit needs: Request is a
+// GroupInfoRequest (wire).
+type FetchGroupInfo struct {
+	Request []byte `json:"request" doc:"GroupInfoRequest (MIMI section 5.6)"`
+}
+
+// FetchedGroupInfo is the hub's answer, a GroupInfoResponse (wire).
+type FetchedGroupInfo struct {
+	Response []byte `json:"response" doc:"GroupInfoResponse (MIMI section 5.6)"`
+}
