@@ -56,15 +56,22 @@
 //	11 room[32] seq[8]          room log entry
 //	12 room[32] txn[32]         uint64 seq of the entry with this transaction id
 //	13 room[32] part[...]       a part of the room's public MLS state
+//	14 room[32] seq[8]          the signed head that ends a batch of entries, by the
+//	                            seq of its last entry
 //	20 name[...]                accounts
 //	21 name[...]                devices
 //	22 name[...]                KeyPackages
 //	23 name[...]                consent
 //	24 name[...]                provider records
 //	25 name[...]                overlay datastore
+//	26 name[...]                feed of the local users' devices
+//	27 name[...]                outbox to other providers
+//	28 name[...]                published identifiers
+//	29 name[...]                a client's own store (never in a provider's)
 //
 // The heads of all rooms lie together: a start reads these and no entries. The values
-// of 10, 11 and 13 and everything in 20 to 25 belong to the packages that write them.
+// of 10, 11 and 13 and everything in 14 and 20 to 29 belong to the packages that
+// write them.
 // In the directory there are Badger's files and ACKED (acked.go).
 //
 // # What damage is noticed

@@ -14,6 +14,7 @@ const (
 	prefixRoomEntry = 0x11
 	prefixRoomTxn   = 0x12
 	prefixRoomPart  = 0x13
+	prefixRoomBatch = 0x14
 )
 
 // Bounds of one key and one value, in bytes.
@@ -41,6 +42,10 @@ const (
 	SpaceConsent     Space = 0x23 // consent states
 	SpaceProviders   Space = 0x24 // provider records and pins
 	SpaceOverlay     Space = 0x25 // the overlay's datastore
+	SpaceFeed        Space = 0x26 // what local users' devices are told, in order
+	SpaceOutbox      Space = 0x27 // what waits to be delivered to other providers
+	SpaceClaims      Space = 0x28 // identifiers that local users published
+	SpaceClient      Space = 0x29 // a client's own store, encrypted; never a provider's
 )
 
 // A Key names one value. Only the functions of this package make keys, so a key
@@ -145,6 +150,23 @@ func ParseRoomPart(k Key) (id RoomID, part []byte, err error) {
 	return id, []byte(rest), err
 }
 
+// RoomBatches are the batches of a room's log in order.
+func RoomBatches(id RoomID) Prefix { return Prefix{roomPrefix(prefixRoomBatch, id)} }
+
+// RoomBatchKey names the batch of log entries that ends with seq.
+func RoomBatchKey(id RoomID, seq uint64) Key {
+	return Key{string(binary.BigEndian.AppendUint64([]byte(roomPrefix(prefixRoomBatch, id)), seq))}
+}
+
+// ParseRoomBatch is the inverse of RoomBatchKey.
+func ParseRoomBatch(k Key) (id RoomID, seq uint64, err error) {
+	id, rest, err := parseRoom(prefixRoomBatch, k)
+	if err != nil || len(rest) != 8 {
+		return RoomID{}, 0, errNotThisKey
+	}
+	return id, binary.BigEndian.Uint64([]byte(rest)), nil
+}
+
 // Key names a value of the space.
 func (sp Space) Key(name []byte) Key { return Key{sp.prefix() + string(name)} }
 
@@ -162,7 +184,7 @@ func (sp Space) Parse(k Key) (name []byte, err error) {
 
 // prefix keeps a made-up Space from reaching into keys that have another meaning.
 func (sp Space) prefix() string {
-	if sp < SpaceAccounts || sp > SpaceOverlay {
+	if sp < SpaceAccounts || sp > SpaceClient {
 		panic(fmt.Sprintf("store: space %#x is not defined", byte(sp)))
 	}
 	return string([]byte{byte(sp)})

@@ -31,6 +31,11 @@ func TestKeyBytes(t *testing.T) {
 		{store.SpaceConsent.Key([]byte("x")), "2378"},
 		{store.SpaceProviders.Key([]byte("x")), "2478"},
 		{store.SpaceOverlay.Key([]byte("x")), "2578"},
+		{store.RoomBatchKey(r, 0x0102030405060708), "14" + id + "0102030405060708"},
+		{store.SpaceFeed.Key([]byte("x")), "2678"},
+		{store.SpaceOutbox.Key([]byte("x")), "2778"},
+		{store.SpaceClaims.Key([]byte("x")), "2878"},
+		{store.SpaceClient.Key([]byte("x")), "2978"},
 	} {
 		if got := hex.EncodeToString(tc.key.Bytes()); got != tc.want || tc.key.String() != tc.want {
 			t.Errorf("got %s, want %s", got, tc.want)
@@ -49,10 +54,11 @@ func TestKeysApart(t *testing.T) {
 		"entries": {store.RoomEntries(r), []store.Key{store.RoomEntryKey(r, 0), store.RoomEntryKey(r, math.MaxUint64)}},
 		"other":   {store.RoomEntries(room(0x21)), []store.Key{store.RoomEntryKey(room(0x21), 7)}},
 		"txns":    {store.RoomTxns(r), []store.Key{store.RoomTxnKey(r, store.TxnID{1})}},
+		"batches": {store.RoomBatches(r), []store.Key{store.RoomBatchKey(r, 0), store.RoomBatchKey(r, math.MaxUint64)}},
 		"parts":   {store.RoomParts(r), []store.Key{store.RoomPartKey(r, nil), store.RoomPartKey(r, []byte{0xff, 0})}},
 	}
 	for i, sp := range []store.Space{store.SpaceAccounts, store.SpaceDevices, store.SpaceKeyPackages,
-		store.SpaceConsent, store.SpaceProviders, store.SpaceOverlay} {
+		store.SpaceConsent, store.SpaceProviders, store.SpaceOverlay, store.SpaceFeed, store.SpaceOutbox, store.SpaceClaims, store.SpaceClient} {
 		e := all["heads"]
 		e.prefix, e.keys = sp.Prefix(nil), []store.Key{sp.Key(nil), sp.Key([]byte{0xff, 0xff}), sp.Key(r[:])}
 		all[string(rune('0'+i))] = e
@@ -77,6 +83,9 @@ func TestKeysParse(t *testing.T) {
 
 		if got, err := store.ParseRoomHead(store.RoomHeadKey(id)); err != nil || got != id {
 			t.Errorf("head: %x, %v", got, err)
+		}
+		if got, n, err := store.ParseRoomBatch(store.RoomBatchKey(id, seq)); err != nil || got != id || n != seq {
+			t.Errorf("batch: %x %d, %v", got, n, err)
 		}
 		if got, n, err := store.ParseRoomEntry(store.RoomEntryKey(id, seq)); err != nil || got != id || n != seq {
 			t.Errorf("entry: %x %d, %v", got, n, err)
