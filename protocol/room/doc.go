@@ -24,12 +24,25 @@
 // The GroupContext component room_hosting (hosting.go) says by MLS agreement who
 // may order the room and who may replace it.
 //
+// # The room that the log makes
+//
+// body.go has what is inside entries. State (state.go) follows a log: Begin takes
+// the first entry, Check verifies the next one against the MLS group and the
+// room's policy without changing anything, Advance adopts it. Hub and followers
+// run the same code; admit.go has what only the hub asks. Who takes part is in
+// the GroupContext (group.go), who has clients is in the ratchet tree (roster.go),
+// and every change is judged so that the two agree: there is no other list.
+//
+// Indices in a ParticipantListUpdate count in the list before the commit, for all
+// updates of a commit, and no user is touched twice; so updates that several
+// people proposed go together in any order. (MIMI leaves this open.)
+//
 // # Scope today
 //
-// The format, the chain, heads, proofs and the component; a replica set of one.
-// The bodies of hub_change and settled, and the machine that decides who may
-// append what, are not here yet: their kinds are reserved, so that they change
-// no stored byte.
+// A replica set of one that never moves. The bodies of hub_change and settled, and
+// the machine that decides about them, are not here yet, nor who may write a
+// tombstone: their kinds are reserved, so that they change no stored byte, and
+// Check refuses them.
 //
 // Everything is pure: values and time in, values out.
 package room

@@ -26,6 +26,18 @@ var (
 	ErrHead = errors.New("room: head does not end these entries")
 	// ErrSignature: a head is not signed by the key that it is checked with.
 	ErrSignature = errors.New("room: head signature does not verify")
+	// ErrBody: an entry's body decodes and makes no sense in its kind.
+	ErrBody = errors.New("room: invalid body")
+	// ErrPolicy: a change that the room's policy does not allow: the actor's role
+	// lacks the capability, or participants and members would not agree.
+	ErrPolicy = errors.New("room: not allowed")
+	// ErrPending: a commit leaves out a pending proposal to leave or to remove,
+	// which it must include.
+	ErrPending = errors.New("room: commit leaves out a pending removal")
+	// ErrEpoch: a message or handshake of another epoch than the room takes now.
+	ErrEpoch = errors.New("room: wrong epoch")
+	// ErrEnded: the room's log has ended with a tombstone.
+	ErrEnded = errors.New("room: ended")
 	// ErrNoProof: what is presented as a proof of equivocation proves nothing.
 	ErrNoProof = errors.New("room: not a proof of equivocation")
 )

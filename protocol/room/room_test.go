@@ -16,7 +16,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-var uri = []byte("mimi://atlanta.example/r/clubhouse")
+var clubURI = []byte("mimi://atlanta.example/r/clubhouse")
 
 func key(n byte) ed25519.PrivateKey {
 	return ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, ed25519.SeedSize))
@@ -30,7 +30,7 @@ func chain(n int, salt string) []*room.Entry {
 	var out []*room.Entry
 	var prev room.Hash
 	for i := range n {
-		e := &room.Entry{Room: room.IDOf(uri), Term: room.FirstTerm, Seq: uint64(i), Prev: prev,
+		e := &room.Entry{Room: room.IDOf(clubURI), Term: room.FirstTerm, Seq: uint64(i), Prev: prev,
 			AcceptedAt: 1000 + uint64(i/2), Kind: room.KindMessage, Txn: room.TxnID{byte(i)}, Body: fmt.Appendf(nil, "entry %d %s", i, salt)}
 		if i == 0 {
 			e.Kind = room.KindCreate
@@ -87,7 +87,7 @@ func TestEntryLayout(t *testing.T) {
 }
 
 func TestVerify(t *testing.T) {
-	id := room.IDOf(uri)
+	id := room.IDOf(clubURI)
 	log := chain(6, "")
 	b, err := room.Verify(id, room.Position{}, log, sign(log[5], key(1)), pub(1))
 	if err != nil {
@@ -342,13 +342,16 @@ func FuzzRoom(f *testing.F) {
 	f.Add(append([]byte{1}, sign(log[1], key(1)).Append(nil)...))
 	f.Add(append([]byte{2}, (&room.Equivocation{Low: *sign(log[1], key(1)), High: *sign(log[3], key(1)), Entries: log[1:]}).Append(nil)...))
 	f.Add(append([]byte{3}, hosting(3, room.FailoverAuto).Append(nil)...))
+	for kind, e := range bodies(f) {
+		f.Add(append([]byte{4 + byte(kind)}, e...))
+	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if len(b) == 0 {
 			return
 		}
 		var back []byte
 		var err error
-		switch in := b[1:]; b[0] % 4 {
+		switch in := b[1:]; b[0] % 8 {
 		case 0:
 			var e *room.Entry
 			if e, err = room.ParseEntry(in); err == nil {
@@ -370,6 +373,11 @@ func FuzzRoom(f *testing.F) {
 			if h, err = room.ParseHosting(in); err == nil {
 				back = h.Append(nil)
 			}
+		default:
+			kind := []room.Kind{room.KindCreate, room.KindHandshake, room.KindMessage, room.KindTombstone}[b[0]%4]
+			if back = reencode(kind, in); back == nil {
+				return
+			}
 		}
 		if err == nil && !bytes.Equal(back, b[1:]) {
 			t.Fatalf("decodes and encodes to other bytes")
@@ -382,7 +390,7 @@ func FuzzRoom(f *testing.F) {
 func BenchmarkVerify(b *testing.B) {
 	log := chain(64, strings.Repeat("x", 1000))
 	head := sign(log[63], key(1))
-	id := room.IDOf(uri)
+	id := room.IDOf(clubURI)
 	b.ResetTimer()
 	for range b.N {
 		if _, err := room.Verify(id, room.Position{}, log, head, pub(1)); err != nil {

@@ -1,0 +1,471 @@
+package room
+
+import (
+	"bytes"
+	"crypto"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/presentation"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
+)
+
+// ErrKind: an entry of a kind that this version does not follow yet.
+var ErrKind = errors.New("room: entry of a kind that is not supported")
+
+// Rules are what a room is judged by, the same for all who follow it.
+type Rules struct {
+	// Auth judges credentials; see Config.
+	Auth mls.Authenticator
+	// Anchors returns the keys that a provider's domain is known by, none if it
+	// is unknown. In memory, no waiting, as x509auth.Anchors.
+	Anchors func(domain string) []crypto.PublicKey
+}
+
+// State is a room as its log tells it, to its hub and its followers alike: the
+// group's public half, who takes part, who orders it. Entries come in by Begin
+// and Check, which change nothing, and Advance. One goroutine owns it.
+//
+// What Advance changed is stored from Unsaved; if that fails, drop the State and
+// Load it again.
+type State struct {
+	room    uri.Room
+	id      ID
+	rules   Rules
+	at      Position
+	group   *mls.PublicGroup
+	roster  *Roster
+	hosting *Hosting
+	info    *mls.GroupInfo    // of the present epoch, without a tree
+	list    []Participant     // the participant list, read out
+	left    map[string]uint64 // domain -> seq of the entry with which it stopped taking part
+
+	unsavedInfo bool
+	unsavedLeft []string
+}
+
+// Step is a checked entry and what it does to the state that checked it.
+type Step struct {
+	Entry *Entry
+	// Changes are the handshake's, in order: one commit, or proposals.
+	Changes []*mls.Change
+
+	of     *State
+	after  Position
+	info   *mls.GroupInfo
+	create *State
+}
+
+// Commit returns the change of a commit, nil for anything else.
+func (s *Step) Commit() *mls.Change {
+	if len(s.Changes) == 1 && s.Changes[0].Kind == mls.ContentCommit {
+		return s.Changes[0]
+	}
+	return nil
+}
+
+// Begin checks a room's first entry and returns the room as it then stands.
+//
+// The room begins with one member, its creator, who is its one participant and
+// admin; the room's URI, the creator and the hub are of one domain, and the hub's
+// key is one that the domain is known by.
+//
+// Errors: ErrChain, ErrBody, ErrPolicy, ErrHosting, and those of mls for the
+// group.
+func Begin(e *Entry, rules Rules) (*State, error) {
+	s, err := begin(e, rules)
+	if err != nil {
+		return nil, fmt.Errorf("beginning room: %w", err)
+	}
+	return s, nil
+}
+
+func begin(e *Entry, rules Rules) (*State, error) {
+	at, err := Position{}.follow(e.Room, e)
+	if err != nil {
+		return nil, err
+	}
+	c, err := ParseCreate(e.Body)
+	if err != nil {
+		return nil, err
+	}
+	if id := IDOf([]byte(c.URI.String())); id != e.Room {
+		return nil, fmt.Errorf("entry of room %.8s creates %s, %.8s: %w", e.Room, c.URI, id, ErrWrongRoom)
+	}
+	gid, err := GroupID(c.URI)
+	if err != nil {
+		return nil, err
+	}
+	ctx := &c.GroupInfo.Context
+	switch {
+	case !bytes.Equal(ctx.GroupID, gid):
+		return nil, fmt.Errorf("group %q for room %s, %q expected: %w", ctx.GroupID, c.URI, gid, ErrBody)
+	case ctx.Epoch != 0:
+		return nil, fmt.Errorf("room begins in epoch %d: %w", ctx.Epoch, ErrBody)
+	case ctx.Suite != Suite:
+		return nil, fmt.Errorf("room with cipher suite %v, %v expected: %w", ctx.Suite, Suite, ErrBody)
+	}
+	if _, ok := c.GroupInfo.Extensions.Get(mls.ExtRatchetTree); ok {
+		return nil, fmt.Errorf("GroupInfo with a tree: %w", ErrBody)
+	}
+	s := &State{room: c.URI, id: e.Room, rules: rules, at: at, info: c.GroupInfo, left: map[string]uint64{}, unsavedInfo: true}
+	s.group, err = mls.NewPublicGroup(c.GroupInfo, c.Tree, Config(rules.Auth), time.UnixMilli(int64(e.AcceptedAt)))
+	if err != nil {
+		return nil, err
+	}
+	if s.roster, err = RosterOf(s.group); err != nil {
+		return nil, err
+	}
+	if s.hosting, err = HostingOf(ctx); err != nil {
+		return nil, err
+	}
+	if err := s.checkFirst(); err != nil {
+		return nil, err
+	}
+	return s, s.readList()
+}
+
+// readList reads the participant list of the present context.
+func (s *State) readList() error {
+	list, err := ParticipantsOf(s.group.Context())
+	if err != nil {
+		return err
+	}
+	s.list = s.list[:0:0]
+	for _, p := range list {
+		u, err := uri.ParseUser(string(p.User))
+		if err != nil {
+			return fmt.Errorf("participant %q: %w: %w", p.User, err, ErrPolicy)
+		}
+		s.list = append(s.list, Participant{u, policy.Role(p.Role)})
+	}
+	return nil
+}
+
+func (s *State) checkFirst() error {
+	ctx := s.group.Context()
+	if n := s.group.MemberCount(); n != 1 {
+		return fmt.Errorf("room begins with %d members: %w", n, ErrPolicy)
+	}
+	var creator uri.User
+	for _, u := range s.roster.users {
+		creator = u
+	}
+	domain := s.room.Provider().Domain()
+	list, err := ParticipantsOf(ctx)
+	if err != nil {
+		return err
+	}
+	h := s.hosting
+	switch {
+	case len(list) != 1 || string(list[0].User) != creator.String() || policy.Role(list[0].Role) != policy.Admin:
+		return fmt.Errorf("room begins with participants %v, %s as admin expected: %w", list, creator, ErrPolicy)
+	case creator.Provider().Domain() != domain:
+		return fmt.Errorf("room of %s created by %s: %w", domain, creator, ErrPolicy)
+	case h.Hub.Domain != domain || h.Term != FirstTerm:
+		return fmt.Errorf("room of %s begins with hub %s, term %s: %w", domain, h.Hub.Domain, h.Term, ErrHosting)
+	case len(h.Replicas) != 1 || !h.Replicas[0].equal(&h.Hub):
+		return fmt.Errorf("room begins with %d replicas, its hub alone expected: %w", len(h.Replicas), ErrHosting)
+	case h.Failover != FailoverAdmin:
+		return fmt.Errorf("room begins with failover mode %d: %w", h.Failover, ErrHosting)
+	case !s.anchored(domain, h.Hub.ProviderKey):
+		return fmt.Errorf("hub key %x is none that %s is known by: %w", h.Hub.ProviderKey[:8], domain, ErrHosting)
+	}
+	want := mls.Extensions{required().Extension(), mls.ExternalSendersExtension(senders(h))}
+	for _, x := range want {
+		if got, ok := ctx.Extensions.Get(x.Type); !ok || !bytes.Equal(got, x.Data) {
+			return fmt.Errorf("extension %d of the GroupContext is not as rooms have it: %w", x.Type, ErrPolicy)
+		}
+	}
+	d, err := ctx.Extensions.Dictionary(BodyLimits().Limits)
+	if err != nil {
+		return err
+	}
+	for id, data := range d {
+		switch id {
+		case wire.ComponentParticipantList, HostingComponent:
+		case MetadataComponent:
+			if len(data) > maxMetadata {
+				return fmt.Errorf("metadata of %d bytes (limit %d): %w", len(data), maxMetadata, ErrPolicy)
+			}
+		default:
+			return fmt.Errorf("room begins with component %#04x: %w", uint16(id), ErrPolicy)
+		}
+	}
+	if len(ctx.Extensions) != 3 {
+		return fmt.Errorf("room begins with %d GroupContext extensions: %w", len(ctx.Extensions), ErrPolicy)
+	}
+	return nil
+}
+
+func (s *State) anchored(domain string, key [ed25519.PublicKeySize]byte) bool {
+	return slices.ContainsFunc(s.rules.Anchors(domain), func(k crypto.PublicKey) bool {
+		e, ok := k.(ed25519.PublicKey)
+		return ok && bytes.Equal(e, key[:])
+	})
+}
+
+// Check verifies that an entry continues the log and that its body is good in
+// the room's present state. It changes nothing. That the hub signed the entry,
+// which Verify shows for a batch, is not looked at.
+//
+// Errors: ErrWrongRoom, ErrChain, ErrBody, ErrEpoch, ErrPolicy, ErrPending,
+// ErrHosting, ErrKind, and those of mls. An error from x509auth that says
+// ErrUnknownProvider may pass when the provider has been looked up.
+func (s *State) Check(e *Entry) (*Step, error) {
+	st, err := s.check(e)
+	if err != nil {
+		return nil, fmt.Errorf("checking entry %d (%s): %w", e.Seq, e.Kind, err)
+	}
+	return st, nil
+}
+
+func (s *State) check(e *Entry) (*Step, error) {
+	after, err := s.at.follow(s.id, e)
+	if err != nil {
+		return nil, err
+	}
+	st := &Step{Entry: e, of: s, after: after}
+	switch e.Kind {
+	case KindMessage:
+		m, err := ParseMessage(e.Body)
+		if err != nil {
+			return nil, err
+		}
+		return st, s.checkMessage(m.Message.Private)
+	case KindHandshake:
+		h, err := ParseHandshake(e.Body)
+		if err != nil {
+			return nil, err
+		}
+		st.Changes, err = s.checkHandshake(h, e.AcceptedAt)
+		st.info = h.Info()
+		return st, err
+	}
+	return nil, ErrKind
+}
+
+func (s *State) checkMessage(m *mls.PrivateMessage) error {
+	now := s.group.Epoch()
+	switch {
+	case !bytes.Equal(m.GroupID(), s.group.GroupID()):
+		return fmt.Errorf("message of group %q: %w", m.GroupID(), ErrWrongRoom)
+	case m.Epoch() > now || now-m.Epoch() > PastEpochs:
+		return fmt.Errorf("message of epoch %d, the room is in %d: %w", m.Epoch(), now, ErrEpoch)
+	}
+	return nil
+}
+
+func (s *State) checkHandshake(h *Handshake, at uint64) ([]*mls.Change, error) {
+	var out []*mls.Change
+	for _, m := range h.Messages() {
+		c, err := s.group.Process(m, h.Info(), time.UnixMilli(int64(at)))
+		if err != nil {
+			return nil, err
+		}
+		if err := s.roster.Judge(s.group, c); err != nil {
+			return nil, err
+		}
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// Advance adopts a step that Check of this state returned. mls.ErrStale if the
+// state has moved on since.
+func (s *State) Advance(st *Step) error {
+	if st.of != s || st.after.Next != s.at.Next+1 || st.Entry.Prev != s.at.Last {
+		return fmt.Errorf("advancing room to entry %d: %w", st.Entry.Seq, mls.ErrStale)
+	}
+	before := s.Providers()
+	for _, c := range st.Changes {
+		if err := s.group.Apply(c); err != nil {
+			return fmt.Errorf("advancing room: %w", err)
+		}
+	}
+	if c := st.Commit(); c != nil {
+		if err := s.roster.Apply(c); err != nil {
+			return fmt.Errorf("advancing room: %w", err)
+		}
+		h, err := HostingOf(c.Context)
+		if err != nil {
+			return fmt.Errorf("advancing room: %w", err)
+		}
+		s.hosting, s.info, s.unsavedInfo = h, st.info, true
+		if err := s.readList(); err != nil {
+			return fmt.Errorf("advancing room: %w", err)
+		}
+		s.noteProviders(before, s.Providers(), st.Entry.Seq)
+	}
+	s.at = st.after
+	return nil
+}
+
+func (s *State) noteProviders(before, after []string, seq uint64) {
+	for _, d := range before {
+		if !slices.Contains(after, d) {
+			s.left[d] = seq
+			s.unsavedLeft = append(s.unsavedLeft, d)
+		}
+	}
+	for _, d := range after {
+		if _, ok := s.left[d]; ok {
+			delete(s.left, d)
+			s.unsavedLeft = append(s.unsavedLeft, d)
+		}
+	}
+}
+
+// URI returns the room's name.
+func (s *State) URI() uri.Room { return s.room }
+
+// ID returns the room's id.
+func (s *State) ID() ID { return s.id }
+
+// At returns where the log stands.
+func (s *State) At() Position { return s.at }
+
+// Epoch returns the present MLS epoch.
+func (s *State) Epoch() uint64 { return s.group.Epoch() }
+
+// Group returns the group's public half, to read from.
+func (s *State) Group() *mls.PublicGroup { return s.group }
+
+// Roster returns who has clients in the group, to read from.
+func (s *State) Roster() *Roster { return s.roster }
+
+// Hosting returns the present room_hosting, to read from.
+func (s *State) Hosting() *Hosting { return s.hosting }
+
+// GroupInfo returns the present epoch's GroupInfo, without a tree.
+func (s *State) GroupInfo() *mls.GroupInfo { return s.info }
+
+// HubKey returns the key that the present term's heads are signed with.
+func (s *State) HubKey() ed25519.PublicKey { return s.hosting.Hub.ProviderKey[:] }
+
+// Participants returns the participant list, to read from.
+func (s *State) Participants() []Participant { return s.list }
+
+// Role returns a user's role.
+func (s *State) Role(u uri.User) policy.Role {
+	for _, p := range s.list {
+		if p.User == u {
+			return p.Role
+		}
+	}
+	return policy.None
+}
+
+// Providers returns the domains of all participants that are not banned, each
+// once, sorted: who follows the log.
+func (s *State) Providers() []string {
+	var out []string
+	for _, p := range s.list {
+		if p.Role.Active() {
+			out = append(out, p.User.Provider().Domain())
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// MayRead says up to which entry, itself included, a provider may read the log:
+// all of it while one of its users takes part, and to the entry that ended that
+// afterwards.
+func (s *State) MayRead(domain string) (last uint64, ok bool) {
+	if slices.Contains(s.Providers(), domain) {
+		return ^uint64(0), true
+	}
+	last, ok = s.left[domain]
+	return last, ok
+}
+
+// Part is a piece of a stored state, as mls.Part.
+type Part = mls.Part
+
+// Keys of parts: a letter, and what follows it.
+//
+//	m PART      a part of the public group (mls.Part)
+//	i           the present epoch's GroupInfo
+//	l DOMAIN    uint64 seq of the entry with which a provider stopped taking part
+const (
+	partGroup = "m"
+	partInfo  = "i"
+	partLeft  = "l"
+)
+
+// Unsaved returns what has changed since the last call, or since Begin; write it
+// in the transaction that stores the entries.
+func (s *State) Unsaved() []Part {
+	var out []Part
+	for _, p := range s.group.Unsaved() {
+		out = append(out, Part{Key: partGroup + p.Key, Value: p.Value})
+	}
+	if s.unsavedInfo {
+		out = append(out, Part{Key: partInfo, Value: s.info.Bytes()})
+	}
+	for _, d := range s.unsavedLeft {
+		p := Part{Key: partLeft + d}
+		if seq, ok := s.left[d]; ok {
+			p.Value = presentation.AppendU64(nil, seq)
+		}
+		out = append(out, p)
+	}
+	s.unsavedInfo, s.unsavedLeft = false, nil
+	return out
+}
+
+// Load reads a state from its parts and the position that was stored with them.
+// Error: mls.ErrState.
+func Load(room uri.Room, at Position, parts iter.Seq2[string, []byte], rules Rules) (*State, error) {
+	s := &State{room: room, id: IDOf([]byte(room.String())), rules: rules, at: at, left: map[string]uint64{}}
+	damaged := func(format string, args ...any) (*State, error) {
+		return nil, fmt.Errorf("loading room %s: %s: %w", room, fmt.Sprintf(format, args...), mls.ErrState)
+	}
+	var bad error
+	var err error
+	s.group, err = mls.LoadPublicGroup(func(yield func(string, []byte) bool) {
+		for k, v := range parts {
+			switch {
+			case strings.HasPrefix(k, partGroup):
+				if !yield(k[len(partGroup):], v) {
+					return
+				}
+			case k == partInfo:
+				if s.info, err = mls.ParseGroupInfo(v, BodyLimits().Limits); err != nil {
+					bad = err
+				}
+			case strings.HasPrefix(k, partLeft) && len(v) == 8:
+				s.left[k[len(partLeft):]] = presentation.NewReader(v).U64()
+			default:
+				bad = fmt.Errorf("part %q", k)
+			}
+		}
+	}, Config(rules.Auth))
+	switch {
+	case err != nil:
+		return damaged("%v", err)
+	case bad != nil:
+		return damaged("%v", bad)
+	case s.info == nil || s.info.Context.Epoch != s.group.Epoch():
+		return damaged("no GroupInfo of epoch %d", s.group.Epoch())
+	}
+	if s.roster, err = RosterOf(s.group); err != nil {
+		return damaged("%v", err)
+	}
+	if s.hosting, err = HostingOf(s.group.Context()); err != nil {
+		return damaged("%v", err)
+	}
+	if err := s.readList(); err != nil {
+		return damaged("%v", err)
+	}
+	return s, nil
+}
