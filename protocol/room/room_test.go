@@ -399,3 +399,41 @@ func BenchmarkVerify(b *testing.B) {
 	}
 	b.ReportMetric(float64(64*b.N)/b.Elapsed().Seconds(), "entries/s")
 }
+
+// TestPiece: what travels is what was sent, and nothing beyond the limits.
+func TestPiece(t *testing.T) {
+	log := chain(3, "")
+	p := &room.Piece{Head: *sign(log[2], key(1)), Entries: log}
+	b := p.Append(nil)
+	back, err := room.ParsePiece(b, len(b))
+	if err != nil || !bytes.Equal(back.Append(nil), b) || len(back.Entries) != 3 {
+		t.Fatalf("%v, %v", back, err)
+	}
+	var enc [][]byte
+	for _, e := range log {
+		enc = append(enc, e.Append(nil))
+	}
+	if !bytes.Equal(room.AppendPiece(nil, &p.Head, enc), b) {
+		t.Error("a piece of encoded entries is another")
+	}
+	if _, err := room.ParsePiece(b, len(b)-1); !errors.Is(err, presentation.ErrTooLarge) {
+		t.Errorf("over the limit: %v", err)
+	}
+	for i := range b {
+		if _, err := room.ParsePiece(b[:i], len(b)); err == nil {
+			t.Fatalf("%d of %d bytes decode", i, len(b))
+		}
+	}
+	stands := []room.Stand{{Room: room.ID{1}, Next: 2}, {Room: room.ID{3}, Next: 4}}
+	sb := room.AppendStands(nil, stands)
+	got, err := room.ParseStands(sb)
+	if err != nil || !slices.Equal(got, stands) {
+		t.Errorf("%v, %v", got, err)
+	}
+	if _, err := room.ParseStands(sb[:len(sb)-1]); err == nil {
+		t.Error("cut stands decode")
+	}
+	if _, err := room.ParseStands(room.AppendStands(nil, make([]room.Stand, room.MaxStands+1))); !errors.Is(err, presentation.ErrTooLarge) {
+		t.Errorf("too many stands: %v", err)
+	}
+}

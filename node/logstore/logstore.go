@@ -1,0 +1,316 @@
+// Package logstore keeps rooms' logs in the store: entries, the signed heads
+// that end batches of them, where each log stands, which submissions it holds,
+// and the parts of the room's state. Rooms writes it, the feed of the users'
+// devices reads it too. Functions work inside the caller's transaction, so that
+// a batch of entries and all that follows from it become durable together.
+//
+// # Values, version 1
+//
+// Room head (key 10), written with every batch:
+//
+//	uint8 version = 1
+//	opaque uri<V>
+//	Position: uint32 era, uint64 number, uint64 next, opaque last[32], uint64 accepted_at
+//	opaque topic[16]
+//	opaque hub<V>               domain of the present hub
+//	opaque providers<V>         opaque domain<V> each: who may follow
+//	uint64 feed                 feed position of the last batch
+//	uint64 epoch                MLS epoch
+//
+// Log entry (11): room.Entry as it is. Transaction id (12): sequence number.
+// State part (13): as package room made it. Batch (14), under the sequence number
+// of its last entry:
+//
+//	uint8 version = 1
+//	uint64 feed                 position in the feed, rising from batch to batch
+//	SignedHead head             149 octets
+package logstore
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/mimid/mimid/protocol/presentation"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/store"
+)
+
+const version = 1
+
+// ErrDamaged: a stored value does not decode, or entries that the head counts
+// are missing. `mimid verify` tells more.
+var ErrDamaged = errors.New("logstore: stored room is damaged")
+
+// Head is where a room stands, and what is needed without loading it.
+type Head struct {
+	URI       uri.Room
+	At        room.Position
+	Topic     [16]byte
+	Hub       string
+	Providers []string
+	Feed      uint64
+	Epoch     uint64
+}
+
+// ID returns the room's id.
+func (h *Head) ID() room.ID { return room.IDOf([]byte(h.URI.String())) }
+
+func (h *Head) bytes() []byte {
+	b := presentation.AppendOpaque([]byte{version}, []byte(h.URI.String()))
+	b = presentation.AppendU64(presentation.AppendU32(b, h.At.Term.Era), h.At.Term.Number)
+	b = append(presentation.AppendU64(b, h.At.Next), h.At.Last[:]...)
+	b = append(presentation.AppendU64(b, h.At.AcceptedAt), h.Topic[:]...)
+	b = presentation.AppendOpaque(b, []byte(h.Hub))
+	b = presentation.AppendList(b, func(b []byte) []byte {
+		for _, p := range h.Providers {
+			b = presentation.AppendOpaque(b, []byte(p))
+		}
+		return b
+	})
+	return presentation.AppendU64(presentation.AppendU64(b, h.Feed), h.Epoch)
+}
+
+func parseHead(b []byte) (*Head, error) {
+	h := new(Head)
+	r := presentation.NewReader(b)
+	if v := r.U8(); v != version && r.Err() == nil {
+		return nil, fmt.Errorf("room head of version %d: %w", v, ErrDamaged)
+	}
+	name := string(r.Opaque())
+	h.At.Term = room.Term{Era: r.U32(), Number: r.U64()}
+	h.At.Next = r.U64()
+	copy(h.At.Last[:], r.Fixed(len(h.At.Last)))
+	h.At.AcceptedAt = r.U64()
+	copy(h.Topic[:], r.Fixed(len(h.Topic)))
+	h.Hub = string(r.Opaque())
+	r.List(1<<16, func() { h.Providers = append(h.Providers, string(r.Opaque())) })
+	h.Feed, h.Epoch = r.U64(), r.U64()
+	err := r.Done()
+	if err == nil {
+		h.URI, err = uri.ParseRoom(name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading room head: %w: %w", err, ErrDamaged)
+	}
+	return h, nil
+}
+
+func key(id room.ID) store.RoomID { return store.RoomID(id) }
+
+// PutHead writes where a room stands.
+func PutHead(tx *store.Tx, h *Head) error { return tx.Set(store.RoomHeadKey(key(h.ID())), h.bytes()) }
+
+// ReadHead returns where a room stands. Errors: store.ErrNotFound, ErrDamaged.
+func ReadHead(tx *store.Tx, id room.ID) (*Head, error) {
+	b, err := tx.Get(store.RoomHeadKey(key(id)))
+	if err != nil {
+		return nil, err
+	}
+	return parseHead(b)
+}
+
+// Heads yields all rooms' heads, by id.
+func Heads(tx *store.Tx) iter.Seq2[*Head, error] {
+	return func(yield func(*Head, error) bool) {
+		for it, err := range tx.Scan(store.Scan{Prefix: store.RoomHeads()}) {
+			var h *Head
+			if err == nil {
+				h, err = parseHead(it.Value)
+			}
+			if !yield(h, err) {
+				return
+			}
+		}
+	}
+}
+
+// Append writes a verified batch: entries, their transaction ids, and the head,
+// at a position of the feed.
+func Append(tx *store.Tx, id room.ID, b *room.Batch, feed uint64) error {
+	for _, e := range b.Entries() {
+		if err := tx.Set(store.RoomEntryKey(key(id), e.Seq), e.Append(nil)); err != nil {
+			return err
+		}
+		if e.Txn != (room.TxnID{}) {
+			if err := tx.Set(store.RoomTxnKey(key(id), store.TxnID(e.Txn)), store.SeqValue(e.Seq)); err != nil {
+				return err
+			}
+		}
+	}
+	head := b.Head()
+	v := presentation.AppendU64([]byte{version}, feed)
+	return tx.Set(store.RoomBatchKey(key(id), head.Seq), head.Append(v))
+}
+
+// PutParts writes what has changed of a room's state.
+func PutParts(tx *store.Tx, id room.ID, parts []room.Part) error {
+	for _, p := range parts {
+		k := store.RoomPartKey(key(id), []byte(p.Key))
+		var err error
+		if p.Value == nil {
+			err = tx.Delete(k)
+		} else {
+			err = tx.Set(k, p.Value)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Load reads a room's state. Errors: store.ErrNotFound, ErrDamaged, mls.ErrState.
+func Load(tx *store.Tx, id room.ID, rules room.Rules) (*room.State, *Head, error) {
+	h, err := ReadHead(tx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	var scanErr error
+	s, err := room.Load(h.URI, h.At, func(yield func(string, []byte) bool) {
+		for it, err := range tx.Scan(store.Scan{Prefix: store.RoomParts(key(id))}) {
+			var part []byte
+			if err == nil {
+				_, part, err = store.ParseRoomPart(it.Key)
+			}
+			if err != nil {
+				scanErr = err
+				return
+			}
+			if !yield(string(part), it.Value) {
+				return
+			}
+		}
+	}, rules)
+	if scanErr != nil {
+		return nil, nil, scanErr
+	}
+	return s, h, err
+}
+
+// SeqOf returns the sequence number of the entry with a transaction id. Error:
+// store.ErrNotFound.
+func SeqOf(tx *store.Tx, id room.ID, txn room.TxnID) (uint64, error) {
+	b, err := tx.Get(store.RoomTxnKey(key(id), store.TxnID(txn)))
+	if err != nil {
+		return 0, err
+	}
+	return store.ParseSeqValue(b)
+}
+
+// ReadEntry returns one entry. Errors: store.ErrNotFound, ErrDamaged.
+func ReadEntry(tx *store.Tx, id room.ID, seq uint64) (*room.Entry, error) {
+	b, err := tx.Get(store.RoomEntryKey(key(id), seq))
+	if err != nil {
+		return nil, err
+	}
+	e, err := room.ParseEntry(b)
+	if err != nil {
+		return nil, fmt.Errorf("entry %d: %w: %w", seq, err, ErrDamaged)
+	}
+	return e, nil
+}
+
+// Batch is a stored batch: its signed head, and its place in the feed.
+type Batch struct {
+	Head room.SignedHead
+	Feed uint64
+}
+
+func parseBatch(it store.Item) (Batch, error) {
+	r := presentation.NewReader(it.Value)
+	b := Batch{}
+	v := r.U8()
+	b.Feed = r.U64()
+	b.Head.Read(r)
+	_, seq, err := store.ParseRoomBatch(it.Key)
+	if err == nil {
+		err = r.Done()
+	}
+	switch {
+	case err != nil:
+		return b, fmt.Errorf("batch %d: %w: %w", seq, err, ErrDamaged)
+	case v != version || b.Head.Seq != seq:
+		return b, fmt.Errorf("batch %d: version %d, head %d: %w", seq, v, b.Head.Seq, ErrDamaged)
+	}
+	return b, nil
+}
+
+// Batches yields a room's batches from the one that holds entry seq on.
+func Batches(tx *store.Tx, id room.ID, seq uint64) iter.Seq2[Batch, error] {
+	return scanBatches(tx, store.Scan{Prefix: store.RoomBatches(key(id)), From: store.RoomBatchKey(key(id), seq)})
+}
+
+// LastBatches yields a room's batches from the last one back.
+func LastBatches(tx *store.Tx, id room.ID) iter.Seq2[Batch, error] {
+	return scanBatches(tx, store.Scan{Prefix: store.RoomBatches(key(id)), Reverse: true})
+}
+
+func scanBatches(tx *store.Tx, sc store.Scan) iter.Seq2[Batch, error] {
+	return func(yield func(Batch, error) bool) {
+		for it, err := range tx.Scan(sc) {
+			var b Batch
+			if err == nil {
+				b, err = parseBatch(it)
+			}
+			if !yield(b, err) {
+				return
+			}
+		}
+	}
+}
+
+// Entries returns the encoded entries from seq to last. Error: ErrDamaged if one
+// is missing.
+func Entries(tx *store.Tx, id room.ID, seq, last uint64) ([][]byte, error) {
+	var out [][]byte
+	want := seq
+	for it, err := range tx.Scan(store.Scan{Prefix: store.RoomEntries(key(id)), From: store.RoomEntryKey(key(id), seq), Limit: int(last - seq + 1)}) {
+		if err != nil {
+			return nil, err
+		}
+		_, n, err := store.ParseRoomEntry(it.Key)
+		if err != nil || n != want {
+			return nil, fmt.Errorf("entry %d: found %d: %w", want, n, ErrDamaged)
+		}
+		out = append(out, it.Value)
+		want++
+	}
+	if want != last+1 {
+		return nil, fmt.Errorf("entries %d to %d are missing: %w", want, last, ErrDamaged)
+	}
+	return out, nil
+}
+
+// Range returns entries from seq on, to the end of a batch, with the head that
+// ends them: whole batches until maxBytes are reached, at least one, none past
+// entry last. It returns nil without an error if there is none.
+func Range(tx *store.Tx, id room.ID, seq, last uint64, maxBytes int) ([][]byte, *room.SignedHead, error) {
+	var out [][]byte
+	var head *room.SignedHead
+	size := 0
+	for b, err := range Batches(tx, id, seq) {
+		if err != nil {
+			return nil, nil, err
+		}
+		if b.Head.Seq > last || head != nil && size >= maxBytes {
+			break
+		}
+		es, err := Entries(tx, id, seq, b.Head.Seq)
+		if err != nil {
+			return nil, nil, err
+		}
+		more := 0
+		for _, e := range es {
+			more += len(e)
+		}
+		if head != nil && size+more > maxBytes {
+			break
+		}
+		size += more
+		out = append(out, es...)
+		head, seq = &b.Head, b.Head.Seq+1
+	}
+	return out, head, nil
+}

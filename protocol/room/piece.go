@@ -1,0 +1,104 @@
+package room
+
+import (
+	"fmt"
+
+	"github.com/mimid/mimid/protocol/presentation"
+)
+
+// Piece is how a log travels between providers, pushed or pulled: consecutive
+// entries and the head that ends them. It is a claim until Verify has seen it.
+//
+//	struct {
+//	    SignedHead head;
+//	    Entry entries<V>;
+//	} Piece;
+//
+// A piece without entries announces a head: more is there to be asked for.
+type Piece struct {
+	Head    SignedHead
+	Entries []*Entry
+}
+
+// MaxPieceEntries bounds the entries of a piece.
+const MaxPieceEntries = 1 << 16
+
+// Append appends the piece's encoding.
+func (p *Piece) Append(b []byte) []byte {
+	b = p.Head.Append(b)
+	return presentation.AppendList(b, func(b []byte) []byte {
+		for _, e := range p.Entries {
+			b = e.Append(b)
+		}
+		return b
+	})
+}
+
+// AppendPiece appends a piece of entries that are encoded already.
+func AppendPiece(b []byte, head *SignedHead, entries [][]byte) []byte {
+	b = head.Append(b)
+	return presentation.AppendList(b, func(b []byte) []byte {
+		for _, e := range entries {
+			b = append(b, e...)
+		}
+		return b
+	})
+}
+
+// ParsePiece reads a piece of at most limit bytes; its entries alias b.
+func ParsePiece(b []byte, limit int) (*Piece, error) {
+	if len(b) > limit {
+		return nil, fmt.Errorf("reading piece of %d bytes (limit %d): %w", len(b), limit, presentation.ErrTooLarge)
+	}
+	p := new(Piece)
+	r := presentation.NewReader(b)
+	p.Head.Read(r)
+	r.List(MaxPieceEntries, func() {
+		e := new(Entry)
+		e.Read(r)
+		p.Entries = append(p.Entries, e)
+	})
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("reading piece: %w", err)
+	}
+	return p, nil
+}
+
+// Stand is what two providers compare when they talk: where one stands in a room
+// that both follow.
+//
+//	struct { opaque room_id[32]; uint64 next; } Stand;
+//	struct { Stand rooms<V>; } Stands;
+type Stand struct {
+	Room ID
+	Next uint64
+}
+
+// MaxStands bounds the rooms of one comparison; more rooms take several.
+const MaxStands = 10_000
+
+// AppendStands appends the encoding of Stands.
+func AppendStands(b []byte, list []Stand) []byte {
+	return presentation.AppendList(b, func(b []byte) []byte {
+		for _, s := range list {
+			b = presentation.AppendU64(append(b, s.Room[:]...), s.Next)
+		}
+		return b
+	})
+}
+
+// ParseStands reads Stands.
+func ParseStands(b []byte) ([]Stand, error) {
+	var out []Stand
+	r := presentation.NewReader(b)
+	r.List(MaxStands, func() {
+		var s Stand
+		copy(s.Room[:], r.Fixed(hashSize))
+		s.Next = r.U64()
+		out = append(out, s)
+	})
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("reading stands: %w", err)
+	}
+	return out, nil
+}
