@@ -1,0 +1,315 @@
+// Package feed tells users' devices what happens: one order over all rooms of
+// this provider, and for each device a stream that begins anywhere in it.
+//
+// Everything that concerns a local user gets a position when it is written: a
+// batch of entries one for all its readers, a Welcome or a word about consent
+// one for its user. A device's cursor is a position. So a batch is written once,
+// however many devices read it, and encoded once, when it happens; a device that
+// was away reads what it missed from the logs themselves.
+//
+// feed.go writes, stream.go reads, backlog.go finds what a device has missed.
+//
+// # Keys in store.SpaceFeed, and values of version 1
+//
+//	'c'                        uint64 last position; uint8 id[8], drawn once
+//	'r' user 00 room[32]       uint8 version = 1; uint64 since; uint64 until:
+//	                           positions between which the user takes part, both
+//	                           included; until is the highest number while it does
+//	'i' user 00 position[8]    uint8 version = 1; opaque type<V>; opaque json<V>:
+//	                           what is for this user alone
+//
+// A user is its URI, which holds no octet 0. Of the last kind a user has at most
+// MaxInbox; then the oldest go.
+package feed
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/presentation"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/store"
+)
+
+// MaxInbox is how many events of its own a user has in store.
+const MaxInbox = 2000
+
+const version = 1
+
+// Feed is the feed of one provider. Methods are safe for concurrent use; those
+// that take a store.Tx are called inside its transaction.
+type Feed struct {
+	st *store.Store
+	id string // tells this feed's cursors from those of another or a restored one
+
+	mu      sync.Mutex
+	streams map[uri.User]map[*Stream]struct{} // guarded by mu
+}
+
+var counterKey = store.SpaceFeed.Key([]byte{'c'})
+
+// Open reads the feed of a store, or begins it, for which the store must be
+// running.
+func Open(ctx context.Context, st *store.Store) (*Feed, error) {
+	f := &Feed{st: st, streams: map[uri.User]map[*Stream]struct{}{}}
+	err := st.Update(ctx, func(tx *store.Tx) error {
+		b, err := tx.Get(counterKey)
+		if errors.Is(err, store.ErrNotFound) {
+			b = make([]byte, 16)
+			rand.Read(b[8:])
+			err = tx.Set(counterKey, b)
+		}
+		if err == nil && len(b) != 16 {
+			err = fmt.Errorf("counter of %d bytes: %w", len(b), store.ErrCorrupted)
+		}
+		if err == nil {
+			f.id = hex.EncodeToString(b[8:])
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("opening feed: %w", err)
+	}
+	return f, nil
+}
+
+func last(tx *store.Tx) (uint64, []byte, error) {
+	b, err := tx.Get(counterKey)
+	if err != nil {
+		return 0, nil, fmt.Errorf("reading feed: %w", err)
+	}
+	return binary.BigEndian.Uint64(b), b, nil
+}
+
+// Next takes the next position.
+func (f *Feed) Next(tx *store.Tx) (uint64, error) {
+	pos, b, err := last(tx)
+	if err != nil {
+		return 0, err
+	}
+	pos++
+	binary.BigEndian.PutUint64(b, pos)
+	return pos, tx.Set(counterKey, b)
+}
+
+// Cursor is a position as clients see it.
+func (f *Feed) cursor(pos uint64) string { return f.id + "." + strconv.FormatUint(pos, 10) }
+
+// position reads a cursor; false if it is not one of this feed.
+func (f *Feed) position(cursor string) (uint64, bool) {
+	id, n, ok := strings.Cut(cursor, ".")
+	pos, err := strconv.ParseUint(n, 10, 64)
+	return pos, ok && id == f.id && err == nil
+}
+
+func userKey(kind byte, u uri.User, rest []byte) store.Key {
+	return store.SpaceFeed.Key(append(userPrefix(kind, u), rest...))
+}
+
+func userPrefix(kind byte, u uri.User) []byte {
+	return append(append([]byte{kind}, u.String()...), 0)
+}
+
+// membership is when a user takes part in a room.
+type membership struct{ since, until uint64 }
+
+func (m membership) bytes() []byte {
+	return presentation.AppendU64(presentation.AppendU64([]byte{version}, m.since), m.until)
+}
+
+func parseMembership(b []byte) (membership, error) {
+	r := presentation.NewReader(b)
+	v := r.U8()
+	m := membership{r.U64(), r.U64()}
+	if err := r.Done(); err != nil || v != version {
+		return m, fmt.Errorf("membership of version %d: %w", v, store.ErrCorrupted)
+	}
+	return m, nil
+}
+
+// Join notes that a local user takes part in a room from a position on. Whoever
+// comes back sees also what happened in between.
+func (f *Feed) Join(tx *store.Tx, u uri.User, id room.ID, pos uint64) error {
+	k := userKey('r', u, id[:])
+	m := membership{since: pos, until: math.MaxUint64}
+	b, err := tx.Get(k)
+	if err == nil {
+		old, err := parseMembership(b)
+		if err != nil {
+			return err
+		}
+		m.since = old.since
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return tx.Set(k, m.bytes())
+}
+
+// Leave notes that a local user takes part up to a position and no longer.
+func (f *Feed) Leave(tx *store.Tx, u uri.User, id room.ID, pos uint64) error {
+	k := userKey('r', u, id[:])
+	b, err := tx.Get(k)
+	if err != nil {
+		return err
+	}
+	m, err := parseMembership(b)
+	if err != nil {
+		return err
+	}
+	m.until = pos
+	return tx.Set(k, m.bytes())
+}
+
+// Rooms returns the rooms that a user takes part in now.
+func (f *Feed) Rooms(tx *store.Tx, u uri.User) ([]room.ID, error) {
+	ms, err := memberships(tx, u)
+	var out []room.ID
+	for _, m := range ms {
+		if m.until == math.MaxUint64 {
+			out = append(out, m.room)
+		}
+	}
+	return out, err
+}
+
+type roomMembership struct {
+	membership
+	room room.ID
+}
+
+func memberships(tx *store.Tx, u uri.User) ([]roomMembership, error) {
+	var out []roomMembership
+	p := userPrefix('r', u)
+	for it, err := range tx.Scan(store.Scan{Prefix: store.SpaceFeed.Prefix(p)}) {
+		if err != nil {
+			return nil, err
+		}
+		name, err := store.SpaceFeed.Parse(it.Key)
+		if err != nil || len(name) != len(p)+len(room.ID{}) {
+			return nil, fmt.Errorf("feed key of %d bytes: %w", len(name), store.ErrCorrupted)
+		}
+		m, err := parseMembership(it.Value)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, roomMembership{m, room.ID(name[len(p):])})
+	}
+	return out, nil
+}
+
+// Entries tells users of a batch that is being written at a position: the
+// streams that are open get it as soon as it is durable. data is EntriesData.
+func (f *Feed) Entries(tx *store.Tx, users []uri.User, pos uint64, data []byte) {
+	tx.OnCommit(func() { f.push(users, pos, clientapi.EventEntries, data) })
+}
+
+// EntriesData encodes a batch for its readers, once. It is clientapi.Entries in
+// JSON, by hand, since a general encoder takes several times as long and this is
+// what a provider does most.
+func EntriesData(id room.ID, entries [][]byte, head []byte) []byte {
+	enc := base64.StdEncoding
+	size := 256
+	for _, e := range entries {
+		size += enc.EncodedLen(len(e)) + 3
+	}
+	b := make([]byte, 0, size)
+	b = append(b, `{"room":"`...)
+	b = hex.AppendEncode(b, id[:])
+	b = append(b, `","entries":[`...)
+	for i, e := range entries {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, '"')
+		b = enc.AppendEncode(b, e)
+		b = append(b, '"')
+	}
+	b = append(b, `],"head":"`...)
+	b = enc.AppendEncode(b, head)
+	return append(b, `"}`...)
+}
+
+// Put writes an event for one user, and tells its streams when it is durable.
+func (f *Feed) Put(tx *store.Tx, u uri.User, event string, data any) error {
+	j, err := json.Marshal(data)
+	if err != nil {
+		return fmt.Errorf("encoding %s event: %w", event, err)
+	}
+	pos, err := f.Next(tx)
+	if err != nil {
+		return err
+	}
+	v := presentation.AppendOpaque([]byte{version}, []byte(event))
+	v = presentation.AppendOpaque(v, j)
+	if err := tx.Set(userKey('i', u, binary.BigEndian.AppendUint64(nil, pos)), v); err != nil {
+		return err
+	}
+	if err := f.trim(tx, u); err != nil {
+		return err
+	}
+	tx.OnCommit(func() { f.push([]uri.User{u}, pos, event, j) })
+	return nil
+}
+
+// trim deletes the oldest of a user's own events that are too many.
+func (f *Feed) trim(tx *store.Tx, u uri.User) error {
+	n := 0
+	for it, err := range tx.Scan(store.Scan{Prefix: store.SpaceFeed.Prefix(userPrefix('i', u)), Reverse: true, KeysOnly: true}) {
+		if err != nil {
+			return err
+		}
+		// The scan does not see the event that is being written.
+		if n++; n >= MaxInbox {
+			if err := tx.Delete(it.Key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func parseInbox(b []byte) (event string, data []byte, err error) {
+	r := presentation.NewReader(b)
+	v := r.U8()
+	event, data = string(r.Opaque()), r.Opaque()
+	if err := r.Done(); err != nil || v != version {
+		return "", nil, fmt.Errorf("event of version %d: %w", v, store.ErrCorrupted)
+	}
+	return event, data, nil
+}
+
+// frame is one event as it goes over the wire (text/event-stream).
+func frame(cursor, event string, data []byte) []byte {
+	b := make([]byte, 0, len(cursor)+len(event)+len(data)+32)
+	if cursor != "" {
+		b = append(append(append(b, "id: "...), cursor...), '\n')
+	}
+	b = append(append(append(b, "event: "...), event...), "\ndata: "...)
+	return append(append(b, data...), "\n\n"...)
+}
+
+func (f *Feed) push(users []uri.User, pos uint64, event string, data []byte) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	var fr []byte
+	for _, u := range users {
+		for s := range f.streams[u] {
+			if fr == nil {
+				fr = frame(f.cursor(pos), event, data)
+			}
+			s.offer(pos, fr)
+		}
+	}
+}
