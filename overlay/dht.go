@@ -1,0 +1,170 @@
+package overlay
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p-kad-dht"
+	pb "github.com/libp2p/go-libp2p-kad-dht/pb"
+	"github.com/libp2p/go-libp2p-kad-dht/records"
+	libp2precord "github.com/libp2p/go-libp2p-record"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
+)
+
+const (
+	dhtPrefix       = "/mimi" // the DHT speaks /mimi/kad/1.0.0
+	dhtProtocol     = dhtPrefix + "/kad/1.0.0"
+	recordNamespace = "mimi-provider"
+	datastorePrefix = "d" // followed by a datastore key, which begins with a slash
+
+	announceValidity = 25 * time.Hour // how long others keep that we announced a key
+	announceAddrs    = 6 * time.Hour  // and our addresses with it
+)
+
+// newDHT makes a DHT server on the host. Its goroutines end with Close.
+func newDHT(h host.Host, c *Config, store *datastore, v *recordValidator, bootstrap func() []peer.AddrInfo) (*dht.IpfsDHT, error) {
+	quota := newQuota(c.Limits)
+	opts := []dht.Option{
+		dht.ProtocolPrefix(dhtPrefix),
+		dht.Mode(dht.ModeServer),
+		dht.Datastore(store),
+		dht.Validator(libp2precord.NamespacedValidator{recordNamespace: v}),
+		dht.MaxRecordAge(MaxValidity),
+		dht.ProviderManagerOpts(records.ProvideValidity(announceValidity), records.ProviderAddrTTL(announceAddrs)),
+		dht.BootstrapPeersFunc(bootstrap),
+		dht.OnRequestHook(quota.check),
+	}
+	if c.Public {
+		// On the Internet these keep one operator from filling routing tables. On a
+		// LAN or a loopback interface they would empty them without a word.
+		opts = append(opts,
+			dht.QueryFilter(dht.PublicQueryFilter),
+			dht.RoutingTableFilter(dht.PublicRoutingTableFilter),
+			dht.RoutingTablePeerDiversityFilter(dht.NewRTPeerDiversityFilter(h, 2, 3)),
+			dht.AddressFilter(publicOnly),
+		)
+	}
+	d, err := dht.New(h, opts...)
+	if err != nil {
+		return nil, fmt.Errorf("starting the DHT: %w", err)
+	}
+	return d, nil
+}
+
+func publicOnly(addrs []multiaddr.Multiaddr) []multiaddr.Multiaddr {
+	return multiaddr.FilterAddrs(addrs, manet.IsPublicAddr)
+}
+
+// A recordValidator tells the DHT which provider records to store, to return and to
+// prefer. It does no IO. The DHT calls it from many goroutines.
+type recordValidator struct {
+	trust *trustTable
+	now   func() time.Time
+}
+
+// Validate accepts a record that is sound, belongs under the key, is in time, and does
+// not contradict what this node trusts: so a name whose provider is known here is not
+// occupied by another key, neither in what we store for others nor in what we find.
+func (v *recordValidator) Validate(key string, value []byte) error {
+	r, err := openRecord(value)
+	if err != nil {
+		return err
+	}
+	if recordKey(r.Domain) != key {
+		return fmt.Errorf("%w: %s does not belong under this key", ErrRecord, r.Domain)
+	}
+	if err := r.checkTime(v.now()); err != nil {
+		return err
+	}
+	return v.trust.check(r)
+}
+
+// Select prefers the highest sequence number, and between equal ones the greater bytes,
+// so that all nodes prefer the same.
+func (v *recordValidator) Select(_ string, values [][]byte) (int, error) {
+	best, bestSeq := -1, uint64(0)
+	for i, value := range values {
+		r, err := openRecord(value)
+		if err != nil {
+			continue
+		}
+		if best < 0 || r.Seq > bestSeq || r.Seq == bestSeq && bytes.Compare(value, values[best]) > 0 {
+			best, bestSeq = i, r.Seq
+		}
+	}
+	if best < 0 {
+		return 0, fmt.Errorf("%w: none of %d", ErrRecord, len(values))
+	}
+	return best, nil
+}
+
+// A quota bounds what one peer, and all peers together, may make this node store in an
+// hour. Reading is bounded by the resource manager. It is safe for concurrent use.
+type quota struct {
+	values, providers       int // of one peer
+	allValues, allProviders int
+	peers                   int
+
+	mu    sync.Mutex
+	since time.Time             // guarded by mu, begin of the hour
+	used  map[peer.ID]*quotaUse // guarded by mu, at most peers entries
+	all   quotaUse              // guarded by mu
+}
+
+type quotaUse struct{ values, providers int }
+
+func newQuota(l Limits) *quota {
+	return &quota{
+		values: l.ValuesPerPeer, providers: l.AnnouncementsPerPeer,
+		allValues: l.StoredValues, allProviders: l.StoredAnnouncements,
+		peers: 16384, used: make(map[peer.ID]*quotaUse),
+	}
+}
+
+// check is the DHT's request hook. It cannot refuse a request, so it takes out what was
+// to be stored, which the DHT then refuses itself.
+func (q *quota) check(_ context.Context, s network.Stream, m *pb.Message) {
+	switch m.GetType() {
+	case pb.Message_PUT_VALUE:
+		if len(m.GetRecord().GetValue()) > MaxRecord || !q.take(s.Conn().RemotePeer(), 1, 0) {
+			m.Record = nil
+		}
+	case pb.Message_ADD_PROVIDER:
+		if !q.take(s.Conn().RemotePeer(), 0, 1) {
+			m.ProviderPeers = nil
+		}
+	}
+}
+
+func (q *quota) take(p peer.ID, values, providers int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if now := time.Now(); now.Sub(q.since) >= time.Hour {
+		q.since, q.all = now, quotaUse{}
+		clear(q.used)
+	}
+	u := q.used[p]
+	if u == nil {
+		if len(q.used) >= q.peers {
+			return false
+		}
+		u = &quotaUse{}
+		q.used[p] = u
+	}
+	if u.values+values > q.values || u.providers+providers > q.providers ||
+		q.all.values+values > q.allValues || q.all.providers+providers > q.allProviders {
+		return false
+	}
+	u.values += values
+	u.providers += providers
+	q.all.values += values
+	q.all.providers += providers
+	return true
+}

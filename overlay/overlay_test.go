@@ -1,0 +1,128 @@
+package overlay_test
+
+import (
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mimid/mimid/overlay"
+)
+
+func TestThreeNodesResolveEachOther(t *testing.T) {
+	nodes := network(t, 3, func(i int, c *overlay.Config) {
+		c.ReplicaWilling = i == 1
+		c.DirectoryURL = "https://" + c.Domain + "/.well-known/mimi"
+	})
+	for _, o := range nodes {
+		for i, other := range nodes {
+			domain := []string{"p0.example", "p1.example", "p2.example"}[i]
+			r := resolves(t, o, domain)
+			if r.Domain != domain || !r.HasNode(other.Self()) || r.HasNode("x") || r.ReplicaWilling != (i == 1) || r.RelayWilling {
+				t.Errorf("%+v", r)
+			}
+			if !r.ProviderKey.Equal(pub(key("provider " + domain))) {
+				t.Errorf("%s: wrong key", domain)
+			}
+			if want := "https://" + domain + "/.well-known/mimi"; r.DirectoryURL != want {
+				t.Errorf("directory URL %q, want %q", r.DirectoryURL, want)
+			}
+			if keys := o.Keys(domain); len(keys) != 1 || !keys[0].Equal(r.ProviderKey) {
+				t.Errorf("%s: Keys %x", domain, keys)
+			}
+		}
+	}
+	known := nodes[0].Known()
+	if len(known) != 3 {
+		t.Fatalf("%+v", known)
+	}
+	for i, info := range known {
+		want := overlay.FirstUse
+		if i == 0 {
+			want = overlay.Pinned // itself
+		}
+		if info.Trust != want || info.Conflicts != 0 || info.Connected != (i > 0) || info.Fingerprint != overlay.Fingerprint(pub(key("provider "+info.Domain))) {
+			t.Errorf("%+v", info)
+		}
+	}
+	if _, err := nodes[0].Resolve(context.Background(), "nobody.example"); !errors.Is(err, overlay.ErrUnknownProvider) {
+		t.Errorf("resolving a name nobody has: %v", err)
+	}
+	if _, err := nodes[0].Resolve(context.Background(), "no body"); !errors.Is(err, overlay.ErrName) {
+		t.Errorf("resolving no name: %v", err)
+	}
+}
+
+// A node that starts before its bootstrap peer finds it soon after it comes.
+func TestBootstrapPeerComesLater(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0") // a port that nobody has, most likely
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := "/ip4/127.0.0.1/tcp/" + strings.TrimPrefix(l.Addr().String(), "127.0.0.1:")
+	l.Close()
+
+	late := config("late.example")
+	late.Listen = []string{addr}
+	ghost, err := overlay.New(late)
+	if err != nil {
+		t.Fatal(err)
+	}
+	early := config("early.example")
+	early.Bootstrap = []string{addr + "/p2p/" + string(ghost.Self())}
+	a, _ := start(t, early)
+	if _, err := a.Resolve(context.Background(), "late.example"); !errors.Is(err, overlay.ErrNoPeers) {
+		t.Errorf("alone: %v", err)
+	}
+	time.Sleep(2 * time.Second) // long enough for libp2p to have given up on the address
+
+	up := make(chan time.Time, 1)
+	a.OnConnect(func(overlay.PeerID) { up <- time.Now() })
+	b, _ := start(t, late)
+	began := time.Now()
+	select {
+	case at := <-up:
+		if d := at.Sub(began); d > 2*time.Second {
+			t.Errorf("found after %s", d)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("not found")
+	}
+	resolves(t, a, "late.example")
+	resolves(t, b, "early.example")
+}
+
+func TestPortInUse(t *testing.T) {
+	for _, transport := range []string{"/tcp/0", "/udp/0/quic-v1"} {
+		first := config("first.example")
+		first.Listen = []string{"/ip4/127.0.0.1" + transport}
+		a, _ := start(t, first)
+
+		second := config("second.example")
+		second.Listen = []string{"/ip4/127.0.0.1/tcp/0", a.Addrs()[0]}
+		b, err := overlay.New(second)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = b.Run(within(t, 10*time.Second))
+		if !errors.Is(err, overlay.ErrListen) || !strings.Contains(err.Error(), a.Addrs()[0]) {
+			t.Errorf("%s: %v", transport, err)
+		}
+		if _, err := b.Join("x", overlay.TopicHandler{}); !errors.Is(err, overlay.ErrNotRunning) {
+			t.Errorf("after Run: %v", err)
+		}
+	}
+}
+
+func TestRunTwice(t *testing.T) {
+	o, stop := start(t, config("a.example"))
+	if err := o.Run(context.Background()); !errors.Is(err, overlay.ErrConfig) {
+		t.Errorf("while running: %v", err)
+	}
+	stop()
+	if err := o.Run(context.Background()); !errors.Is(err, overlay.ErrConfig) {
+		t.Errorf("after running: %v", err)
+	}
+}

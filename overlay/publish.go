@@ -1,0 +1,141 @@
+package overlay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	kb "github.com/libp2p/go-libp2p-kbucket"
+)
+
+const (
+	recordValidity = 36 * time.Hour
+	republishEvery = 4 * time.Hour // the DHT does not do it for us, and nodes come and go
+	settle         = 300 * time.Millisecond
+	retryPublish   = 30 * time.Second
+	smallNetwork   = 20 // up to so many peers, every one of them stores every record
+)
+
+// A poke wakes the publisher.
+type poke uint8
+
+const (
+	pokeAddrs poke = 1 << iota // our addresses may have changed
+	pokePeer                   // a DHT server has connected
+)
+
+// A publisher keeps our own record in the DHT. All but the channels belongs to the
+// goroutine in run.
+type publisher struct {
+	n     *running
+	addrs chan struct{}
+	peers chan struct{}
+
+	envelope []byte   // as last sealed
+	where    []string // the addresses in it
+	sealed   time.Time
+	stored   bool // by somebody else, at least once
+}
+
+func newPublisher(n *running) *publisher {
+	return &publisher{n: n, addrs: make(chan struct{}, 1), peers: make(chan struct{}, 1)}
+}
+
+func (p *publisher) poke(what poke) {
+	ch := p.addrs
+	if what == pokePeer {
+		ch = p.peers
+	}
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// run publishes at once, when addresses change, when the network was empty or is small
+// and a peer comes, and every few hours.
+func (p *publisher) run(ctx context.Context) {
+	for {
+		if err := p.publish(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, ErrNoPeers) {
+			p.n.o.log.Warn("cannot publish the provider record; trying again", "error", err)
+		}
+		wait := republishEvery
+		if !p.stored {
+			wait = retryPublish
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		case <-p.addrs:
+		case <-p.peers:
+			if p.stored && p.n.dht.RoutingTable().Size() > smallNetwork {
+				timer.Stop()
+				continue
+			}
+		}
+		timer.Stop()
+		select { // let a burst of events settle
+		case <-time.After(settle):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// publish puts our record into the DHT, sealed anew if it is old or wrong.
+func (p *publisher) publish(ctx context.Context) error {
+	o := p.n.o
+	now := o.cfg.Now()
+	where := o.Addrs()
+	if p.envelope == nil || !slices.Equal(where, p.where) || now.Sub(p.sealed) >= republishEvery-time.Minute {
+		env, err := o.sealOwn(ctx, where)
+		if err != nil {
+			return err
+		}
+		p.envelope, p.where, p.sealed = env, where, now
+	}
+	ctx, cancel := context.WithTimeout(ctx, time.Minute)
+	defer cancel()
+	err := p.n.dht.PutValue(ctx, recordKey(o.cfg.Domain), p.envelope)
+	if errors.Is(err, kb.ErrLookupFailure) {
+		return fmt.Errorf("%w: publishing", ErrNoPeers)
+	}
+	if err != nil {
+		return fmt.Errorf("publishing provider record: %w", err)
+	}
+	if !p.stored {
+		o.log.Info("provider record published", "domain", o.cfg.Domain)
+	}
+	p.stored = true
+	return nil
+}
+
+// sealOwn signs a record with the highest sequence number so far. It is durable before
+// it is published, so a restart never goes back behind it.
+func (o *Overlay) sealOwn(ctx context.Context, addrs []string) ([]byte, error) {
+	c := &o.cfg
+	now := c.Now()
+	seq := uint64(now.UnixMilli())
+	if old, _ := o.trust.get(c.Domain); old != nil && old.Seq >= seq {
+		seq = old.Seq + 1
+	}
+	r := &Record{
+		Domain: c.Domain, ProviderKey: o.providerKey, Rotations: c.Rotations,
+		Nodes:        append([]Node{{ID: o.self, Addrs: addrs[:min(len(addrs), MaxRecordAddrs)]}}, c.Siblings...),
+		DirectoryURL: c.DirectoryURL, ReplicaWilling: c.ReplicaWilling, RelayWilling: c.RelayWilling,
+		Seq: seq, Expires: now.Add(recordValidity).Truncate(time.Millisecond).UTC(),
+	}
+	env, err := r.seal(c.ProviderKey)
+	if err != nil {
+		return nil, fmt.Errorf("sealing own provider record: %w", err)
+	}
+	if err := o.trust.accept(ctx, r, env, nil); err != nil {
+		return nil, fmt.Errorf("keeping own provider record: %w", err)
+	}
+	return env, nil
+}
