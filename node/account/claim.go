@@ -1,0 +1,284 @@
+package account
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
+	"github.com/mimid/mimid/store"
+)
+
+// Claim asks for a KeyPackage of each of a user's clients.
+type Claim struct {
+	// Target is the user, of this provider.
+	Target uri.User
+	// Requester is the URI of the user who asks, Room that of the room, or empty.
+	// Both are compared as octets: a claim with the same ones is the same claim.
+	Requester, Room string
+	// Provider is the domain that is rationed.
+	Provider string
+	// Suites are acceptable, in order of preference.
+	Suites []mls.CipherSuite
+	// Required is what the room requires of its members.
+	Required mls.RequiredCapabilities
+}
+
+// Claimed is the result. Status and Clients go together as in a
+// KeyMaterialResponse.
+type Claimed struct {
+	Status  wire.KeyMaterialUserCode
+	Clients []wire.ClientKeyMaterial
+}
+
+// Claim hands out one KeyPackage per client of the target, durably, or the same
+// ones again; see the package documentation. An unknown user is no error but the
+// status userUnknown. Consent is the caller's to check, before.
+func (r *Registry) Claim(ctx context.Context, c Claim) (*Claimed, error) {
+	if name, ok := r.local(c.Target); !ok || len(c.Suites) == 0 {
+		return nil, invalid("a claim of %q with %d cipher suites: a user of %s and at least one", name, len(c.Suites), r.cfg.Domain)
+	}
+	now := r.cfg.Now()
+	var out *Claimed
+	spent := 0
+	err := r.cfg.Store.Update(ctx, func(tx *store.Tx) (err error) {
+		r.claims.Return(c.Provider, spent) // a second run begins anew
+		spent = 0
+		out, err = r.claim(tx, &c, now, &spent)
+		return err
+	})
+	if err != nil {
+		r.claims.Return(c.Provider, spent)
+		return nil, fmt.Errorf("claiming KeyPackages of %s: %w", c.Target, err)
+	}
+	return out, nil
+}
+
+func (r *Registry) claim(tx *store.Tx, c *Claim, now time.Time, spent *int) (*Claimed, error) {
+	name := c.Target.Name()
+	if _, found, err := get(tx, accountKey(name), parseAccount); err != nil {
+		return nil, err
+	} else if !found {
+		return &Claimed{Status: wire.KeyMaterialUserUnknown}, nil
+	}
+	devices, err := r.devices(tx, name)
+	if err != nil {
+		return nil, err
+	}
+	out := &Claimed{Status: wire.KeyMaterialNoCompatible}
+	good := 0
+	for i := range devices {
+		m, err := r.claimDevice(tx, c, name, &devices[i], now, spent)
+		if err != nil {
+			return nil, err
+		}
+		if m.Status == wire.ClientSuccess {
+			good++
+		}
+		out.Clients = append(out.Clients, *m)
+	}
+	switch {
+	case good == 0:
+	case good == len(out.Clients):
+		out.Status = wire.KeyMaterialSuccess
+	default:
+		out.Status = wire.KeyMaterialPartialSuccess
+	}
+	return out, nil
+}
+
+func (r *Registry) claimDevice(tx *store.Tx, c *Claim, name string, d *namedDevice, now time.Time, spent *int) (*wire.ClientKeyMaterial, error) {
+	id, err := r.identity(name, d.name)
+	if err != nil {
+		return nil, err
+	}
+	out := &wire.ClientKeyMaterial{Client: wire.IdentifierURI(id.Client.String())}
+	success := func(kp *mls.KeyPackage) (*wire.ClientKeyMaterial, error) {
+		out.Status, out.KeyPackage = wire.ClientSuccess, kp
+		return out, nil
+	}
+	claim := hash(claimLabel, []byte(c.Requester), []byte(c.Room))
+	kp, err := r.claimedBefore(tx, c, claimKey(name, claim, d.name), d, now)
+	if err != nil {
+		return nil, err
+	}
+	if kp != nil {
+		return success(kp)
+	}
+	// Whether the ration allows one is asked when there is one to take.
+	kp, other, err := r.takeOne(tx, c, name, d, claim, now, func() bool {
+		if r.claims.TakeUpTo(c.Provider, 1, now) == 0 {
+			return false
+		}
+		*spent++
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	if kp != nil {
+		return success(kp)
+	}
+	last, found, err := get(tx, lastResortKey(name, d.name), parseLastResort)
+	if err != nil {
+		return nil, err
+	}
+	if found && last.end >= serveFrom(now) {
+		if kp, err = r.parseStored(last.kp); err != nil {
+			return nil, err
+		}
+		if c.fits(kp) {
+			return success(kp)
+		}
+		other = kp
+	}
+	if out.Status = wire.ClientExhausted; other != nil {
+		out.Status, out.Capabilities = wire.ClientNothingCompatible, &other.Leaf.Capabilities
+	}
+	return out, nil
+}
+
+// claimedBefore returns what the same claim got, while it is still of use.
+func (r *Registry) claimedBefore(tx *store.Tx, c *Claim, k store.Key, d *namedDevice, now time.Time) (*mls.KeyPackage, error) {
+	rec, found, err := get(tx, k, parseClaim)
+	// A claim on an earlier device of that name is void.
+	if err != nil || !found || rec.until <= millis(now) || rec.created != d.created {
+		return nil, err
+	}
+	kp, err := r.parseStored(rec.kp)
+	if err != nil || !c.fits(kp) {
+		return nil, err
+	}
+	return kp, nil
+}
+
+// takeOne removes the device's first KeyPackage that fits, of the first cipher
+// suite that has one, and remembers the claim. Without one, other is any that is
+// there and does not fit.
+func (r *Registry) takeOne(tx *store.Tx, c *Claim, name string, d *namedDevice, claim [32]byte, now time.Time, allowed func() bool) (kp, other *mls.KeyPackage, err error) {
+	prefix := packagePrefix(name, d.name)
+	type candidate struct {
+		key  store.Key
+		end  uint64
+		ref  [32]byte
+		rank int
+		rec  packageRecord
+		kp   *mls.KeyPackage
+	}
+	var best *candidate
+	scan := store.Scan{Prefix: store.SpaceKeyPackages.Prefix(prefix), From: packageKey(name, d.name, serveFrom(now), [32]byte{})}
+	for it, err := range tx.Scan(scan) {
+		if err != nil {
+			return nil, nil, err
+		}
+		key, err := store.SpaceKeyPackages.Parse(it.Key)
+		if err != nil {
+			return nil, nil, err
+		}
+		x := candidate{key: it.Key}
+		if x.end, x.ref, err = cutPackageKey(key, prefix); err != nil {
+			return nil, nil, err
+		}
+		if x.rec, err = parsePackage(it.Value); err != nil {
+			return nil, nil, err
+		}
+		x.rank = slices.Index(c.Suites, mls.CipherSuite(x.rec.suite))
+		if best != nil && (x.rank < 0 || x.rank >= best.rank) {
+			continue // not better
+		}
+		if x.rank < 0 && other != nil {
+			continue
+		}
+		if x.kp, err = r.parseStored(x.rec.kp); err != nil {
+			return nil, nil, err
+		}
+		if !c.fits(x.kp) {
+			other = x.kp
+			continue
+		}
+		best = &x
+		if x.rank == 0 {
+			break
+		}
+	}
+	if best == nil || !allowed() {
+		return nil, other, nil
+	}
+	until := min(millis(now.Add(r.cfg.ClaimLifetime)), (best.end-uint64(serveMargin/time.Second))*1000)
+	claimed := claimRecord{until: until, created: d.created, ref: best.ref, kp: best.rec.kp}
+	used := usedRecord{best.end, name, claim, d.name}
+	if err := tx.Set(claimKey(name, claim, d.name), claimed.bytes()); err != nil {
+		return nil, nil, err
+	}
+	if err := tx.Set(usedKey(best.ref), used.bytes()); err != nil {
+		return nil, nil, err
+	}
+	return best.kp, nil, tx.Delete(best.key)
+}
+
+// parseStored reads a KeyPackage that was verified when it was published.
+func (r *Registry) parseStored(b []byte) (*mls.KeyPackage, error) {
+	kp, err := mls.ParseKeyPackage(b, r.mls.Limits)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrRecord, err)
+	}
+	return kp, nil
+}
+
+// fits says whether the KeyPackage can join a group with the claim's demands.
+func (c *Claim) fits(kp *mls.KeyPackage) bool {
+	has := &kp.Leaf.Capabilities
+	if !slices.Contains(c.Suites, kp.Suite) {
+		return false
+	}
+	for _, x := range c.Required.Extensions {
+		// Those of RFC 9420 itself are implied (section 7.2).
+		if x > mls.ExtExternalSenders && !slices.Contains(has.Extensions, x) {
+			return false
+		}
+	}
+	for _, p := range c.Required.Proposals {
+		if p > mls.ProposalGroupContextExtensions && !slices.Contains(has.Proposals, p) {
+			return false
+		}
+	}
+	for _, t := range c.Required.Credentials {
+		if !slices.Contains(has.Credentials, t) {
+			return false
+		}
+	}
+	return true
+}
+
+// Joined says, in the caller's transaction, that a Welcome to KeyPackages with
+// these references (the KeyPackageRefs in its secrets) is on its way to their
+// devices: their private keys will be gone, so that a repeated claim gets others.
+// References of other providers' KeyPackages, and of last resorts, are ignored.
+func (r *Registry) Joined(tx *store.Tx, refs ...[]byte) error {
+	for _, ref := range refs {
+		if len(ref) != 32 {
+			continue
+		}
+		u, found, err := get(tx, usedKey([32]byte(ref)), parseUsed)
+		if err != nil {
+			return err
+		}
+		if !found {
+			continue
+		}
+		k := claimKey(u.name, u.claim, u.device)
+		c, found, err := get(tx, k, parseClaim)
+		if err != nil {
+			return err
+		}
+		if found && c.ref == [32]byte(ref) {
+			if err := tx.Delete(k); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
