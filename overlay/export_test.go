@@ -2,6 +2,8 @@ package overlay
 
 import (
 	"context"
+	"crypto/ed25519"
+	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -41,4 +43,59 @@ func (p PeerID) Libp2p() peer.ID {
 		panic(err)
 	}
 	return id
+}
+
+// Lookup resolves without memory.
+func Lookup(o *Overlay, domain string) (*Record, error) {
+	ForgetMisses(o)
+	return o.net.Load().lookup(domain)
+}
+
+// ForgetMisses lets a failed lookup be repeated at once.
+func ForgetMisses(o *Overlay) {
+	n := o.net.Load()
+	n.misses.mu.Lock()
+	defer n.misses.mu.Unlock()
+	clear(n.misses.m)
+}
+
+// Stale makes the next Resolve look for a newer record.
+func Stale(o *Overlay, domain string) {
+	o.trust.mu.Lock()
+	defer o.trust.mu.Unlock()
+	o.trust.entries[domain].fresh = time.Time{}
+}
+
+// Republish wakes the publisher, as a change of address does.
+func Republish(o *Overlay) { o.net.Load().publisher.poke(pokeAddrs) }
+
+// The record codec.
+var (
+	Open         = openRecord
+	ParsePayload = parsePayload
+	RecordKey    = recordKey
+)
+
+func Payload(r *Record) ([]byte, error)                      { return r.appendPayload(nil) }
+func Seal(r *Record, key ed25519.PrivateKey) ([]byte, error) { return r.seal(key) }
+func Validator(o *Overlay) interface {
+	Validate(key string, value []byte) error
+	Select(key string, values [][]byte) (int, error)
+} {
+	return &recordValidator{o.trust, o.cfg.Now}
+}
+
+// StoredEntry is a trust entry as it is stored.
+func StoredEntry(r *Record, env []byte) ([]byte, error) {
+	e := &trustEntry{how: DNS, keys: r.keys(), seq: r.Seq, record: r, envelope: env, pin: Fingerprint(r.ProviderKey), conflicts: 2, badKey: Fingerprint(r.ProviderKey), badTime: time.UnixMilli(5)}
+	return e.append(nil)
+}
+
+// StoredAgain reads and writes a stored trust entry.
+func StoredAgain(b []byte) ([]byte, error) {
+	e, err := parseTrustEntry(b)
+	if err != nil {
+		return nil, err
+	}
+	return e.append(nil)
 }

@@ -270,7 +270,11 @@ func (o *Overlay) Pin(ctx context.Context, domain, fingerprint string) error {
 	if err != nil {
 		return err
 	}
-	return o.trust.pin(ctx, d, fp)
+	if err := o.trust.pin(ctx, d, fp); err != nil {
+		return err
+	}
+	o.decided(d)
+	return nil
 }
 
 // Forget drops a name, with its keys, record, conflicts and stored pin, so that the next
@@ -283,7 +287,18 @@ func (o *Overlay) Forget(ctx context.Context, domain string) error {
 	if d == o.cfg.Domain {
 		return fmt.Errorf("%w: %s is this provider", ErrConfig, d)
 	}
-	return o.trust.forget(ctx, d)
+	if err := o.trust.forget(ctx, d); err != nil {
+		return err
+	}
+	o.decided(d)
+	return nil
+}
+
+// decided lets a name be looked up at once, though it has just failed.
+func (o *Overlay) decided(domain string) {
+	if n := o.net.Load(); n != nil {
+		n.misses.drop(domain)
+	}
 }
 
 // Run takes part in the network until ctx ends, and then stops in order: no new
@@ -392,7 +407,14 @@ func (o *Overlay) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		return nil
 	}
-	tasks.Go(func() { n.publisher.run(runCtx) })
+	published := make(chan struct{})
+	tasks.Go(func() { n.publisher.run(runCtx, func() { close(published) }) })
+	select {
+	case <-published:
+	case <-time.After(publishWait):
+	case <-ctx.Done():
+		return nil
+	}
 	close(o.ready)
 
 	select {
@@ -446,16 +468,16 @@ type miss struct {
 	err   error
 }
 
-func (m *misses) get(domain string, now time.Time) error {
+func (m *misses) get(domain string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if x, ok := m.m[domain]; ok && x.until.After(now) {
+	if x, ok := m.m[domain]; ok && time.Now().Before(x.until) {
 		return x.err
 	}
 	return nil
 }
 
-func (m *misses) put(domain string, now time.Time, err error) {
+func (m *misses) put(domain string, err error) {
 	if errors.Is(err, ErrNoPeers) || errors.Is(err, context.Canceled) {
 		return // says something about us, not about the name
 	}
@@ -464,5 +486,11 @@ func (m *misses) put(domain string, now time.Time, err error) {
 	if m.m == nil || len(m.m) >= maxMisses {
 		m.m = make(map[string]miss)
 	}
-	m.m[domain] = miss{now.Add(missFor), err}
+	m.m[domain] = miss{time.Now().Add(missFor), err}
+}
+
+func (m *misses) drop(domain string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.m, domain)
 }

@@ -14,6 +14,7 @@ const (
 	recordValidity = 36 * time.Hour
 	republishEvery = 4 * time.Hour // the DHT does not do it for us, and nodes come and go
 	settle         = 300 * time.Millisecond
+	publishWait    = 5 * time.Second // at most, before the node is ready
 	retryPublish   = 30 * time.Second
 	smallNetwork   = 20 // up to so many peers, every one of them stores every record
 )
@@ -54,12 +55,16 @@ func (p *publisher) poke(what poke) {
 	}
 }
 
-// run publishes at once, when addresses change, when the network was empty or is small
+// run publishes at once, says so to tried, when addresses change, when the network was empty or is small
 // and a peer comes, and every few hours.
-func (p *publisher) run(ctx context.Context) {
+func (p *publisher) run(ctx context.Context, tried func()) {
 	for {
 		if err := p.publish(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, ErrNoPeers) {
 			p.n.o.log.Warn("cannot publish the provider record; trying again", "error", err)
+		}
+		if tried != nil {
+			tried()
+			tried = nil
 		}
 		wait := republishEvery
 		if !p.stored {

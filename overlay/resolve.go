@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -16,7 +17,7 @@ const (
 	freshFor      = 15 * time.Minute // a record is used without asking again
 	lookupTimeout = 20 * time.Second
 	dnsTimeout    = 5 * time.Second
-	missFor       = 3 * time.Second // a failed lookup is not repeated
+	missFor       = time.Second // a failed lookup is not repeated
 	maxMisses     = 4096
 )
 
@@ -31,9 +32,8 @@ func (o *Overlay) Resolve(ctx context.Context, domain string) (*Record, error) {
 		return nil, err
 	}
 	r, fresh := o.trust.get(d)
-	now := o.cfg.Now()
-	valid := r != nil && r.Expires.After(now)
-	if valid && (d == o.cfg.Domain || now.Sub(fresh) < freshFor) {
+	valid := r != nil && r.Expires.After(o.cfg.Now())
+	if valid && (d == o.cfg.Domain || time.Since(fresh) < freshFor) {
 		return r, nil
 	}
 	ch := o.flight.DoChan(d, func() (any, error) {
@@ -68,7 +68,7 @@ func (n *running) lookup(domain string) (*Record, error) {
 		return nil, ErrNotRunning
 	}
 	defer n.end()
-	if err := n.misses.get(domain, o.cfg.Now()); err != nil {
+	if err := n.misses.get(domain); err != nil {
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(n.ctx, lookupTimeout)
@@ -76,7 +76,7 @@ func (n *running) lookup(domain string) (*Record, error) {
 	r, err := n.search(ctx, domain)
 	o.counters.lookups.Inc()
 	if err != nil {
-		n.misses.put(domain, o.cfg.Now(), err)
+		n.misses.put(domain, err)
 		return nil, err
 	}
 	return r, nil
@@ -93,34 +93,32 @@ func (n *running) search(ctx context.Context, domain string) (*Record, error) {
 		o.log.Warn("DNS does not answer; keeping the trusted key", "domain", domain, "error", err)
 		dns = o.trust.lastDNS(domain)
 	}
-	defer o.trust.setDNS(domain, dns)()
-
+	o.trust.ask(domain, dns)
 	values, err := n.dht.SearchValue(ctx, recordKey(domain))
 	if err != nil {
+		o.trust.answered(domain)
 		return nil, lookupError(ctx, domain, err)
 	}
 	var found *Record
-	var refused error
+	var failed error
 	for value := range values { // each better than the one before
 		r, err := openRecord(value)
 		if err == nil {
 			err = o.trust.accept(ctx, r, value, dns)
 		}
 		if err != nil {
-			refused = err
+			failed = err
 			continue
 		}
 		found = r
 	}
+	refused := o.trust.answered(domain)
 	if found == nil {
 		// An older record that has not expired is still good.
 		if r, _ := o.trust.get(domain); r != nil && r.Expires.After(o.cfg.Now()) {
 			return r, nil
 		}
-		if refused != nil {
-			return nil, refused
-		}
-		if err := o.trust.recentConflict(domain); err != nil {
+		if err := cmp.Or(failed, refused); err != nil {
 			return nil, err
 		}
 		if n.dht.RoutingTable().Size() == 0 {

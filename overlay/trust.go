@@ -65,7 +65,7 @@ type trustEntry struct {
 	badTime   time.Time
 
 	dns     []string  // fingerprints that DNS named when last asked; not stored
-	fresh   time.Time // when the record was last looked up; not stored
+	fresh   time.Time // when the record was last looked up, by the real clock; not stored
 	noted   time.Time // when a conflict was last logged; not stored
 	unsaved bool      // conflicts changed since the entry was stored
 }
@@ -94,7 +94,7 @@ type trustTable struct {
 	writing sync.Mutex // held by whoever changes an entry's durable part, over the write
 
 	mu      sync.RWMutex
-	asked   map[string][]string    // guarded by mu; what DNS says of names without an entry, during their lookup
+	asked   map[string]*asking     // guarded by mu; lookups in progress, one for a name at most
 	entries map[string]*trustEntry // guarded by mu; entries are replaced, not changed, but for the unstored fields and conflicts
 }
 
@@ -103,7 +103,7 @@ const trustPrefix = "p/"
 func newTrustTable(ctx context.Context, c *Config) (*trustTable, error) {
 	t := &trustTable{
 		kv: c.KV, log: c.Log, now: c.Now, limit: c.Limits.Providers,
-		pins: make(map[string]string), entries: make(map[string]*trustEntry), asked: make(map[string][]string),
+		pins: make(map[string]string), entries: make(map[string]*trustEntry), asked: make(map[string]*asking),
 	}
 	for domain, fp := range c.Pins {
 		d, err := Canonical(domain)
@@ -185,7 +185,7 @@ func (t *trustTable) keys(domain string) []ed25519.PublicKey {
 func (t *trustTable) doubt(domain string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if e := t.entries[domain]; e != nil && t.now().Sub(e.fresh) > 5*time.Second {
+	if e := t.entries[domain]; e != nil && time.Since(e.fresh) > 5*time.Second {
 		e.fresh = time.Time{}
 	}
 }
@@ -206,17 +206,6 @@ func (t *trustTable) lastDNS(domain string) []string {
 		return e.dns
 	}
 	return nil
-}
-
-// recentConflict explains a name of which only refused records were seen of late.
-func (t *trustTable) recentConflict(domain string) error {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
-	e := t.entries[domain]
-	if e == nil || e.conflicts == 0 || t.now().Sub(e.badTime) > time.Minute {
-		return nil
-	}
-	return fmt.Errorf("%w: %s, signed by %s", ErrConflict, domain, e.badKey)
 }
 
 // A verdict is what decide says about a valid record.
@@ -297,14 +286,19 @@ func (t *trustTable) pinOf(domain string, e *trustEntry) string {
 func (t *trustTable) check(r *Record) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	e := t.entries[r.Domain]
+	e, a := t.entries[r.Domain], t.asked[r.Domain]
 	if e == nil {
-		_, err := decide(&trustEntry{}, r, "", t.asked[r.Domain])
-		return err
+		e = &trustEntry{} // what is noted in it is lost: we keep nothing about strangers
+		if a != nil {
+			e.dns = a.dns
+		}
 	}
 	_, err := decide(e, r, t.pinOf(r.Domain, e), e.dns)
 	if err != nil {
 		t.noteConflict(e, r, err)
+		if a != nil {
+			a.refused = err
+		}
 	}
 	return err
 }
@@ -321,21 +315,31 @@ func (t *trustTable) noteConflict(e *trustEntry, r *Record, err error) {
 	e.badKey, e.badTime, e.unsaved = fp, now, true
 }
 
-// setDNS notes what DNS answered, nil if it named no key, for a lookup that begins; the
-// result ends it.
-func (t *trustTable) setDNS(domain string, fps []string) (done func()) {
+// An asking is what a lookup in progress has learnt.
+type asking struct {
+	dns     []string // fingerprints that DNS names
+	refused error    // why the last record was refused
+}
+
+// ask notes, for a lookup that begins, what DNS answered; nil if it named no key.
+func (t *trustTable) ask(domain string, dns []string) *asking {
+	a := &asking{dns: dns}
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	t.asked[domain] = a
 	if e := t.entries[domain]; e != nil {
-		e.dns = fps
-		return func() {}
+		e.dns = dns
 	}
-	t.asked[domain] = fps
-	return func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		delete(t.asked, domain)
-	}
+	return a
+}
+
+// answered ends what ask began, and says why a record was refused, if one was.
+func (t *trustTable) answered(domain string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := t.asked[domain]
+	delete(t.asked, domain)
+	return a.refused
 }
 
 // accept judges a valid record, and if its key is trusted and it is not older than what
@@ -362,7 +366,7 @@ func (t *trustTable) accept(ctx context.Context, r *Record, envelope []byte, dns
 	next := *e
 	t.mu.Unlock()
 
-	next.dns, next.fresh = dns, t.now()
+	next.dns, next.fresh = dns, time.Now()
 	if !v.replaced && e.record != nil {
 		if r.Seq < e.seq || r.Seq == e.seq && v.how == e.how {
 			if r.Seq < e.seq { // a replay of an older record: true once, but not news
