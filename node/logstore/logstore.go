@@ -13,6 +13,7 @@
 //	Position: uint32 era, uint64 number, uint64 next, opaque last[32], uint64 accepted_at
 //	opaque topic[16]
 //	opaque hub<V>               domain of the present hub
+//	opaque hub_key[32]          its provider key
 //	opaque providers<V>         opaque domain<V> each: who may follow
 //	uint64 feed                 feed position of the last batch
 //	uint64 epoch                MLS epoch
@@ -49,6 +50,7 @@ type Head struct {
 	At        room.Position
 	Topic     [16]byte
 	Hub       string
+	HubKey    [32]byte
 	Providers []string
 	Feed      uint64
 	Epoch     uint64
@@ -62,7 +64,7 @@ func (h *Head) bytes() []byte {
 	b = presentation.AppendU64(presentation.AppendU32(b, h.At.Term.Era), h.At.Term.Number)
 	b = append(presentation.AppendU64(b, h.At.Next), h.At.Last[:]...)
 	b = append(presentation.AppendU64(b, h.At.AcceptedAt), h.Topic[:]...)
-	b = presentation.AppendOpaque(b, []byte(h.Hub))
+	b = append(presentation.AppendOpaque(b, []byte(h.Hub)), h.HubKey[:]...)
 	b = presentation.AppendList(b, func(b []byte) []byte {
 		for _, p := range h.Providers {
 			b = presentation.AppendOpaque(b, []byte(p))
@@ -85,6 +87,7 @@ func parseHead(b []byte) (*Head, error) {
 	h.At.AcceptedAt = r.U64()
 	copy(h.Topic[:], r.Fixed(len(h.Topic)))
 	h.Hub = string(r.Opaque())
+	copy(h.HubKey[:], r.Fixed(len(h.HubKey)))
 	r.List(1<<16, func() { h.Providers = append(h.Providers, string(r.Opaque())) })
 	h.Feed, h.Epoch = r.U64(), r.U64()
 	err := r.Done()

@@ -84,6 +84,10 @@ func ParseSignedHead(b []byte) (*SignedHead, error) {
 	return s, nil
 }
 
+// Verify checks the signature against the hub's key, and nothing else. Error:
+// ErrSignature.
+func (s *SignedHead) Verify(key ed25519.PublicKey) error { return s.verify(key) }
+
 func (s *SignedHead) verify(key ed25519.PublicKey) error {
 	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, s.tbs(), s.Signature[:]) {
 		return fmt.Errorf("head %d of term %s: %w", s.Seq, s.Term, ErrSignature)
@@ -137,4 +141,24 @@ func Verify(room ID, from Position, entries []*Entry, head *SignedHead, key ed25
 		return nil, fmt.Errorf("verifying log: %w", err)
 	}
 	return &Batch{entries: entries, head: *head, after: at}, nil
+}
+
+// Seal is what a hub does with entries that it has made: it checks that they
+// continue the log and signs their head. The caller makes the batch durable
+// before anybody else sees it.
+//
+// Errors: ErrWrongRoom, ErrChain, ErrHead (no entries).
+func Seal(room ID, from Position, entries []*Entry, key ed25519.PrivateKey) (*Batch, error) {
+	if len(entries) == 0 {
+		return nil, fmt.Errorf("sealing log: no entries: %w", ErrHead)
+	}
+	at := from
+	for _, e := range entries {
+		var err error
+		if at, err = at.follow(room, e); err != nil {
+			return nil, fmt.Errorf("sealing log: %w", err)
+		}
+	}
+	head := SignHead(Head{Room: room, Term: at.Term, Seq: at.Next - 1, Hash: at.Last}, key)
+	return &Batch{entries: entries, head: head, after: at}, nil
 }

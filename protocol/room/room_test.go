@@ -157,6 +157,30 @@ func TestVerify(t *testing.T) {
 	}
 }
 
+// TestSeal: what a hub seals, others verify.
+func TestSeal(t *testing.T) {
+	id := room.IDOf(clubURI)
+	log := chain(4, "")
+	a, err := room.Seal(id, room.Position{}, log, key(1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	head := a.Head()
+	b, err := room.Verify(id, room.Position{}, log, &head, pub(1))
+	if err != nil || b.After() != a.After() {
+		t.Fatalf("%+v, %v", b, err)
+	}
+	if err := head.Verify(pub(2)); !errors.Is(err, room.ErrSignature) {
+		t.Errorf("another key: %v", err)
+	}
+	if _, err := room.Seal(id, room.Position{}, log[1:], key(1)); !errors.Is(err, room.ErrChain) {
+		t.Errorf("a gap: %v", err)
+	}
+	if _, err := room.Seal(id, a.After(), nil, key(1)); !errors.Is(err, room.ErrHead) {
+		t.Errorf("nothing: %v", err)
+	}
+}
+
 func TestEquivocation(t *testing.T) {
 	a, b := chain(8, ""), chain(4, "")
 	b[3].Body = []byte("another history")
