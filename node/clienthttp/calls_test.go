@@ -1,0 +1,151 @@
+package clienthttp_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/mimid/mimid/protocol/clientapi"
+)
+
+var (
+	nonce    = make([]byte, 16)
+	roomPath = fmt.Sprintf("/v1/rooms/%x", room[:])
+)
+
+// calls is one good example of every call but the stream.
+var calls = []struct {
+	method, path string
+	body         any
+	status       int
+	service      string
+}{
+	{"GET", "/v1/provider", nil, 200, "Self"},
+	{"GET", "/v1/providers/biloxi.example", nil, 200, "Provider"},
+	{"POST", "/v1/accounts", clientapi.NewAccount{Invite: "i", Device: "phone", UserKey: []byte{1}, Proof: []byte{2}}, 200, "Register"},
+	{"POST", "/v1/account/certificate", clientapi.NewCertificate{}, 200, "RenewCertificate"},
+	{"GET", "/v1/devices", nil, 200, "Devices"},
+	{"POST", "/v1/keypackages", clientapi.NewKeyPackages{KeyPackages: [][]byte{{1}}, LastResort: []byte{2}}, 200, "PublishKeyPackages"},
+	{"GET", "/v1/keypackages", nil, 200, "CountKeyPackages"},
+	{"POST", "/v1/keypackages/claim", clientapi.ClaimKeyPackages{Request: []byte{1}}, 200, "ClaimKeyPackages"},
+	{"POST", "/v1/claims", clientapi.NewClaim{SII: "handle:alice", Claim: []byte{1}}, 200, "PublishClaim"},
+	{"GET", "/v1/claims", nil, 200, "Claims"},
+	{"DELETE", "/v1/claims", clientapi.WithdrawClaim{SII: "handle:alice", Withdrawal: []byte{1}}, 204, "WithdrawClaim"},
+	{"POST", "/v1/discover", clientapi.Discover{SII: "handle:bob"}, 200, "Discover"},
+	{"POST", "/v1/consent", clientapi.SendConsent{Entry: []byte{1}}, 202, "SendConsent"},
+	{"GET", "/v1/consent", nil, 200, "Consents"},
+	{"POST", "/v1/rooms", clientapi.NewRoom{URI: "mimi://atlanta.example/r/x", GroupInfo: []byte{1}, Tree: []byte{2}, Nonce: nonce}, 200, "CreateRoom"},
+	{"GET", "/v1/rooms", nil, 200, "Rooms"},
+	{"GET", roomPath, nil, 200, "Room"},
+	{"GET", roomPath + "/log?from=5&limit=1000", nil, 200, "Log"},
+	{"GET", roomPath + "/log", nil, 200, "Log"},
+	{"POST", roomPath + "/messages", clientapi.SubmitMessage{Request: []byte{1}, Nonce: nonce}, 200, "SubmitMessage"},
+	{"POST", roomPath + "/updates", clientapi.SubmitUpdate{Request: []byte{1}, Nonce: nonce}, 200, "SubmitUpdate"},
+	{"POST", roomPath + "/groupinfo", clientapi.FetchGroupInfo{Request: []byte{1}}, 200, "FetchGroupInfo"},
+	{"DELETE", "/v1/devices/phone", nil, 204, "RemoveDevice"}, // last: its token is gone then
+}
+
+func TestEveryCall(t *testing.T) {
+	s := serve(t)
+	for _, c := range calls {
+		res := s.do(c.method, c.path, c.body)
+		b := s.body(res)
+		if res.StatusCode != c.status {
+			t.Errorf("%s %s: status %d, body %s", c.method, c.path, res.StatusCode, b)
+			continue
+		}
+		if got := s.f.calls[len(s.f.calls)-1]; got != c.service {
+			t.Errorf("%s %s: called %s, want %s", c.method, c.path, got, c.service)
+		}
+		if c.status == 200 && (res.Header.Get("Content-Type") != "application/json" || !json.Valid(b)) {
+			t.Errorf("%s %s: answered with %q %s", c.method, c.path, res.Header.Get("Content-Type"), b)
+		}
+		if c.status != 200 && len(b) != 0 {
+			t.Errorf("%s %s: body %q, want none", c.method, c.path, b)
+		}
+		if c.body != nil && s.f.got != nil {
+			sent, _ := json.Marshal(c.body)
+			got, _ := json.Marshal(s.f.got)
+			if string(sent) != string(got) {
+				t.Errorf("%s %s: sent %s, the service got %s", c.method, c.path, sent, got)
+			}
+		}
+	}
+	// What clients of other languages leave out.
+	s.f.removed = false
+	if res := s.do("POST", "/v1/account/certificate", nil); res.StatusCode != 200 {
+		t.Errorf("renewing without a body: status %d, %s", res.StatusCode, s.body(res))
+	} else {
+		s.body(res)
+	}
+}
+
+// The paths of clientapi's documentation, the description, and the examples above
+// are the same.
+func TestPathsAreThoseOfClientAPI(t *testing.T) {
+	doc, err := os.ReadFile("../../protocol/clientapi/doc.go")
+	must(t, err)
+	var want []string
+	for _, m := range regexp.MustCompile(`(?m)^//\t(GET|POST|PUT|DELETE) +(/v1/[^ ?\n]+)`).FindAllStringSubmatch(string(doc), -1) {
+		want = append(want, m[1]+" "+m[2])
+	}
+	if len(want) < 20 {
+		t.Fatalf("found only %d paths in clientapi's documentation", len(want))
+	}
+	slices.Sort(want)
+
+	s := serve(t)
+	var api struct {
+		OpenAPI    string
+		Paths      map[string]map[string]struct{ OperationID string }
+		Components struct{ Schemas map[string]any }
+	}
+	must(t, json.Unmarshal(s.OpenAPI(), &api))
+	if !strings.HasPrefix(api.OpenAPI, "3.1") {
+		t.Errorf("OpenAPI version %q", api.OpenAPI)
+	}
+	var got []string
+	ids := map[string]bool{}
+	for path, item := range api.Paths {
+		for method, op := range item {
+			got = append(got, strings.ToUpper(method)+" "+path)
+			if op.OperationID == "" || ids[op.OperationID] {
+				t.Errorf("%s %s: operation id %q is missing or not unique", method, path, op.OperationID)
+			}
+			ids[op.OperationID] = true
+		}
+	}
+	slices.Sort(got)
+	if !slices.Equal(got, want) {
+		t.Errorf("described:\n%s\nclientapi has:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+
+	examples := map[string]bool{"GET /v1/events": true}
+	for _, c := range calls {
+		path, _, _ := strings.Cut(c.path, "?")
+		path = strings.Replace(path, roomPath, "/v1/rooms/{room}", 1)
+		path = strings.Replace(path, "biloxi.example", "{domain}", 1)
+		path = strings.Replace(path, "/phone", "/{name}", 1)
+		examples[c.method+" "+path] = true
+	}
+	for _, w := range want {
+		if !examples[w] {
+			t.Errorf("%s: no example, so TestEveryCall does not try it", w)
+		}
+	}
+
+	// Every reference in the description leads somewhere, and huma's shapes of
+	// errors, which nobody gets, are not in it.
+	for _, m := range regexp.MustCompile(`"#/components/schemas/([^"]+)"`).FindAllStringSubmatch(string(s.OpenAPI()), -1) {
+		if api.Components.Schemas[m[1]] == nil {
+			t.Errorf("the description refers to a schema %s that it does not have", m[1])
+		}
+	}
+	if api.Components.Schemas["ErrorModel"] != nil || api.Components.Schemas["Problem"] == nil {
+		t.Error("the description's errors are not our problems")
+	}
+}

@@ -1,0 +1,422 @@
+package clienthttp_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/mimid/mimid/node/account"
+	"github.com/mimid/mimid/node/clienthttp"
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/store"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var ctx = context.Background()
+
+const token = "good-token"
+
+// room is the id of the only room there is.
+var room = store.RoomID{1, 2, 3}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func notFound() error {
+	return &clientapi.Problem{Status: 404, Code: clientapi.CodeNotFound, Detail: "there is no such thing"}
+}
+
+// fake is all services. It is strict: it fails the test if it is called by somebody
+// else than alice's phone, or with what the handlers should have refused.
+type fake struct {
+	t testing.TB
+
+	mu      sync.Mutex
+	calls   []string
+	removed bool
+	fail    error         // of every call
+	panics  bool          // in every call
+	wait    chan struct{} // every call waits until it is closed or its context ends
+	got     any           // last request
+	streams []*fakeStream
+	events  [][]byte // what every stream begins with
+	openErr error
+}
+
+func alice(t testing.TB) account.Identity {
+	t.Helper()
+	user, err := uri.ParseUser("mimi://atlanta.example/u/alice")
+	must(t, err)
+	client, err := uri.ParseClient("mimi://atlanta.example/d/alice/phone")
+	must(t, err)
+	return account.Identity{User: user, Client: client, Device: "phone"}
+}
+
+func (f *fake) call(ctx context.Context, name string, who *account.Identity, in any) error {
+	f.mu.Lock()
+	f.calls = append(f.calls, name)
+	f.got = in
+	fail, panics, wait := f.fail, f.panics, f.wait
+	f.mu.Unlock()
+	if who != nil && *who != alice(f.t) {
+		f.t.Errorf("%s was called by %v", name, who.Client)
+	}
+	if panics {
+		panic("planted")
+	}
+	if wait != nil {
+		select {
+		case <-wait:
+		case <-ctx.Done():
+			return fmt.Errorf("waiting: %w", ctx.Err())
+		}
+	}
+	return fail
+}
+
+func (f *fake) Authenticate(_ context.Context, tok string) (account.Identity, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if tok != token || f.removed {
+		return account.Identity{}, &clientapi.Problem{Status: 401, Code: clientapi.CodeUnauthorized, Detail: "no such token"}
+	}
+	return alice(f.t), nil
+}
+
+func (f *fake) Register(ctx context.Context, n *clientapi.NewAccount) (*clientapi.Account, error) {
+	return &clientapi.Account{User: "u", Client: "c", Token: "t", Certificate: []byte{1}}, f.call(ctx, "Register", nil, n)
+}
+func (f *fake) RenewCertificate(ctx context.Context, who account.Identity) (*clientapi.Certificate, error) {
+	return &clientapi.Certificate{Certificate: []byte{1}}, f.call(ctx, "RenewCertificate", &who, nil)
+}
+func (f *fake) Devices(ctx context.Context, who account.Identity) (*clientapi.Devices, error) {
+	return &clientapi.Devices{}, f.call(ctx, "Devices", &who, nil)
+}
+func (f *fake) RemoveDevice(ctx context.Context, who account.Identity, device string) error {
+	if device != "phone" {
+		return notFound()
+	}
+	if err := f.call(ctx, "RemoveDevice", &who, device); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.removed = true
+	return nil
+}
+func (f *fake) PublishKeyPackages(ctx context.Context, who account.Identity, n *clientapi.NewKeyPackages) (*clientapi.KeyPackageCount, error) {
+	return &clientapi.KeyPackageCount{Available: len(n.KeyPackages)}, f.call(ctx, "PublishKeyPackages", &who, n)
+}
+func (f *fake) CountKeyPackages(ctx context.Context, who account.Identity) (*clientapi.KeyPackageCount, error) {
+	return &clientapi.KeyPackageCount{Available: 7}, f.call(ctx, "CountKeyPackages", &who, nil)
+}
+func (f *fake) Self(ctx context.Context) (*clientapi.Provider, error) {
+	return &clientapi.Provider{Domain: "atlanta.example"}, f.call(ctx, "Self", nil, nil)
+}
+func (f *fake) Provider(ctx context.Context, domain string) (*clientapi.Provider, error) {
+	return &clientapi.Provider{Domain: domain}, f.call(ctx, "Provider", nil, domain)
+}
+func (f *fake) ClaimKeyPackages(ctx context.Context, who account.Identity, c *clientapi.ClaimKeyPackages) (*clientapi.ClaimedKeyPackages, error) {
+	return &clientapi.ClaimedKeyPackages{Response: []byte{1}}, f.call(ctx, "ClaimKeyPackages", &who, c)
+}
+func (f *fake) SendConsent(ctx context.Context, who account.Identity, c *clientapi.SendConsent) error {
+	return f.call(ctx, "SendConsent", &who, c)
+}
+func (f *fake) Consents(ctx context.Context, who account.Identity) (*clientapi.Consents, error) {
+	return &clientapi.Consents{}, f.call(ctx, "Consents", &who, nil)
+}
+func (f *fake) PublishClaim(ctx context.Context, who account.Identity, n *clientapi.NewClaim) (*clientapi.Claim, error) {
+	return &clientapi.Claim{SII: n.SII}, f.call(ctx, "PublishClaim", &who, n)
+}
+func (f *fake) Claims(ctx context.Context, who account.Identity) (*clientapi.Claims, error) {
+	return &clientapi.Claims{}, f.call(ctx, "Claims", &who, nil)
+}
+func (f *fake) WithdrawClaim(ctx context.Context, who account.Identity, w *clientapi.WithdrawClaim) error {
+	return f.call(ctx, "WithdrawClaim", &who, w)
+}
+func (f *fake) Discover(ctx context.Context, who account.Identity, d *clientapi.Discover) (*clientapi.Discovered, error) {
+	return &clientapi.Discovered{}, f.call(ctx, "Discover", &who, d)
+}
+func (f *fake) Rooms(ctx context.Context, who account.Identity) (*clientapi.Rooms, error) {
+	return &clientapi.Rooms{}, f.call(ctx, "Rooms", &who, nil)
+}
+func (f *fake) Room(ctx context.Context, who account.Identity, id store.RoomID) (*clientapi.Room, error) {
+	if id != room {
+		return nil, fmt.Errorf("reading room: %w", notFound())
+	}
+	return &clientapi.Room{ID: fmt.Sprintf("%x", id[:])}, f.call(ctx, "Room", &who, nil)
+}
+func (f *fake) Log(ctx context.Context, who account.Identity, id store.RoomID, from uint64, limit int) (*clientapi.Log, error) {
+	if limit < 1 || limit > clienthttp.MaxLog {
+		f.t.Errorf("limit %d reached the service", limit)
+	}
+	if id != room {
+		return nil, notFound()
+	}
+	return &clientapi.Log{}, f.call(ctx, "Log", &who, fmt.Sprintf("%d+%d", from, limit))
+}
+func (f *fake) CreateRoom(ctx context.Context, who account.Identity, n *clientapi.NewRoom) (*clientapi.Submitted, error) {
+	f.nonce(n.Nonce)
+	return &clientapi.Submitted{Seq: 1}, f.call(ctx, "CreateRoom", &who, n)
+}
+func (f *fake) SubmitMessage(ctx context.Context, who account.Identity, id store.RoomID, m *clientapi.SubmitMessage) (*clientapi.SubmittedMessage, error) {
+	f.nonce(m.Nonce)
+	if id != room {
+		return nil, notFound()
+	}
+	return &clientapi.SubmittedMessage{Response: []byte{1}}, f.call(ctx, "SubmitMessage", &who, m)
+}
+func (f *fake) SubmitUpdate(ctx context.Context, who account.Identity, id store.RoomID, u *clientapi.SubmitUpdate) (*clientapi.SubmittedUpdate, error) {
+	f.nonce(u.Nonce)
+	if id != room {
+		return nil, notFound()
+	}
+	return &clientapi.SubmittedUpdate{Response: []byte{1}}, f.call(ctx, "SubmitUpdate", &who, u)
+}
+func (f *fake) FetchGroupInfo(ctx context.Context, who account.Identity, id store.RoomID, g *clientapi.FetchGroupInfo) (*clientapi.FetchedGroupInfo, error) {
+	if id != room {
+		return nil, notFound()
+	}
+	return &clientapi.FetchedGroupInfo{Response: []byte{1}}, f.call(ctx, "FetchGroupInfo", &who, g)
+}
+func (f *fake) nonce(n []byte) {
+	if len(n) != 16 {
+		f.t.Errorf("a nonce of %d octets reached the service", len(n))
+	}
+}
+
+// fakeStream has what it began with, and then what is sent. It fails the test if it
+// is used by two at once, or after its Close.
+type fakeStream struct {
+	f      *fake
+	cursor string
+	first  [][]byte
+	more   chan [][]byte
+
+	mu     sync.Mutex
+	busy   bool
+	closed bool
+	asked  int
+}
+
+func (f *fake) Open(_ context.Context, who account.Identity, cursor string) (clienthttp.Stream, error) {
+	if who != alice(f.t) {
+		f.t.Errorf("a stream for %v", who.Client)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.openErr != nil {
+		return nil, f.openErr
+	}
+	s := &fakeStream{f: f, cursor: cursor, more: make(chan [][]byte)}
+	resumed := cursor == ""
+	for _, e := range f.events {
+		if resumed {
+			s.first = append(s.first, e)
+		}
+		if bytes.HasPrefix(e, []byte("id: "+cursor+"\n")) {
+			resumed = true
+		}
+	}
+	hello, err := clienthttp.Frame("", clientapi.EventHello, clientapi.Hello{Client: who.Client.String(), Cursor: cursor, Resumed: cursor != "" && resumed})
+	if err != nil {
+		return nil, err
+	}
+	s.first = append([][]byte{hello}, s.first...)
+	f.streams = append(f.streams, s)
+	return s, nil
+}
+
+func (s *fakeStream) enter(in bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if in && (s.busy || s.closed) {
+		s.f.t.Errorf("stream used while busy %t, closed %t", s.busy, s.closed)
+	}
+	if in {
+		s.asked++
+	}
+	s.busy = in
+}
+
+func (s *fakeStream) Next(ctx context.Context) ([][]byte, error) {
+	s.enter(true)
+	defer s.enter(false)
+	if first := s.first; first != nil {
+		s.first = nil
+		return first, nil
+	}
+	select {
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case f, ok := <-s.more:
+		if !ok {
+			return nil, errors.New("planted: the feed has failed")
+		}
+		return f, nil
+	}
+}
+
+func (s *fakeStream) Close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		s.f.t.Error("stream closed twice")
+	}
+	s.closed = true
+}
+
+func (s *fakeStream) isClosed() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.closed
+}
+
+func (f *fake) services() clienthttp.Services {
+	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Rooms: f, Submissions: f, Streams: f}
+}
+
+// site is a running server.
+type site struct {
+	*clienthttp.Server
+	f    *fake
+	url  string
+	http *http.Client
+	log  *logBuffer
+	stop func() // waits for Run
+}
+
+type logBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBuffer) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+func (l *logBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func serve(t testing.TB, change ...func(*clienthttp.Config)) *site {
+	t.Helper()
+	f := &fake{t: t}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	log := &logBuffer{}
+	cfg := clienthttp.Config{Services: f.services(), Listener: l,
+		Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))}
+	for _, c := range change {
+		c(&cfg)
+	}
+	s, err := clienthttp.New(cfg)
+	must(t, err)
+	runCtx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(runCtx) }()
+	tr := &http.Transport{}
+	stop := sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		tr.CloseIdleConnections()
+	})
+	t.Cleanup(stop)
+	return &site{Server: s, f: f, url: "http://" + l.Addr().String(), http: &http.Client{Transport: tr}, log: log, stop: stop}
+}
+
+// do calls with the token, unless header says otherwise.
+func (s *site) do(method, path string, body any, header ...string) *http.Response {
+	s.f.t.Helper()
+	var r io.Reader
+	switch b := body.(type) {
+	case nil:
+	case string:
+		r = strings.NewReader(b)
+	default:
+		j, err := json.Marshal(b)
+		must(s.f.t, err)
+		r = bytes.NewReader(j)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, s.url+path, r)
+	must(s.f.t, err)
+	req.Header.Set("Authorization", "Bearer "+token)
+	for i := 0; i < len(header); i += 2 {
+		if req.Header.Del(header[i]); header[i+1] != "" {
+			req.Header.Set(header[i], header[i+1])
+		}
+	}
+	res, err := s.http.Do(req)
+	must(s.f.t, err)
+	return res
+}
+
+func (s *site) body(res *http.Response) []byte {
+	s.f.t.Helper()
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	must(s.f.t, err)
+	return b
+}
+
+// wantProblem reads an answer that must be this problem.
+func (s *site) wantProblem(res *http.Response, status int, code clientapi.Code) *clientapi.Problem {
+	s.f.t.Helper()
+	b := s.body(res)
+	p := &clientapi.Problem{}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(p); err != nil {
+		s.f.t.Errorf("status %d, body %q: %v", res.StatusCode, b, err)
+		return p
+	}
+	if ct := res.Header.Get("Content-Type"); ct != "application/problem+json" {
+		s.f.t.Errorf("content type %q", ct)
+	}
+	if res.StatusCode != status || p.Status != status || p.Code != code || p.Detail == "" {
+		s.f.t.Errorf("status %d, problem %+v, want status %d and code %s", res.StatusCode, p, status, code)
+	}
+	if strings.Contains(string(b), "goroutine ") || strings.Contains(string(b), ".go:") {
+		s.f.t.Errorf("the answer shows code: %s", b)
+	}
+	if res.Header.Get("X-Request-Id") == "" {
+		s.f.t.Error("no request id")
+	}
+	return p
+}
+
+// eventually waits for what other goroutines are about to do.
+func eventually(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for range 500 {
+		if is() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("waited in vain: %s", what)
+}

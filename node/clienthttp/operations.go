@@ -1,0 +1,253 @@
+package clienthttp
+
+import (
+	"context"
+	"encoding/hex"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/mimid/mimid/node/account"
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/store"
+)
+
+// Bounds of bodies, in octets of JSON, in which octets are a third longer.
+const (
+	smallBody = 64 << 10
+	largeBody = 2 << 20
+)
+
+// MaxLog is how many entries of a log one call may ask for.
+const MaxLog = 1000
+
+const defaultLog = 100
+
+// The shapes of requests and answers, as huma reads them. InRoom is embedded, and
+// huma fills in exported fields only.
+type (
+	none struct{}
+
+	withBody[T any] struct{ Body T }
+
+	InRoom struct {
+		Room string `path:"room" doc:"Room id: SHA-256 of the room's URI, hexadecimal" pattern:"^[0-9a-f]{64}$"`
+	}
+
+	inRoomWithBody[T any] struct {
+		InRoom
+		Body T
+	}
+
+	inLog struct {
+		InRoom
+		From  uint64 `query:"from" doc:"Sequence number of the first entry"`
+		Limit int    `query:"limit" doc:"How many entries at most" minimum:"1" maximum:"1000" default:"100"`
+	}
+
+	ofDomain struct {
+		Domain string `path:"domain" doc:"Domain of the provider" maxLength:"253" example:"biloxi.example"`
+	}
+
+	ofDevice struct {
+		Name string `path:"name" doc:"Name of the device" maxLength:"128" example:"phone"`
+	}
+)
+
+func (r *InRoom) id() (id store.RoomID, err error) {
+	b, err := hex.DecodeString(r.Room)
+	if err != nil || len(b) != len(id) {
+		return id, problem(http.StatusUnprocessableEntity, clientapi.CodeInvalid, "%.80q is no room id: 64 hexadecimal digits", r.Room)
+	}
+	return store.RoomID(b), nil
+}
+
+// call is one operation's description.
+type call struct {
+	method, path string
+	id, summary  string
+	tag          string
+	large        bool // in body
+	status       int  // of success; 200 if 0
+}
+
+// add registers an operation whose handler gets what huma has read, and returns the
+// body of the answer, nil for none.
+func add[I, O any](s *Server, api huma.API, c call, h func(context.Context, *I) (*O, error)) {
+	op := s.operation(c)
+	if c.status == http.StatusNoContent || c.status == http.StatusAccepted {
+		huma.Register(api, op, func(ctx context.Context, in *I) (*struct{}, error) {
+			_, err := h(ctx, in)
+			return nil, s.forHuma(ctx, err)
+		})
+		return
+	}
+	huma.Register(api, op, func(ctx context.Context, in *I) (*withBody[*O], error) {
+		out, err := h(ctx, in)
+		if err != nil {
+			return nil, s.forHuma(ctx, err)
+		}
+		return &withBody[*O]{out}, nil
+	})
+}
+
+// forHuma returns an error as huma sends it.
+func (s *Server) forHuma(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &problemError{s.judge(ctx, err)}
+}
+
+func checkNonce(nonce []byte) error {
+	if len(nonce) != 16 {
+		return problem(http.StatusUnprocessableEntity, clientapi.CodeInvalid, "a nonce of %d octets: it has 16 random ones", len(nonce))
+	}
+	return nil
+}
+
+// register registers all calls but the stream.
+func (s *Server) register(api huma.API) {
+	s.registerAccounts(api)
+	s.registerContacts(api)
+	s.registerRooms(api)
+}
+
+func (s *Server) registerAccounts(api huma.API) {
+	v := &s.cfg.Services
+	add(s, api, call{method: "GET", path: "/v1/provider", id: "get-provider", summary: "This provider", tag: "providers"},
+		func(ctx context.Context, _ *none) (*clientapi.Provider, error) { return v.Providers.Self(ctx) })
+	add(s, api, call{method: "GET", path: "/v1/providers/{domain}", id: "get-provider-of-domain", summary: "Another provider, as this one verified it", tag: "providers"},
+		func(ctx context.Context, in *ofDomain) (*clientapi.Provider, error) {
+			if _, err := uri.ParseDomain(in.Domain); err != nil {
+				return nil, problem(http.StatusUnprocessableEntity, clientapi.CodeInvalid, "%.100q is no domain: %v", in.Domain, err)
+			}
+			return v.Providers.Provider(ctx, in.Domain)
+		})
+	add(s, api, call{method: "POST", path: "/v1/accounts", id: "register", summary: "Register a user with a device", tag: "account"},
+		func(ctx context.Context, in *withBody[clientapi.NewAccount]) (*clientapi.Account, error) {
+			return v.Accounts.Register(ctx, &in.Body)
+		})
+	add(s, api, call{method: "POST", path: "/v1/account/certificate", id: "renew-certificate", summary: "Renew the user certificate", tag: "account"},
+		func(ctx context.Context, _ *struct {
+			Body *clientapi.NewCertificate
+		}) (*clientapi.Certificate, error) {
+			return v.Accounts.RenewCertificate(ctx, who(ctx))
+		})
+	add(s, api, call{method: "GET", path: "/v1/devices", id: "list-devices", summary: "The user's devices", tag: "account"},
+		func(ctx context.Context, _ *none) (*clientapi.Devices, error) {
+			return v.Accounts.Devices(ctx, who(ctx))
+		})
+	add(s, api, call{method: "DELETE", path: "/v1/devices/{name}", id: "remove-device", summary: "Remove a device, or this one", tag: "account", status: http.StatusNoContent},
+		func(ctx context.Context, in *ofDevice) (*none, error) {
+			id := who(ctx)
+			if err := v.Accounts.RemoveDevice(ctx, id, in.Name); err != nil {
+				return nil, err
+			}
+			if client, err := id.User.Provider().Client(id.User.Name(), in.Name); err == nil {
+				s.CloseStreams(account.Identity{User: id.User, Client: client, Device: in.Name})
+			}
+			return nil, nil
+		})
+	add(s, api, call{method: "POST", path: "/v1/keypackages", id: "publish-key-packages", summary: "Publish KeyPackages of this device", tag: "key packages", large: true},
+		func(ctx context.Context, in *withBody[clientapi.NewKeyPackages]) (*clientapi.KeyPackageCount, error) {
+			return v.KeyPackages.PublishKeyPackages(ctx, who(ctx), &in.Body)
+		})
+	add(s, api, call{method: "GET", path: "/v1/keypackages", id: "count-key-packages", summary: "How many KeyPackages of this device are left", tag: "key packages"},
+		func(ctx context.Context, _ *none) (*clientapi.KeyPackageCount, error) {
+			return v.KeyPackages.CountKeyPackages(ctx, who(ctx))
+		})
+	add(s, api, call{method: "POST", path: "/v1/keypackages/claim", id: "claim-key-packages", summary: "Claim KeyPackages of another user", tag: "key packages"},
+		func(ctx context.Context, in *withBody[clientapi.ClaimKeyPackages]) (*clientapi.ClaimedKeyPackages, error) {
+			return v.Contacts.ClaimKeyPackages(ctx, who(ctx), &in.Body)
+		})
+}
+
+func (s *Server) registerContacts(api huma.API) {
+	v := &s.cfg.Services
+	add(s, api, call{method: "POST", path: "/v1/claims", id: "publish-claim", summary: "Publish an identifier", tag: "discovery"},
+		func(ctx context.Context, in *withBody[clientapi.NewClaim]) (*clientapi.Claim, error) {
+			return v.Claims.PublishClaim(ctx, who(ctx), &in.Body)
+		})
+	add(s, api, call{method: "GET", path: "/v1/claims", id: "list-claims", summary: "The user's published identifiers", tag: "discovery"},
+		func(ctx context.Context, _ *none) (*clientapi.Claims, error) { return v.Claims.Claims(ctx, who(ctx)) })
+	add(s, api, call{method: "DELETE", path: "/v1/claims", id: "withdraw-claim", summary: "Withdraw an identifier", tag: "discovery", status: http.StatusNoContent},
+		func(ctx context.Context, in *withBody[clientapi.WithdrawClaim]) (*none, error) {
+			return nil, v.Claims.WithdrawClaim(ctx, who(ctx), &in.Body)
+		})
+	add(s, api, call{method: "POST", path: "/v1/discover", id: "discover", summary: "Look an identifier up at all providers", tag: "discovery"},
+		func(ctx context.Context, in *withBody[clientapi.Discover]) (*clientapi.Discovered, error) {
+			return v.Claims.Discover(ctx, who(ctx), &in.Body)
+		})
+	add(s, api, call{method: "POST", path: "/v1/consent", id: "send-consent", summary: "Ask for consent, grant it or take it back", tag: "consent", status: http.StatusAccepted},
+		func(ctx context.Context, in *withBody[clientapi.SendConsent]) (*none, error) {
+			return nil, v.Contacts.SendConsent(ctx, who(ctx), &in.Body)
+		})
+	add(s, api, call{method: "GET", path: "/v1/consent", id: "list-consent", summary: "All consent that the user gave or asked for", tag: "consent"},
+		func(ctx context.Context, _ *none) (*clientapi.Consents, error) {
+			return v.Contacts.Consents(ctx, who(ctx))
+		})
+}
+
+func (s *Server) registerRooms(api huma.API) {
+	v := &s.cfg.Services
+	add(s, api, call{method: "POST", path: "/v1/rooms", id: "create-room", summary: "Create a room at this provider", tag: "rooms", large: true},
+		func(ctx context.Context, in *withBody[clientapi.NewRoom]) (*clientapi.Submitted, error) {
+			if err := checkNonce(in.Body.Nonce); err != nil {
+				return nil, err
+			}
+			return v.Submissions.CreateRoom(ctx, who(ctx), &in.Body)
+		})
+	add(s, api, call{method: "GET", path: "/v1/rooms", id: "list-rooms", summary: "The user's rooms", tag: "rooms"},
+		func(ctx context.Context, _ *none) (*clientapi.Rooms, error) { return v.Rooms.Rooms(ctx, who(ctx)) })
+	add(s, api, call{method: "GET", path: "/v1/rooms/{room}", id: "get-room", summary: "A room", tag: "rooms"},
+		func(ctx context.Context, in *InRoom) (*clientapi.Room, error) {
+			id, err := in.id()
+			if err != nil {
+				return nil, err
+			}
+			return v.Rooms.Room(ctx, who(ctx), id)
+		})
+	add(s, api, call{method: "GET", path: "/v1/rooms/{room}/log", id: "get-log", summary: "A piece of a room's log", tag: "rooms"},
+		func(ctx context.Context, in *inLog) (*clientapi.Log, error) {
+			id, err := in.id()
+			if err != nil {
+				return nil, err
+			}
+			if in.Limit == 0 {
+				in.Limit = defaultLog
+			}
+			return v.Rooms.Log(ctx, who(ctx), id, in.From, in.Limit)
+		})
+	add(s, api, call{method: "POST", path: "/v1/rooms/{room}/messages", id: "submit-message", summary: "Send a message", tag: "rooms", large: true},
+		func(ctx context.Context, in *inRoomWithBody[clientapi.SubmitMessage]) (*clientapi.SubmittedMessage, error) {
+			id, err := in.id()
+			if err == nil {
+				err = checkNonce(in.Body.Nonce)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return v.Submissions.SubmitMessage(ctx, who(ctx), id, &in.Body)
+		})
+	add(s, api, call{method: "POST", path: "/v1/rooms/{room}/updates", id: "submit-update", summary: "Send a handshake", tag: "rooms", large: true},
+		func(ctx context.Context, in *inRoomWithBody[clientapi.SubmitUpdate]) (*clientapi.SubmittedUpdate, error) {
+			id, err := in.id()
+			if err == nil {
+				err = checkNonce(in.Body.Nonce)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return v.Submissions.SubmitUpdate(ctx, who(ctx), id, &in.Body)
+		})
+	add(s, api, call{method: "POST", path: "/v1/rooms/{room}/groupinfo", id: "fetch-group-info", summary: "What an external commit needs", tag: "rooms"},
+		func(ctx context.Context, in *inRoomWithBody[clientapi.FetchGroupInfo]) (*clientapi.FetchedGroupInfo, error) {
+			id, err := in.id()
+			if err != nil {
+				return nil, err
+			}
+			return v.Submissions.FetchGroupInfo(ctx, who(ctx), id, &in.Body)
+		})
+}

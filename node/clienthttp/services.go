@@ -1,0 +1,106 @@
+package clienthttp
+
+import (
+	"context"
+
+	"github.com/mimid/mimid/node/account"
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/store"
+)
+
+// What the API is made of. Methods are called from many goroutines at once.
+// An expected failure is a *clientapi.Problem (anywhere in the error's chain),
+// which is sent as it is; any other error is a bug or an outage: it is logged
+// once, here, and the client learns no details. Requests have been parsed as JSON
+// and their lengths bounded; what their octets hold is for the service to judge.
+type Services struct {
+	Accounts    Accounts
+	KeyPackages KeyPackages
+	Providers   Providers
+	Contacts    Contacts
+	Claims      Claims
+	Rooms       Rooms
+	Submissions Submissions
+	Streams     Streams
+}
+
+// Accounts knows users and their devices; *account.Registry is one.
+type Accounts interface {
+	Register(ctx context.Context, n *clientapi.NewAccount) (*clientapi.Account, error)
+	// Authenticate is called for every request. An unknown token is a Problem
+	// with CodeUnauthorized.
+	Authenticate(ctx context.Context, token string) (account.Identity, error)
+	RenewCertificate(ctx context.Context, who account.Identity) (*clientapi.Certificate, error)
+	Devices(ctx context.Context, who account.Identity) (*clientapi.Devices, error)
+	RemoveDevice(ctx context.Context, who account.Identity, device string) error
+}
+
+// KeyPackages keeps the devices' KeyPackages; *account.Registry is one.
+type KeyPackages interface {
+	PublishKeyPackages(ctx context.Context, who account.Identity, n *clientapi.NewKeyPackages) (*clientapi.KeyPackageCount, error)
+	CountKeyPackages(ctx context.Context, who account.Identity) (*clientapi.KeyPackageCount, error)
+}
+
+// Providers knows this provider and others.
+type Providers interface {
+	Self(ctx context.Context) (*clientapi.Provider, error)
+	// Provider finds a provider and verifies it. The domain is well-formed.
+	Provider(ctx context.Context, domain string) (*clientapi.Provider, error)
+}
+
+// Contacts brings users together: consent, and KeyPackages of others.
+type Contacts interface {
+	ClaimKeyPackages(ctx context.Context, who account.Identity, c *clientapi.ClaimKeyPackages) (*clientapi.ClaimedKeyPackages, error)
+	SendConsent(ctx context.Context, who account.Identity, c *clientapi.SendConsent) error
+	Consents(ctx context.Context, who account.Identity) (*clientapi.Consents, error)
+}
+
+// Claims publishes and finds identifiers.
+type Claims interface {
+	PublishClaim(ctx context.Context, who account.Identity, n *clientapi.NewClaim) (*clientapi.Claim, error)
+	Claims(ctx context.Context, who account.Identity) (*clientapi.Claims, error)
+	WithdrawClaim(ctx context.Context, who account.Identity, w *clientapi.WithdrawClaim) error
+	Discover(ctx context.Context, who account.Identity, d *clientapi.Discover) (*clientapi.Discovered, error)
+}
+
+// Rooms reads rooms. A room that the user does not take part in is a Problem
+// with CodeNotFound, like one that does not exist.
+type Rooms interface {
+	Rooms(ctx context.Context, who account.Identity) (*clientapi.Rooms, error)
+	Room(ctx context.Context, who account.Identity, room store.RoomID) (*clientapi.Room, error)
+	// Log returns at most limit entries (1 to MaxLog) from the given sequence
+	// number on, fewer where they are large, and none behind the end.
+	Log(ctx context.Context, who account.Identity, room store.RoomID, from uint64, limit int) (*clientapi.Log, error)
+}
+
+// Submissions brings what clients do to the rooms' hubs. Nonces have 16 octets.
+type Submissions interface {
+	CreateRoom(ctx context.Context, who account.Identity, n *clientapi.NewRoom) (*clientapi.Submitted, error)
+	SubmitMessage(ctx context.Context, who account.Identity, room store.RoomID, m *clientapi.SubmitMessage) (*clientapi.SubmittedMessage, error)
+	SubmitUpdate(ctx context.Context, who account.Identity, room store.RoomID, u *clientapi.SubmitUpdate) (*clientapi.SubmittedUpdate, error)
+	FetchGroupInfo(ctx context.Context, who account.Identity, room store.RoomID, f *clientapi.FetchGroupInfo) (*clientapi.FetchedGroupInfo, error)
+}
+
+// Streams opens the devices' event streams.
+type Streams interface {
+	// Open begins behind the cursor, or with all that the user has in store if
+	// it is empty or unknown.
+	Open(ctx context.Context, who account.Identity, cursor string) (Stream, error)
+}
+
+// Stream is one open event stream. One goroutine uses it.
+type Stream interface {
+	// Next waits until there is something to send, and returns it: complete
+	// frames (see Frame) in order, the first of a stream being the hello. Frames
+	// may be shared by all streams, so nobody changes them; the slice that holds
+	// them is the caller's until the next call. What is returned at once should
+	// be bounded to about 256 KiB, since the writer asks again as soon as
+	// the client has taken it; a stream therefore holds a position and no queue
+	// of its own, however slow its client is.
+	//
+	// When ctx ends, Next returns its error and the stream can go on. Any other
+	// error ends the stream.
+	Next(ctx context.Context) ([][]byte, error)
+	// Close frees what the stream holds. It is called once.
+	Close()
+}
