@@ -184,6 +184,19 @@ func (f *Feed) Rooms(tx *store.Tx, u uri.User) ([]room.ID, error) {
 	return out, err
 }
 
+// Member says whether a user takes part in a room now.
+func (f *Feed) Member(tx *store.Tx, u uri.User, id room.ID) (bool, error) {
+	b, err := tx.Get(userKey('r', u, id[:]))
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	m, err := parseMembership(b)
+	return err == nil && m.until == math.MaxUint64, err
+}
+
 type roomMembership struct {
 	membership
 	room room.ID

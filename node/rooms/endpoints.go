@@ -1,0 +1,464 @@
+package rooms
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/mimid/mimid/node/logstore"
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/mls/x509auth"
+	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
+	"github.com/mimid/mimid/store"
+)
+
+// Endpoints between providers beside MIMI's. Bodies are room.Stands; the subject
+// is the room's id for EndpointLog and the asked provider's domain for the others.
+const (
+	// EndpointLog answers with a room.Piece from where the one stand of the
+	// request is, or with nothing if there is no more.
+	EndpointLog = "mimid-log"
+	// EndpointHeads answers with the stands of those rooms that are further here.
+	EndpointHeads = "mimid-heads"
+	// EndpointNudge says that rooms went on which the asked provider did not hear
+	// of. The response is empty.
+	EndpointNudge = "mimid-nudge"
+)
+
+// Request is a call by another provider, authenticated.
+type Request struct {
+	Source  string // domain
+	Subject string
+	Room    wire.IdentifierURI
+	ID      [16]byte
+	Body    []byte
+}
+
+// Response is its answer.
+type Response struct {
+	Status int
+	Body   []byte
+}
+
+// Endpoint handles the calls of one endpoint. An error is a *clientapi.Problem,
+// or something inside that is nobody's business.
+type Endpoint func(ctx context.Context, q *Request) (*Response, error)
+
+// Endpoints returns what other providers may call.
+func (r *Rooms) Endpoints() map[string]Endpoint {
+	return map[string]Endpoint{
+		wire.EndpointSubmitMessage.String(): r.serveMessage,
+		wire.EndpointUpdate.String():        r.serveUpdate,
+		wire.EndpointGroupInfo.String():     r.serveGroupInfo,
+		wire.EndpointNotify.String():        r.serveNotify,
+		EndpointLog:                         r.serveLog,
+		EndpointHeads:                       r.serveHeads,
+		EndpointNudge:                       r.serveNudge,
+	}
+}
+
+func ok(body []byte, err error) (*Response, error) {
+	if err != nil {
+		return nil, err
+	}
+	return &Response{Status: 200, Body: body}, nil
+}
+
+func problem(status int, code clientapi.Code, format string, args ...any) *clientapi.Problem {
+	return &clientapi.Problem{Status: status, Code: code, Detail: fmt.Sprintf(format, args...)}
+}
+
+// asProblem says in a client's or provider's terms why something cannot be done;
+// what is not listed is internal.
+func asProblem(err error) error {
+	var p *clientapi.Problem
+	switch {
+	case err == nil || errors.As(err, &p):
+		return err
+	case errors.Is(err, ErrUnknown), errors.Is(err, store.ErrNotFound):
+		return problem(404, clientapi.CodeNotFound, "there is no such room here, or it is not yours to see")
+	case errors.Is(err, errExists):
+		return problem(409, clientapi.CodeExists, "a room with this URI exists already; choose another")
+	case errors.Is(err, errLarge):
+		return problem(413, clientapi.CodeTooLarge, "%s", err)
+	case errors.Is(err, ErrBusy):
+		return &clientapi.Problem{Status: 429, Code: clientapi.CodeTooMany, Retry: 1000, Detail: "too much is waiting for this room; try again in a second"}
+	case errors.Is(err, store.ErrDiskFull):
+		return problem(503, clientapi.CodeUnavailable, "the provider's disk is full; nothing was written; try again later")
+	case errors.Is(err, ErrStopped), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrFailed):
+		return problem(503, clientapi.CodeUnavailable, "the provider is starting or stopping; try again")
+	case errors.Is(err, ErrBroken):
+		return problem(409, clientapi.CodeForbidden, "this provider cannot follow the room any further: %s", err)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
+		return problem(503, clientapi.CodeUnavailable, "the room did not answer in time; try again with the same nonce")
+	}
+	return err
+}
+
+// submission hands a submission to the room's goroutine and waits.
+func (r *Rooms) submission(ctx context.Context, h *handle, s *submission) (result, error) {
+	s.result = make(chan result, 1)
+	if err := r.send(h, task{submit: s}); err != nil {
+		return result{}, err
+	}
+	select {
+	case res := <-s.result:
+		return res, res.err
+	case <-ctx.Done():
+		return result{}, ctx.Err()
+	}
+}
+
+// refusal says whether an error is about the submission itself, which its sender
+// may know in full.
+func refusal(err error) bool {
+	for _, target := range []error{room.ErrPolicy, room.ErrPending, room.ErrSubmission, room.ErrHosting, room.ErrBody, room.ErrWrongRoom,
+		mls.ErrBadSignature, mls.ErrBadCredential, mls.ErrBadProposal, mls.ErrProposalList, mls.ErrUnknownProposal, mls.ErrBadLeaf,
+		mls.ErrCapabilities, mls.ErrDuplicateKey, mls.ErrExpired, mls.ErrBadPath, mls.ErrBadGroupInfo, mls.ErrTooLarge, mls.ErrRemoved,
+		mls.ErrWrongGroup, mls.ErrUnknownSender, mls.ErrBadTree, mls.ErrUnsupported, wire.ErrCombination} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// message is the hub's answer to a message (MIMI protocol section 5.4).
+func (r *Rooms) message(ctx context.Context, id room.ID, from string, nonce room.TxnNonce, raw []byte) ([]byte, error) {
+	req, err := wire.ParseSubmitMessageRequest(raw, room.BodyLimits())
+	if err != nil {
+		return nil, problem(422, clientapi.CodeInvalid, "the message cannot be read: %s", err)
+	}
+	h, err := r.lookup(id)
+	if err != nil {
+		return nil, asProblem(err)
+	}
+	res, err := r.submission(ctx, h, &submission{from: from, txn: room.TxnIDOf(nonce, raw), message: req})
+	out := &wire.SubmitMessageResponse{}
+	switch {
+	case err == nil:
+		out.AcceptedAt = res.acceptedAt
+	case errors.Is(err, room.ErrEpoch) && req.Message.Private.Epoch() < res.epoch:
+		out.Code, out.CurrentEpoch = wire.SubmitEpochTooOld, res.epoch
+	case refusal(err), errors.Is(err, room.ErrEpoch):
+		r.counts.refused.Add(1)
+		r.log.Debug("message refused", "room", id, "from", from, "err", err)
+		out.Code = wire.SubmitNotAllowed
+	default:
+		return nil, asProblem(err)
+	}
+	return out.Bytes()
+}
+
+// update is the hub's answer to a handshake (MIMI protocol section 5.3).
+func (r *Rooms) update(ctx context.Context, id room.ID, from string, nonce room.TxnNonce, raw []byte) ([]byte, error) {
+	req, err := wire.ParseUpdateRequest(raw, room.BodyLimits())
+	if err != nil {
+		return nil, problem(422, clientapi.CodeInvalid, "the update cannot be read: %s", err)
+	}
+	h, err := r.lookup(id)
+	if err != nil {
+		return nil, asProblem(err)
+	}
+	if g := req.Bundle.GroupInfo; g != nil && g.Full != nil {
+		// Users of providers that are new here: look those up before, not in the
+		// room's goroutine. A stranger cannot make us look up more than a few.
+		if err := r.learnParticipants(ctx, &g.Full.Context); err != nil {
+			r.log.Debug("looking up providers of an update", "room", id, "err", err)
+		}
+	}
+	res, err := r.submission(ctx, h, &submission{from: from, txn: room.TxnIDOf(nonce, raw), update: &req.Bundle})
+	out := &wire.UpdateRoomResponse{}
+	switch {
+	case err == nil:
+		out.AcceptedAt = res.acceptedAt
+	case errors.Is(err, mls.ErrWrongEpoch):
+		out.Code, out.CurrentEpoch = wire.UpdateWrongEpoch, res.epoch
+	case refusal(err):
+		r.counts.refused.Add(1)
+		r.log.Debug("update refused", "room", id, "from", from, "err", err)
+		out.Code, out.Description = wire.UpdateNotAllowed, err.Error()
+	default:
+		return nil, asProblem(err)
+	}
+	return out.Bytes()
+}
+
+func (r *Rooms) serveMessage(ctx context.Context, q *Request) (*Response, error) {
+	return ok(r.message(ctx, room.IDOf([]byte(q.Subject)), q.Source, q.ID, q.Body))
+}
+
+func (r *Rooms) serveUpdate(ctx context.Context, q *Request) (*Response, error) {
+	return ok(r.update(ctx, room.IDOf([]byte(q.Subject)), q.Source, q.ID, q.Body))
+}
+
+func (r *Rooms) serveGroupInfo(ctx context.Context, q *Request) (*Response, error) {
+	return ok(r.groupInfo(ctx, room.IDOf([]byte(q.Subject)), q.Source, q.Body))
+}
+
+// groupInfo is the hub's answer to who wants to join by itself (MIMI protocol
+// section 5.6): a client of a participant, whose provider asks.
+func (r *Rooms) groupInfo(ctx context.Context, id room.ID, from string, raw []byte) ([]byte, error) {
+	req, err := wire.ParseGroupInfoRequest(raw, room.BodyLimits())
+	if err != nil {
+		return nil, problem(422, clientapi.CodeInvalid, "the request cannot be read: %s", err)
+	}
+	h, err := r.lookup(id)
+	if err != nil {
+		return nil, asProblem(err)
+	}
+	out := &wire.GroupInfoResponse{Room: wire.IdentifierURI(h.stand().URI.String()), Status: wire.GroupInfoNotAuthorized}
+	v, err := req.Verify(r.cfg.Rules.Auth, r.cfg.Now())
+	if err != nil {
+		r.log.Debug("GroupInfo refused", "room", id, "from", from, "err", err)
+		return out.Bytes()
+	}
+	who, err := x509auth.UserURI(v.Request().Credential)
+	if err != nil {
+		return out.Bytes()
+	}
+	user, err := uri.ParseUser(who)
+	if err != nil || user.Provider().Domain() != from {
+		return out.Bytes()
+	}
+	var fill error
+	err = r.view(ctx, h, func(s *room.State) {
+		if s.Hosting().Hub.Domain == r.cfg.Domain && s.Role(user).May(policy.AddOwnClient) && req.Suite == room.Suite {
+			fill = r.fillGroupInfo(s, req, out)
+		}
+	})
+	if err = errors.Join(err, fill); err != nil {
+		return nil, asProblem(err)
+	}
+	return out.Bytes()
+}
+
+func (r *Rooms) fillGroupInfo(s *room.State, req *wire.GroupInfoRequest, out *wire.GroupInfoResponse) error {
+	tbe := &wire.GroupInfoRatchetTreeTBE{GroupInfo: s.GroupInfo(), Tree: wire.RatchetTreeOption{Representation: wire.TreeFull, Tree: s.Group().Tree()}}
+	ct, err := tbe.Seal(room.Suite, req.GroupInfoKey, out.Room)
+	if err != nil {
+		return nil // a key that is none: not authorized
+	}
+	key, err := mls.ParseSignatureKey(room.Suite, r.cfg.Key.Seed())
+	if err != nil {
+		return fmt.Errorf("provider key as a signature key: %w", err)
+	}
+	out.Status = wire.GroupInfoSuccess
+	out.Success = &wire.GroupInfoSuccessPart{Suite: room.Suite, Encrypted: ct,
+		HubSender: mls.ExternalSender{SignatureKey: key.Public(), Credential: mls.BasicCredential([]byte("mimi://" + r.cfg.Domain))}}
+	return out.Sign(key)
+}
+
+func (r *Rooms) publicKey() ed25519.PublicKey { return r.cfg.Key.Public().(ed25519.PublicKey) }
+
+// serveNotify takes what a hub tells of a room: that it is there and went on, and
+// Welcomes for local users (MIMI protocol section 5.5). It answers when it has
+// caught up and put the Welcomes into the feeds, so the hub tells again otherwise.
+func (r *Rooms) serveNotify(ctx context.Context, q *Request) (*Response, error) {
+	name, err := uri.ParseRoom(q.Subject)
+	if err != nil {
+		return nil, problem(422, clientapi.CodeInvalid, "%s", err)
+	}
+	msgs, err := wire.ParseFanout(q.Body, room.BodyLimits())
+	if err != nil {
+		return nil, problem(422, clientapi.CodeInvalid, "the notice cannot be read: %s", err)
+	}
+	h := r.obtain(room.IDOf([]byte(name.String())))
+	head := h.stand()
+	switch {
+	case head == nil && name.Provider().Domain() != q.Source:
+		r.forget(h)
+		return nil, problem(403, clientapi.CodeForbidden, "%s is not where %s begins", q.Source, name)
+	case head != nil && head.Hub != q.Source:
+		return nil, problem(403, clientapi.CodeForbidden, "%s is not the hub of %s", q.Source, name)
+	}
+	if err := r.do(ctx, h, task{catch: q.Source}); err != nil {
+		r.forget(h)
+		r.log.Warn("following room", "room", name, "hub", q.Source, "err", err)
+		if refusal(err) {
+			return nil, problem(422, clientapi.CodeInvalid, "the room cannot be followed: %s", err)
+		}
+		return nil, problem(503, clientapi.CodeUnavailable, "the room could not be read: %s", errText(err))
+	}
+	if h.stand() == nil {
+		r.forget(h)
+		return nil, problem(422, clientapi.CodeInvalid, "%s shows no entry of %s", q.Source, name)
+	}
+	for _, m := range msgs {
+		if m.Message.Welcome == nil {
+			continue
+		}
+		if err := r.welcomed(ctx, h, m); err != nil {
+			return nil, asProblem(err)
+		}
+	}
+	return &Response{Status: 201}, nil
+}
+
+// errText keeps what is inside from leaving.
+func errText(err error) string {
+	var p *clientapi.Problem
+	if errors.As(err, &p) {
+		return p.Detail
+	}
+	return "see this provider's log"
+}
+
+// welcomed puts a Welcome into the feeds of the local users that the commit added,
+// which is the one that made the tree.
+func (r *Rooms) welcomed(ctx context.Context, h *handle, m *wire.FanoutMessage) error {
+	if m.Tree == nil || m.Tree.Tree == nil {
+		return problem(422, clientapi.CodeInvalid, "a Welcome without its ratchet tree")
+	}
+	hash := m.Tree.Tree.Hash()
+	var users []uri.User
+	var at room.Position
+	found := false
+	err := r.recent(ctx, h, hash, func(a recentAdd) {
+		at, found = a.at, true
+		for _, x := range a.added {
+			if x.User.Provider().Domain() == r.cfg.Domain {
+				users = append(users, x.User)
+			}
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if !found {
+		// Written before a restart: search the log, and tell all local users.
+		if at, found, err = r.searchCommit(h, hash, m.Timestamp); err != nil {
+			return err
+		}
+		if !found {
+			return problem(422, clientapi.CodeInvalid, "no commit of the room makes the Welcome's ratchet tree")
+		}
+		err = r.view(ctx, h, func(s *room.State) { users = r.localUsers(s.Participants()) })
+		if err != nil {
+			return err
+		}
+	}
+	name := h.stand().URI
+	return r.cfg.Store.Update(context.WithoutCancel(ctx), func(tx *store.Tx) error {
+		return r.tellWelcome(tx, name, users, m.Message.Welcome, m.Tree.Tree, at)
+	})
+}
+
+// recent asks the room's goroutine for whom a commit added.
+func (r *Rooms) recent(ctx context.Context, h *handle, tree []byte, f func(recentAdd)) error {
+	h.mu.Lock()
+	l := h.live
+	h.mu.Unlock()
+	if l == nil {
+		return nil
+	}
+	return r.do(ctx, h, task{look: func(*room.State) {
+		// On the goroutine of the live room that is there now, which may be
+		// another than l; then the adds are gone.
+		h.mu.Lock()
+		same := h.live == l
+		h.mu.Unlock()
+		if same {
+			if a, ok := l.adds.find(tree); ok {
+				f(a)
+			}
+		}
+	}})
+}
+
+// maxSearch bounds how far back a commit is searched for.
+const maxSearch = 100_000
+
+func (r *Rooms) searchCommit(h *handle, tree []byte, at uint64) (p room.Position, found bool, err error) {
+	err = r.cfg.Store.View(func(tx *store.Tx) error {
+		head, err := logstore.ReadHead(tx, h.id)
+		if err != nil {
+			return err
+		}
+		for seq, n := head.At.Next, 0; seq > 0 && n < maxSearch; seq, n = seq-1, n+1 {
+			e, err := logstore.ReadEntry(tx, h.id, seq-1)
+			if err != nil {
+				return err
+			}
+			if e.AcceptedAt < at {
+				return nil
+			}
+			if e.Kind != room.KindHandshake {
+				continue
+			}
+			b, err := room.ParseHandshake(e.Body)
+			if err != nil {
+				return err
+			}
+			if i := b.Info(); i != nil && slices.Equal(i.Context.TreeHash, tree) {
+				p, found = room.Position{Term: e.Term, Next: e.Seq + 1, Last: e.Hash(), AcceptedAt: e.AcceptedAt}, true
+				return nil
+			}
+		}
+		return nil
+	})
+	return p, found, err
+}
+
+// serveLog hands out a range of a room's log to a provider that takes part, or up
+// to the entry with which it ceased to.
+func (r *Rooms) serveLog(ctx context.Context, q *Request) (*Response, error) {
+	stands, err := room.ParseStands(q.Body)
+	if err != nil || len(stands) != 1 || stands[0].Room.String() != q.Subject {
+		return nil, problem(422, clientapi.CodeInvalid, "one stand in the room %s is asked for", q.Subject)
+	}
+	h, err := r.lookup(stands[0].Room)
+	if err != nil {
+		return nil, asProblem(err)
+	}
+	last := ^uint64(0)
+	if !slices.Contains(h.stand().Providers, q.Source) {
+		may := false
+		if err := r.view(ctx, h, func(s *room.State) { last, may = s.MayRead(q.Source) }); err != nil {
+			return nil, asProblem(err)
+		}
+		if !may {
+			return nil, asProblem(ErrUnknown)
+		}
+	}
+	var body []byte
+	err = r.cfg.Store.View(func(tx *store.Tx) error {
+		entries, head, err := logstore.Range(tx, h.id, stands[0].Next, last, rangeBytes)
+		if err == nil && head != nil {
+			body = room.AppendPiece(nil, head, entries)
+		}
+		return err
+	})
+	return ok(body, err)
+}
+
+func (r *Rooms) serveHeads(_ context.Context, q *Request) (*Response, error) {
+	stands, err := room.ParseStands(q.Body)
+	if err != nil {
+		return nil, problem(422, clientapi.CodeInvalid, "%s", err)
+	}
+	var out []room.Stand
+	for _, s := range stands {
+		h, err := r.lookup(s.Room)
+		if err != nil {
+			continue
+		}
+		if head := h.stand(); head.At.Next > s.Next && slices.Contains(head.Providers, q.Source) {
+			out = append(out, room.Stand{Room: s.Room, Next: head.At.Next})
+		}
+	}
+	return ok(room.AppendStands(nil, out), nil)
+}
+
+func (r *Rooms) serveNudge(_ context.Context, q *Request) (*Response, error) {
+	if err := r.compare(q.Source, q.Body); err != nil {
+		return nil, problem(422, clientapi.CodeInvalid, "%s", err)
+	}
+	return ok(nil, nil)
+}

@@ -1,0 +1,438 @@
+package rooms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/mls/x509auth"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/store"
+)
+
+// receive takes a piece from the room's topic. On gossip's goroutine: it checks
+// what is cheap and says what it tells of the neighbour.
+func (r *Rooms) receive(h *handle, data []byte) overlay.Verdict {
+	p, err := room.ParsePiece(data, overlay.MaxMessage)
+	if err != nil {
+		return overlay.Reject
+	}
+	head := h.stand()
+	switch {
+	case head == nil:
+		return overlay.Ignore
+	case p.Head.Room != h.id:
+		return overlay.Reject
+	case p.Head.Verify(head.HubKey[:]) != nil:
+		// A hub that has changed signs with a key that this provider learns of
+		// when it catches up; so a stranger's head is no offence, only no news.
+		return overlay.Ignore
+	case p.Head.Seq < head.At.Next:
+		return overlay.Ignore
+	case head.Hub == r.cfg.Domain:
+		return overlay.Reject // nobody else speaks for this hub
+	}
+	if err := r.send(h, task{piece: p}); err != nil {
+		h.behind.Store(true)
+	}
+	return overlay.Accept
+}
+
+// errGap: a piece that does not connect to what is here.
+var errGap = errors.New("rooms: entries are missing before these")
+
+// ingest verifies a piece of the log and writes what is new in it.
+func (l *live) ingest(ctx context.Context, p *room.Piece, from string) error {
+	err := l.adopt(ctx, p)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, errGap):
+		l.h.behind.Store(true)
+		return err
+	case errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrFailed), errors.Is(err, store.ErrDiskFull), ctx.Err() != nil:
+		return err
+	case from == "":
+		// Gossip passes through others; the hub's own answer will tell.
+		l.h.behind.Store(true)
+		return err
+	}
+	return err
+}
+
+func (l *live) adopt(ctx context.Context, p *room.Piece) error {
+	if err := l.h.stopped(); err != nil {
+		return err
+	}
+	at := room.Position{}
+	if l.state != nil {
+		at = l.state.At()
+	}
+	entries := p.Entries
+	for len(entries) > 0 && entries[0].Seq < at.Next {
+		entries = entries[1:]
+	}
+	switch {
+	case len(entries) == 0 && p.Head.Seq < at.Next:
+		return nil // known
+	case len(entries) == 0 || entries[0].Seq > at.Next:
+		return errGap
+	case entries[len(entries)-1].AcceptedAt > uint64(l.r.cfg.Now().Add(maxSkew).UnixMilli()):
+		return fmt.Errorf("hub dates entry %d more than %s into the future", entries[len(entries)-1].Seq, maxSkew)
+	}
+	var before []room.Participant
+	rest := entries
+	if l.state == nil {
+		s, err := l.beginWith(ctx, entries[0])
+		if err != nil {
+			return err
+		}
+		l.state, rest = s, entries[1:]
+	} else {
+		before = l.state.Participants()
+	}
+	// From here the state moves ahead of the store: an error drops it.
+	if err := l.follow(ctx, at, entries, rest, &p.Head, before); err != nil {
+		l.drop()
+		return err
+	}
+	return nil
+}
+
+// maxSkew is how far the clock of a hub may be ahead.
+const maxSkew = 5 * time.Minute
+
+func (l *live) beginWith(ctx context.Context, e *room.Entry) (*room.State, error) {
+	s, err := room.Begin(e, l.r.cfg.Rules)
+	if errors.Is(err, x509auth.ErrUnknownProvider) || errors.Is(err, room.ErrHosting) {
+		c, perr := room.ParseCreate(e.Body)
+		if perr != nil {
+			return nil, err
+		}
+		if lerr := l.r.learn(ctx, c.URI.Provider().Domain()); lerr != nil {
+			return nil, fmt.Errorf("%w (%w)", err, lerr)
+		}
+		s, err = room.Begin(e, l.r.cfg.Rules)
+	}
+	return s, err
+}
+
+func (l *live) follow(ctx context.Context, at room.Position, entries, rest []*room.Entry, head *room.SignedHead, before []room.Participant) error {
+	b, err := room.Verify(l.h.id, at, entries, head, l.state.HubKey())
+	if err != nil {
+		return err
+	}
+	for _, e := range rest {
+		st, err := l.check(ctx, e)
+		if err != nil {
+			// The hub has signed it, and it cannot be.
+			l.condemn(err)
+			return err
+		}
+		if err := l.state.Advance(st); err != nil {
+			return err
+		}
+		if c := st.Commit(); c != nil {
+			l.adds.note(l.state.GroupInfo().Context.TreeHash, room.AddedClients(c), l.state.At())
+		}
+	}
+	if err := l.write(ctx, b, before, nil); err != nil {
+		return err
+	}
+	l.r.counts.followed.Add(uint64(len(entries)))
+	return nil
+}
+
+// check checks an entry; if a provider in it is not known yet, it is looked up.
+func (l *live) check(ctx context.Context, e *room.Entry) (*room.Step, error) {
+	st, err := l.state.Check(e)
+	if !errors.Is(err, x509auth.ErrUnknownProvider) || e.Kind != room.KindHandshake {
+		return st, err
+	}
+	h, perr := room.ParseHandshake(e.Body)
+	if perr != nil || h.Info() == nil {
+		return st, err
+	}
+	if lerr := l.r.learnParticipants(ctx, &h.Info().Context); lerr != nil {
+		return nil, fmt.Errorf("%w (%w)", err, lerr)
+	}
+	return l.state.Check(e)
+}
+
+// learnParticipants looks up the providers of a context's participants that have
+// no key here yet.
+func (r *Rooms) learnParticipants(ctx context.Context, c *mls.GroupContext) error {
+	list, err := room.ParticipantsOf(c)
+	if err != nil {
+		return err
+	}
+	seen := map[string]bool{r.cfg.Domain: true}
+	for _, p := range list {
+		u, err := uri.ParseUser(string(p.User))
+		if err != nil {
+			return err
+		}
+		d := u.Provider().Domain()
+		if seen[d] {
+			continue
+		}
+		if seen[d] = true; len(r.cfg.Rules.Anchors(d)) > 0 {
+			continue
+		}
+		if err := r.learn(ctx, d); err != nil {
+			return fmt.Errorf("looking up %s: %w", d, err)
+		}
+	}
+	return nil
+}
+
+// condemn stops following a room whose hub signed what cannot be. That another
+// provider cannot be found is no such thing, nor is a full disk.
+func (l *live) condemn(err error) {
+	if errors.Is(err, x509auth.ErrUnknownProvider) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return
+	}
+	l.r.log.Error("the hub has signed an entry that cannot be; this provider stops following the room", "room", l.h.id, "err", err)
+	l.r.counts.broken.Add(1)
+	l.h.mu.Lock()
+	l.h.broken = err.Error()
+	l.h.mu.Unlock()
+}
+
+// catchUp asks a provider for what is missing, until nothing is.
+func (l *live) catchUp(ctx context.Context, from string) error {
+	l.h.behind.Store(false)
+	for {
+		if err := l.h.stopped(); err != nil {
+			return err
+		}
+		next := uint64(0)
+		if l.state != nil {
+			next = l.state.At().Next
+		}
+		p, err := l.r.fetch(ctx, from, l.h, next)
+		if err != nil {
+			l.r.log.Warn("catching up", "room", l.h.id, "from", from, "seq", next, "err", err)
+			return err
+		}
+		if p == nil {
+			return nil
+		}
+		if err := l.ingest(ctx, p, from); err != nil {
+			l.r.log.Warn("catching up", "room", l.h.id, "from", from, "seq", next, "err", err)
+			l.h.behind.Store(false) // the next piece, nudge or exchange tries again
+			return err
+		}
+		// Ingest may have dropped and not reloaded the state.
+		if err := l.load(); err != nil {
+			return err
+		}
+		if l.state == nil || l.state.At().Next <= next {
+			return fmt.Errorf("%s sends a piece that leads nowhere", from)
+		}
+	}
+}
+
+// fetch asks for one piece; nil if there is nothing new.
+func (r *Rooms) fetch(ctx context.Context, from string, h *handle, next uint64) (*room.Piece, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	body, err := r.cfg.Peers.Call(ctx, Call{Target: from, Endpoint: EndpointLog, Subject: h.id.String(),
+		Body: room.AppendStands(nil, []room.Stand{{Room: h.id, Next: next}}), Max: pieceLimit})
+	if err != nil {
+		return nil, err
+	}
+	if len(body) == 0 {
+		return nil, nil
+	}
+	r.counts.ranges.Add(1)
+	return room.ParsePiece(body, pieceLimit)
+}
+
+// publish sends a batch to the room's topic, and nudges the providers that are
+// not there.
+func (l *live) publish(ctx context.Context, b *room.Batch) {
+	l.h.mu.Lock()
+	topic, head := l.h.topic, l.h.head
+	l.h.mu.Unlock()
+	if topic == nil {
+		return
+	}
+	p := room.Piece{Head: b.Head(), Entries: b.Entries()}
+	data := p.Append(nil)
+	if len(data) > overlay.MaxMessage {
+		p.Entries = nil // announced, and asked for
+		data = p.Append(nil)
+	}
+	if err := topic.Publish(ctx, data); err != nil && ctx.Err() == nil {
+		l.r.log.Warn("publishing to room", "room", l.h.id, "err", err)
+	}
+	there := map[string]bool{l.r.cfg.Domain: true}
+	l.r.mu.RLock()
+	for _, n := range topic.Peers() {
+		there[l.r.nodes[n]] = true
+	}
+	l.r.mu.RUnlock()
+	for _, d := range head.Providers {
+		if !there[d] {
+			l.r.nudge(d, b.Head())
+		}
+	}
+}
+
+// nudges are heads for providers that did not hear the gossip. Per provider one
+// goroutine sends what waits, and ends when nothing does, or when the provider
+// does not answer: when it is back it asks by itself.
+type nudges struct {
+	mu      sync.Mutex
+	waiting map[string]map[room.ID]room.SignedHead // guarded by mu; a key is there while a goroutine runs
+}
+
+func (r *Rooms) nudge(domain string, head room.SignedHead) {
+	r.nudges.mu.Lock()
+	defer r.nudges.mu.Unlock()
+	w, running := r.nudges.waiting[domain]
+	if w == nil {
+		w = map[room.ID]room.SignedHead{}
+		r.nudges.waiting[domain] = w
+	}
+	w[head.Room] = head
+	if !running && !r.spawn(func(ctx context.Context) { r.runNudges(ctx, domain) }) {
+		delete(r.nudges.waiting, domain)
+	}
+}
+
+func (r *Rooms) runNudges(ctx context.Context, domain string) {
+	for {
+		r.nudges.mu.Lock()
+		w := r.nudges.waiting[domain]
+		if len(w) == 0 || ctx.Err() != nil {
+			delete(r.nudges.waiting, domain)
+			r.nudges.mu.Unlock()
+			return
+		}
+		r.nudges.waiting[domain] = map[room.ID]room.SignedHead{}
+		r.nudges.mu.Unlock()
+		var stands []room.Stand
+		for id, h := range w {
+			if len(stands) < room.MaxStands {
+				stands = append(stands, room.Stand{Room: id, Next: h.Seq + 1})
+			}
+		}
+		slices.SortFunc(stands, func(a, b room.Stand) int { return strings.Compare(string(a.Room[:]), string(b.Room[:])) })
+		call, cancel := context.WithTimeout(ctx, callTimeout)
+		_, err := r.cfg.Peers.Call(call, Call{Target: domain, Endpoint: EndpointNudge, Subject: domain, Body: room.AppendStands(nil, stands)})
+		cancel()
+		if err != nil {
+			r.log.Debug("nudging", "domain", domain, "err", err)
+			r.nudges.mu.Lock()
+			delete(r.nudges.waiting, domain)
+			r.nudges.mu.Unlock()
+			return
+		}
+		r.counts.nudges.Add(1)
+	}
+}
+
+// exchangeAll asks every hub where its rooms stand.
+func (r *Rooms) exchangeAll(ctx context.Context) {
+	hubs := map[string]bool{}
+	for _, h := range r.all() {
+		if head := h.stand(); head != nil {
+			if head.Hub != r.cfg.Domain && slices.Contains(head.Providers, r.cfg.Domain) {
+				hubs[head.Hub] = true
+			}
+			for _, p := range head.Providers {
+				if p != r.cfg.Domain && !r.knows(p) {
+					hubs[p] = true // to learn its nodes
+				}
+			}
+		}
+	}
+	for d := range hubs {
+		r.spawn(func(ctx context.Context) { r.Exchange(ctx, d) })
+	}
+}
+
+// Exchange asks a provider where the rooms stand that it is the hub of, and
+// catches up. Call it whenever a connection to one of its nodes is made.
+func (r *Rooms) Exchange(ctx context.Context, domain string) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if err := r.learn(ctx, domain); err != nil {
+		r.log.Debug("looking up provider", "domain", domain, "err", err)
+		return
+	}
+	var stands []room.Stand
+	for _, h := range r.all() {
+		if head := h.stand(); head != nil && head.Hub == domain && slices.Contains(head.Providers, r.cfg.Domain) {
+			stands = append(stands, room.Stand{Room: h.id, Next: head.At.Next})
+		}
+	}
+	for page := range slices.Chunk(stands, room.MaxStands) {
+		body, err := r.cfg.Peers.Call(ctx, Call{Target: domain, Endpoint: EndpointHeads, Subject: domain,
+			Body: room.AppendStands(nil, page), Max: pieceLimit})
+		if err == nil {
+			err = r.compare(domain, body)
+		}
+		if err != nil {
+			r.log.Debug("asking where rooms stand", "hub", domain, "err", err)
+			return
+		}
+	}
+}
+
+// compare reads where a hub's rooms stand and has those caught up that are behind.
+func (r *Rooms) compare(domain string, body []byte) error {
+	stands, err := room.ParseStands(body)
+	if err != nil {
+		return err
+	}
+	for _, s := range stands {
+		h, err := r.lookup(s.Room)
+		if err != nil {
+			continue
+		}
+		if head := h.stand(); head.Hub == domain && s.Next > head.At.Next {
+			r.send(h, task{catch: domain})
+		}
+	}
+	return nil
+}
+
+// recentAdds remembers whom the last commits added, by the tree that they made:
+// the Welcome names KeyPackages, whose owners only the commit tells.
+type recentAdds struct {
+	list []recentAdd
+}
+
+type recentAdd struct {
+	tree  string
+	added []room.Added
+	at    room.Position
+}
+
+func (a *recentAdds) note(tree []byte, added []room.Added, at room.Position) {
+	if len(added) == 0 {
+		return
+	}
+	if a.list = append(a.list, recentAdd{string(tree), added, at}); len(a.list) > 64 {
+		a.list = slices.Delete(a.list, 0, 32)
+	}
+}
+
+func (a *recentAdds) find(tree []byte) (recentAdd, bool) {
+	for _, x := range slices.Backward(a.list) {
+		if x.tree == string(tree) {
+			return x, true
+		}
+	}
+	return recentAdd{}, false
+}

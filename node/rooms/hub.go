@@ -1,0 +1,436 @@
+package rooms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/mimid/mimid/node/feed"
+	"github.com/mimid/mimid/node/logstore"
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
+	"github.com/mimid/mimid/store"
+)
+
+// submission is what a provider brings to the hub for one of its users. One of
+// create, message and update is set.
+type submission struct {
+	from    string // domain of the provider
+	txn     room.TxnID
+	create  *room.Create
+	message *wire.SubmitMessageRequest
+	update  *wire.HandshakeBundle
+	result  chan result // capacity 1
+}
+
+// result is what became of it: an entry, or why not, and the room's epoch.
+type result struct {
+	seq        uint64
+	acceptedAt uint64
+	epoch      uint64
+	err        error
+}
+
+func (s *submission) fail(err error) { s.result <- result{err: err} }
+
+// batch is what the hub has ordered and not written yet. The state in memory is
+// ahead of the store by it.
+type batch struct {
+	from    room.Position
+	before  []room.Participant
+	entries []*room.Entry
+	bytes   int
+	txns    map[room.TxnID]result
+	waiting []*submission
+	results []result
+	welcome []welcome
+}
+
+// welcome is a Welcome of a commit in the batch, and what goes with it.
+type welcome struct {
+	w     *mls.Welcome // nil: only a notice that the room is there
+	tree  *mls.RatchetTree
+	added []room.Added
+	at    room.Position
+	gone  []string // providers that no longer take part and are told so
+	fresh []string // providers that take part from here on
+	msg   *mls.Message
+}
+
+func (b *batch) full() bool { return b.bytes >= batchBytes || len(b.entries) >= batchEntries }
+
+// submit orders a submission, or answers it.
+func (l *live) submit(s *submission) {
+	res, err := l.order(s)
+	if err != nil {
+		if l.state != nil {
+			res.epoch = l.state.Epoch()
+		}
+		res.err = err
+		s.result <- res
+		return
+	}
+	if l.batch == nil { // answered from the store: a duplicate
+		s.result <- res
+		return
+	}
+	l.batch.waiting = append(l.batch.waiting, s)
+	l.batch.results = append(l.batch.results, res)
+}
+
+func (l *live) order(s *submission) (result, error) {
+	if err := l.h.stopped(); err != nil {
+		return result{}, err
+	}
+	if l.batch != nil {
+		if res, ok := l.batch.txns[s.txn]; ok {
+			return res, nil
+		}
+	}
+	if res, err := l.duplicate(s.txn); err == nil {
+		return res, nil
+	} else if !errors.Is(err, store.ErrNotFound) {
+		return result{}, err
+	}
+	if s.create != nil {
+		return l.orderCreate(s)
+	}
+	if l.state == nil {
+		return result{}, ErrUnknown
+	}
+	if l.state.Hosting().Hub.Domain != l.r.cfg.Domain {
+		return result{}, fmt.Errorf("the hub is %s: %w", l.state.Hosting().Hub.Domain, ErrUnknown)
+	}
+	if s.message != nil {
+		return l.orderMessage(s)
+	}
+	return l.orderUpdate(s)
+}
+
+// duplicate finds the entry of a submission that was made before.
+func (l *live) duplicate(txn room.TxnID) (res result, err error) {
+	err = l.r.cfg.Store.View(func(tx *store.Tx) error {
+		seq, err := logstore.SeqOf(tx, l.h.id, txn)
+		if err != nil {
+			return err
+		}
+		e, err := logstore.ReadEntry(tx, l.h.id, seq)
+		if err != nil {
+			return err
+		}
+		res = result{seq: e.Seq, acceptedAt: e.AcceptedAt}
+		return nil
+	})
+	if err == nil {
+		l.r.counts.duplicates.Add(1)
+	}
+	return res, err
+}
+
+func (l *live) orderCreate(s *submission) (result, error) {
+	if l.state != nil {
+		return result{}, errExists
+	}
+	e := room.FirstEntry(s.create, s.txn, l.r.cfg.Now())
+	if e.Room != l.h.id {
+		return result{}, fmt.Errorf("room %s: %w", s.create.URI, room.ErrWrongRoom)
+	}
+	st, err := room.Begin(e, l.r.cfg.Rules)
+	if err != nil {
+		return result{}, err
+	}
+	if h := st.Hosting().Hub; h.Domain != l.r.cfg.Domain || string(h.ProviderKey[:]) != string(l.r.publicKey()) {
+		return result{}, fmt.Errorf("room begins at hub %s with a key that is not this provider's present one: %w", h.Domain, room.ErrHosting)
+	}
+	l.state = st
+	l.begin(room.Position{}, nil)
+	return l.add(e, s), nil
+}
+
+var errExists = errors.New("rooms: the room exists already")
+
+func (l *live) begin(from room.Position, before []room.Participant) {
+	if l.batch == nil {
+		l.batch = &batch{from: from, before: before, txns: map[room.TxnID]result{}}
+	}
+}
+
+func (l *live) add(e *room.Entry, s *submission) result {
+	res := result{seq: e.Seq, acceptedAt: e.AcceptedAt, epoch: l.state.Epoch()}
+	b := l.batch
+	b.entries = append(b.entries, e)
+	b.bytes += len(e.Body) + 192
+	b.txns[s.txn] = res
+	return res
+}
+
+func (l *live) orderMessage(s *submission) (result, error) {
+	m, err := l.state.AdmitMessage(s.message, s.from)
+	if err != nil {
+		return result{}, err
+	}
+	body, err := m.Bytes()
+	if err != nil {
+		return result{}, err
+	}
+	return l.advance(s, room.KindMessage, body, nil)
+}
+
+func (l *live) orderUpdate(s *submission) (result, error) {
+	body, err := room.HandshakeOf(s.update).Bytes()
+	if err != nil {
+		return result{}, err
+	}
+	return l.advance(s, room.KindHandshake, body, s.update)
+}
+
+func (l *live) advance(s *submission, kind room.Kind, body []byte, up *wire.HandshakeBundle) (result, error) {
+	if len(body) > room.MaxBody {
+		return result{}, fmt.Errorf("entry of %d bytes, the limit is %d: %w", len(body), room.MaxBody, errLarge)
+	}
+	e := l.state.NewEntry(kind, s.txn, body, l.r.cfg.Now())
+	st, err := l.state.Check(e)
+	if err != nil {
+		return result{}, err
+	}
+	if up != nil {
+		if err := l.state.AdmitUpdate(up, st, s.from); err != nil {
+			return result{}, err
+		}
+	}
+	from, before, providers := l.state.At(), l.state.Participants(), l.state.Providers()
+	if err := l.state.Advance(st); err != nil {
+		l.r.log.Error("advancing room", "room", l.h.id, "err", err)
+		l.failBatch(err)
+		return result{}, err
+	}
+	l.begin(from, before)
+	if c := st.Commit(); c != nil {
+		w := welcome{w: up.Welcome, tree: l.state.Group().Tree(), added: room.AddedClients(c), at: l.state.At(), msg: up.Message}
+		now := l.state.Providers()
+		w.gone = without(providers, now)
+		w.fresh = without(now, providers)
+		if w.w != nil || len(w.gone)+len(w.fresh) > 0 {
+			l.batch.welcome = append(l.batch.welcome, w)
+		}
+	}
+	return l.add(e, s), nil
+}
+
+var errLarge = errors.New("rooms: too large")
+
+// without returns what is in a and not in b.
+func without[T comparable](a, b []T) []T {
+	if len(a) > 0 && len(a) == len(b) && &a[0] == &b[0] {
+		return nil
+	}
+	var out []T
+	for _, x := range a {
+		if !slices.Contains(b, x) {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
+// flush writes the batch, and then lets the world know.
+func (l *live) flush(ctx context.Context) {
+	b := l.batch
+	if b == nil {
+		return
+	}
+	l.batch = nil
+	sealed, err := room.Seal(l.h.id, b.from, b.entries, l.r.cfg.Key)
+	if err == nil {
+		err = l.write(ctx, sealed, b.before, b.welcome)
+	}
+	if err != nil {
+		l.batch = b
+		l.failBatch(err)
+		return
+	}
+	for i, s := range b.waiting {
+		s.result <- b.results[i]
+	}
+	l.r.counts.ordered.Add(uint64(len(b.entries)))
+	l.publish(ctx, sealed)
+}
+
+// failBatch answers everybody who waits for the batch, and forgets the state.
+func (l *live) failBatch(err error) {
+	if b := l.batch; b != nil {
+		for _, s := range b.waiting {
+			s.fail(err)
+		}
+	}
+	l.drop()
+}
+
+// write makes a verified batch durable, with all that follows from it: the state,
+// the feed of the local users, notices to other providers. The state has been
+// advanced over it. before are the participants before the batch.
+func (l *live) write(ctx context.Context, b *room.Batch, before []room.Participant, welcomes []welcome) error {
+	id, s := l.h.id, l.state
+	parts := s.Unsaved()
+	hosting := s.Hosting()
+	head := &logstore.Head{URI: s.URI(), At: b.After(), Topic: hosting.Topic, Hub: hosting.Hub.Domain, HubKey: hosting.Hub.ProviderKey,
+		Providers: s.Providers(), Epoch: s.Epoch()}
+	local := l.r.localUsers(s.Participants())
+	was, readers := local, local
+	if slices.ContainsFunc(b.Entries(), func(e *room.Entry) bool { return e.Kind != room.KindMessage }) {
+		was = l.r.localUsers(before)
+		readers = union(local, was)
+	}
+	data := []byte(nil)
+	if len(readers) > 0 {
+		enc := make([][]byte, 0, len(b.Entries()))
+		for _, e := range b.Entries() {
+			enc = append(enc, e.Append(nil))
+		}
+		signed := b.Head()
+		data = feed.EntriesData(id, enc, signed.Append(nil))
+	}
+	// Not the caller's context: once the writer has the batch, giving up would only
+	// leave us not knowing whether it is durable.
+	err := l.r.cfg.Store.Update(context.WithoutCancel(ctx), func(tx *store.Tx) error {
+		f := l.r.cfg.Feed
+		pos, err := f.Next(tx)
+		if err != nil {
+			return err
+		}
+		head.Feed = pos
+		if err := logstore.Append(tx, id, b, pos); err != nil {
+			return err
+		}
+		if err := logstore.PutParts(tx, id, parts); err != nil {
+			return err
+		}
+		if err := logstore.PutHead(tx, head); err != nil {
+			return err
+		}
+		for _, u := range without(local, was) {
+			if err := f.Join(tx, u, id, pos); err != nil {
+				return err
+			}
+		}
+		for _, u := range without(was, local) {
+			if err := f.Leave(tx, u, id, pos); err != nil {
+				return err
+			}
+		}
+		if data != nil {
+			f.Entries(tx, readers, pos, data)
+		}
+		for _, w := range welcomes {
+			if err := l.notify(tx, w); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("writing room: %w", err)
+	}
+	l.h.mu.Lock()
+	l.h.head = head
+	l.h.mu.Unlock()
+	if err := l.r.refreshTopic(l.h); err != nil {
+		l.r.log.Error("joining topic", "room", id, "err", err)
+	}
+	for _, p := range head.Providers {
+		if !l.r.knows(p) {
+			l.r.spawn(func(ctx context.Context) {
+				ctx, cancel := context.WithTimeout(ctx, callTimeout)
+				defer cancel()
+				if err := l.r.learn(ctx, p); err != nil {
+					l.r.log.Warn("looking up provider of a room", "room", id, "domain", p, "err", err)
+				}
+			})
+		}
+	}
+	return nil
+}
+
+// localUsers returns the users of this provider that take part.
+func (r *Rooms) localUsers(list []room.Participant) []uri.User {
+	var out []uri.User
+	for _, p := range list {
+		if p.Role.Active() && p.User.Provider().Domain() == r.cfg.Domain {
+			out = append(out, p.User)
+		}
+	}
+	return out
+}
+
+func union(a, b []uri.User) []uri.User {
+	out := slices.Clone(a)
+	for _, u := range b {
+		if !slices.Contains(a, u) {
+			out = append(out, u)
+		}
+	}
+	return out
+}
+
+// notify lets the added clients' providers have the Welcome, and tells providers
+// that begin or end to take part about the commit (MIMI protocol section 5.5).
+func (l *live) notify(tx *store.Tx, w welcome) error {
+	s := l.state
+	subject := s.URI().String()
+	told := []string{l.r.cfg.Domain}
+	send := func(domain string, m *wire.FanoutMessage) error {
+		if slices.Contains(told, domain) {
+			return nil
+		}
+		told = append(told, domain)
+		body, err := wire.Fanout{m}.Bytes()
+		if err != nil {
+			return err
+		}
+		return l.r.cfg.Outbox.Put(tx, Call{Target: domain, Endpoint: wire.EndpointNotify.String(), Subject: subject,
+			Room: wire.IdentifierURI(subject), Body: body})
+	}
+	if w.w != nil {
+		m := &wire.FanoutMessage{Timestamp: w.at.AcceptedAt, Message: w.w.Message(),
+			Tree: &wire.RatchetTreeOption{Representation: wire.TreeFull, Tree: w.tree}}
+		var own []uri.User
+		for _, a := range w.added {
+			if d := a.User.Provider().Domain(); d == l.r.cfg.Domain {
+				own = append(own, a.User)
+			} else if err := send(d, m); err != nil {
+				return err
+			}
+		}
+		if err := l.r.tellWelcome(tx, s.URI(), own, w.w, w.tree, w.at); err != nil {
+			return err
+		}
+	}
+	for _, d := range slices.Concat(w.fresh, w.gone) {
+		if err := send(d, &wire.FanoutMessage{Timestamp: w.at.AcceptedAt, Message: w.msg}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tellWelcome puts a Welcome into local users' feeds.
+func (r *Rooms) tellWelcome(tx *store.Tx, name uri.Room, users []uri.User, w *mls.Welcome, tree *mls.RatchetTree, at room.Position) error {
+	id := room.IDOf([]byte(name.String()))
+	ev := clientapi.Welcome{Room: id.String(), URI: name.String(), Welcome: w.Append(nil), Tree: tree.Bytes(),
+		At: clientapi.Position{Era: at.Term.Era, Number: at.Term.Number, Next: at.Next, Last: at.Last[:], AcceptedAt: at.AcceptedAt}}
+	var told []uri.User
+	for _, u := range users {
+		if slices.Contains(told, u) {
+			continue
+		}
+		told = append(told, u)
+		if err := r.cfg.Feed.Put(tx, u, clientapi.EventWelcome, ev); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,209 @@
+package rooms
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mimid/mimid/node/logstore"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/store"
+)
+
+// live is a loaded room. Its goroutine owns the fields below the line.
+type live struct {
+	r  *Rooms
+	h  *handle
+	in chan task
+	// ---
+	state *room.State // nil: to be loaded, or before the first entry
+	batch *batch      // what is not written yet, at the hub
+	adds  recentAdds  // whom the last commits added, for their Welcomes
+}
+
+// task is something to do with a room: one of a submission, a piece of its log,
+// or a function over its state.
+type task struct {
+	submit *submission
+	piece  *room.Piece
+	from   string // who a piece came from; "" for gossip
+	catch  string // a provider to catch up from
+	look   func(s *room.State)
+	done   chan error // capacity 1; nil if nobody waits
+}
+
+func (t *task) reply(err error) {
+	if t.done != nil {
+		t.done <- err
+	}
+}
+
+// send gives a task to the room's goroutine, which is started if need be.
+func (r *Rooms) send(h *handle, t task) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.live == nil {
+		l := &live{r: r, h: h, in: make(chan task, queueLength)}
+		if !r.spawn(l.run) {
+			return ErrStopped
+		}
+		h.live = l
+	}
+	select {
+	case h.live.in <- t:
+		return nil
+	default:
+		return ErrBusy
+	}
+}
+
+// do gives a task to the room and waits until it is done.
+func (r *Rooms) do(ctx context.Context, h *handle, t task) error {
+	t.done = make(chan error, 1)
+	if err := r.send(h, t); err != nil {
+		return err
+	}
+	select {
+	case err := <-t.done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// view runs f over the room's state as it is written.
+func (r *Rooms) view(ctx context.Context, h *handle, f func(s *room.State)) error {
+	return r.do(ctx, h, task{look: f})
+}
+
+func (l *live) run(ctx context.Context) {
+	idle := time.NewTimer(l.r.cfg.Idle)
+	defer idle.Stop()
+	for {
+		select {
+		case t := <-l.in:
+			l.all(ctx, t)
+			idle.Reset(l.r.cfg.Idle)
+		case <-idle.C:
+			if l.retire(false) {
+				return
+			}
+			idle.Reset(l.r.cfg.Idle)
+		case <-ctx.Done():
+			l.retire(true)
+			return
+		}
+	}
+}
+
+// retire ends the goroutine if nothing waits; always, when the service stops.
+func (l *live) retire(always bool) bool {
+	l.h.mu.Lock()
+	defer l.h.mu.Unlock()
+	if !always && len(l.in) > 0 {
+		return false // and nobody sends while mu is held
+	}
+	for {
+		select {
+		case t := <-l.in:
+			t.reply(ErrStopped)
+			if t.submit != nil {
+				t.submit.fail(ErrStopped)
+			}
+			continue
+		default:
+		}
+		l.h.live = nil
+		return true
+	}
+}
+
+// all does a task and all that wait behind it, submissions together.
+func (l *live) all(ctx context.Context, t task) {
+	for {
+		l.one(ctx, t)
+		if ctx.Err() != nil {
+			break
+		}
+		if l.batch != nil && l.batch.full() {
+			l.flush(ctx)
+		}
+		select {
+		case t = <-l.in:
+			continue
+		default:
+		}
+		if l.batch == nil {
+			break
+		}
+		l.flush(ctx)
+		// While that was written, more may have come.
+		select {
+		case t = <-l.in:
+			continue
+		default:
+		}
+		break
+	}
+	l.flush(ctx)
+	if l.h.behind.Load() && ctx.Err() == nil {
+		if head := l.h.stand(); head != nil && head.Hub != l.r.cfg.Domain {
+			l.catchUp(ctx, head.Hub)
+		} else {
+			l.h.behind.Store(false)
+		}
+	}
+}
+
+func (l *live) one(ctx context.Context, t task) {
+	if t.submit == nil {
+		l.flush(ctx)
+	}
+	if err := l.load(); err != nil {
+		t.reply(err)
+		if t.submit != nil {
+			t.submit.fail(err)
+		}
+		return
+	}
+	switch {
+	case t.submit != nil:
+		l.submit(t.submit)
+	case t.look != nil:
+		if l.state == nil {
+			t.reply(ErrUnknown)
+			return
+		}
+		t.look(l.state)
+		t.reply(nil)
+	case t.piece != nil:
+		t.reply(l.ingest(ctx, t.piece, t.from))
+	case t.catch != "":
+		t.reply(l.catchUp(ctx, t.catch))
+	}
+}
+
+// load reads the room's state, if there is one and it is not in memory.
+func (l *live) load() error {
+	if l.state != nil || l.h.stand() == nil {
+		return nil
+	}
+	var s *room.State
+	err := l.r.cfg.Store.View(func(tx *store.Tx) (err error) {
+		s, _, err = logstore.Load(tx, l.h.id, l.r.cfg.Rules)
+		return err
+	})
+	if err != nil {
+		if !errors.Is(err, store.ErrClosed) {
+			l.r.log.Error("loading room", "room", l.h.id, "err", err)
+		}
+		return fmt.Errorf("loading room: %w", err)
+	}
+	l.state = s
+	l.r.counts.loaded.Add(1)
+	return nil
+}
+
+// drop forgets the state, which is ahead of the store or of unknown worth.
+func (l *live) drop() { l.state, l.batch = nil, nil }

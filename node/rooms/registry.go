@@ -1,0 +1,225 @@
+package rooms
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+
+	"github.com/mimid/mimid/node/logstore"
+	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/store"
+)
+
+// handle is one room, loaded or not.
+type handle struct {
+	id room.ID
+
+	mu     sync.Mutex
+	head   *logstore.Head // guarded by mu: as stored; nil while the first entry is still to come
+	live   *live          // guarded by mu: nil while nothing happens
+	topic  Topic          // guarded by mu: nil while nobody else takes part
+	name   string         // guarded by mu: of the topic
+	broken string         // guarded by mu: why the log cannot be followed
+
+	behind atomic.Bool // something was missed: catch up
+}
+
+func (h *handle) stand() *logstore.Head {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.head
+}
+
+func (h *handle) stopped() error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.broken != "" {
+		return fmt.Errorf("%s: %w", h.broken, ErrBroken)
+	}
+	return nil
+}
+
+func (r *Rooms) readHeads() error {
+	return r.cfg.Store.View(func(tx *store.Tx) error {
+		for head, err := range logstore.Heads(tx) {
+			if err != nil {
+				return err
+			}
+			id := head.ID()
+			r.rooms[id] = &handle{id: id, head: head}
+		}
+		return nil
+	})
+}
+
+// lookup returns a room that is there.
+func (r *Rooms) lookup(id room.ID) (*handle, error) {
+	r.mu.RLock()
+	h := r.rooms[id]
+	r.mu.RUnlock()
+	if h == nil || h.stand() == nil {
+		return nil, fmt.Errorf("room %s: %w", id, ErrUnknown)
+	}
+	return h, nil
+}
+
+// obtain returns a room's handle, made if there is none.
+func (r *Rooms) obtain(id room.ID) *handle {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h := r.rooms[id]
+	if h == nil {
+		h = &handle{id: id}
+		r.rooms[id] = h
+	}
+	return h
+}
+
+// forget drops the handle of a room that never came to be.
+func (r *Rooms) forget(h *handle) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.head == nil && h.live == nil && r.rooms[h.id] == h {
+		delete(r.rooms, h.id)
+	}
+}
+
+func (r *Rooms) all() []*handle {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	out := make([]*handle, 0, len(r.rooms))
+	for _, h := range r.rooms {
+		out = append(out, h)
+	}
+	return out
+}
+
+// topicName hides the room's name: outsiders see random bytes.
+func topicName(t [16]byte) string { return hex.EncodeToString(t[:]) }
+
+func (r *Rooms) joinTopics(ctx context.Context) error {
+	for _, h := range r.all() {
+		if err := ctx.Err(); err != nil {
+			return nil
+		}
+		if err := r.refreshTopic(h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// refreshTopic joins the room's topic, or leaves it, as its head says: a room
+// without another provider needs none, and one that this provider no longer takes
+// part in is not listened to.
+func (r *Rooms) refreshTopic(h *handle) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.head == nil {
+		return nil
+	}
+	want := ""
+	if others := len(h.head.Providers); slices.Contains(h.head.Providers, r.cfg.Domain) && others > 1 {
+		want = topicName(h.head.Topic)
+	}
+	if want == h.name {
+		return nil
+	}
+	if h.topic != nil {
+		h.topic.Leave()
+		h.topic, h.name = nil, ""
+	}
+	if want == "" {
+		return nil
+	}
+	t, err := r.cfg.Gossip.Join(want, overlay.TopicHandler{
+		Receive: func(from overlay.PeerID, data []byte) overlay.Verdict { return r.receive(h, data) },
+		Allow:   func(p overlay.PeerID) bool { return r.allows(h, p) },
+	})
+	switch {
+	case errors.Is(err, overlay.ErrNotRunning):
+		return nil // joined when Run begins
+	case err != nil:
+		return fmt.Errorf("joining topic of room %s: %w", h.head.URI, err)
+	}
+	h.topic, h.name = t, want
+	return nil
+}
+
+func (r *Rooms) leaveTopics() {
+	for _, h := range r.all() {
+		h.mu.Lock()
+		if h.topic != nil {
+			h.topic.Leave()
+			h.topic, h.name = nil, ""
+		}
+		h.mu.Unlock()
+	}
+}
+
+// allows says whether a node belongs to a provider that takes part in the room.
+func (r *Rooms) allows(h *handle, p overlay.PeerID) bool {
+	r.mu.RLock()
+	domain, ok := r.nodes[p]
+	r.mu.RUnlock()
+	if !ok {
+		return false
+	}
+	head := h.stand()
+	return head != nil && slices.Contains(head.Providers, domain)
+}
+
+// learn finds a provider and notes whose nodes its nodes are.
+func (r *Rooms) learn(ctx context.Context, domain string) error {
+	if domain == r.cfg.Domain {
+		return nil
+	}
+	nodes, err := r.cfg.Peers.Resolve(ctx, domain)
+	if err != nil {
+		return err
+	}
+	r.Learn(domain, nodes)
+	return nil
+}
+
+// Learn notes whose nodes these are, so that they may take part in the gossip of
+// the provider's rooms.
+func (r *Rooms) Learn(domain string, nodes []overlay.PeerID) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, n := range nodes {
+		r.nodes[n] = domain
+	}
+}
+
+// knows says whether any node of a provider is known.
+func (r *Rooms) knows(domain string) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	for _, d := range r.nodes {
+		if d == domain {
+			return true
+		}
+	}
+	return domain == r.cfg.Domain
+}
+
+// nodesOf returns the known nodes of a provider.
+func (r *Rooms) nodesOf(domain string) []overlay.PeerID {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	var out []overlay.PeerID
+	for p, d := range r.nodes {
+		if d == domain {
+			out = append(out, p)
+		}
+	}
+	return out
+}

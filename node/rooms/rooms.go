@@ -1,0 +1,212 @@
+// Package rooms runs a provider's rooms: those that it is the hub of, whose logs
+// it orders, and those that it follows, whose logs it verifies and keeps. Either
+// way an entry takes the same way through protocol/room into the store and into
+// the feed of the users' devices.
+//
+// # One goroutine per busy room
+//
+// A room's state (room.State) is loaded when something happens in it and dropped
+// when nothing has happened for a while; between, one goroutine owns it (live.go).
+// What needs no state, such as where a log stands and who may read it, is in the
+// room's head, which all share (registry.go). A provider with 10,000 quiet rooms
+// holds 10,000 heads.
+//
+// # The hub (hub.go)
+//
+// Submissions wait in the room's queue while a batch is written; then all that
+// wait become the next batch: one signature, one transaction, one fsync, one
+// gossip message. Under low load a batch is one entry and nothing waits. The order
+// is always: check, write, then answer, publish and tell devices, so nothing is
+// heard of an entry that a crash could take back. If the write fails, the state in
+// memory is dropped and read again.
+//
+// # Followers (follow.go)
+//
+// Pieces of the log come by gossip. A piece that does not connect, a nudge, a
+// notice (MIMI notify), and every new connection to a hub lead to the same thing:
+// ranges are asked for until the log is complete. Nothing that a peer says is
+// believed: entries are chained, heads signed, handshakes verified and judged. A
+// room whose hub signed something that cannot be is stopped and shown.
+//
+// endpoints.go is what other providers call, users.go what the own users' clients
+// call.
+package rooms
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/mimid/mimid/node/feed"
+	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/wire"
+	"github.com/mimid/mimid/store"
+)
+
+// Call is a request to another provider.
+type Call struct {
+	Target   string // domain
+	Endpoint string
+	Subject  string // what the endpoint is about, for its path
+	Room     wire.IdentifierURI
+	ID       [16]byte // the request's id; zero: any
+	Body     []byte
+	Max      int // bytes of the response
+}
+
+// Peers are the other providers.
+type Peers interface {
+	// Call sends a request and returns the response's body. A response that is no
+	// success is an error.
+	Call(ctx context.Context, c Call) ([]byte, error)
+	// Resolve finds a provider and verifies its key, which from then on counts
+	// as an anchor of its users' certificates, and returns its nodes.
+	Resolve(ctx context.Context, domain string) ([]overlay.PeerID, error)
+}
+
+// Topic is a joined topic.
+type Topic interface {
+	Publish(ctx context.Context, data []byte) error
+	Peers() []overlay.PeerID
+	Leave()
+}
+
+// Gossip joins topics.
+type Gossip interface {
+	Join(name string, h overlay.TopicHandler) (Topic, error)
+}
+
+// Outbox delivers to other providers, sooner or later.
+type Outbox interface {
+	Put(tx *store.Tx, c Call) error
+}
+
+// Config is what the rooms need.
+type Config struct {
+	Store  *store.Store
+	Feed   *feed.Feed
+	Domain string
+	// Key signs the heads of the rooms that this provider is the hub of.
+	Key    ed25519.PrivateKey
+	Rules  room.Rules
+	Peers  Peers
+	Gossip Gossip
+	Outbox Outbox
+	Log    *slog.Logger
+	Now    func() time.Time
+	// Idle is how long a room without events stays in memory. Default 30 s.
+	Idle time.Duration
+	// Exchange is how often hubs are asked where their rooms stand, beside every
+	// time that a connection to one is made. Default 1 minute.
+	Exchange time.Duration
+}
+
+// Bounds.
+const (
+	queueLength  = 4096      // submissions and pieces that wait for one room
+	batchBytes   = 240 << 10 // entries of one batch; a piece must fit into a gossip message
+	batchEntries = 1024
+	rangeBytes   = 512 << 10 // entries of one piece of a range
+	pieceLimit   = 2 << 20   // encoded piece in a response: a batch of one large entry fits
+	callTimeout  = 20 * time.Second
+)
+
+// Errors.
+var (
+	// ErrStopped: the service is stopping or has not started.
+	ErrStopped = errors.New("rooms: not running")
+	// ErrBusy: the room's queue is full.
+	ErrBusy = errors.New("rooms: too much is waiting for this room")
+	// ErrUnknown: this provider has no such room.
+	ErrUnknown = errors.New("rooms: no such room")
+	// ErrBroken: the room's log holds something that cannot be, and this provider
+	// does not follow it any further.
+	ErrBroken = errors.New("rooms: the room's log cannot be followed")
+)
+
+// Rooms is the service. Its methods are safe for concurrent use.
+type Rooms struct {
+	cfg Config
+	log *slog.Logger
+
+	mu    sync.RWMutex
+	rooms map[room.ID]*handle       // guarded by mu
+	nodes map[overlay.PeerID]string // guarded by mu: whose node is it
+
+	ctx    context.Context // of Run; nil before, guarded by mu
+	wg     sync.WaitGroup  // goroutines of rooms and nudges
+	nudges nudges
+	counts counters
+}
+
+// Open reads the heads of all rooms. It starts nothing.
+func Open(cfg Config) (*Rooms, error) {
+	if cfg.Idle == 0 {
+		cfg.Idle = 30 * time.Second
+	}
+	if cfg.Exchange == 0 {
+		cfg.Exchange = time.Minute
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	r := &Rooms{cfg: cfg, log: cfg.Log, rooms: map[room.ID]*handle{}, nodes: map[overlay.PeerID]string{}}
+	r.nudges.waiting = map[string]map[room.ID]room.SignedHead{}
+	if err := r.readHeads(); err != nil {
+		return nil, fmt.Errorf("opening rooms: %w", err)
+	}
+	return r, nil
+}
+
+// Run joins the rooms' topics and serves until ctx ends, and returns when all
+// that was being written is written. The overlay must be running.
+func (r *Rooms) Run(ctx context.Context) error {
+	r.mu.Lock()
+	r.ctx = ctx
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		r.ctx = nil
+		r.mu.Unlock()
+		r.wg.Wait()
+		r.leaveTopics()
+	}()
+	if err := r.joinTopics(ctx); err != nil {
+		return fmt.Errorf("running rooms: %w", err)
+	}
+	r.exchangeAll(ctx)
+	tick := time.NewTicker(r.cfg.Exchange)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			r.exchangeAll(ctx)
+		}
+	}
+}
+
+// spawn runs f in a goroutine that Run waits for.
+func (r *Rooms) spawn(f func(ctx context.Context)) bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	if r.ctx == nil || r.ctx.Err() != nil {
+		return false
+	}
+	ctx := r.ctx
+	r.wg.Add(1)
+	go func() {
+		defer r.wg.Done()
+		f(ctx)
+	}()
+	return true
+}

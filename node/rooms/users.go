@@ -1,0 +1,319 @@
+package rooms
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/mimid/mimid/node/account"
+	"github.com/mimid/mimid/node/logstore"
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
+	"github.com/mimid/mimid/store"
+)
+
+// What the own users' clients call.
+
+// MinRandom is how many characters a new room's name has at least. Names are
+// random, so that nobody can guess a room, or take its name before it is created.
+const MinRandom = 20
+
+func nonceOf(b []byte) (n room.TxnNonce, err error) {
+	if len(b) != len(n) {
+		return n, problem(422, clientapi.CodeInvalid, "nonce of %d octets, %d are needed", len(b), len(n))
+	}
+	copy(n[:], b)
+	return n, nil
+}
+
+// CreateRoom begins a room at this provider, its hub.
+func (r *Rooms) CreateRoom(ctx context.Context, who account.Identity, n *clientapi.NewRoom) (*clientapi.Submitted, error) {
+	nonce, err := nonceOf(n.Nonce)
+	if err != nil {
+		return nil, err
+	}
+	name, err := uri.ParseRoom(n.URI)
+	if err != nil {
+		return nil, problem(422, clientapi.CodeInvalid, "%s", err)
+	}
+	if d := name.Provider().Domain(); d != r.cfg.Domain || len(name.Name()) < MinRandom {
+		return nil, problem(422, clientapi.CodeInvalid, "a new room's URI is mimi://%s/r/ and at least %d random characters, not %s", r.cfg.Domain, MinRandom, name)
+	}
+	lim := room.BodyLimits().Limits
+	info, err := mls.ParseGroupInfo(n.GroupInfo, lim)
+	if err != nil {
+		return nil, problem(422, clientapi.CodeInvalid, "the GroupInfo cannot be read: %s", err)
+	}
+	tree, err := mls.ParseRatchetTree(n.Tree, lim)
+	if err != nil {
+		return nil, problem(422, clientapi.CodeInvalid, "the ratchet tree cannot be read: %s", err)
+	}
+	c := &room.Create{URI: name, GroupInfo: info, Tree: tree}
+	list, err := room.ParticipantsOf(&info.Context)
+	if err != nil || len(list) != 1 || string(list[0].User) != who.User.String() {
+		return nil, problem(403, clientapi.CodeForbidden, "a new room has its creator, %s, as its one participant", who.User)
+	}
+	h := r.obtain(room.IDOf([]byte(name.String())))
+	res, err := r.submission(ctx, h, &submission{from: r.cfg.Domain, txn: room.TxnIDOf(nonce, c.Bytes()), create: c})
+	if err != nil {
+		r.forget(h)
+		if refusal(err) {
+			return nil, problem(422, clientapi.CodeInvalid, "the room cannot begin like this: %s", err)
+		}
+		return nil, asProblem(err)
+	}
+	return &clientapi.Submitted{Seq: res.seq, AcceptedAt: int64(res.acceptedAt)}, nil
+}
+
+// mine returns a room of which the user is a participant.
+func (r *Rooms) mine(who account.Identity, id store.RoomID) (*handle, error) {
+	h, err := r.lookup(room.ID(id))
+	if err != nil {
+		return nil, asProblem(err)
+	}
+	found := false
+	err = r.cfg.Store.View(func(tx *store.Tx) (err error) {
+		found, err = r.cfg.Feed.Member(tx, who.User, h.id)
+		return err
+	})
+	if err == nil && !found {
+		err = asProblem(ErrUnknown)
+	}
+	return h, err
+}
+
+// Rooms lists the user's rooms, without their participants.
+func (r *Rooms) Rooms(ctx context.Context, who account.Identity) (*clientapi.Rooms, error) {
+	out := &clientapi.Rooms{Rooms: []clientapi.Room{}}
+	err := r.cfg.Store.View(func(tx *store.Tx) error {
+		ids, err := r.cfg.Feed.Rooms(tx, who.User)
+		if err != nil {
+			return err
+		}
+		for _, id := range ids {
+			h, err := logstore.ReadHead(tx, id)
+			if err != nil {
+				return err
+			}
+			out.Rooms = append(out.Rooms, describe(h))
+		}
+		return nil
+	})
+	return out, err
+}
+
+func describe(h *logstore.Head) clientapi.Room {
+	return clientapi.Room{ID: h.ID().String(), URI: h.URI.String(), Hub: h.Hub, Term: h.At.Term.String(), Next: h.At.Next, Epoch: h.Epoch}
+}
+
+// Room shows one room.
+func (r *Rooms) Room(ctx context.Context, who account.Identity, id store.RoomID) (*clientapi.Room, error) {
+	h, err := r.mine(who, id)
+	if err != nil {
+		return nil, err
+	}
+	return r.show(ctx, h)
+}
+
+func (r *Rooms) show(ctx context.Context, h *handle) (*clientapi.Room, error) {
+	out := describe(h.stand())
+	err := r.view(ctx, h, func(s *room.State) {
+		for _, p := range s.Participants() {
+			out.Participants = append(out.Participants, clientapi.Participant{User: p.User.String(), Role: p.Role.String(), Clients: s.Roster().Clients(p.User)})
+		}
+	})
+	return &out, asProblem(err)
+}
+
+// Log returns a piece of a room's log, from a sequence number to the end of one of
+// the batches that follow.
+func (r *Rooms) Log(ctx context.Context, who account.Identity, id store.RoomID, from uint64, limit int) (*clientapi.Log, error) {
+	h, err := r.mine(who, id)
+	if err != nil {
+		return nil, err
+	}
+	return r.page(h, from, limit)
+}
+
+func (r *Rooms) page(h *handle, from uint64, limit int) (*clientapi.Log, error) {
+	out := &clientapi.Log{Entries: [][]byte{}}
+	err := r.cfg.Store.View(func(tx *store.Tx) error {
+		// A head ends a batch, so more than limit entries come if the first batch
+		// has them.
+		for b, err := range logstore.Batches(tx, h.id, from) {
+			if err != nil {
+				return err
+			}
+			if len(out.Entries) > 0 && b.Head.Seq+1-from > uint64(limit) {
+				break
+			}
+			es, err := logstore.Entries(tx, h.id, from+uint64(len(out.Entries)), b.Head.Seq)
+			if err != nil {
+				return err
+			}
+			out.Entries, out.Head = append(out.Entries, es...), b.Head.Append(nil)
+			if b.Head.Seq+1-from >= uint64(limit) {
+				break
+			}
+		}
+		return nil
+	})
+	return out, err
+}
+
+// SubmitMessage brings a message of a client to the room's hub.
+func (r *Rooms) SubmitMessage(ctx context.Context, who account.Identity, id store.RoomID, m *clientapi.SubmitMessage) (*clientapi.SubmittedMessage, error) {
+	nonce, err := nonceOf(m.Nonce)
+	if err != nil {
+		return nil, err
+	}
+	req, err := wire.ParseSubmitMessageRequest(m.Request, room.BodyLimits())
+	if err != nil {
+		return nil, problem(422, clientapi.CodeInvalid, "the message cannot be read: %s", err)
+	}
+	if string(req.SendingURI) != who.User.String() {
+		return nil, problem(403, clientapi.CodeForbidden, "%s cannot send as %s", who.User, req.SendingURI)
+	}
+	body, err := r.toHub(ctx, who, id, wire.EndpointSubmitMessage, nonce, m.Request, r.message)
+	if err != nil {
+		return nil, err
+	}
+	return &clientapi.SubmittedMessage{Response: body}, nil
+}
+
+// SubmitUpdate brings a handshake of a client to the room's hub.
+func (r *Rooms) SubmitUpdate(ctx context.Context, who account.Identity, id store.RoomID, u *clientapi.SubmitUpdate) (*clientapi.SubmittedUpdate, error) {
+	nonce, err := nonceOf(u.Nonce)
+	if err != nil {
+		return nil, err
+	}
+	body, err := r.toHub(ctx, who, id, wire.EndpointUpdate, nonce, u.Request, r.update)
+	if err != nil {
+		return nil, err
+	}
+	return &clientapi.SubmittedUpdate{Response: body}, nil
+}
+
+// FetchGroupInfo asks the room's hub for what an external commit needs.
+func (r *Rooms) FetchGroupInfo(ctx context.Context, who account.Identity, id store.RoomID, f *clientapi.FetchGroupInfo) (*clientapi.FetchedGroupInfo, error) {
+	body, err := r.toHub(ctx, who, id, wire.EndpointGroupInfo, room.NewTxnNonce(), f.Request,
+		func(ctx context.Context, id room.ID, from string, _ room.TxnNonce, raw []byte) ([]byte, error) {
+			return r.groupInfo(ctx, id, from, raw)
+		})
+	if err != nil {
+		return nil, err
+	}
+	return &clientapi.FetchedGroupInfo{Response: body}, nil
+}
+
+// toHub has a request answered by the room's hub: here, or at another provider.
+func (r *Rooms) toHub(ctx context.Context, who account.Identity, id store.RoomID, ep wire.Endpoint, nonce room.TxnNonce, body []byte,
+	here func(context.Context, room.ID, string, room.TxnNonce, []byte) ([]byte, error)) ([]byte, error) {
+	h, err := r.mine(who, id)
+	if err != nil {
+		return nil, err
+	}
+	head := h.stand()
+	if head.Hub == r.cfg.Domain {
+		return here(ctx, h.id, r.cfg.Domain, nonce, body)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	name := head.URI.String()
+	return r.cfg.Peers.Call(ctx, Call{Target: head.Hub, Endpoint: ep.String(), Subject: name, Room: wire.IdentifierURI(name), ID: nonce, Body: body, Max: pieceLimit})
+}
+
+// Hub returns the domain of a room's hub, for a room that this provider has.
+func (r *Rooms) Hub(name string) (string, bool) {
+	h, err := r.lookup(room.IDOf([]byte(name)))
+	if err != nil {
+		return "", false
+	}
+	return h.stand().Hub, true
+}
+
+// TakesPart says whether a provider takes part in a room that this one has.
+func (r *Rooms) TakesPart(name, domain string) bool {
+	h, err := r.lookup(room.IDOf([]byte(name)))
+	return err == nil && slices.Contains(h.stand().Providers, domain)
+}
+
+// Summary is a room for the operator.
+type Summary struct {
+	clientapi.Room
+	Providers []string
+	Broken    string
+	Loaded    bool
+}
+
+// List returns all rooms in the order of their ids.
+func (r *Rooms) List() []Summary {
+	var out []Summary
+	for _, h := range r.all() {
+		h.mu.Lock()
+		if h.head != nil {
+			out = append(out, Summary{Room: describe(h.head), Providers: h.head.Providers, Broken: h.broken, Loaded: h.live != nil})
+		}
+		h.mu.Unlock()
+	}
+	slices.SortFunc(out, func(a, b Summary) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
+// Show returns one room with its participants, for the operator.
+func (r *Rooms) Show(ctx context.Context, id store.RoomID) (*clientapi.Room, error) {
+	h, err := r.lookup(room.ID(id))
+	if err != nil {
+		return nil, asProblem(err)
+	}
+	return r.show(ctx, h)
+}
+
+// Page returns a piece of a room's log, for the operator.
+func (r *Rooms) Page(id store.RoomID, from uint64, limit int) (*clientapi.Log, error) {
+	h, err := r.lookup(room.ID(id))
+	if err != nil {
+		return nil, asProblem(err)
+	}
+	return r.page(h, from, limit)
+}
+
+// counters count since the start.
+type counters struct {
+	ordered, followed, duplicates, refused, ranges, nudges, loaded, broken atomic.Uint64
+}
+
+// Stats are counts since the start, and what there is now.
+type Stats struct {
+	Rooms, Loaded int
+	Ordered       uint64 // entries ordered as a hub
+	Followed      uint64 // entries of other hubs, verified and written
+	Duplicates    uint64 // submissions that were made before
+	Refused       uint64 // submissions that were refused
+	Ranges        uint64 // pieces asked for
+	Nudges        uint64 // nudges sent
+	Loads         uint64 // rooms read into memory
+	Broken        uint64 // rooms whose log cannot be followed
+}
+
+// Stats returns the counts.
+func (r *Rooms) Stats() Stats {
+	c := &r.counts
+	s := Stats{Ordered: c.ordered.Load(), Followed: c.followed.Load(), Duplicates: c.duplicates.Load(), Refused: c.refused.Load(),
+		Ranges: c.ranges.Load(), Nudges: c.nudges.Load(), Loads: c.loaded.Load(), Broken: c.broken.Load()}
+	for _, h := range r.all() {
+		h.mu.Lock()
+		if h.head != nil {
+			s.Rooms++
+		}
+		if h.live != nil {
+			s.Loaded++
+		}
+		h.mu.Unlock()
+	}
+	return s
+}
