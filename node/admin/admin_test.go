@@ -1,0 +1,376 @@
+package admin_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
+
+	"github.com/mimid/mimid/node/account"
+	"github.com/mimid/mimid/node/admin"
+	"github.com/mimid/mimid/protocol/clientapi"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+var (
+	ctx  = context.Background()
+	then = time.Unix(1_700_000_000, 0).UTC()
+)
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// fake is all services; it answers with what it was asked for.
+type fake struct {
+	t      testing.TB
+	fail   error
+	panics bool
+	asked  string
+}
+
+func (f *fake) ask(format string, args ...any) error {
+	if f.panics {
+		panic("planted")
+	}
+	f.asked = fmt.Sprintf(format, args...)
+	return f.fail
+}
+
+func (f *fake) limit(n int) {
+	if n < 1 || n > admin.MaxPage {
+		f.t.Errorf("limit %d reached the service", n)
+	}
+}
+
+func (f *fake) CreateInvite(_ context.Context, n account.NewInvite) (*account.Invite, string, error) {
+	if err := f.ask("create %+v", n); err != nil {
+		return nil, "", err
+	}
+	return &account.Invite{ID: "abc", User: n.Name, Created: then, Expires: then.Add(n.Lifetime), Replaces: n.Replaces}, "secretcode", nil
+}
+func (f *fake) Invites(context.Context) ([]account.Invite, error) {
+	return []account.Invite{{ID: "abc", User: "alice", Used: then, Device: "phone"}, {ID: "def", User: "bob"}}, f.ask("invites")
+}
+func (f *fake) RevokeInvite(_ context.Context, id string) error { return f.ask("revoke %s", id) }
+func (f *fake) Users(_ context.Context, after string, limit int) ([]account.User, error) {
+	f.limit(limit)
+	return []account.User{{Name: "alice", URI: "mimi://a.example/u/alice", Created: then,
+		Devices: []clientapi.Device{{Name: "phone", CreatedAt: then.UnixMilli(), KeyPackages: 3}}}}, f.ask("users %q %d", after, limit)
+}
+func (f *fake) ListRooms(_ context.Context, after string, limit int) ([]admin.Room, error) {
+	f.limit(limit)
+	return []admin.Room{{ID: "0102", Next: 5}}, f.ask("rooms %q %d", after, limit)
+}
+func (f *fake) ShowRoom(_ context.Context, id string) (*admin.Room, error) {
+	return &admin.Room{ID: id, Participants: []admin.Participant{{User: "u", Role: "admin"}}}, f.ask("room %s", id)
+}
+func (f *fake) ShowLog(_ context.Context, id string, from uint64, limit int) (*admin.LogPage, error) {
+	f.limit(limit)
+	return &admin.LogPage{Entries: []admin.LogEntry{{Seq: from, Kind: "message", Accepted: then}}}, f.ask("log %s %d %d", id, from, limit)
+}
+func (f *fake) Peers(context.Context) ([]admin.Peer, error) {
+	return []admin.Peer{{Domain: "b.example", Trust: "first_use", Conflicts: []string{"ff"}, Expires: then}}, f.ask("peers")
+}
+func (f *fake) Pin(_ context.Context, domain, fingerprint string) error {
+	return f.ask("pin %s %s", domain, fingerprint)
+}
+func (f *fake) Forget(_ context.Context, domain string) error { return f.ask("forget %s", domain) }
+func (f *fake) Status(context.Context) (*admin.Status, error) {
+	return &admin.Status{Domain: "a.example", PID: 42, Started: then, Users: 3}, f.ask("status")
+}
+func (f *fake) RotateKey(context.Context) (*admin.Rotated, error) {
+	return &admin.Rotated{Old: "aa", New: "bb", Todo: []string{"change the TXT record"}}, f.ask("rotate")
+}
+func (f *fake) Verify(context.Context) (*admin.Verification, error) {
+	return &admin.Verification{Rooms: 2, Entries: 9, Faults: []string{"room 01: entry 5 is missing"}}, f.ask("verify")
+}
+
+// socketDir is a data directory whose path is short enough for a socket.
+func socketDir(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "mimid")
+	must(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func newServer(t testing.TB, dir string) (*fake, *admin.Server) {
+	t.Helper()
+	f := &fake{t: t}
+	s, err := admin.New(admin.Config{Dir: dir, Services: admin.Services{Accounts: f, Rooms: f, Peers: f, Node: f}})
+	must(t, err)
+	return f, s
+}
+
+// run runs a server until the returned function is called.
+func run(t testing.TB, s *admin.Server, dir string) (stop func()) {
+	t.Helper()
+	runCtx, cancel := context.WithCancel(ctx)
+	ended := make(chan error, 1)
+	go func() { ended <- s.Run(runCtx) }()
+	for range 500 {
+		c, err := admin.Dial(ctx, dir)
+		if err == nil {
+			c.Close()
+			return func() {
+				cancel()
+				must(t, <-ended)
+			}
+		}
+		select {
+		case err := <-ended:
+			cancel()
+			t.Fatal(err)
+		case <-time.After(5 * time.Millisecond):
+		}
+	}
+	cancel()
+	t.Fatal("the server does not answer")
+	return nil
+}
+
+func TestEveryCall(t *testing.T) {
+	dir := socketDir(t)
+	f, s := newServer(t, dir)
+	defer run(t, s, dir)()
+	c, err := admin.Dial(ctx, dir)
+	must(t, err)
+	defer c.Close()
+	for _, row := range []struct {
+		asked string
+		call  func() (any, error)
+		want  any
+	}{
+		{"status", func() (any, error) { return c.Status(ctx) }, &admin.Status{Domain: "a.example", PID: 42, Started: then, Users: 3}},
+		{"create {Name:alice Lifetime:1h0m0s Replaces:true}", func() (any, error) {
+			return c.CreateInvite(ctx, admin.NewInvite{Name: "alice", Lifetime: 3600, Replaces: true})
+		}, &admin.Invite{ID: "abc", Code: "secretcode", User: "alice", Created: then, Expires: then.Add(time.Hour), Replaces: true}},
+		{"invites", func() (any, error) { return c.Invites(ctx) },
+			[]admin.Invite{{ID: "abc", User: "alice", Used: &then, Device: "phone"}, {ID: "def", User: "bob"}}},
+		{"revoke a/b", func() (any, error) { return nil, c.RevokeInvite(ctx, "a/b") }, nil},
+		{`users "" 100`, func() (any, error) { return c.Users(ctx, "", 0) }, &admin.UserList{Users: []admin.User{{Name: "alice",
+			URI: "mimi://a.example/u/alice", Created: then, Devices: []admin.Device{{Name: "phone", Created: then, KeyPackages: 3}}}}}},
+		{`users "al&ce" 1`, func() (any, error) { u, err := c.Users(ctx, "al&ce", 1); return u.Next, err }, "alice"},
+		{`rooms "01" 1`, func() (any, error) { return c.Rooms(ctx, "01", 1) }, &admin.RoomList{Rooms: []admin.Room{{ID: "0102", Next: 5}}, Next: "0102"}},
+		{"room 0102", func() (any, error) { return c.Room(ctx, "0102") },
+			&admin.Room{ID: "0102", Participants: []admin.Participant{{User: "u", Role: "admin"}}}},
+		{"log 0102 7 1000", func() (any, error) { return c.Log(ctx, "0102", 7, 1000) },
+			&admin.LogPage{Entries: []admin.LogEntry{{Seq: 7, Kind: "message", Accepted: then}}}},
+		{"peers", func() (any, error) { return c.Peers(ctx) },
+			[]admin.Peer{{Domain: "b.example", Trust: "first_use", Conflicts: []string{"ff"}, Expires: then}}},
+		{"pin b.example ff00", func() (any, error) { return nil, c.Pin(ctx, "b.example", "ff00") }, nil},
+		{"forget b.example", func() (any, error) { return nil, c.Forget(ctx, "b.example") }, nil},
+		{"rotate", func() (any, error) { return c.RotateKey(ctx) }, &admin.Rotated{Old: "aa", New: "bb", Todo: []string{"change the TXT record"}}},
+		{"verify", func() (any, error) { return c.Verify(ctx) },
+			&admin.Verification{Rooms: 2, Entries: 9, Faults: []string{"room 01: entry 5 is missing"}}},
+	} {
+		got, err := row.call()
+		if err != nil || f.asked != row.asked {
+			t.Errorf("%s: the service was asked %q, error %v", row.asked, f.asked, err)
+		}
+		if d := cmp.Diff(row.want, got, cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) })); d != "" {
+			t.Errorf("%s (-want +got):\n%s", row.asked, d)
+		}
+	}
+}
+
+func TestSocketIsPrivate(t *testing.T) {
+	dir := socketDir(t)
+	_, s := newServer(t, dir)
+	stop := run(t, s, dir)
+	info, err := os.Stat(filepath.Join(dir, admin.SocketName))
+	must(t, err)
+	if got := info.Mode().Perm(); got != 0o600 {
+		t.Errorf("mode %o, want 600", got)
+	}
+	stop()
+	left, err := os.ReadDir(dir)
+	must(t, err)
+	if len(left) != 0 {
+		t.Errorf("left in the directory after the end: %v", left)
+	}
+	if _, err := admin.Dial(ctx, dir); !errors.Is(err, admin.ErrNotRunning) || !strings.Contains(err.Error(), "mimid serve") {
+		t.Errorf("after the end: %v, want ErrNotRunning and what to do", err)
+	}
+}
+
+func TestSecondProcessIsRefused(t *testing.T) {
+	dir := socketDir(t)
+	_, first := newServer(t, dir)
+	defer run(t, first, dir)()
+	_, second := newServer(t, dir)
+	if err := second.Run(ctx); !errors.Is(err, admin.ErrRunning) {
+		t.Fatalf("second process: %v, want ErrRunning", err)
+	}
+	c, err := admin.Dial(ctx, dir)
+	must(t, err)
+	defer c.Close()
+	if _, err := c.Status(ctx); err != nil {
+		t.Errorf("the first process no longer answers: %v", err)
+	}
+}
+
+// A crash leaves the file behind.
+func TestStaleSocketIsReplaced(t *testing.T) {
+	dir := socketDir(t)
+	for _, name := range []string{admin.SocketName, admin.SocketName + ".new"} {
+		l, err := net.Listen("unix", filepath.Join(dir, name))
+		must(t, err)
+		l.(*net.UnixListener).SetUnlinkOnClose(false)
+		must(t, l.Close())
+	}
+	if _, err := admin.Dial(ctx, dir); !errors.Is(err, admin.ErrNotRunning) {
+		t.Errorf("dialing a stale socket: %v, want ErrNotRunning", err)
+	}
+	_, s := newServer(t, dir)
+	run(t, s, dir)()
+}
+
+func TestRunRefuses(t *testing.T) {
+	t.Run("file in the way", func(t *testing.T) {
+		dir := socketDir(t)
+		path := filepath.Join(dir, admin.SocketName)
+		must(t, os.WriteFile(path, []byte("precious"), 0o600))
+		_, s := newServer(t, dir)
+		if err := s.Run(ctx); !errors.Is(err, admin.ErrSocket) || !strings.Contains(err.Error(), path) {
+			t.Errorf("got %v, want ErrSocket with the path", err)
+		}
+		if b, _ := os.ReadFile(path); string(b) != "precious" {
+			t.Error("the file is gone")
+		}
+	})
+	t.Run("path too long", func(t *testing.T) {
+		_, s := newServer(t, "/tmp/"+strings.Repeat("x", 200))
+		if err := s.Run(ctx); !errors.Is(err, admin.ErrSocket) || !strings.Contains(err.Error(), "shorter") {
+			t.Errorf("got %v, want ErrSocket and what to do", err)
+		}
+	})
+	t.Run("no directory", func(t *testing.T) {
+		_, s := newServer(t, filepath.Join(socketDir(t), "gone"))
+		if err := s.Run(ctx); !errors.Is(err, admin.ErrSocket) {
+			t.Errorf("got %v, want ErrSocket", err)
+		}
+	})
+	t.Run("config", func(t *testing.T) {
+		if _, err := admin.New(admin.Config{Dir: "x"}); !errors.Is(err, admin.ErrConfig) {
+			t.Errorf("got %v, want ErrConfig", err)
+		}
+	})
+}
+
+func TestRefusals(t *testing.T) {
+	for _, row := range []struct {
+		name, method, path, body string
+		status                   int
+		code                     clientapi.Code
+	}{
+		{"unknown path", "GET", "/nonsense", "", 404, clientapi.CodeNotFound},
+		{"method not allowed", "PUT", "/invites", "", 404, clientapi.CodeNotFound},
+		{"not JSON", "POST", "/invites", "{", 422, clientapi.CodeInvalid},
+		{"empty body", "POST", "/invites", "", 422, clientapi.CodeInvalid},
+		{"unknown field", "POST", "/invites", `{"nmae":"alice"}`, 422, clientapi.CodeInvalid},
+		{"two values", "POST", "/invites", `{"name":"alice"}{}`, 422, clientapi.CodeInvalid},
+		{"oversized", "POST", "/invites", `{"name":"` + strings.Repeat("a", 1<<20) + `"}`, 413, clientapi.CodeTooLarge},
+		{"negative lifetime", "POST", "/invites", `{"name":"alice","lifetime_s":-1}`, 422, clientapi.CodeInvalid},
+		{"lifetime that overflows", "POST", "/invites", `{"name":"alice","lifetime_s":9223372036854775807}`, 422, clientapi.CodeInvalid},
+		{"limit zero", "GET", "/users?limit=0", "", 422, clientapi.CodeInvalid},
+		{"limit too high", "GET", "/rooms?limit=1001", "", 422, clientapi.CodeInvalid},
+		{"limit no number", "GET", "/rooms/01/log?limit=x", "", 422, clientapi.CodeInvalid},
+		{"from negative", "GET", "/rooms/01/log?from=-1", "", 422, clientapi.CodeInvalid},
+		{"pin of no domain", "POST", "/peers/UPPER/pin", `{"fingerprint":"ff"}`, 422, clientapi.CodeInvalid},
+		{"forget no domain", "DELETE", "/peers/a..b/pin", "", 422, clientapi.CodeInvalid},
+		{"pin of nothing", "POST", "/peers/b.example/pin", "", 422, clientapi.CodeInvalid},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			f, s := newServer(t, "x")
+			w := httptest.NewRecorder()
+			s.Handler().ServeHTTP(w, httptest.NewRequest(row.method, row.path, strings.NewReader(row.body)))
+			wantProblem(t, w, row.status, row.code)
+			if f.asked != "" {
+				t.Errorf("the service was asked %q", f.asked)
+			}
+		})
+	}
+}
+
+func wantProblem(t *testing.T, w *httptest.ResponseRecorder, status int, code clientapi.Code) clientapi.Problem {
+	t.Helper()
+	var p clientapi.Problem
+	b, _ := io.ReadAll(w.Result().Body)
+	if err := json.Unmarshal(b, &p); err != nil {
+		t.Fatalf("body %q: %v", b, err)
+	}
+	if w.Code != status || p.Status != status || p.Code != code || p.Detail == "" || w.Header().Get("Content-Type") != "application/problem+json" {
+		t.Errorf("status %d, %+v, want %d and %s", w.Code, p, status, code)
+	}
+	return p
+}
+
+// An operator sees what went wrong, and a fault of one call does not end the node.
+func TestFaultsAreShown(t *testing.T) {
+	f, s := newServer(t, "x")
+	f.fail = errors.New("the disk is full")
+	w := httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, httptest.NewRequest("GET", "/status", nil))
+	if p := wantProblem(t, w, 500, clientapi.CodeInternal); !strings.Contains(p.Detail, "disk is full") {
+		t.Errorf("detail %q", p.Detail)
+	}
+	f.fail = fmt.Errorf("revoking: %w", &clientapi.Problem{Status: 404, Code: clientapi.CodeNotFound, Detail: "no invite"})
+	w = httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, httptest.NewRequest("DELETE", "/invites/1", nil))
+	wantProblem(t, w, 404, clientapi.CodeNotFound)
+	f.panics = true
+	w = httptest.NewRecorder()
+	s.Handler().ServeHTTP(w, httptest.NewRequest("POST", "/key/rotate", nil))
+	wantProblem(t, w, 500, clientapi.CodeInternal)
+}
+
+// What answers may be another program, or stop in between.
+func TestClientAgainstNonsense(t *testing.T) {
+	dir := socketDir(t)
+	l, err := net.Listen("unix", filepath.Join(dir, admin.SocketName))
+	must(t, err)
+	answers := []func(w http.ResponseWriter){
+		func(w http.ResponseWriter) { http.Error(w, "nonsense", 500) },
+		func(w http.ResponseWriter) { fmt.Fprint(w, "{") },
+		func(w http.ResponseWriter) {
+			w.Header().Set("Content-Type", "application/problem+json")
+			w.WriteHeader(400)
+			fmt.Fprint(w, "{}")
+		},
+	}
+	n := 0
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { answers[n](w) })}
+	ended := make(chan error, 1)
+	go func() { ended <- srv.Serve(l) }()
+	c, err := admin.Dial(ctx, dir)
+	must(t, err)
+	defer c.Close()
+	for n = range answers {
+		if _, err := c.Status(ctx); !errors.Is(err, admin.ErrAnswer) {
+			t.Errorf("answer %d: %v, want ErrAnswer", n, err)
+		}
+	}
+	must(t, srv.Close())
+	<-ended
+	if _, err := c.Status(ctx); !errors.Is(err, admin.ErrNotRunning) {
+		t.Errorf("after the node has gone: %v, want ErrNotRunning", err)
+	}
+}

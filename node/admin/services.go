@@ -1,0 +1,49 @@
+package admin
+
+import (
+	"context"
+
+	"github.com/mimid/mimid/node/account"
+)
+
+// Services answer. Expected failures are *clientapi.Problem; any other error is shown
+// to the operator as it is. Limits are between 1 and MaxPage.
+type Services struct {
+	Accounts Accounts
+	Rooms    Rooms
+	Peers    Peers
+	Node     Node
+}
+
+// MaxPage is the most that one answer lists.
+const MaxPage = 1000
+
+// Accounts knows users and invites; *account.Registry is one.
+type Accounts interface {
+	CreateInvite(ctx context.Context, n account.NewInvite) (*account.Invite, string, error)
+	Invites(ctx context.Context) ([]account.Invite, error)
+	RevokeInvite(ctx context.Context, id string) error
+	Users(ctx context.Context, after string, limit int) ([]account.User, error)
+}
+
+// Rooms knows rooms. An id is that of a room in hexadecimal, or an unambiguous
+// beginning of it.
+type Rooms interface {
+	ListRooms(ctx context.Context, after string, limit int) ([]Room, error)
+	ShowRoom(ctx context.Context, id string) (*Room, error)
+	ShowLog(ctx context.Context, id string, from uint64, limit int) (*LogPage, error)
+}
+
+// Peers knows other providers.
+type Peers interface {
+	Peers(ctx context.Context) ([]Peer, error)
+	Pin(ctx context.Context, domain, fingerprint string) error
+	Forget(ctx context.Context, domain string) error
+}
+
+// Node is the running node itself.
+type Node interface {
+	Status(ctx context.Context) (*Status, error)
+	RotateKey(ctx context.Context) (*Rotated, error)
+	Verify(ctx context.Context) (*Verification, error)
+}

@@ -1,0 +1,166 @@
+package admin
+
+import "time"
+
+// Status is how the node is.
+type Status struct {
+	Domain  string    `json:"domain"`
+	Version string    `json:"version"`
+	PID     int       `json:"pid"`
+	Started time.Time `json:"started"`
+	// Ready is empty when the node is ready, and otherwise why it is not.
+	Ready string `json:"ready,omitempty"`
+	// KeyFingerprint is that of the provider key, as others pin it.
+	KeyFingerprint string `json:"key_fingerprint"`
+	// PeerID and Addresses are how other nodes reach this one.
+	PeerID    string   `json:"peer_id,omitempty"`
+	Addresses []string `json:"addresses,omitempty"`
+	// Clients is where clients reach it.
+	Clients string `json:"clients,omitempty"`
+
+	Users   int    `json:"users"`
+	Rooms   int    `json:"rooms"`
+	Streams int    `json:"streams"` // of clients, open now
+	Peers   int    `json:"peers"`   // connected now
+	Outbox  int    `json:"outbox"`  // deliveries to other providers that wait
+	Updates uint64 `json:"updates"` // functions in durable commits since the start
+	Commits uint64 `json:"commits"` // commits, each with its fsync
+}
+
+// NewInvite asks for an invite.
+type NewInvite struct {
+	Name string `json:"name"`
+	// Lifetime in seconds; zero for the default.
+	Lifetime int64 `json:"lifetime_s,omitempty"`
+	// Replaces takes over the account, see account.NewInvite.
+	Replaces bool `json:"replaces,omitempty"`
+}
+
+// Invite is an invite. Code is there only when it is made.
+type Invite struct {
+	ID       string    `json:"id"`
+	Code     string    `json:"code,omitempty"`
+	User     string    `json:"user"`
+	Created  time.Time `json:"created"`
+	Expires  time.Time `json:"expires"`
+	Replaces bool      `json:"replaces,omitempty"`
+	// Exists says that the user has an account, to which the invite adds a device.
+	Exists bool `json:"exists,omitempty"`
+	// Used and Device say when which device registered with it.
+	Used   *time.Time `json:"used,omitempty"`
+	Device string     `json:"device,omitempty"`
+}
+
+// InviteList lists those that have not expired.
+type InviteList struct {
+	Invites []Invite `json:"invites"`
+}
+
+// UserList is a page of users by name. Next, if not empty, is what to ask for after.
+type UserList struct {
+	Users []User `json:"users"`
+	Next  string `json:"next,omitempty"`
+}
+
+// User is an account.
+type User struct {
+	Name    string    `json:"name"`
+	URI     string    `json:"uri"`
+	Created time.Time `json:"created"`
+	Devices []Device  `json:"devices"`
+}
+
+// Device is one of a user's.
+type Device struct {
+	Name        string    `json:"name"`
+	Created     time.Time `json:"created"`
+	KeyPackages int       `json:"key_packages"`
+}
+
+// RoomList is a page of rooms by id.
+type RoomList struct {
+	Rooms []Room `json:"rooms"`
+	Next  string `json:"next,omitempty"`
+}
+
+// Room is a room as this provider has it.
+type Room struct {
+	ID   string `json:"id"`
+	URI  string `json:"uri"`
+	Hub  string `json:"hub"`
+	Term string `json:"term"`
+	// Next is the sequence number of the next entry, Head the hash of the last.
+	Next     uint64   `json:"next"`
+	Head     string   `json:"head"`
+	Epoch    uint64   `json:"epoch"`
+	Members  int      `json:"members"` // clients in the MLS group
+	Replicas []string `json:"replicas,omitempty"`
+	// Participants are user URIs with their roles; in the answer for one room.
+	Participants []Participant `json:"participants,omitempty"`
+	// Trouble says what an operator should look at: frozen, behind, hub unreachable.
+	Trouble string `json:"trouble,omitempty"`
+}
+
+// Participant is a user in a room.
+type Participant struct {
+	User string `json:"user"`
+	Role string `json:"role"`
+}
+
+// LogPage is a piece of a room's log without the bodies, which are encrypted or
+// long. Next, if not zero, is where the next page begins.
+type LogPage struct {
+	Entries []LogEntry `json:"entries"`
+	Next    uint64     `json:"next,omitempty"`
+}
+
+// LogEntry is one entry.
+type LogEntry struct {
+	Seq      uint64    `json:"seq"`
+	Term     string    `json:"term"`
+	Kind     string    `json:"kind"`
+	Accepted time.Time `json:"accepted"`
+	Txn      string    `json:"txn"`
+	Hash     string    `json:"hash"`
+	Size     int       `json:"size"` // of the body
+}
+
+// PeerList lists the providers that this one knows.
+type PeerList struct {
+	Peers []Peer `json:"peers"`
+}
+
+// Peer is another provider.
+type Peer struct {
+	Domain      string `json:"domain"`
+	Fingerprint string `json:"fingerprint"`
+	// Trust says why the key is believed: pin, dns, name, first_use.
+	Trust     string    `json:"trust"`
+	Connected bool      `json:"connected"`
+	Expires   time.Time `json:"expires"` // of its record
+	// Conflicts are fingerprints of other keys that claimed the domain and were
+	// refused.
+	Conflicts []string `json:"conflicts,omitempty"`
+}
+
+// Pin decides for one key of a provider.
+type Pin struct {
+	Fingerprint string `json:"fingerprint"`
+}
+
+// Rotated is the result of a change of the provider key.
+type Rotated struct {
+	Old string `json:"old"` // fingerprints
+	New string `json:"new"`
+	// Todo says what the operator has to do now, such as changing a DNS record.
+	Todo []string `json:"todo,omitempty"`
+}
+
+// Verification is the result of checking the whole store.
+type Verification struct {
+	Rooms   int           `json:"rooms"`
+	Entries uint64        `json:"entries"`
+	Took    time.Duration `json:"took_ns"`
+	// Faults are sentences; none means that all is well.
+	Faults []string `json:"faults,omitempty"`
+}
