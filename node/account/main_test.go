@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -40,21 +41,23 @@ type world struct {
 // after, which is what a process that dies then looks like from outside.
 type fallible struct {
 	*store.Store
+	mu                    sync.Mutex
 	failBefore, failAfter error
 }
 
 func (f *fallible) Update(ctx context.Context, fn func(tx *store.Tx) error) error {
+	f.mu.Lock()
 	before, after := f.failBefore, f.failAfter
 	f.failBefore, f.failAfter = nil, nil
+	f.mu.Unlock()
 	if before != nil {
 		// As a crash does that comes when fn has run and nothing is durable.
-		err := f.Store.Update(ctx, func(tx *store.Tx) error {
+		return f.Store.Update(ctx, func(tx *store.Tx) error {
 			if err := fn(tx); err != nil {
 				return err
 			}
 			return before
 		})
-		return err
 	}
 	if err := f.Store.Update(ctx, fn); err != nil {
 		return err

@@ -63,7 +63,7 @@ func (s *Server) Run(ctx context.Context) error {
 		return err
 	}
 	srv := &http.Server{
-		Handler:           s.handler,
+		Handler: s.handler,
 		// No ReadTimeout: it would end the context of a call that takes longer.
 		ReadHeaderTimeout: 5 * time.Second,
 		MaxHeaderBytes:    16 << 10,
