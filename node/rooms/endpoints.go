@@ -245,7 +245,11 @@ func (r *Rooms) fillGroupInfo(s *room.State, req *wire.GroupInfoRequest, out *wi
 	if err != nil {
 		return nil // a key that is none: not authorized
 	}
-	key, err := mls.ParseSignatureKey(room.Suite, r.cfg.Key.Seed())
+	signer, err := r.signer(s.HubKey())
+	if err != nil {
+		return err
+	}
+	key, err := mls.ParseSignatureKey(room.Suite, signer.Seed())
 	if err != nil {
 		return fmt.Errorf("provider key as a signature key: %w", err)
 	}

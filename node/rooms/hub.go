@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"slices"
@@ -244,7 +245,11 @@ func (l *live) flush(ctx context.Context) {
 		return
 	}
 	l.batch = nil
-	sealed, err := room.Seal(l.h.id, b.from, b.entries, l.r.cfg.Key)
+	var sealed *room.Batch
+	key, err := l.r.signer(l.state.HubKey())
+	if err == nil {
+		sealed, err = room.Seal(l.h.id, b.from, b.entries, key)
+	}
 	if err == nil {
 		err = l.write(ctx, sealed, b.before, b.welcome)
 	}
@@ -258,6 +263,14 @@ func (l *live) flush(ctx context.Context) {
 	}
 	l.r.counts.ordered.Add(uint64(len(b.entries)))
 	l.publish(ctx, sealed)
+}
+
+// signer returns the private half of the key that a room names as its hub's.
+func (r *Rooms) signer(pub ed25519.PublicKey) (ed25519.PrivateKey, error) {
+	if k := r.cfg.Signer(pub); k != nil {
+		return k, nil
+	}
+	return nil, fmt.Errorf("the room is ordered with provider key %x..., which is not here: %w", pub[:4], room.ErrHosting)
 }
 
 // failBatch answers everybody who waits for the batch, and forgets the state.

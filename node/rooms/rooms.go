@@ -91,8 +91,12 @@ type Config struct {
 	Store  *store.Store
 	Feed   *feed.Feed
 	Domain string
-	// Key signs the heads of the rooms that this provider is the hub of.
+	// Key signs as this provider: new rooms' heads, answers. Signer returns the
+	// private half of one of the provider's keys, older ones included, nil if it is
+	// none: a room's heads are signed with the key that the room names. Nil means
+	// that there is only Key.
 	Key    ed25519.PrivateKey
+	Signer func(ed25519.PublicKey) ed25519.PrivateKey
 	Rules  room.Rules
 	Peers  Peers
 	Gossip Gossip
@@ -151,6 +155,14 @@ func Open(cfg Config) (*Rooms, error) {
 	}
 	if cfg.Exchange == 0 {
 		cfg.Exchange = time.Minute
+	}
+	if cfg.Signer == nil {
+		cfg.Signer = func(pub ed25519.PublicKey) ed25519.PrivateKey {
+			if pub.Equal(cfg.Key.Public()) {
+				return cfg.Key
+			}
+			return nil
+		}
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

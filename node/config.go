@@ -1,0 +1,229 @@
+package node
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"github.com/mimid/mimid/protocol/uri"
+)
+
+// ErrConfig: mimid.toml cannot be used. The text names the file, the line and what
+// to write instead.
+var ErrConfig = errors.New("node: unusable configuration")
+
+// ConfigName is the name of the configuration in the data directory.
+const ConfigName = "mimid.toml"
+
+// Config is mimid.toml. A key that is not listed here is an error. Durations are
+// texts such as "30s".
+type Config struct {
+	// Domain is the provider's name: a DNS domain that you control, since others
+	// may check the key against DNS, or <key>.p2p.invalid. It cannot be changed
+	// later, it is part of every user's name.
+	Domain string `toml:"domain" comment:"The provider's name, a DNS domain. Part of every user's name: it cannot be changed later."`
+
+	Clients   Clients   `toml:"clients" comment:"Where users' clients connect."`
+	Overlay   Overlay   `toml:"overlay" comment:"Where other providers connect."`
+	Trust     Trust     `toml:"trust" comment:"Which key speaks for which provider."`
+	Discovery Discovery `toml:"discovery" comment:"How users are found by handle or phone number."`
+	Metrics   Metrics   `toml:"metrics" comment:"Prometheus metrics and health."`
+	Store     Store     `toml:"store" comment:"The database."`
+	Log       Log       `toml:"log" comment:"Logging, to standard error."`
+
+	// Dir is the data directory, in which the file lies.
+	Dir string `toml:"-"`
+}
+
+// Clients is the section [clients].
+type Clients struct {
+	// Listen is the address of the client API, host:port. Without a certificate it
+	// must be a loopback address; put a reverse proxy in front, or set one.
+	Listen string `toml:"listen" comment:"Address of the client API. Plain HTTP is served on loopback addresses only."`
+	// TLSCertificate and TLSKey are PEM files; paths are relative to the data
+	// directory.
+	TLSCertificate string `toml:"tls_certificate" comment:"PEM files; relative to this directory. Empty: plain HTTP."`
+	TLSKey         string `toml:"tls_key"`
+	// RequestsPerSecond is what one device may ask per second, four times as much
+	// at once.
+	RequestsPerSecond float64 `toml:"requests_per_second" comment:"What one device may ask for per second; four times as much at once."`
+}
+
+// Overlay is the section [overlay].
+type Overlay struct {
+	// Listen are libp2p multiaddrs. The default listens on loopback only: nothing is
+	// reachable from outside before the operator says so.
+	Listen []string `toml:"listen" comment:"libp2p addresses, such as /ip4/0.0.0.0/tcp/4001 and /ip4/0.0.0.0/udp/4001/quic-v1."`
+	// Announce are the addresses to publish, if they are not those listened on.
+	Announce []string `toml:"announce" comment:"Addresses to publish instead, for a node behind NAT."`
+	// Bootstrap are nodes to meet others through, multiaddrs with /p2p/<peer id>.
+	Bootstrap []string `toml:"bootstrap" comment:"Nodes to meet others through, with /p2p/<peer id>."`
+	// MDNS finds nodes on the LAN and is found by them.
+	MDNS bool `toml:"mdns" comment:"Find nodes on the local network."`
+	// Public says that the network is the Internet: private addresses are refused.
+	Public bool `toml:"public" comment:"The network is the Internet: refuse private addresses."`
+}
+
+// Trust is the section [trust].
+type Trust struct {
+	// DNS says who is asked for _mimi.<domain> TXT records: "system", "off", or the
+	// address of a resolver. With "off" a name is believed to whoever claims it
+	// first, unless it is pinned.
+	DNS string `toml:"dns" comment:"Check provider keys in DNS (TXT at _mimi.<domain>): system, off, or a resolver's host:port."`
+	// Pins are fingerprints of provider keys by domain; they outrank all else.
+	Pins map[string]string `toml:"pins" comment:"Fingerprints of provider keys that outrank all else, by domain."`
+}
+
+// Discovery is the section [discovery].
+type Discovery struct {
+	// Salt is the network's, the same at all providers that shall find each other's
+	// users.
+	Salt string `toml:"salt" comment:"The same at all providers that shall find each other's users."`
+	// Unverified lets users publish phone numbers and mail addresses that this
+	// provider has not verified; claims say so.
+	Unverified bool `toml:"unverified" comment:"Let users publish phone numbers and mail addresses that nobody has verified."`
+}
+
+// Metrics is the section [metrics].
+type Metrics struct {
+	// Listen is a loopback address for /metrics, /healthz and /readyz. Empty: none.
+	Listen string `toml:"listen" comment:"Loopback address of /metrics, /healthz and /readyz. Empty: none."`
+}
+
+// Store is the section [store].
+type Store struct {
+	// Small takes little memory and is slower; for tests and small machines.
+	Small bool `toml:"small" comment:"Little memory, less speed: for tests and small machines."`
+}
+
+// Log is the section [log].
+type Log struct {
+	// Level is debug, info, warn or error.
+	Level string `toml:"level" comment:"debug, info, warn or error"`
+	// JSON writes one JSON object per line.
+	JSON bool `toml:"json" comment:"One JSON object per line."`
+}
+
+// DefaultConfig returns the configuration that `mimid init` writes.
+func DefaultConfig(domain string) Config {
+	return Config{
+		Domain:    domain,
+		Clients:   Clients{Listen: "127.0.0.1:8448", RequestsPerSecond: 50},
+		Overlay:   Overlay{Listen: []string{"/ip4/127.0.0.1/tcp/4001", "/ip4/127.0.0.1/udp/4001/quic-v1"}, Announce: []string{}, Bootstrap: []string{}},
+		Trust:     Trust{DNS: "system", Pins: map[string]string{}},
+		Discovery: Discovery{Salt: "mimi"},
+		Metrics:   Metrics{Listen: "127.0.0.1:9448"},
+		Log:       Log{Level: "info"},
+	}
+}
+
+// ReadConfig reads the configuration of a data directory. Error: ErrConfig.
+func ReadConfig(dir string) (*Config, error) {
+	path := filepath.Join(dir, ConfigName)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("%w: there is no %s; make one with `mimid init --domain DOMAIN --dir %s`", ErrConfig, path, dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	c, err := ParseConfig(b)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrConfig, path, err)
+	}
+	c.Dir = dir
+	return c, nil
+}
+
+// ParseConfig reads a configuration; what it does not set has its default.
+func ParseConfig(b []byte) (*Config, error) {
+	c := DefaultConfig("")
+	d := toml.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&c); err != nil {
+		var strict *toml.StrictMissingError
+		var bad *toml.DecodeError
+		switch {
+		case errors.As(err, &strict):
+			var all []string
+			for _, e := range strict.Errors {
+				row, _ := e.Position()
+				all = append(all, fmt.Sprintf("line %d: there is no key %q", row, strings.Join(e.Key(), ".")))
+			}
+			return nil, errors.New(strings.Join(all, "; "))
+		case errors.As(err, &bad):
+			row, col := bad.Position()
+			return nil, fmt.Errorf("line %d, column %d: %w", row, col, err)
+		}
+		return nil, err
+	}
+	return &c, c.check()
+}
+
+func (c *Config) check() error {
+	p, err := uri.ParseDomain(c.Domain)
+	if err != nil {
+		return fmt.Errorf("domain: %w", err)
+	}
+	c.Domain = p.Domain()
+	if err := hostPort("clients.listen", c.Clients.Listen); err != nil {
+		return err
+	}
+	if (c.Clients.TLSCertificate == "") != (c.Clients.TLSKey == "") {
+		return errors.New("clients.tls_certificate and clients.tls_key: set both or none")
+	}
+	if c.Clients.RequestsPerSecond <= 0 {
+		return fmt.Errorf("clients.requests_per_second: %v is not positive", c.Clients.RequestsPerSecond)
+	}
+	if c.Metrics.Listen != "" {
+		if err := hostPort("metrics.listen", c.Metrics.Listen); err != nil {
+			return err
+		}
+		host, _, _ := net.SplitHostPort(c.Metrics.Listen)
+		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+			return fmt.Errorf("metrics.listen: %s is not a loopback address; metrics have no access control", c.Metrics.Listen)
+		}
+	}
+	if s := c.Trust.DNS; s != "system" && s != "off" {
+		if err := hostPort("trust.dns", s); err != nil {
+			return fmt.Errorf("trust.dns: %q is neither system nor off nor a resolver's host:port", s)
+		}
+	}
+	if c.Discovery.Salt == "" {
+		return errors.New("discovery.salt: must not be empty")
+	}
+	switch c.Log.Level {
+	case "debug", "info", "warn", "error":
+	default:
+		return fmt.Errorf("log.level: %q is none of debug, info, warn, error", c.Log.Level)
+	}
+	return nil
+}
+
+func hostPort(key, s string) error {
+	if _, _, err := net.SplitHostPort(s); err != nil {
+		return fmt.Errorf("%s: %q is not host:port", key, s)
+	}
+	return nil
+}
+
+// Bytes writes the configuration with its comments.
+func (c *Config) Bytes() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteString("# Configuration of mimid. `mimid serve` refuses keys that it does not know.\n")
+	e := toml.NewEncoder(&b)
+	if err := e.Encode(c); err != nil {
+		return nil, fmt.Errorf("writing configuration: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// StopTimeout is how long a node may take to stop.
+const StopTimeout = 15 * time.Second
