@@ -138,11 +138,9 @@ func (d *datastore) boundOf(key []byte) *bound {
 // Query reads everything below the prefix at once. The DHT queries the provider records
 // of one key, and all values now and then; both are bounded.
 func (d *datastore) Query(ctx context.Context, q query.Query) (query.Results, error) {
-	prefix := q.Prefix
-	if prefix == "" || prefix == "/" {
-		prefix = ""
-	} else {
-		prefix = ds.NewKey(prefix).String() + "/"
+	prefix := ds.NewKey(q.Prefix).String() // clean
+	if prefix != "/" {
+		prefix += "/"
 	}
 	var entries []query.Entry
 	err := d.kv.Scan(ctx, []byte(d.prefix+prefix), func(k, v []byte) error {

@@ -29,8 +29,7 @@ const (
 )
 
 // newDHT makes a DHT server on the host. Its goroutines end with Close.
-func newDHT(h host.Host, c *Config, store *datastore, v *recordValidator, bootstrap func() []peer.AddrInfo) (*dht.IpfsDHT, error) {
-	quota := newQuota(c.Limits)
+func newDHT(h host.Host, c *Config, store *datastore, v *recordValidator, quota *quota, bootstrap func() []peer.AddrInfo) (*dht.IpfsDHT, error) {
 	opts := []dht.Option{
 		dht.ProtocolPrefix(dhtPrefix),
 		dht.Mode(dht.ModeServer),

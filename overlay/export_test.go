@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"time"
 
+	ds "github.com/ipfs/go-datastore"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
@@ -98,4 +99,79 @@ func StoredAgain(b []byte) ([]byte, error) {
 		return nil, err
 	}
 	return e.append(nil)
+}
+
+// Demerits is what counts against a peer's messages.
+func Demerits(o *Overlay, p PeerID) float64 { return -o.net.Load().gossip.score(p.Libp2p()) }
+
+// Connect connects one overlay with another.
+func Connect(ctx context.Context, from, to *Overlay) error {
+	n := from.net.Load()
+	n.remember(Node{to.self, to.Addrs()})
+	return n.connect(ctx, to.net.Load().host.ID())
+}
+
+// FillHello pretends that so many topics are joined that no name more fits.
+func FillHello(o *Overlay) {
+	g := o.net.Load().gossip
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.helloSize = maxHello
+}
+
+// Subscriptions counts the topics that peers have announced.
+func Subscriptions(o *Overlay) (n int) {
+	g := o.net.Load().gossip
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, subs := range g.subs {
+		n += subs
+	}
+	return n
+}
+
+// AnnouncementsAreDue lets all be announced again.
+func AnnouncementsAreDue(o *Overlay) {
+	a := o.net.Load().announcer
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for key := range a.due {
+		a.due[key] = time.Time{}
+	}
+}
+
+// StoredAnnouncements counts what the DHT server keeps for others.
+func StoredAnnouncements(o *Overlay) (n int) {
+	d := o.net.Load().dht
+	for i := range 10 {
+		for j := range 10 {
+			got, _ := d.ProviderStore().GetProviders(context.Background(), announceCID([32]byte{byte(i), byte(j)}).Hash())
+			for _, p := range got {
+				if p.ID != d.PeerID() {
+					n++
+				}
+			}
+		}
+	}
+	return n
+}
+
+// QuotaTakesValue asks whether a peer may store one more value.
+func QuotaTakesValue(o *Overlay, p PeerID) bool { return o.net.Load().quota.take(p.Libp2p(), 1, 0) }
+
+// NewDatastore makes a datastore with bounds by prefix.
+func NewDatastore(kv KV, prefix string, max map[string]int) (ds.Batching, error) {
+	var bounds []*bound
+	for p, n := range max {
+		bounds = append(bounds, &bound{prefix: p, max: n})
+	}
+	return newDatastore(context.Background(), kv, prefix, bounds...)
+}
+
+// Resources makes the resource manager.
+func Resources(l Limits) (network.ResourceManager, error) {
+	if err := l.withDefaults(); err != nil {
+		return nil, err
+	}
+	return newResources(l)
 }

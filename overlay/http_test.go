@@ -16,7 +16,7 @@ import (
 )
 
 func TestHTTPNamesBothEnds(t *testing.T) {
-	nodes := network(t, 2, nil)
+	nodes := providers(t, 2, nil)
 	a, b := nodes[0], nodes[1]
 	resolves(t, a, "p1.example")
 
@@ -56,7 +56,7 @@ func TestRequestPeerOnlyOverTheOverlay(t *testing.T) {
 }
 
 func TestHTTPErrors(t *testing.T) {
-	nodes := network(t, 2, nil)
+	nodes := providers(t, 2, nil)
 	down, stop := start(t, func() overlay.Config {
 		c := config("down.example")
 		c.Bootstrap = boot(nodes[0])
@@ -101,7 +101,7 @@ func TestParallelRequestsShareOneConnection(t *testing.T) {
 	const parallel = 64
 	var inside atomic.Int32
 	all := make(chan struct{})
-	nodes := network(t, 2, func(i int, c *overlay.Config) {
+	nodes := providers(t, 2, func(i int, c *overlay.Config) {
 		if i == 1 {
 			c.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if inside.Add(1) == parallel {
@@ -144,7 +144,7 @@ func TestParallelRequestsShareOneConnection(t *testing.T) {
 
 // A peer that stalls in the middle holds a stream for the timeout and no longer.
 func TestStallingPeers(t *testing.T) {
-	nodes := network(t, 2, func(i int, c *overlay.Config) {
+	nodes := providers(t, 2, func(i int, c *overlay.Config) {
 		if i == 1 {
 			c.Limits.HeaderTimeout = 100 * time.Millisecond
 			c.Limits.RequestTimeout = 200 * time.Millisecond
@@ -181,5 +181,14 @@ func TestStallingPeers(t *testing.T) {
 			return fmt.Errorf("%d are open", n)
 		}
 		return nil
+	})
+}
+
+// slow answers when it is let.
+func slow(inside, finish chan struct{}) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		close(inside)
+		<-finish
+		io.WriteString(w, "finished")
 	})
 }

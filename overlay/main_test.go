@@ -117,8 +117,8 @@ func boot(o *overlay.Overlay) []string {
 	return out
 }
 
-// network starts n providers p0.example, p1.example ... that know the first.
-func network(t testing.TB, n int, change func(i int, c *overlay.Config)) []*overlay.Overlay {
+// providers starts n providers p0.example, p1.example ... that know the first.
+func providers(t testing.TB, n int, change func(i int, c *overlay.Config)) []*overlay.Overlay {
 	t.Helper()
 	var out []*overlay.Overlay
 	for i := range n {

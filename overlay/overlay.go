@@ -89,6 +89,7 @@ type running struct {
 	listener  *streamListener
 	publisher *publisher
 	announcer *announcer
+	quota     *quota
 	bootstrap []peer.AddrInfo
 	misses    misses
 
@@ -343,7 +344,8 @@ func (o *Overlay) Run(ctx context.Context) error {
 	stop(cancel)
 	n := &running{o: o, ctx: runCtx, host: h, bootstrap: o.bootstrap, listener: newStreamListener(h.ID()), announcer: newAnnouncer(l.Announced)}
 	n.publisher = newPublisher(n)
-	n.dht, err = newDHT(h, &o.cfg, store, &recordValidator{o.trust, o.cfg.Now}, n.seeds)
+	n.quota = newQuota(l)
+	n.dht, err = newDHT(h, &o.cfg, store, &recordValidator{o.trust, o.cfg.Now}, n.quota, n.seeds)
 	if err != nil {
 		return err
 	}
@@ -478,7 +480,7 @@ func (m *misses) get(domain string) error {
 }
 
 func (m *misses) put(domain string, err error) {
-	if errors.Is(err, ErrNoPeers) || errors.Is(err, context.Canceled) {
+	if !errors.Is(err, ErrUnknownProvider) && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrDNS) {
 		return // says something about us, not about the name
 	}
 	m.mu.Lock()

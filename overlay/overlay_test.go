@@ -12,7 +12,7 @@ import (
 )
 
 func TestThreeNodesResolveEachOther(t *testing.T) {
-	nodes := network(t, 3, func(i int, c *overlay.Config) {
+	nodes := providers(t, 3, func(i int, c *overlay.Config) {
 		c.ReplicaWilling = i == 1
 		c.DirectoryURL = "https://" + c.Domain + "/.well-known/mimi"
 	})

@@ -145,7 +145,7 @@ func TestPinAndDNSChooseAmongClaims(t *testing.T) {
 
 func TestDNS(t *testing.T) {
 	dns := newDNS(t)
-	nodes := network(t, 2, func(i int, c *overlay.Config) {
+	nodes := providers(t, 2, func(i int, c *overlay.Config) {
 		if i == 0 {
 			c.TXT = dns.resolver().LookupTXT
 		}
@@ -231,7 +231,7 @@ func TestDNSCorrectsFirstUse(t *testing.T) {
 
 func TestExpiredRecord(t *testing.T) {
 	var clk clock
-	nodes := network(t, 2, func(i int, c *overlay.Config) { c.Now = clk.now })
+	nodes := providers(t, 2, func(i int, c *overlay.Config) { c.Now = clk.now })
 	a := nodes[0]
 	first := resolves(t, a, "p1.example")
 	if left := time.Until(first.Expires); left > overlay.MaxValidity || left < 24*time.Hour {
