@@ -139,23 +139,24 @@ func (o *Outbox) append(tx *store.Tx, target string, s *stored) error {
 	if err := writeQueue(tx, target, &q); err != nil {
 		return fmt.Errorf("storing queue of %s: %w", target, err)
 	}
-	tx.OnCommit(func() { o.mark(o.put, target) })
+	tx.OnCommit(func() { o.mark(&o.put, target) })
 	return nil
 }
 
 func (o *Outbox) targets() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	return max(o.known, len(o.put))
+	return o.known + len(o.put) // some of put may be known: near the bound, too many rather than too few
 }
 
 // Wake says that a target can be reached again: what waits for it is tried at
 // once.
-func (o *Outbox) Wake(target string) { o.mark(o.woken, target) }
+func (o *Outbox) Wake(target string) { o.mark(&o.woken, target) }
 
-func (o *Outbox) mark(set map[string]bool, target string) {
+// mark adds to one of the sets, which Run replaces as it takes them.
+func (o *Outbox) mark(set *map[string]bool, target string) {
 	o.mu.Lock()
-	set[target] = true
+	(*set)[target] = true
 	o.mu.Unlock()
 	select {
 	case o.signal <- struct{}{}:

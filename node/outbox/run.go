@@ -64,6 +64,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
+		o.count(len(targets))
 		timer.Reset(o.begin(targets, &running, func(t *target) {
 			turns.Go(func() {
 				r := o.turn(ctx, t)
@@ -78,7 +79,7 @@ func (o *Outbox) Run(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		case <-o.signal:
-			put, woken := o.take(len(targets))
+			put, woken := o.take()
 			for name := range put {
 				if t := find(name); t.busy {
 					t.again = true
@@ -114,13 +115,20 @@ func (o *Outbox) Run(ctx context.Context) error {
 	}
 }
 
-// take empties the sets and notes how many targets there are.
-func (o *Outbox) take(known int) (put, woken map[string]bool) {
+// take empties the sets.
+func (o *Outbox) take() (put, woken map[string]bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	put, woken = o.put, o.woken
-	o.put, o.woken, o.known = map[string]bool{}, map[string]bool{}, known
+	o.put, o.woken = map[string]bool{}, map[string]bool{}
 	return put, woken
+}
+
+// count notes how many targets there are.
+func (o *Outbox) count(known int) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.known = known
 }
 
 // begin starts turns of targets that are due, those first that have been due for
