@@ -64,10 +64,11 @@ func (r *response) Write(b []byte) (int, error) {
 	return r.ResponseWriter.Write(b)
 }
 
-// SetReadDeadline does nothing, see guarded for what does.
+// SetReadDeadline does nothing, see timeBody for what does.
 func (r *response) SetReadDeadline(time.Time) error { return nil }
 
-// outermost gives the request an id, catches panics, and writes the line in the log.
+// outermost gives the request an id, bounds the time of its body, catches panics, and
+// writes the line in the log.
 func (s *Server) outermost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		var b [8]byte
@@ -78,6 +79,7 @@ func (s *Server) outermost(next http.Handler) http.Handler {
 		res := &response{ResponseWriter: w}
 		begin := time.Now()
 		req = req.WithContext(context.WithValue(req.Context(), loggerKey{}, log))
+		s.timeBody(w, req)
 		defer func() {
 			if v := recover(); v != nil {
 				if v == http.ErrAbortHandler {
@@ -132,7 +134,7 @@ func (r *router) finish() {
 	})
 }
 
-// guarded authenticates, keeps to the rates, and bounds the time of the body.
+// guarded authenticates and keeps to the rates.
 func (s *Server) guarded(pattern string, next http.HandlerFunc) http.HandlerFunc {
 	isOpen := slices.Contains(open, pattern)
 	isRegistration := pattern == "POST /v1/accounts"
@@ -155,12 +157,6 @@ func (s *Server) guarded(pattern string, next http.HandlerFunc) http.HandlerFunc
 			}
 			req = withIdentity(req, id)
 		}
-		if req.ContentLength != 0 {
-			rc := http.NewResponseController(underlying(w))
-			if rc.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)) == nil {
-				req.Body = &timedBody{ReadCloser: req.Body, clear: func() { _ = rc.SetReadDeadline(time.Time{}) }}
-			}
-		}
 		next(w, req)
 	}
 }
@@ -178,6 +174,20 @@ func underlying(w http.ResponseWriter) http.ResponseWriter {
 		return r.ResponseWriter
 	}
 	return w
+}
+
+// timeBody bounds the time that a body may take. That holds for refused requests,
+// too: net/http reads what they leave of their bodies, and has no deadline of its own
+// for that. req must be a copy of the server's request, in which the server looks for
+// its own type of body to decide whether the connection can go on.
+func (s *Server) timeBody(w http.ResponseWriter, req *http.Request) {
+	if req.ContentLength == 0 {
+		return
+	}
+	rc := http.NewResponseController(w)
+	if rc.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)) == nil {
+		req.Body = &timedBody{ReadCloser: req.Body, clear: func() { _ = rc.SetReadDeadline(time.Time{}) }}
+	}
 }
 
 // timedBody clears the deadline once the body has been read to its end; otherwise
