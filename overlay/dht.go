@@ -29,7 +29,7 @@ const (
 )
 
 // newDHT makes a DHT server on the host. Its goroutines end with Close.
-func newDHT(h host.Host, c *Config, store *datastore, v *recordValidator, quota *quota, bootstrap func() []peer.AddrInfo) (*dht.IpfsDHT, error) {
+func newDHT(h host.Host, c *Config, store *datastore, v *recordValidator, quota *quota) (*dht.IpfsDHT, error) {
 	opts := []dht.Option{
 		dht.ProtocolPrefix(dhtPrefix),
 		dht.Mode(dht.ModeServer),
@@ -37,7 +37,6 @@ func newDHT(h host.Host, c *Config, store *datastore, v *recordValidator, quota 
 		dht.Validator(libp2precord.NamespacedValidator{recordNamespace: v}),
 		dht.MaxRecordAge(MaxValidity),
 		dht.ProviderManagerOpts(records.ProvideValidity(announceValidity), records.ProviderAddrTTL(announceAddrs)),
-		dht.BootstrapPeersFunc(bootstrap),
 		dht.OnRequestHook(quota.check),
 	}
 	if c.Public {

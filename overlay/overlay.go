@@ -90,7 +90,6 @@ type running struct {
 	publisher *publisher
 	announcer *announcer
 	quota     *quota
-	bootstrap []peer.AddrInfo
 	misses    misses
 
 	mu       sync.Mutex
@@ -342,10 +341,10 @@ func (o *Overlay) Run(ctx context.Context) error {
 	// stops the parts one after the other.
 	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop(cancel)
-	n := &running{o: o, ctx: runCtx, host: h, bootstrap: o.bootstrap, listener: newStreamListener(h.ID()), announcer: newAnnouncer(l.Announced)}
+	n := &running{o: o, ctx: runCtx, host: h, listener: newStreamListener(h.ID()), announcer: newAnnouncer(l.Announced)}
 	n.publisher = newPublisher(n)
 	n.quota = newQuota(l)
-	n.dht, err = newDHT(h, &o.cfg, store, &recordValidator{o.trust, o.cfg.Now}, n.quota, n.seeds)
+	n.dht, err = newDHT(h, &o.cfg, store, &recordValidator{o.trust, o.cfg.Now}, n.quota)
 	if err != nil {
 		return err
 	}

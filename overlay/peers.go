@@ -235,14 +235,14 @@ func bootstrapPeers(texts []string) ([]peer.AddrInfo, error) {
 // seeds are the peers to turn to: those of the configuration, and if those are not
 // enough to get in touch, some of the nodes that were known before the last stop.
 func (n *running) seeds() []peer.AddrInfo {
-	out := slices.Clone(n.bootstrap)
-	if n.dht != nil && n.dht.RoutingTable().Size() > 0 {
+	out := slices.Clone(n.o.bootstrap)
+	if n.dht.RoutingTable().Size() > 0 {
 		return out
 	}
 	known := n.o.trust.known()
 	rand.Shuffle(len(known), func(i, j int) { known[i], known[j] = known[j], known[i] })
 	for _, info := range known {
-		if len(out) >= len(n.bootstrap)+joinRecords {
+		if len(out) >= len(n.o.bootstrap)+joinRecords {
 			break
 		}
 		r, _ := n.o.trust.get(info.Domain)
