@@ -33,7 +33,7 @@ var exportedTypes = []reflect.Type{
 	reflect.TypeFor[Dictionary](), reflect.TypeFor[Extension](), reflect.TypeFor[ExtensionType](),
 	reflect.TypeFor[Extensions](), reflect.TypeFor[ExternalOptions](), reflect.TypeFor[ExternalSender](),
 	reflect.TypeFor[Group](), reflect.TypeFor[GroupContext](), reflect.TypeFor[GroupInfo](),
-	reflect.TypeFor[GroupParams](), reflect.TypeFor[HPKECiphertext](), reflect.TypeFor[JoinOptions](),
+	reflect.TypeFor[GroupParams](), reflect.TypeFor[HPKECiphertext](), reflect.TypeFor[HPKEKey](), reflect.TypeFor[JoinOptions](),
 	reflect.TypeFor[KeyPackage](), reflect.TypeFor[LeafChange](), reflect.TypeFor[LeafIndex](),
 	reflect.TypeFor[LeafNode](), reflect.TypeFor[LeafParams](), reflect.TypeFor[LeafSource](),
 	reflect.TypeFor[Lifetime](), reflect.TypeFor[Limits](), reflect.TypeFor[Member](),
@@ -260,6 +260,7 @@ func samples(t *testing.T, suite CipherSuite) []sample {
 		sampleOf(*g, pointed), sampleOf(*commit.Commit, pointed), sampleOf(*own, pointed), sampleOf(*external, pointed),
 		sampleOf(*private, pointed), sampleOf(*commit, pointed), sampleOf(*r.joiner, pointed),
 	}
+	out = append(out, sampleOf(fuzzGot(GenerateHPKEKey(suite)), anywhere))
 	// Of these, the type does not say what they hold.
 	config := r.cfg
 	config.PSKs = psksOf{"psk": bytes.Repeat([]byte("psk%&!x"), 5)}

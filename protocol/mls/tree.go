@@ -453,6 +453,9 @@ func readTree(r *reader) ratchetTree {
 // append writes the ratchet_tree extension: optional<Node> ratchet_tree<V>,
 // {NodeType leaf(1)|parent(2); Node}, ending in the last non-blank node.
 func (t ratchetTree) append(b []byte) []byte {
+	if t.root == nil {
+		return appendOpaque(b, nil) // the zero RatchetTree: a tree without nodes
+	}
 	last := t.last()
 	return appendList(b, func(b []byte) []byte {
 		var walk func(n *subtree, level int, pos uint32)

@@ -43,6 +43,8 @@
 //   - FrankingIntegrityTBS's "opaque server_frank[32]" is 32 octets without a
 //     length. franking_agent and franking_signature_key are one component,
 //     0x0021.
+//   - encrypted_groupinfo_and_tree is sealed and opened by
+//     GroupInfoRatchetTreeTBE, with the room URI's octets as the context.
 //   - GroupInfoResponseTBS covers a success only. A failure is unsigned, so it
 //     proves nothing beyond the channel.
 //   - KeyMaterialRequest does not say its key's signature scheme: it is that of

@@ -348,3 +348,35 @@ func ParseGroupInfoRatchetTreeTBE(b []byte, lim Limits) (*GroupInfoRatchetTreeTB
 func (m *GroupInfoRatchetTreeTBE) Bytes() ([]byte, error) {
 	return encode("GroupInfoRatchetTreeTBE", m)
 }
+
+// Seal encrypts the content to the groupInfoPublicKey of a request, as
+// encrypted_groupinfo_and_tree of a response about the room.
+// Errors: ErrCombination, and mls.ErrMalformed or mls.ErrUnsupported for a key
+// that is none of the suite.
+func (m *GroupInfoRatchetTreeTBE) Seal(suite mls.CipherSuite, publicKey []byte, room IdentifierURI) (mls.HPKECiphertext, error) {
+	b, err := m.Bytes()
+	if err != nil {
+		return mls.HPKECiphertext{}, err
+	}
+	ct, err := suite.Encrypt(publicKey, GroupInfoLabel, []byte(room), b)
+	if err != nil {
+		return mls.HPKECiphertext{}, fmt.Errorf("sealing GroupInfo: %w", err)
+	}
+	return ct, nil
+}
+
+// Open decrypts what Seal made for the holder of key, and sets m to it.
+// Errors: mls.ErrDecrypt for another key or room, and those of
+// ParseGroupInfoRatchetTreeTBE.
+func (m *GroupInfoRatchetTreeTBE) Open(key mls.HPKEKey, room IdentifierURI, ct mls.HPKECiphertext, lim Limits) error {
+	b, err := key.Decrypt(GroupInfoLabel, []byte(room), ct)
+	if err != nil {
+		return fmt.Errorf("opening GroupInfo: %w", err)
+	}
+	got, err := ParseGroupInfoRatchetTreeTBE(b, lim)
+	if err != nil {
+		return fmt.Errorf("opening GroupInfo: %w", err)
+	}
+	*m = *got
+	return nil
+}
