@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -75,7 +76,7 @@ func (v *recordValidator) Validate(key string, value []byte) error {
 	if err != nil {
 		return err
 	}
-	if recordKey(r.Domain) != key {
+	if !slices.Contains(r.places(), key) {
 		return fmt.Errorf("%w: %s does not belong under this key", ErrRecord, r.Domain)
 	}
 	if err := r.checkTime(v.now()); err != nil {
@@ -84,23 +85,42 @@ func (v *recordValidator) Validate(key string, value []byte) error {
 	return v.trust.check(r)
 }
 
-// Select prefers the highest sequence number, and between equal ones the greater bytes,
-// so that all nodes prefer the same.
+// Select prefers, of records whose keys follow from one another, the one of the newest
+// key, then the highest sequence number, then the greater bytes, so that all nodes prefer
+// the same. Between keys that have nothing to do with each other it prefers the last. The
+// DHT puts the new record first and the stored one last, so a name stays with the key
+// that a node has stored until its record expires; and in a search it returns all of
+// them, one after the other, and trust decides.
 func (v *recordValidator) Select(_ string, values [][]byte) (int, error) {
-	best, bestSeq := -1, uint64(0)
+	best := -1
+	var record *Record
 	for i, value := range values {
 		r, err := openRecord(value)
-		if err != nil {
+		if err != nil || !v.trust.believes(r) {
 			continue
 		}
-		if best < 0 || r.Seq > bestSeq || r.Seq == bestSeq && bytes.Compare(value, values[best]) > 0 {
-			best, bestSeq = i, r.Seq
+		if best < 0 || better(r, record, value, values[best]) {
+			best, record = i, r
 		}
 	}
 	if best < 0 {
 		return 0, fmt.Errorf("%w: none of %d", ErrRecord, len(values))
 	}
 	return best, nil
+}
+
+// better says whether r comes before the record old that precedes it.
+func better(r, old *Record, value, oldValue []byte) bool {
+	follows := func(a, b *Record) bool {
+		return slices.ContainsFunc(a.Rotations, func(rot Rotation) bool { return rot.Old.Equal(b.ProviderKey) })
+	}
+	switch {
+	case r.ProviderKey.Equal(old.ProviderKey):
+		return r.Seq > old.Seq || r.Seq == old.Seq && bytes.Compare(value, oldValue) > 0
+	case follows(old, r):
+		return false
+	}
+	return true // it follows, or has nothing to do with the other
 }
 
 // A quota bounds what one peer, and all peers together, may make this node store in an

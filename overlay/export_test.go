@@ -72,9 +72,10 @@ func Republish(o *Overlay) { o.net.Load().publisher.poke(pokeAddrs) }
 
 // The record codec.
 var (
-	Open         = openRecord
-	ParsePayload = parsePayload
-	RecordKey    = recordKey
+	Open           = openRecord
+	ParsePayload   = parsePayload
+	RecordKey      = recordKey
+	KeyedRecordKey = keyedRecordKey
 )
 
 func Payload(r *Record) ([]byte, error)                      { return r.appendPayload(nil) }
@@ -107,7 +108,7 @@ func Demerits(o *Overlay, p PeerID) float64 { return -o.net.Load().gossip.score(
 // Connect connects one overlay with another.
 func Connect(ctx context.Context, from, to *Overlay) error {
 	n := from.net.Load()
-	n.remember(Node{to.self, to.Addrs()})
+	from.remember(Node{to.self, to.Addrs()})
 	return n.connect(ctx, to.net.Load().host.ID())
 }
 

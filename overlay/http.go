@@ -92,6 +92,7 @@ func (rt *roundTripper) roundTrip(req *http.Request) (*http.Response, error) {
 		if err != nil {
 			return nil, err
 		}
+		rt.o.remember(node)
 		resp, err := rt.send(req, id)
 		if err == nil || !errors.Is(err, ErrUnreachable) || i == len(r.Nodes)-1 || req.Context().Err() != nil {
 			if errors.Is(err, ErrUnreachable) {

@@ -200,9 +200,13 @@ func (n *running) connect(ctx context.Context, id peer.ID) error {
 }
 
 // remember makes the addresses of a record known to libp2p.
-func (n *running) remember(node Node) {
+func (o *Overlay) remember(node Node) {
+	n := o.net.Load()
+	if n == nil {
+		return
+	}
 	id, err := node.ID.decode()
-	if err != nil {
+	if err != nil || n.host.Network().Connectedness(id) == network.Connected {
 		return
 	}
 	addrs, err := multiaddrs(node.Addrs)

@@ -14,6 +14,7 @@ const (
 	recordValidity = 36 * time.Hour
 	republishEvery = 4 * time.Hour // the DHT does not do it for us, and nodes come and go
 	settle         = 300 * time.Millisecond
+	settleMore     = 3 * time.Second // if others have the record already
 	publishWait    = 5 * time.Second // at most, before the node is ready
 	retryPublish   = 30 * time.Second
 	smallNetwork   = 20 // up to so many peers, every one of them stores every record
@@ -70,6 +71,7 @@ func (p *publisher) run(ctx context.Context, tried func()) {
 		if !p.stored {
 			wait = retryPublish
 		}
+		pause := settle
 		timer := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
@@ -82,10 +84,13 @@ func (p *publisher) run(ctx context.Context, tried func()) {
 				timer.Stop()
 				continue
 			}
+			if p.stored {
+				pause = settleMore
+			}
 		}
 		timer.Stop()
 		select { // let a burst of events settle
-		case <-time.After(settle):
+		case <-time.After(pause):
 		case <-ctx.Done():
 			return
 		}
@@ -104,14 +109,17 @@ func (p *publisher) publish(ctx context.Context) error {
 		}
 		p.envelope, p.where, p.sealed = env, where, now
 	}
+	own, _ := o.trust.get(o.cfg.Domain)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	err := p.n.dht.PutValue(ctx, recordKey(o.cfg.Domain), p.envelope)
-	if errors.Is(err, kb.ErrLookupFailure) {
-		return fmt.Errorf("%w: publishing", ErrNoPeers)
-	}
-	if err != nil {
-		return fmt.Errorf("publishing provider record: %w", err)
+	for _, key := range own.places() {
+		err := p.n.dht.PutValue(ctx, key, p.envelope)
+		if errors.Is(err, kb.ErrLookupFailure) {
+			return fmt.Errorf("%w: publishing", ErrNoPeers)
+		}
+		if err != nil {
+			return fmt.Errorf("publishing provider record: %w", err)
+		}
 	}
 	if !p.stored {
 		o.log.Info("provider record published", "domain", o.cfg.Domain)

@@ -113,6 +113,23 @@ func recordKey(domain string) string {
 	return "/" + recordNamespace + "/" + string(sum[:])
 }
 
+// keyedRecordKey is a second place for the record, for those who know a key of the
+// provider already. Nobody else can put anything there, while under the domain alone a
+// stranger may have been first.
+func keyedRecordKey(domain, fingerprint string) string {
+	sum := sha256.Sum256([]byte(domain + "\x00" + fingerprint)) // no domain contains a zero
+	return "/" + recordNamespace + "/" + string(sum[:])
+}
+
+// places returns the DHT keys under which the record belongs, the domain's first.
+func (r *Record) places() []string {
+	out := []string{recordKey(r.Domain)}
+	for _, k := range r.keys() {
+		out = append(out, keyedRecordKey(r.Domain, Fingerprint(k)))
+	}
+	return out
+}
+
 // The payload of the envelope, all integers big-endian:
 //
 //	u8      version = 1

@@ -274,6 +274,9 @@ func TestValidator(t *testing.T) {
 	}{
 		{"good", at, env(func(*overlay.Record) {}), true},
 		{"under another key", overlay.RecordKey("other.example"), env(func(*overlay.Record) {}), false},
+		{"under the domain and its key", overlay.KeyedRecordKey("biloxi.example", overlay.Fingerprint(pub(key("provider")))), env(func(*overlay.Record) {}), true},
+		{"under the domain and an old key", overlay.KeyedRecordKey("biloxi.example", overlay.Fingerprint(pub(key("old")))), env(func(*overlay.Record) {}), true},
+		{"under the domain and a key of another", overlay.KeyedRecordKey("biloxi.example", overlay.Fingerprint(pub(key("mallory")))), env(func(*overlay.Record) {}), false},
 		{"under no key", "/mimi-provider/", env(func(*overlay.Record) {}), false},
 		{"expired", at, env(func(r *overlay.Record) { r.Expires = now.Add(-time.Second) }), false},
 		{"valid for 48 hours", at, env(func(r *overlay.Record) { r.Expires = now.Add(48 * time.Hour) }), true},
@@ -303,6 +306,37 @@ func TestValidator(t *testing.T) {
 	second, _ := v.Select(at, [][]byte{same, newer})
 	if first == second {
 		t.Error("nodes do not agree which of two equally new records is better")
+	}
+	// A key and its successor, whatever the sequence numbers; and a stranger, who does
+	// not replace what is stored, which comes last.
+	before := sample()
+	before.ProviderKey, before.Rotations, before.Seq = pub(key("old")), nil, 7
+	predecessor, err := overlay.Seal(before, key("old"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	before.ProviderKey, before.Seq = pub(key("mallory")), 8
+	stranger, err := overlay.Seal(before, key("mallory"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		why    string
+		values [][]byte
+		want   int
+	}{
+		{"successor comes", [][]byte{newer, predecessor}, 0},
+		{"predecessor comes", [][]byte{predecessor, newer}, 1},
+		{"stranger comes", [][]byte{stranger, newer}, 1},
+		{"stranger was there", [][]byte{newer, stranger}, 1},
+	} {
+		if got, err := v.Select(at, c.values); err != nil || got != c.want {
+			t.Errorf("%s: Select %d %v, want %d", c.why, got, err, c.want)
+		}
+	}
+	o.Pin(t.Context(), "biloxi.example", overlay.Fingerprint(pub(key("provider"))))
+	if got, err := v.Select(at, [][]byte{newer, stranger}); err != nil || got != 0 {
+		t.Errorf("a stranger was there, and the operator pinned the other: Select %d %v", got, err)
 	}
 	if _, err := v.Select(at, [][]byte{nil, []byte("x")}); err == nil {
 		t.Error("Select of nothing")

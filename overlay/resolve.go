@@ -94,40 +94,44 @@ func (n *running) search(ctx context.Context, domain string) (*Record, error) {
 		dns = o.trust.lastDNS(domain)
 	}
 	o.trust.ask(domain, dns)
-	values, err := n.dht.SearchValue(ctx, recordKey(domain))
-	if err != nil {
-		o.trust.answered(domain)
-		return nil, lookupError(ctx, domain, err)
-	}
-	var found *Record
 	var failed error
-	for value := range values { // each better than the one before
-		r, err := openRecord(value)
-		if err == nil {
-			err = o.trust.accept(ctx, r, value, dns)
+	for _, key := range o.trust.places(domain, dns) {
+		var found bool
+		if found, failed = n.searchAt(ctx, domain, key, dns); found {
+			break
 		}
-		if err != nil {
-			failed = err
-			continue
-		}
-		found = r
 	}
 	refused := o.trust.answered(domain)
-	if found == nil {
-		// An older record that has not expired is still good.
-		if r, _ := o.trust.get(domain); r != nil && r.Expires.After(o.cfg.Now()) {
-			return r, nil
-		}
-		if err := cmp.Or(failed, refused); err != nil {
-			return nil, err
-		}
-		if n.dht.RoutingTable().Size() == 0 {
-			return nil, fmt.Errorf("%w: looking up %s", ErrNoPeers, domain)
-		}
-		return nil, fmt.Errorf("%w: %s", ErrUnknownProvider, domain)
+	if r, _ := o.trust.get(domain); r != nil && r.Expires.After(o.cfg.Now()) {
+		return r, nil // new, or an older one that is still good
 	}
-	r, _ := o.trust.get(domain)
-	return r, nil
+	if err := cmp.Or(failed, refused); err != nil {
+		return nil, err
+	}
+	if n.dht.RoutingTable().Size() == 0 {
+		return nil, fmt.Errorf("%w: looking up %s", ErrNoPeers, domain)
+	}
+	return nil, fmt.Errorf("%w: %s", ErrUnknownProvider, domain)
+}
+
+// searchAt accepts records that the DHT has under one key.
+func (n *running) searchAt(ctx context.Context, domain, key string, dns []string) (found bool, err error) {
+	values, err := n.dht.SearchValue(ctx, key)
+	if err != nil {
+		return false, lookupError(ctx, domain, err)
+	}
+	for value := range values {
+		r, openErr := openRecord(value)
+		if openErr == nil {
+			openErr = n.o.trust.accept(ctx, r, value, dns)
+		}
+		if openErr != nil {
+			err = openErr
+			continue
+		}
+		found = true
+	}
+	return found, err
 }
 
 func lookupError(ctx context.Context, domain string, err error) error {

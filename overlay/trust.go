@@ -303,6 +303,18 @@ func (t *trustTable) check(r *Record) error {
 	return err
 }
 
+// believes is check without taking notes.
+func (t *trustTable) believes(r *Record) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	e := t.entries[r.Domain]
+	if e == nil {
+		return true
+	}
+	_, err := decide(e, r, t.pinOf(r.Domain, e), e.dns)
+	return err == nil
+}
+
 // noteConflict counts, and logs a key once a minute at most. The caller holds mu.
 func (t *trustTable) noteConflict(e *trustEntry, r *Record, err error) {
 	fp, now := Fingerprint(r.ProviderKey), t.now()
@@ -313,6 +325,34 @@ func (t *trustTable) noteConflict(e *trustEntry, r *Record, err error) {
 			"domain", r.Domain, "refused", fp, "count", e.conflicts, "reason", err)
 	}
 	e.badKey, e.badTime, e.unsaved = fp, now, true
+}
+
+// places returns the DHT keys to search, in order: those that belong to the keys that
+// must or may speak for the name, if any are known, and then that of the name.
+func (t *trustTable) places(domain string, dns []string) []string {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	fps := slices.Clone(dns)
+	if e := t.entries[domain]; e != nil {
+		if len(e.keys) > 0 {
+			fps = append([]string{Fingerprint(e.keys[len(e.keys)-1])}, fps...)
+		}
+		if pin := t.pinOf(domain, e); pin != "" {
+			fps = []string{pin}
+		}
+	}
+	if isSelfProving(domain) {
+		if key, err := keyOfName(domain); err == nil {
+			fps = append(fps, Fingerprint(key))
+		}
+	}
+	var out []string
+	for _, fp := range fps[:min(len(fps), 4)] {
+		if key := keyedRecordKey(domain, fp); !slices.Contains(out, key) {
+			out = append(out, key)
+		}
+	}
+	return append(out, recordKey(domain))
 }
 
 // An asking is what a lookup in progress has learnt.

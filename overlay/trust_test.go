@@ -107,6 +107,56 @@ func TestAnotherKeyClaimsAName(t *testing.T) {
 	}
 }
 
+// Nodes that know nothing of a name keep the record that they stored first, whatever
+// sequence number another key's has; somebody new finds the first as well.
+func TestStoredRecordIsNotDisplaced(t *testing.T) {
+	hub, _ := start(t, config("hub.example"))
+	real := claim("biloxi")
+	real.Bootstrap = boot(hub)
+	_, stopReal := start(t, real)
+	fake := claim("mallory")
+	fake.Bootstrap = boot(hub)
+	fake.Now = func() time.Time { return time.Now().Add(5 * time.Minute) }
+	_, stopFake := start(t, fake)
+	stopReal()
+	stopFake()
+	if len(hub.Keys("biloxi.example")) != 0 {
+		t.Fatal("the hub was not to know the name")
+	}
+	c := config("new.example")
+	c.Bootstrap = boot(hub)
+	o, _ := start(t, c)
+	if r, err := o.Resolve(t.Context(), "biloxi.example"); err != nil || !r.ProviderKey.Equal(pub(real.ProviderKey)) {
+		t.Errorf("%+v %v", r, err)
+	}
+}
+
+// A stranger was first to claim a name and everybody has stored that. Whoever knows the
+// right key finds the right record all the same, though its provider is not there.
+func TestSquatter(t *testing.T) {
+	nodes := providers(t, 3, nil)
+	fake := claim("mallory")
+	fake.Bootstrap = boot(nodes[0])
+	start(t, fake)
+	real := claim("biloxi")
+	real.Bootstrap = boot(nodes[0])
+	_, stop := start(t, real)
+	stop()
+
+	c := config("new.example")
+	c.Bootstrap = boot(nodes[0])
+	o, _ := start(t, c)
+	if r, err := o.Resolve(t.Context(), "biloxi.example"); err != nil || !r.ProviderKey.Equal(pub(fake.ProviderKey)) {
+		t.Errorf("by first use: %v", err)
+	}
+	if err := o.Pin(t.Context(), "biloxi.example", fingerprint("biloxi")); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := o.Resolve(t.Context(), "biloxi.example"); err != nil || !r.ProviderKey.Equal(pub(real.ProviderKey)) {
+		t.Errorf("by pin: %v", err)
+	}
+}
+
 // Two keys claim a name that nobody has met: the pin, or else DNS, chooses.
 func TestPinAndDNSChooseAmongClaims(t *testing.T) {
 	dns := newDNS(t)
