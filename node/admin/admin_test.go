@@ -374,3 +374,5 @@ func TestClientAgainstNonsense(t *testing.T) {
 		t.Errorf("after the node has gone: %v, want ErrNotRunning", err)
 	}
 }
+
+var _ admin.Accounts = (*account.Registry)(nil)

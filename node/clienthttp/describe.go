@@ -66,9 +66,25 @@ func (s *Server) routes() (http.Handler, error) {
 	if s.openAPI, err = json.MarshalIndent(api.OpenAPI(), "", " "); err != nil {
 		return nil, fmt.Errorf("describing the API: %w", err)
 	}
+	leaveBase64ToJSON(schemas)
 	s.routeRest(r)
 	r.finish()
 	return s.outermost(r.mux), nil
+}
+
+// leaveBase64ToJSON takes a check from validation, after the description has been
+// made: huma matches octets against a regular expression, which costs more than all
+// the rest of a call with a large body, and the decoding of JSON into []byte that
+// follows refuses the same.
+func leaveBase64ToJSON(schemas map[string]*huma.Schema) {
+	for _, s := range schemas {
+		for _, p := range s.Properties {
+			p.ContentEncoding = ""
+			if p.Items != nil {
+				p.Items.ContentEncoding = ""
+			}
+		}
+	}
 }
 
 // routeRest adds what is not part of the API.
