@@ -68,6 +68,9 @@ func setDefault[T int | int64 | float64 | time.Duration](p *T, d T) {
 type Config struct {
 	// Domain is the own provider's.
 	Domain string
+	// Aliases are other hosts that requests to this server may be for: that of
+	// its own node (overlay.PeerHost), for sources that do not know whose it is.
+	Aliases []string
 	// Routes are the endpoints.
 	Routes []Route
 	// Directory finds the sources' keys.

@@ -25,7 +25,7 @@ func (s *Server) envelope(r *http.Request, route *Route, subject string, now tim
 	switch {
 	case err != nil:
 		return nil, problem(http.StatusBadRequest, CodeEnvelope, "header %s: %v", envelopeHeader, err)
-	case e.Target != s.cfg.Domain:
+	case e.Target != s.cfg.Domain && !slices.Contains(s.cfg.Aliases, e.Target):
 		return nil, problem(http.StatusMisdirectedRequest, CodeTarget, "the request is for provider %.100q, this is %s", e.Target, s.cfg.Domain)
 	case e.Endpoint != route.Endpoint:
 		return nil, problem(http.StatusBadRequest, CodeEnvelope, "the envelope is for endpoint %.64q, the request went to %s", e.Endpoint, route.Endpoint)
@@ -60,7 +60,7 @@ func (s *Server) verify(ctx context.Context, e *wire.Envelope, in *Incoming, now
 	}
 	_, err = e.Verify(wire.Expected{
 		Source: e.Source, Key: source.Key, ChannelProves: in.Peer != "" && slices.Contains(source.Nodes, in.Peer),
-		Target: s.cfg.Domain, Endpoint: in.Endpoint, Room: in.Room, Body: in.Body,
+		Target: e.Target, Endpoint: in.Endpoint, Room: in.Room, Body: in.Body,
 		Now: now, Past: s.cfg.Limits.Past, Future: s.cfg.Limits.Future,
 	})
 	switch {

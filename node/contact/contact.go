@@ -1,0 +1,184 @@
+package contact
+
+import (
+	"context"
+	"crypto"
+	"fmt"
+	"iter"
+	"log/slog"
+	"time"
+
+	"github.com/mimid/mimid/node/account"
+	"github.com/mimid/mimid/node/outbox"
+	"github.com/mimid/mimid/node/peering"
+	"github.com/mimid/mimid/node/ration"
+	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
+	"github.com/mimid/mimid/store"
+)
+
+// Store is what a Service needs of a *store.Store, which is one.
+type Store interface {
+	Update(ctx context.Context, fn func(tx *store.Tx) error) error
+	View(fn func(tx *store.Tx) error) error
+}
+
+// Accounts knows the own users; *account.Registry is one.
+type Accounts interface {
+	// Has says whether the user has an account here.
+	Has(ctx context.Context, user uri.User) (bool, error)
+	// UserKey returns the key of a user of this provider.
+	UserKey(ctx context.Context, user uri.User) ([]byte, error)
+	// Claim hands out KeyPackages without asking for consent.
+	Claim(ctx context.Context, c account.Claim) (*account.Claimed, error)
+}
+
+// Caller asks other providers; *peering.Caller is one.
+type Caller interface {
+	Call(ctx context.Context, q peering.Request) (*peering.Response, error)
+}
+
+// Outbox asks other providers, however long it takes; *outbox.Outbox is one.
+type Outbox interface {
+	Put(tx *store.Tx, target string, it outbox.Item) error
+}
+
+// Feed tells users' devices; *feed.Feed is one.
+type Feed interface {
+	Put(tx *store.Tx, user uri.User, event string, data any) error
+}
+
+// Rooms knows the rooms that this provider takes part in; *rooms.Rooms is one.
+// Rooms are named by their URIs.
+type Rooms interface {
+	// Hub returns the domain of a room's hub; false for a room that is not known.
+	Hub(room string) (domain string, ok bool)
+	// TakesPart says whether a provider has users in a room.
+	TakesPart(room, domain string) bool
+}
+
+// Announcer says in the network, and finds out, who knows something of a key;
+// *overlay.Overlay is one.
+type Announcer interface {
+	// Announce says it until Withdraw. After a restart it is to be said again.
+	Announce(ctx context.Context, key [32]byte) error
+	Withdraw(key [32]byte)
+	// Announcers are nodes that say it, this one left out. Any node can.
+	Announcers(ctx context.Context, key [32]byte, limit int) iter.Seq[overlay.PeerID]
+	// Self is this node.
+	Self() overlay.PeerID
+}
+
+// Limits bounds what users and other providers may ask for. A zero field means
+// its default.
+type Limits struct {
+	// Requests for consent of one other provider. Default 2 per second, 200 at
+	// once.
+	Requests ration.Config
+	// Sent is how many words on consent a user may send. Default one in 2
+	// seconds, 100 at once.
+	Sent ration.Config
+	// Pending requests that one user is shown, and that all users together are
+	// shown of one provider. Further ones vanish. Default 200 and 5,000.
+	PendingPerTarget, PendingPerProvider int
+	// Scopes is how many scopes one user may have given, and asked for, consent
+	// in. Default 5,000 each.
+	Scopes int
+}
+
+func (l Limits) withDefaults() Limits {
+	setDefault(&l.Requests.PerSecond, 2)
+	setDefault(&l.Requests.Burst, 200)
+	setDefault(&l.Sent.PerSecond, 0.5)
+	setDefault(&l.Sent.Burst, 100)
+	setDefault(&l.PendingPerTarget, 200)
+	setDefault(&l.PendingPerProvider, 5000)
+	setDefault(&l.Scopes, 5000)
+	return l
+}
+
+func setDefault[T int | int64 | float64 | time.Duration](p *T, d T) {
+	if *p <= 0 {
+		*p = d
+	}
+}
+
+// Config configures a Service.
+type Config struct {
+	// Domain is the own provider's.
+	Domain   string
+	Store    Store
+	Accounts Accounts
+	Caller   Caller
+	Outbox   Outbox
+	Feed     Feed
+	// Rooms may be nil: no room is hosted elsewhere, and nothing is relayed.
+	Rooms Rooms
+	// Directory finds other providers, so that Authenticator knows their keys
+	// when it is asked.
+	Directory peering.Directory
+	// Authenticator judges the credentials of users who ask for KeyPackages.
+	Authenticator mls.Authenticator
+	// Announcer may be nil: identifiers are then neither announced nor found at
+	// other providers.
+	Announcer Announcer
+	// Anchors are the keys of providers, as x509auth asks for them.
+	Anchors func(domain string) []crypto.PublicKey
+	// ProviderKey returns the present provider key, which signs claims.
+	ProviderKey func() crypto.Signer
+	// Salt is the network's, the same at all providers that shall find each
+	// other's users.
+	Salt string
+	// Unverified accepts claims of phone numbers and mail addresses although
+	// nobody verified that they are the user's. They are marked so.
+	Unverified bool
+	Limits     Limits
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+	// Log receives what an operator may want to know. Default: nothing.
+	Log *slog.Logger
+}
+
+// Service brings users together. Safe for concurrent use. What a client or
+// another provider did wrong is returned as a *clientapi.Problem; other errors
+// went wrong here.
+type Service struct {
+	cfg      Config
+	provider uri.Provider
+	requests *ration.Ration // by other provider
+	sent     *ration.Ration // by own user
+}
+
+// New returns a Service. It starts nothing. Error: ErrConfig.
+func New(cfg Config) (*Service, error) {
+	provider, err := uri.ParseDomain(cfg.Domain)
+	if err != nil {
+		return nil, fmt.Errorf("%w: domain %.100q: %w", ErrConfig, cfg.Domain, err)
+	}
+	if cfg.Store == nil || cfg.Accounts == nil || cfg.Caller == nil || cfg.Outbox == nil || cfg.Feed == nil ||
+		cfg.Directory == nil || cfg.Authenticator == nil || cfg.Anchors == nil || cfg.ProviderKey == nil {
+		return nil, fmt.Errorf("%w: of interfaces and functions only Rooms, Announcer, Now and Log may be nil", ErrConfig)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	cfg.Limits = cfg.Limits.withDefaults()
+	return &Service{cfg: cfg, provider: provider,
+		requests: ration.New(cfg.Limits.Requests), sent: ration.New(cfg.Limits.Sent)}, nil
+}
+
+// Routes are the endpoints that other providers call.
+func (s *Service) Routes() []peering.Route {
+	return []peering.Route{
+		{Endpoint: wire.EndpointRequestConsent.String(), Handler: s.handleConsent, MaxBody: MaxConsentEntry},
+		{Endpoint: wire.EndpointUpdateConsent.String(), Handler: s.handleConsent, MaxBody: MaxConsentEntry},
+		{Endpoint: wire.EndpointKeyMaterial.String(), Handler: s.handleKeyMaterial, MaxBody: MaxKeyMaterialRequest, Idempotent: true},
+	}
+}
+
+func (s *Service) local(u uri.User) bool { return u.Provider() == s.provider }

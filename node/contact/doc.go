@@ -1,0 +1,53 @@
+// Package contact brings users together: a user finds another (discovery), asks
+// whether it may add the other to rooms (consent), and fetches the KeyPackages
+// for it (key material). Each part has a side that serves own clients and one
+// that serves other providers; between users of this provider the same code runs
+// without the network in between.
+//
+// Read contact.go (the Service and its configuration), consent.go, scope.go (how
+// consent is stored), keymaterial.go, errors.go.
+//
+// # Who may learn what
+//
+// Somebody who has no consent must not learn whether a user exists. So:
+//
+//   - Words on consent are answered with 201 whatever becomes of them, and
+//     something is written to the disk before that in every case, since the disk
+//     is what takes time.
+//   - KeyPackages are refused with noConsent, for users that do not exist too, in
+//     the same number of octets; nothing but two consent states is read before.
+//   - Limits that a stranger runs into count what the stranger sends, and not what
+//     came of it. Where a limit depends on the user (pending requests), what is
+//     over it vanishes.
+//
+// Refusals that tell more depend on the request alone: it is malformed, not
+// signed by whom it says, or from a provider that does not speak for the user.
+//
+// # Consent
+//
+// The target's provider keeps the target's decisions and steps them by package
+// consent. The requester's provider keeps what its user asked for and heard,
+// for its devices to see; nothing depends on it. Words travel through the outbox,
+// so they arrive in the end, in order for each provider, perhaps twice. ConsentEntry
+// is not signed by users in MIMI: a provider is believed for its own users only.
+//
+// # KeyPackages
+//
+// A request goes to the hub of its room, if that is another provider, and by the
+// hub to the target's provider; else directly. It is signed by the requesting
+// device, so the target's provider knows who asks whoever brought it.
+//
+// # Keys and values
+//
+// In store.SpaceConsent. URIs contain no 00; ROOM is empty for any room. Integers
+// are big-endian, times Unix milliseconds. Each value begins with octet 01, its
+// version.
+//
+//	01 TARGET 00 REQUESTER 00 ROOM   uint8 state; uint64 changed: what an own user decided
+//	02 REQUESTER 00 TARGET 00 ROOM   uint8 state; uint64 changed: what an own user asked for
+//	03 TARGET                        uint32 requests pending
+//	04 DOMAIN                        uint32 requests pending of users of a provider
+//	05 TARGET                        uint32 keys 01 of the user
+//	06 REQUESTER                     uint32 keys 02 of the user
+//	07                               uint8 0; uint64 time: written when nothing else is
+package contact
