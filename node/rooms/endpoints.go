@@ -433,7 +433,7 @@ func (r *Rooms) serveLog(ctx context.Context, q *Request) (*Response, error) {
 	}
 	var body []byte
 	err = r.cfg.Store.View(func(tx *store.Tx) error {
-		entries, head, err := logstore.Range(tx, h.id, stands[0].Next, last, rangeBytes)
+		entries, head, err := logstore.Range(tx, h.id, stands[0].Next, last, min(rangeBytes, 2*r.cfg.BatchBytes))
 		if err == nil && head != nil {
 			body = room.AppendPiece(nil, head, entries)
 		}

@@ -62,7 +62,10 @@ type welcome struct {
 	msg   *mls.Message
 }
 
-func (b *batch) full() bool { return b.bytes >= batchBytes || len(b.entries) >= batchEntries }
+// full says that a further entry of the usual size would be too much.
+func (b *batch) full(limit int) bool {
+	return b.bytes+4<<10 > limit || len(b.entries) >= batchEntries
+}
 
 // submit orders a submission, or answers it.
 func (l *live) submit(s *submission) {

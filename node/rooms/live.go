@@ -126,7 +126,7 @@ func (l *live) all(ctx context.Context, t task) {
 		if ctx.Err() != nil {
 			break
 		}
-		if l.batch != nil && l.batch.full() {
+		if l.batch != nil && l.batch.full(l.r.cfg.BatchBytes) {
 			l.flush(ctx)
 		}
 		select {

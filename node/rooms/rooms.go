@@ -108,12 +108,15 @@ type Config struct {
 	// Exchange is how often hubs are asked where their rooms stand, beside every
 	// time that a connection to one is made. Default 1 minute.
 	Exchange time.Duration
+	// BatchBytes bounds the entries of one batch. Default 240 KiB, so that a piece
+	// fits into a gossip message; less for a small store, which all followers of
+	// the rooms must then be content with.
+	BatchBytes int
 }
 
 // Bounds.
 const (
-	queueLength  = 4096      // submissions and pieces that wait for one room
-	batchBytes   = 240 << 10 // entries of one batch; a piece must fit into a gossip message
+	queueLength  = 4096 // submissions and pieces that wait for one room
 	batchEntries = 1024
 	rangeBytes   = 512 << 10 // entries of one piece of a range
 	pieceLimit   = 2 << 20   // encoded piece in a response: a batch of one large entry fits
@@ -155,6 +158,9 @@ func Open(cfg Config) (*Rooms, error) {
 	}
 	if cfg.Exchange == 0 {
 		cfg.Exchange = time.Minute
+	}
+	if cfg.BatchBytes == 0 {
+		cfg.BatchBytes = 240 << 10
 	}
 	if cfg.Signer == nil {
 		cfg.Signer = func(pub ed25519.PublicKey) ed25519.PrivateKey {

@@ -245,6 +245,7 @@ func (r *Rooms) TakesPart(name, domain string) bool {
 // Summary is a room for the operator.
 type Summary struct {
 	clientapi.Room
+	Head      string // hash of the last entry
 	Providers []string
 	Broken    string
 	Loaded    bool
@@ -256,7 +257,7 @@ func (r *Rooms) List() []Summary {
 	for _, h := range r.all() {
 		h.mu.Lock()
 		if h.head != nil {
-			out = append(out, Summary{Room: describe(h.head), Providers: h.head.Providers, Broken: h.broken, Loaded: h.live != nil})
+			out = append(out, Summary{Room: describe(h.head), Head: h.head.At.Last.String(), Providers: h.head.Providers, Broken: h.broken, Loaded: h.live != nil})
 		}
 		h.mu.Unlock()
 	}

@@ -1,0 +1,467 @@
+package rooms_test
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/mimid/mimid/node/account"
+	"github.com/mimid/mimid/node/feed"
+	"github.com/mimid/mimid/node/rooms"
+	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/mls/x509auth"
+	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
+	"github.com/mimid/mimid/store"
+)
+
+// world is some providers' rooms and the network between them, which can be cut.
+type world struct {
+	t  testing.TB
+	mu sync.Mutex
+	ps map[string]*provider
+}
+
+// provider is one provider's rooms over a real store.
+type provider struct {
+	w      *world
+	domain string
+	key    ed25519.PrivateKey
+	dir    string
+	st     *store.Store
+	feed   *feed.Feed
+	rooms  *rooms.Rooms
+	auth   *x509auth.Authenticator
+	stop   func()
+
+	mu     sync.Mutex
+	topics map[string]overlay.TopicHandler
+	down   bool // answers nobody and hears nothing
+	deaf   bool // hears no gossip
+	calls  map[string]int
+}
+
+func (p *provider) isDown() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.down }
+
+func (p *provider) set(f func()) { p.mu.Lock(); defer p.mu.Unlock(); f() }
+
+func newWorld(t testing.TB, domains ...string) *world {
+	w := &world{t: t, ps: map[string]*provider{}}
+	for i, d := range domains {
+		p := &provider{w: w, domain: d, key: ed25519.NewKeyFromSeed(append(make([]byte, 31), byte(i+1))), dir: t.TempDir() + "/store",
+			topics: map[string]overlay.TopicHandler{}, calls: map[string]int{}}
+		w.ps[d] = p
+	}
+	for _, d := range domains {
+		w.ps[d].start()
+	}
+	t.Cleanup(func() {
+		for _, d := range domains {
+			w.ps[d].close()
+		}
+	})
+	return w
+}
+
+func (w *world) anchors(domain string) []crypto.PublicKey {
+	if p, ok := w.ps[domain]; ok {
+		return []crypto.PublicKey{p.key.Public()}
+	}
+	return nil
+}
+
+func (p *provider) start() {
+	t := p.w.t
+	t.Helper()
+	var err error
+	if p.st, err = store.Open(store.Options{Dir: p.dir, Small: true}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { p.st.Run(context.Background()) })
+	if p.feed, err = feed.Open(ctx, p.st); err != nil {
+		t.Fatal(err)
+	}
+	if p.auth, err = x509auth.New(x509auth.Options{Anchors: p.w.anchors}); err != nil {
+		t.Fatal(err)
+	}
+	p.rooms, err = rooms.Open(rooms.Config{Store: p.st, Feed: p.feed, Domain: p.domain, Key: p.key, Rules: room.Rules{Auth: p.auth, Anchors: p.w.anchors},
+		Peers: peers{p}, Gossip: gossip{p}, Outbox: outbox{p}, Idle: 50 * time.Millisecond, Exchange: time.Hour,
+		BatchBytes: 24 << 10})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wg.Go(func() {
+		if err := p.rooms.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
+	// Run has begun when it takes submissions.
+	p.stop = sync.OnceFunc(func() {
+		cancel()
+		p.st.Close(context.Background())
+		wg.Wait()
+	})
+}
+
+func (p *provider) close() { p.stop() }
+
+// restart ends the provider and begins it again on the same store.
+func (p *provider) restart() {
+	p.close()
+	p.set(func() { p.topics = map[string]overlay.TopicHandler{} })
+	p.start()
+}
+
+type peers struct{ p *provider }
+
+func (n peers) Call(ctx context.Context, c rooms.Call) ([]byte, error) {
+	to := n.p.w.ps[c.Target]
+	if to == nil || to.isDown() || n.p.isDown() {
+		return nil, &clientapi.Problem{Status: 502, Code: clientapi.CodeUnreachable, Detail: "down"}
+	}
+	to.set(func() { to.calls[c.Endpoint]++ })
+	h := to.rooms.Endpoints()[c.Endpoint]
+	res, err := h(ctx, &rooms.Request{Source: n.p.domain, Subject: c.Subject, Room: c.Room, ID: c.ID, Body: c.Body})
+	if err != nil {
+		return nil, err
+	}
+	return res.Body, nil
+}
+
+func (n peers) Resolve(_ context.Context, domain string) ([]overlay.PeerID, error) {
+	if n.p.w.ps[domain] == nil {
+		return nil, fmt.Errorf("no provider %s", domain)
+	}
+	return []overlay.PeerID{overlay.PeerID(domain)}, nil
+}
+
+type gossip struct{ p *provider }
+
+type topic struct {
+	p    *provider
+	name string
+}
+
+func (g gossip) Join(name string, h overlay.TopicHandler) (rooms.Topic, error) {
+	g.p.set(func() { g.p.topics[name] = h })
+	return topic{g.p, name}, nil
+}
+
+func (t topic) others() []*provider {
+	var out []*provider
+	for _, o := range t.p.w.ps {
+		if o == t.p {
+			continue
+		}
+		o.mu.Lock()
+		h, ok := o.topics[t.name]
+		ok = ok && !o.down && !o.deaf
+		o.mu.Unlock()
+		if ok && h.Allow(overlay.PeerID(t.p.domain)) {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+func (t topic) Publish(_ context.Context, data []byte) error {
+	for _, o := range t.others() {
+		o.mu.Lock()
+		h := o.topics[t.name]
+		o.mu.Unlock()
+		h.Receive(overlay.PeerID(t.p.domain), slices.Clone(data))
+	}
+	return nil
+}
+
+func (t topic) Peers() []overlay.PeerID {
+	var out []overlay.PeerID
+	for _, o := range t.others() {
+		out = append(out, overlay.PeerID(o.domain))
+	}
+	return out
+}
+
+func (t topic) Leave() { t.p.set(func() { delete(t.p.topics, t.name) }) }
+
+// outbox delivers after the commit, again and again.
+type outbox struct{ p *provider }
+
+func (o outbox) Put(tx *store.Tx, c rooms.Call) error {
+	tx.OnCommit(func() {
+		go func() {
+			for range 200 {
+				if _, err := (peers{o.p}).Call(context.Background(), c); err == nil {
+					return
+				}
+				time.Sleep(20 * time.Millisecond)
+			}
+		}()
+	})
+	return nil
+}
+
+// device is a client that has its MLS group and nothing else of a client.
+type device struct {
+	p     *provider
+	who   account.Identity
+	leaf  mls.LeafParams
+	group *mls.Group
+	at    uint64 // entries processed
+	kp    *mls.PrivateKeyPackage
+	plain []string
+	own   map[string]*mls.StagedCommit
+}
+
+func must[T any](v T, err error) func(t testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+func (w *world) device(short, name string) *device {
+	t := w.t
+	t.Helper()
+	u := must(uri.ParseShort(short))(t)
+	p := w.ps[u.Provider().Domain()]
+	pub, priv := must2(ed25519.GenerateKey(nil))(t)
+	v := x509auth.ValidFor(time.Now(), x509auth.Lifetime)
+	cert := must(x509auth.IssueUser(p.key, u.String(), pub, v))(t)
+	sig := must(mls.GenerateSignatureKey(room.Suite))(t)
+	c := must(u.Provider().Client(u.Name(), name))(t)
+	leaf := must(x509auth.IssueClient(priv, cert, c.String(), sig.Public(), v))(t)
+	return &device{p: p, who: account.Identity{User: u, Client: c, Device: name}, own: map[string]*mls.StagedCommit{},
+		leaf: mls.LeafParams{Suite: room.Suite, Signer: sig, Credential: mls.X509Credential(leaf, cert), Lifetime: mls.LifetimeOf(time.Now(), 30*24*time.Hour)}}
+}
+
+func must2[A, B any](a A, b B, err error) func(t testing.TB) (A, B) {
+	return func(t testing.TB) (A, B) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a, b
+	}
+}
+
+func (d *device) config() mls.Config { return room.Config(d.p.auth) }
+
+func nonce() []byte { n := room.NewTxnNonce(); return n[:] }
+
+// create makes a room and returns its id.
+func (d *device) create(name string) (store.RoomID, *clientapi.NewRoom, error) {
+	t := d.p.w.t
+	t.Helper()
+	h := &room.Hosting{Term: room.FirstTerm, Failover: room.FailoverAdmin, Topic: [16]byte(nonce()),
+		Hub: room.Replica{Domain: d.p.domain, FrankingKey: make([]byte, 32)}}
+	copy(h.Hub.ProviderKey[:], d.p.key.Public().(ed25519.PublicKey))
+	h.Replicas = []room.Replica{h.Hub}
+	r := must(uri.ParseRoom("mimi://" + d.p.domain + "/r/" + name + strings.Repeat("x", 20)))(t)
+	g := must(mls.CreateGroup(mls.GroupParams{LeafParams: d.leaf, GroupID: must(room.GroupID(r))(t), Extensions: must(room.Extensions(d.who.User, h, nil))(t)}, d.config()))(t)
+	n := &clientapi.NewRoom{URI: r.String(), GroupInfo: must(g.GroupInfo(false))(t).Bytes(), Tree: g.Public().Tree().Bytes(), Nonce: nonce()}
+	d.group, d.at = g, 1
+	_, err := d.p.rooms.CreateRoom(context.Background(), d.who, n)
+	return store.RoomID(room.IDOf([]byte(r.String()))), n, err
+}
+
+// add commits the addition of others' clients.
+func (d *device) add(id store.RoomID, others ...*device) error {
+	t := d.p.w.t
+	t.Helper()
+	var o mls.CommitOptions
+	var set []room.Participant
+	for _, x := range others {
+		x.kp = must(mls.NewKeyPackage(x.leaf, false, nil))(t)
+		o.Add = append(o.Add, must(x.kp.KeyPackage().Verify(d.config(), time.Now()))(t))
+		set = append(set, room.Participant{User: x.who.User, Role: policy.Member})
+	}
+	p := must(room.UpdateParticipants(d.group.Public().Context(), set, nil))(t)
+	if p != nil {
+		o.Proposals = append(o.Proposals, p)
+	}
+	return d.commit(id, o)
+}
+
+func (d *device) commit(id store.RoomID, o mls.CommitOptions) error {
+	t := d.p.w.t
+	t.Helper()
+	s := must(d.group.Commit(o, time.Now()))(t)
+	raw := must((&wire.UpdateRequest{Bundle: wire.HandshakeBundle{Message: s.Message, Welcome: s.Welcome, GroupInfo: &wire.GroupInfoOption{Full: s.GroupInfo},
+		Tree: &wire.RatchetTreeOption{Representation: wire.TreeDistributionService}}}).Bytes())(t)
+	d.own[string(s.Message.Bytes())] = s
+	got, err := d.p.rooms.SubmitUpdate(context.Background(), d.who, id, &clientapi.SubmitUpdate{Request: raw, Nonce: nonce()})
+	if err != nil {
+		return err
+	}
+	res := must(wire.ParseUpdateRoomResponse(got.Response, wire.Limits{}))(t)
+	if res.Code != wire.UpdateSuccess {
+		return fmt.Errorf("%s %s", res.Code, res.Description)
+	}
+	return nil
+}
+
+// message encrypts a message for the room.
+func (d *device) message(text string) *clientapi.SubmitMessage {
+	t := d.p.w.t
+	t.Helper()
+	m := must(d.group.Encrypt([]byte(text), mls.SendOptions{}))(t)
+	return &clientapi.SubmitMessage{Nonce: nonce(), Request: must((&wire.SubmitMessageRequest{Message: m, SendingURI: wire.IdentifierURI(d.who.User.String())}).Bytes())(t)}
+}
+
+func (d *device) send(id store.RoomID, m *clientapi.SubmitMessage) (*wire.SubmitMessageResponse, error) {
+	got, err := d.p.rooms.SubmitMessage(context.Background(), d.who, id, m)
+	if err != nil {
+		return nil, err
+	}
+	return wire.ParseSubmitMessageResponse(got.Response, wire.Limits{})
+}
+
+// listen opens the device's stream and reads frames until f is content.
+func (d *device) listen(cursor string, f func(id, event, data string) bool) {
+	t := d.p.w.t
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	s := must(d.p.feed.Open(ctx, d.who.User, d.who.Client, cursor))(t)
+	defer s.Close()
+	for {
+		frames, err := s.Next(ctx)
+		if err != nil {
+			t.Fatalf("%s hears no more: %v", d.who.User, err)
+		}
+		for _, fr := range frames {
+			var id, event, data string
+			for line := range strings.Lines(string(fr)) {
+				line = strings.TrimSuffix(line, "\n")
+				switch k, v, _ := strings.Cut(line, ": "); k {
+				case "id":
+					id = v
+				case "event":
+					event = v
+				case "data":
+					data = v
+				}
+			}
+			if f(id, event, data) {
+				return
+			}
+		}
+	}
+}
+
+// follow reads the stream from the beginning until the device has processed n
+// entries and joins on the way if it can.
+func (d *device) follow(id store.RoomID, n uint64) {
+	t := d.p.w.t
+	t.Helper()
+	d.listen("", func(_, event, data string) bool {
+		switch event {
+		case clientapi.EventWelcome:
+			var w clientapi.Welcome
+			if err := json.Unmarshal([]byte(data), &w); err != nil {
+				t.Fatal(err)
+			}
+			d.join(&w)
+		case clientapi.EventEntries:
+			var es clientapi.Entries
+			if err := json.Unmarshal([]byte(data), &es); err != nil {
+				t.Fatal(err)
+			}
+			if es.Room == room.ID(id).String() {
+				for _, b := range es.Entries {
+					d.entry(must(room.ParseEntry(b))(t))
+				}
+			}
+		}
+		return d.at >= n
+	})
+}
+
+func (d *device) join(w *clientapi.Welcome) {
+	t := d.p.w.t
+	t.Helper()
+	if d.group != nil || d.kp == nil {
+		return
+	}
+	m := must(mls.ParseMessage(append([]byte{0, 1, 0, 3}, w.Welcome...), mls.Limits{}))(t)
+	tree := must(mls.ParseRatchetTree(w.Tree, mls.Limits{}))(t)
+	g, err := mls.JoinWelcome(m.Welcome, d.kp, mls.JoinOptions{Tree: tree}, d.config(), time.Now())
+	if errors.Is(err, mls.ErrNoKeyPackage) {
+		return
+	}
+	d.group, d.at = must(g, err)(t), w.At.Next
+}
+
+func (d *device) entry(e *room.Entry) {
+	t := d.p.w.t
+	t.Helper()
+	if d.group == nil || e.Seq < d.at {
+		return
+	}
+	if e.Seq != d.at {
+		t.Fatalf("%s: entry %d after %d", d.who.User, e.Seq, d.at)
+	}
+	d.at++
+	var ms []*mls.Message
+	switch e.Kind {
+	case room.KindMessage:
+		ms = append(ms, must(room.ParseMessage(e.Body))(t).Message)
+	case room.KindHandshake:
+		b := must(room.ParseHandshake(e.Body))(t).Bundle
+		ms = append([]*mls.Message{b.Message}, b.MoreProposals...)
+	}
+	for _, m := range ms {
+		if s, ok := d.own[string(m.Bytes())]; ok {
+			if err := d.group.Merge(s); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		r, err := d.group.Process(m, time.Now())
+		if errors.Is(err, mls.ErrOwnMessage) {
+			continue
+		}
+		if err != nil {
+			t.Fatalf("%s: entry %d: %v", d.who.User, e.Seq, err)
+		}
+		if r.Kind == mls.ContentApplication {
+			d.plain = append(d.plain, string(r.Data))
+		} else if err := d.group.Apply(r); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// eventually waits until f holds.
+func eventually(t testing.TB, what string, f func() bool) {
+	t.Helper()
+	for range 1000 {
+		if f() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("%s: not within 10 s", what)
+}
+
+func callLog(id room.ID, stand []byte) rooms.Call {
+	return rooms.Call{Target: "atlanta.example", Endpoint: rooms.EndpointLog, Subject: id.String(), Body: stand, Max: 1 << 20}
+}
