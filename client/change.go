@@ -1,0 +1,544 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
+)
+
+// What a wish is for.
+const (
+	wishCreate  = "create"  // the room itself
+	wishAdd     = "add"     // a user
+	wishRemove  = "remove"  // a user
+	wishLeave   = "leave"   // the own user
+	wishPending = "pending" // commit what others proposed
+	wishUpdate  = "update"  // the own leaf: new keys, the present certificate
+)
+
+// wish is a change of a room that this device wants. It is made into a handshake
+// for the present epoch; if another one comes first, into the next. It stays
+// until it has come true or was refused.
+type wish struct {
+	n           uint64
+	Room        room.ID
+	Kind        string
+	User        string   `json:",omitempty"`
+	KeyPackages [][]byte `json:",omitempty"` // of the user to add
+
+	// The present submission; Staged is the commit that belongs to it, with its
+	// secrets, and nil for proposals and creations.
+	Request, Nonce []byte
+	Staged         []byte
+	Txn            room.TxnID
+	Epoch          uint64
+
+	// Answered: the hub has it, the log will show it. Ordered: it is in the log
+	// and waits for somebody's commit.
+	Answered, Ordered bool
+	Tries             int
+	since             time.Time // of Answered, in this process
+}
+
+// maxTries bounds how often a change is made anew that the hub refuses.
+const maxTries = 5
+
+func (w *wish) save(b *batch) { b.put(tableWish, numberName(w.n), w) }
+
+func (c *Client) newWish(b *batch, w *wish) {
+	w.n = c.next
+	c.next++
+	c.wishes[w.n] = w
+	w.save(b)
+}
+
+func (c *Client) wishesOf(r *roomState) []*wish {
+	var out []*wish
+	for _, w := range c.wishes {
+		if w.Room == r.id {
+			out = append(out, w)
+		}
+	}
+	slices.SortFunc(out, func(a, b *wish) int { return int(a.n) - int(b.n) })
+	return out
+}
+
+func (c *Client) wishBy(r *roomState, txn room.TxnID) *wish {
+	for _, w := range c.wishesOf(r) {
+		if w.Request != nil && w.Txn == txn {
+			return w
+		}
+	}
+	return nil
+}
+
+// wishDone ends a wish, with nil if it came true.
+func (c *Client) wishDone(b *batch, w *wish, err error) {
+	delete(c.wishes, w.n)
+	b.del(tableWish, numberName(w.n))
+	if err != nil && (w.Kind != wishPending && w.Kind != wishUpdate) && len(c.waiters[w.n]) == 0 {
+		var u uri.Room
+		if r := c.rooms[w.Room]; r != nil {
+			u = r.uri
+		}
+		b.tell(Problem{u, fmt.Errorf("%s %s: %w", w.Kind, w.User, err)})
+	}
+	c.answer(w, err)
+}
+
+// wishOrdered notes that the own proposals stand in the log.
+func (c *Client) wishOrdered(b *batch, w *wish) {
+	w.Ordered = true
+	w.save(b)
+	c.answer(w, nil)
+}
+
+// answer lets those go on who wait for a wish. They may hear of it a moment
+// before it is durable; if that fails, Run ends and so does everything.
+func (c *Client) answer(w *wish, err error) {
+	for _, ch := range c.waiters[w.n] {
+		ch <- err
+	}
+	delete(c.waiters, w.n)
+}
+
+// unstage takes a submission back that cannot come true any more.
+func (c *Client) unstage(b *batch, w *wish) {
+	if w.Kind == wishCreate || w.Request == nil {
+		return
+	}
+	w.Request, w.Nonce, w.Staged, w.Txn, w.Answered, w.Ordered = nil, nil, nil, room.TxnID{}, false, false
+	w.save(b)
+}
+
+// wait waits for a wish, which goes on when ctx ends.
+func (c *Client) wait(ctx context.Context, done chan error) error {
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-c.stopped:
+		return ErrStopped
+	}
+}
+
+// change makes a wish durable and waits until it has come true.
+func (c *Client) change(ctx context.Context, u uri.Room, w *wish) error {
+	done := make(chan error, 1)
+	err := c.do(ctx, func() (error, error) {
+		r := c.rooms[room.IDOf([]byte(u.String()))]
+		if r == nil || r.State == roomLeft || r.State == roomStopped {
+			return ErrNoRoom, nil
+		}
+		b := new(batch)
+		w.Room = r.id
+		c.newWish(b, w)
+		c.waiters[w.n] = append(c.waiters[w.n], done)
+		return nil, c.commit(b)
+	})
+	if err != nil {
+		return err
+	}
+	return c.wait(ctx, done)
+}
+
+// AddUser adds a user, with all its devices, to a room, and returns when the room
+// has it. The user must have consented. If ctx ends before, the wish stays.
+//
+// Errors: ErrNoRoom, ErrNoConsent, ErrNoKeyPackage, ErrRefused, ErrUnreachable,
+// *clientapi.Problem, ErrStopped, ErrStorage.
+func (c *Client) AddUser(ctx context.Context, u uri.Room, who uri.User) error {
+	kps, err := c.claim(ctx, u, who)
+	if err == nil {
+		err = c.change(ctx, u, &wish{Kind: wishAdd, User: who.String(), KeyPackages: kps})
+	}
+	if err != nil {
+		return fmt.Errorf("adding %s to %s: %w", who, u, err)
+	}
+	return nil
+}
+
+// claim gets a KeyPackage of each of a user's devices.
+func (c *Client) claim(ctx context.Context, u uri.Room, who uri.User) ([][]byte, error) {
+	m, api, err := c.self(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if d := who.Provider().Domain(); !c.trust.knows(d) {
+		p, err := c.lookUp(ctx, d)
+		if err != nil {
+			return nil, err
+		}
+		if err := c.do(ctx, func() (error, error) { return nil, c.learn(p) }); err != nil {
+			return nil, err
+		}
+	}
+	req := &wire.KeyMaterialRequest{RequestingUser: uriOf(m.user), TargetUser: uriOf(who), Room: wire.IdentifierURI(u.String()),
+		Suites: []mls.CipherSuite{room.Suite}, Credential: m.credential(),
+		Required: mls.RequiredCapabilities{Extensions: []mls.ExtensionType{mls.ExtAppDataDictionary},
+			Proposals: []mls.ProposalType{mls.ProposalAppDataUpdate, mls.ProposalSelfRemove}}}
+	if err := req.Sign(m.signer); err != nil {
+		return nil, fmt.Errorf("asking for KeyPackages: %w", err)
+	}
+	body, err := req.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("asking for KeyPackages: %w", err)
+	}
+	got := new(clientapi.ClaimedKeyPackages)
+	if err := api.call(ctx, "POST", "/v1/keypackages/claim", &clientapi.ClaimKeyPackages{Request: body}, got); err != nil {
+		return nil, err
+	}
+	resp, err := wire.ParseKeyMaterialResponse(got.Response, wire.Limits{})
+	if err != nil {
+		return nil, fmt.Errorf("KeyPackages: %w: %w", ErrProtocol, err)
+	}
+	switch resp.Status {
+	case wire.KeyMaterialSuccess, wire.KeyMaterialPartialSuccess:
+	case wire.KeyMaterialNoConsent, wire.KeyMaterialNoConsentForRoom, wire.KeyMaterialUserUnknown, wire.KeyMaterialUserDeleted:
+		return nil, fmt.Errorf("%s: %w", who, ErrNoConsent)
+	default:
+		return nil, fmt.Errorf("%s: %v: %w", who, resp.Status, ErrNoKeyPackage)
+	}
+	var out [][]byte
+	for _, x := range resp.Clients {
+		if x.Status != wire.ClientSuccess {
+			continue
+		}
+		if _, err := c.checkPackage(x.KeyPackage, who); err != nil {
+			c.log.Warn("KeyPackage is of no use", "client", x.Client, "error", err)
+			continue
+		}
+		out = append(out, x.KeyPackage.Bytes())
+	}
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%s: none of %d devices: %w", who, len(resp.Clients), ErrNoKeyPackage)
+	}
+	return out, nil
+}
+
+// RemoveUser removes a user from a room, and returns when it is out. Errors as
+// AddUser.
+func (c *Client) RemoveUser(ctx context.Context, u uri.Room, who uri.User) error {
+	if err := c.change(ctx, u, &wish{Kind: wishRemove, User: who.String()}); err != nil {
+		return fmt.Errorf("removing %s from %s: %w", who, u, err)
+	}
+	return nil
+}
+
+// Leave leaves a room with all the user's devices. It returns when the hub has
+// the wish; the room is left, RoomLeft, when another member has committed it.
+func (c *Client) Leave(ctx context.Context, u uri.Room) error {
+	if err := c.change(ctx, u, &wish{Kind: wishLeave, User: c.user.String()}); err != nil {
+		return fmt.Errorf("leaving %s: %w", u, err)
+	}
+	return nil
+}
+
+// pumpChanges makes the next wish of a room come true, one at a time.
+func (c *Client) pumpChanges(r *roomState) error {
+	all := c.wishesOf(r)
+	pub := r.group.Public()
+	if len(pub.Pending()) > 0 {
+		// Others' proposals first: what a wish changes may be gone then.
+		if c.leaving(r) {
+			return nil
+		}
+		isPending := func(w *wish) bool { return w.Kind == wishPending }
+		if !slices.ContainsFunc(all, isPending) {
+			b := new(batch)
+			c.newWish(b, &wish{Room: r.id, Kind: wishPending})
+			if err := c.commit(b); err != nil {
+				return err
+			}
+			all = c.wishesOf(r)
+		}
+		all = slices.DeleteFunc(all, func(w *wish) bool { return !isPending(w) && w.Request == nil })
+	}
+	for _, w := range all {
+		if w.Request != nil && !w.Ordered {
+			if w.Answered {
+				return nil
+			}
+			c.submitChange(r, w)
+			return nil
+		}
+	}
+	for _, w := range all {
+		if w.Ordered {
+			continue
+		}
+		b := new(batch)
+		if done, err := c.stage(b, r, w); err != nil {
+			c.wishDone(b, w, err)
+			r.changing.failed(c.cfg.Now(), c.cfg.Retry, 0)
+		} else if done {
+			c.wishDone(b, w, nil)
+		}
+		if err := c.commit(b); err != nil {
+			return err
+		}
+		if w.Request != nil && r.State == roomJoined {
+			c.submitChange(r, w)
+			return nil
+		}
+	}
+	return nil
+}
+
+// stage makes a wish into a handshake of the present epoch. done: there is
+// nothing left to wish for.
+func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
+	g, pub := r.group, r.group.Public()
+	var who uri.User
+	if w.User != "" {
+		if who, err = uri.ParseUser(w.User); err != nil {
+			return false, fmt.Errorf("%w: %w", ErrStorage, err)
+		}
+	}
+	var o mls.CommitOptions
+	list := func(set []room.Participant, remove []uri.User) error {
+		p, err := room.UpdateParticipants(pub.Context(), set, remove)
+		if p != nil {
+			o.Proposals = append(o.Proposals, p)
+		}
+		return err
+	}
+	if w.Kind == wishPending && len(pub.Pending()) == 0 {
+		return true, nil
+	}
+	switch w.Kind {
+	case wishAdd:
+		if r.roster.Clients(who) > 0 {
+			return true, nil
+		}
+		if err := list([]room.Participant{{User: who, Role: policy.Member}}, nil); err != nil {
+			return false, err
+		}
+		for _, raw := range w.KeyPackages {
+			kp, err := mls.ParseKeyPackage(raw, mls.Limits{})
+			if err != nil {
+				return false, fmt.Errorf("%w: %w", ErrStorage, err)
+			}
+			v, err := c.checkPackage(kp, who)
+			if err != nil {
+				return false, fmt.Errorf("%w: %w", ErrNoKeyPackage, err)
+			}
+			o.Add = append(o.Add, v)
+		}
+	case wishRemove:
+		o.Remove = r.roster.Leaves(who)
+		if err := list(nil, []uri.User{who}); err != nil {
+			return false, err
+		}
+		if len(o.Remove)+len(o.Proposals) == 0 {
+			return true, nil
+		}
+	case wishUpdate:
+		own, _ := pub.Member(g.OwnLeaf())
+		cred := c.me.credential()
+		if own.Node.Credential.Equal(cred) {
+			return true, nil
+		}
+		o.Leaf = &mls.LeafChange{Credential: &cred}
+	case wishLeave:
+		return c.stageLeave(b, r, w)
+	}
+	s, err := g.Commit(o, c.cfg.Now())
+	if err != nil {
+		return false, err
+	}
+	if err := r.roster.Judge(pub, s.Change); err != nil {
+		return false, fmt.Errorf("%w: %w", ErrRefused, err)
+	}
+	bundle := wire.HandshakeBundle{Message: s.Message, Welcome: s.Welcome, GroupInfo: &wire.GroupInfoOption{Full: s.GroupInfo},
+		Tree: &wire.RatchetTreeOption{Representation: wire.TreeDistributionService}}
+	if w.Staged, err = s.Bytes(); err != nil {
+		return false, err
+	}
+	return false, w.submitAs(b, bundle, g.Epoch())
+}
+
+func (w *wish) submitAs(b *batch, bundle wire.HandshakeBundle, epoch uint64) error {
+	req, err := (&wire.UpdateRequest{Bundle: bundle}).Bytes()
+	if err != nil {
+		return err
+	}
+	nonce := room.NewTxnNonce()
+	w.Request, w.Nonce, w.Txn, w.Epoch = req, nonce[:], room.TxnIDOf(nonce, req), epoch
+	w.Answered, w.Ordered = false, false
+	w.save(b)
+	return nil
+}
+
+// stageLeave proposes to remove this user with all clients. The proposals are
+// made on a copy of the group: in the group itself they are pending when they
+// stand in the log, as for everybody else.
+func (c *Client) stageLeave(b *batch, r *roomState, w *wish) (done bool, err error) {
+	leaves := r.roster.Leaves(c.user)
+	if len(leaves) == r.group.Public().MemberCount() {
+		// Nobody is there who could commit it. The room stays with its hub.
+		return true, c.leaveGroup(b, r, roomLeft, "left the room, which is empty now")
+	}
+	var g *mls.Group
+	err = c.cfg.Storage.View(func(tx Tx) (err error) {
+		g, err = c.loadGroup(tx, r.id)
+		return err
+	})
+	if err != nil {
+		return false, storageError(err)
+	}
+	p, err := room.UpdateParticipants(g.Public().Context(), nil, []uri.User{c.user})
+	if err != nil {
+		return false, err
+	}
+	all := []*mls.Proposal{{Type: mls.ProposalSelfRemove}}
+	for _, l := range leaves {
+		if l != g.OwnLeaf() {
+			all = append(all, &mls.Proposal{Type: mls.ProposalRemove, Remove: l})
+		}
+	}
+	if p != nil {
+		all = append(all, p)
+	}
+	var ms []*mls.Message
+	for _, p := range all {
+		m, err := g.Propose(p, mls.SendOptions{}, c.cfg.Now())
+		if err != nil {
+			return false, err
+		}
+		ms = append(ms, m)
+	}
+	w.Staged = nil
+	return false, w.submitAs(b, wire.HandshakeBundle{Message: ms[0], MoreProposals: ms[1:]}, g.Epoch())
+}
+
+// leaving says whether this device's removal is pending.
+func (c *Client) leaving(r *roomState) bool {
+	own := r.group.OwnLeaf()
+	for _, p := range r.group.Public().Pending() {
+		if p.Proposal.Type == mls.ProposalSelfRemove && p.Sender.Leaf == own ||
+			p.Proposal.Type == mls.ProposalRemove && p.Proposal.Remove == own {
+			return true
+		}
+	}
+	return false
+}
+
+// watchPending decides when this device commits what others proposed: the lowest
+// leaf that stays first, each next one later, in case the others are away.
+func (c *Client) watchPending(r *roomState, now time.Time) error {
+	pending := r.group.Public().Pending()
+	if len(pending) == 0 || c.leaving(r) {
+		r.commitAt = time.Time{}
+		return nil
+	}
+	if r.commitAt.IsZero() {
+		gone := map[mls.LeafIndex]bool{}
+		for _, p := range pending {
+			switch p.Proposal.Type {
+			case mls.ProposalSelfRemove:
+				gone[p.Sender.Leaf] = true
+			case mls.ProposalRemove:
+				gone[p.Proposal.Remove] = true
+			}
+		}
+		rank := 0
+		for m := range r.group.Public().Members() {
+			if m.Leaf < r.group.OwnLeaf() && !gone[m.Leaf] {
+				rank++
+			}
+		}
+		r.commitAt = now.Add(time.Duration(min(rank, 30))*c.cfg.CommitDelay + jitter(c.cfg.CommitDelay/4))
+	}
+	if r.commitAt.After(now) || slices.ContainsFunc(c.wishesOf(r), func(w *wish) bool { return w.Kind == wishPending }) {
+		return nil
+	}
+	b := new(batch)
+	c.newWish(b, &wish{Room: r.id, Kind: wishPending})
+	return c.commit(b)
+}
+
+// submitChange brings a wish's handshake to the hub.
+func (c *Client) submitChange(r *roomState, w *wish) {
+	path := "/v1/rooms/" + r.id.String() + "/updates"
+	nonce := string(w.Nonce)
+	req := &clientapi.SubmitUpdate{Request: w.Request, Nonce: w.Nonce}
+	c.async(w.Kind+" in "+r.uri.String(), &r.changing, func(ctx context.Context) (func() error, error) {
+		got := new(clientapi.SubmittedUpdate)
+		err := c.api.call(ctx, "POST", path, req, got)
+		var answer *wire.UpdateRoomResponse
+		if err == nil {
+			if answer, err = wire.ParseUpdateRoomResponse(got.Response, wire.Limits{}); err != nil {
+				return nil, fmt.Errorf("answer of the hub: %w: %w", ErrProtocol, err)
+			}
+		} else if passing, _ := transient(err); passing || hasCode(err, clientapi.CodeUnauthorized) {
+			return nil, err
+		}
+		return func() error {
+			if c.wishes[w.n] != w || string(w.Nonce) != nonce {
+				return nil // seen in the log, or overtaken, before the answer came
+			}
+			return c.answered(r, w, answer, err)
+		}, nil
+	})
+}
+
+// answered takes the hub's answer about a handshake, or the provider's refusal.
+func (c *Client) answered(r *roomState, w *wish, a *wire.UpdateRoomResponse, refused error) error {
+	b := new(batch)
+	if a != nil && a.Code == wire.UpdateSuccess {
+		w.Answered, w.since = true, c.cfg.Now()
+		w.save(b)
+		return c.commit(b)
+	}
+	r.fetch = true
+	r.changing.failed(c.cfg.Now(), c.cfg.Retry, 0)
+	w.Tries++
+	why := refused
+	if a != nil {
+		why = fmt.Errorf("%v: %.200q: %w", a.Code, a.Description, ErrRefused)
+	}
+	switch {
+	case a != nil && a.Code == wire.UpdateWrongEpoch:
+		// Others came first. The log tells what they did.
+		w.Tries--
+		c.unstage(b, w)
+	case a != nil && w.Tries < maxTries:
+		// It may be that the hub knows of a proposal that has not come here yet.
+		c.unstage(b, w)
+	default:
+		c.wishDone(b, w, why)
+	}
+	return c.commit(b)
+}
+
+// checkPackage verifies a KeyPackage of a user.
+func (c *Client) checkPackage(kp *mls.KeyPackage, who uri.User) (*mls.ValidKeyPackage, error) {
+	v, err := kp.Verify(c.config(), c.cfg.Now())
+	if err != nil {
+		return nil, err
+	}
+	if kp.Suite != room.Suite {
+		return nil, fmt.Errorf("suite %d: %w", kp.Suite, mls.ErrUnsupported)
+	}
+	name, err := userOf(&kp.Leaf)
+	if err != nil {
+		return nil, err
+	}
+	if name != who {
+		return nil, fmt.Errorf("KeyPackage of %s for %s: %w", name, who, ErrProtocol)
+	}
+	return v, nil
+}
+
+var errNoUser = errors.New("client: leaf of no user")

@@ -1,0 +1,127 @@
+package client
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
+)
+
+// Discover asks all providers for the owners of an identifier, such as
+// "handle:alice". Several owners are normal: let a person choose.
+func (c *Client) Discover(ctx context.Context, sii string) (*clientapi.Discovered, error) {
+	_, api, err := c.self(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := new(clientapi.Discovered)
+	if err := api.call(ctx, "POST", "/v1/discover", &clientapi.Discover{SII: sii}, out); err != nil {
+		return nil, fmt.Errorf("discovering %q: %w", sii, err)
+	}
+	return out, nil
+}
+
+// RequestContact asks a user for consent to be added to rooms. Whatever the user
+// decides, or whether there is such a user, only a grant is ever heard of.
+func (c *Client) RequestContact(ctx context.Context, who uri.User) error {
+	return c.consent(ctx, wire.ConsentRequest, who)
+}
+
+// Accept lets a user add this one to rooms.
+func (c *Client) Accept(ctx context.Context, who uri.User) error {
+	return c.consent(ctx, wire.ConsentGrant, who)
+}
+
+// Reject refuses a user, or takes back what was granted. The user is not told of
+// a refusal.
+func (c *Client) Reject(ctx context.Context, who uri.User) error {
+	return c.consent(ctx, wire.ConsentRevoke, who)
+}
+
+func (c *Client) consent(ctx context.Context, op wire.ConsentOperation, who uri.User) error {
+	m, api, err := c.self(ctx)
+	if err != nil {
+		return err
+	}
+	scope := wire.ConsentScope{Requester: wire.IdentifierURI(m.User), Target: wire.IdentifierURI(who.String())}
+	if op == wire.ConsentGrant || op == wire.ConsentRevoke {
+		scope.Requester, scope.Target = scope.Target, scope.Requester
+	}
+	entry, err := (&wire.ConsentEntry{Operation: op, Scope: scope}).Bytes()
+	if err == nil {
+		err = api.call(ctx, "POST", "/v1/consent", &clientapi.SendConsent{Entry: entry}, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("sending consent (%v) about %s: %w", op, who, err)
+	}
+	return nil
+}
+
+// Consents lists all consent that this user gave or asked for.
+func (c *Client) Consents(ctx context.Context) ([]clientapi.Consent, error) {
+	_, api, err := c.self(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := new(clientapi.Consents)
+	if err := api.call(ctx, "GET", "/v1/consent", nil, out); err != nil {
+		return nil, fmt.Errorf("listing consent: %w", err)
+	}
+	return out.Consents, nil
+}
+
+// Requests lists the users who ask for consent and have no answer.
+func (c *Client) Requests(ctx context.Context) ([]uri.User, error) {
+	all, err := c.Consents(ctx)
+	if err != nil {
+		return nil, err
+	}
+	m, _, err := c.self(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var out []uri.User
+	for _, x := range all {
+		if x.Target != m.User || x.State != "requested" {
+			continue
+		}
+		u, err := uri.ParseUser(x.Requester)
+		if err != nil {
+			return nil, fmt.Errorf("listing requests: %w: %w", ErrProtocol, err)
+		}
+		out = append(out, u)
+	}
+	return out, nil
+}
+
+// self returns the identity as it is now, and the provider.
+func (c *Client) self(ctx context.Context) (m *me, api *provider, err error) {
+	err = c.do(ctx, func() (error, error) {
+		m, api = c.me, c.api
+		return nil, nil
+	})
+	return m, api, err
+}
+
+// User returns who this client belongs to; zero before Register. Not to be called
+// while Register runs.
+func (c *Client) User() uri.User { return c.user }
+
+func (c *Client) consented(b *batch, v *clientapi.ConsentEvent) error {
+	e, err := wire.ParseConsentEntry(v.Entry, wire.Limits{})
+	if err != nil {
+		return err
+	}
+	from, err := uri.ParseUser(string(e.Scope.Requester))
+	if err != nil {
+		return err
+	}
+	to, err := uri.ParseUser(string(e.Scope.Target))
+	if err != nil {
+		return err
+	}
+	b.tell(ConsentChanged{Requester: from, Target: to, Room: string(e.Scope.Room), State: v.State})
+	return nil
+}

@@ -1,0 +1,79 @@
+// Package client is one device of a user: it holds the keys, the MLS groups and
+// the plaintext, and talks to its own provider only (package clientapi).
+//
+//	c, err := client.Open(client.Config{Storage: s})
+//	err = c.Register(ctx, "https://mimi.atlanta.example", invite, "phone")
+//	go c.Run(ctx)
+//	u, err := c.CreateRoom(ctx, "clubhouse")
+//	err = c.AddUser(ctx, u, bob)
+//	_, err = c.Send(ctx, u, "Hello.")
+//
+// # Reading order
+//
+// client.go (Client, its loop, and work that waits for the network), storage.go
+// (what it needs of a storage; client/disk has one), room.go (a room in memory
+// and in the storage), log.go (following a room's log), message.go (the outbox),
+// change.go (adding, removing, leaving), join.go (creating, Welcome, coming
+// back), rooms.go (what applications ask), notice.go (what they are told),
+// identity.go, keypackage.go, trust.go, contact.go, provider.go (HTTP and the
+// stream).
+//
+// # Invariants
+//
+//   - One goroutine, in Run, owns all state. Other goroutines wait for the
+//     network and bring what came to it.
+//   - What an event or a call changes is one transaction: the MLS state, the
+//     plaintext, the place in the log, the cursor, the outbox. Only then does
+//     anything that follows from it leave the device or reach the application.
+//     So a crash at any point loses nothing and repeats nothing that can be
+//     seen; and as nobody knows what a failed transaction has left, Run ends
+//     with it, and Open goes on from what is there.
+//   - A submission is durable with its nonce before it is made, and made again
+//     with the same nonce until there is an answer. A message leaves the outbox,
+//     and a commit is merged, when it is seen in the room's log, whatever was
+//     answered.
+//   - Entries count when they continue the log under the hub's signature
+//     (room.Verify), and handshakes when the room's policy allows them as well
+//     (room.Roster.Judge). The order of the stream is not relied upon: entries
+//     are taken in their sequence, what is missing is asked for.
+//   - A message is encrypted again, if its epoch has become too old, from the
+//     same content with the same salt, so that its id is the same.
+//
+// # Trust
+//
+// The provider's word counts for which provider has which key, once: the first
+// key seen of a provider is kept, and another is believed only if one that is
+// known is told along with it. Users' keys rest on their providers' keys; a user
+// whose key changes is told of (UserKeyChanged). The hub of a room is who the
+// group has agreed on, its key one of its provider's.
+//
+// # When a room cannot be followed
+//
+// If the stored group is damaged, or a commit does not decrypt, the device enters
+// the group again by itself, by an external commit that replaces its old leaf;
+// it follows the log all the while, and cannot read what was said in between. If
+// the hub orders what the room's policy forbids, the device stops following and
+// says so: that cannot be mended from here.
+//
+// # In the storage
+//
+// All values begin with the octet 01, their version, and are JSON unless said
+// otherwise. ROOM is a room's id in hexadecimal, N a number of eight octets.
+//
+//	table          name         value
+//	self           identity     keys, token, certificates; the registration until it is answered
+//	self           cursor       the last event of the stream that was dealt with
+//	provider       DOMAIN       its keys, and how the own provider verified them
+//	user           URI          the credential seen last
+//	keypackage     REF[32]      a KeyPackage with its private keys
+//	welcome        ROOM         a Welcome that waits for a provider's key
+//	room           ROOM         state, place in the log, hub's key
+//	mls/ROOM       PART         a part of the MLS group (mls.Part), as it is
+//	message/ROOM   N            a message, by the order in which it came here
+//	id/ROOM        ID[32]       the N of the message with this id
+//	outbox         N            an own message that was not seen in the log yet
+//	wish           N            a change of a room that this device wants
+//
+// Deleted MLS parts are gone for good only when the storage has overwritten
+// them; client/disk says when that is.
+package client

@@ -1,0 +1,44 @@
+package client
+
+import "errors"
+
+// Errors are sentinels: test with errors.Is. What the provider refused is a
+// *clientapi.Problem in the chain (errors.As).
+var (
+	// ErrNotRegistered: there is no account in this storage. Register first.
+	ErrNotRegistered = errors.New("client: not registered")
+	// ErrRegistered: there is an account in this storage already.
+	ErrRegistered = errors.New("client: already registered")
+	// ErrStopped: Run has ended, or ended while the call waited. What was durable
+	// goes on when the client is opened and run again.
+	ErrStopped = errors.New("client: not running")
+	// ErrStorage: the storage failed or holds what this program did not write. If
+	// it failed, open the client again; nothing is lost.
+	ErrStorage = errors.New("client: storage")
+	// ErrProtocol: the provider sent what it must not send. Its operator has to
+	// know; the client does not act on it.
+	ErrProtocol = errors.New("client: provider broke the protocol")
+	// ErrUnreachable: the provider could not be reached. The client tries again
+	// by itself where the call was durable.
+	ErrUnreachable = errors.New("client: provider not reachable")
+	// ErrNoRoom: there is no such room here, or this client is no longer in it.
+	ErrNoRoom = errors.New("client: no such room")
+	// ErrNotReady: the client is in the room, but not in its group yet: the room
+	// is being created or entered again. Try again soon.
+	ErrNotReady = errors.New("client: room not ready")
+	// ErrRefused: the room's hub refused the change or the message, because this
+	// user may not do that or somebody did it first.
+	ErrRefused = errors.New("client: refused by the room")
+	// ErrNoConsent: the user has not consented to be added by this one, or does
+	// not exist; these look the same. Ask with RequestContact.
+	ErrNoConsent = errors.New("client: no consent")
+	// ErrNoKeyPackage: the user consented but none of its devices can be added
+	// now. Try again when one of them has been online.
+	ErrNoKeyPackage = errors.New("client: user cannot be added now")
+	// ErrProviderKey: another provider's key is not the one that was seen first.
+	// Nothing that rests on the new key is believed.
+	ErrProviderKey = errors.New("client: provider's key changed")
+	// ErrLog: the room's log, as it came, does not continue what was verified
+	// before or is not signed by its hub.
+	ErrLog = errors.New("client: room log does not verify")
+)

@@ -1,0 +1,512 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/mls/x509auth"
+	"github.com/mimid/mimid/protocol/presentation"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
+)
+
+func userOf(l *mls.LeafNode) (uri.User, error) {
+	s, err := x509auth.UserURI(l.Credential)
+	if err != nil {
+		return uri.User{}, fmt.Errorf("%w: %w", errNoUser, err)
+	}
+	return uri.ParseUser(s)
+}
+
+// CreateRoom creates a room at the own provider and returns when its hub has it.
+// The name is told to members, and to the providers that follow the room.
+func (c *Client) CreateRoom(ctx context.Context, name string) (uri.Room, error) {
+	done := make(chan error, 1)
+	var u uri.Room
+	err := c.do(ctx, func() (err, fatal error) {
+		b := new(batch)
+		r, w, err := c.create(b, name)
+		if err != nil {
+			return err, nil
+		}
+		if err := c.commit(b); err != nil {
+			return nil, err
+		}
+		u = r.uri
+		c.rooms[r.id] = r
+		c.waiters[w.n] = append(c.waiters[w.n], done)
+		return nil, nil
+	})
+	if err == nil {
+		err = c.wait(ctx, done)
+	}
+	if err != nil {
+		return u, fmt.Errorf("creating room %q: %w", name, err)
+	}
+	return u, nil
+}
+
+func (c *Client) create(b *batch, name string) (*roomState, *wish, error) {
+	raw := make([]byte, 20)
+	rand.Read(raw) // never fails
+	u, err := c.user.Provider().Room(strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(raw)))
+	if err != nil {
+		return nil, nil, err
+	}
+	h := &room.Hosting{Term: room.FirstTerm, Failover: room.FailoverAdmin,
+		Hub: room.Replica{Domain: c.me.Domain, FrankingKey: c.me.Hosting.FrankingKey}}
+	copy(h.Hub.ProviderKey[:], c.me.Hosting.Key)
+	h.Replicas = []room.Replica{h.Hub}
+	rand.Read(h.Topic[:])
+	ext, err := room.Extensions(c.user, h, []byte(name))
+	if err != nil {
+		return nil, nil, err
+	}
+	gid, err := room.GroupID(u)
+	if err != nil {
+		return nil, nil, err
+	}
+	g, err := mls.CreateGroup(mls.GroupParams{LeafParams: c.me.leaf(c.cfg.Now()), GroupID: gid, Extensions: ext}, c.config())
+	if err != nil {
+		return nil, nil, err
+	}
+	info, err := g.GroupInfo(false)
+	if err != nil {
+		return nil, nil, err
+	}
+	r, err := newRoomState(&roomRecord{URI: u.String(), State: roomCreating, HubKey: c.me.Hosting.Key})
+	if err != nil {
+		return nil, nil, err
+	}
+	r.group = g
+	if r.roster, err = room.RosterOf(g.Public()); err != nil {
+		return nil, nil, err
+	}
+	body := (&room.Create{URI: u, GroupInfo: info, Tree: g.Public().Tree()}).Bytes()
+	nonce := room.NewTxnNonce()
+	w := &wish{Room: r.id, Kind: wishCreate, Request: body, Nonce: nonce[:], Txn: room.TxnIDOf(nonce, body)}
+	c.newWish(b, w)
+	r.save(b)
+	return r, w, nil
+}
+
+// submitCreate brings a new room to its hub.
+func (c *Client) submitCreate(r *roomState, w *wish) {
+	body, err := room.ParseCreate(w.Request)
+	if err != nil {
+		panic("client: own create body does not decode: " + err.Error())
+	}
+	req := &clientapi.NewRoom{URI: r.URI, GroupInfo: body.GroupInfo.Bytes(), Tree: body.Tree.Append(nil), Nonce: w.Nonce}
+	c.async("creating "+r.URI, &r.changing, func(ctx context.Context) (func() error, error) {
+		err := c.api.call(ctx, "POST", "/v1/rooms", req, new(clientapi.Submitted))
+		if passing, _ := transient(err); err != nil && (passing || hasCode(err, clientapi.CodeUnauthorized)) {
+			return nil, err
+		}
+		return func() error {
+			if c.wishes[w.n] != w {
+				return nil
+			}
+			b := new(batch)
+			if err != nil {
+				if err := c.leaveGroup(b, r, roomLeft, err.Error()); err != nil {
+					return err
+				}
+				return c.commit(b)
+			}
+			w.Answered, w.since = true, c.cfg.Now()
+			w.save(b)
+			return c.commit(b)
+		}, nil
+	})
+}
+
+// welcomed keeps a Welcome until it can be used.
+func (c *Client) welcomed(b *batch, v *clientapi.Welcome) error {
+	id, err := parseRoomID(v.Room)
+	if err != nil || id != room.IDOf([]byte(v.URI)) {
+		b.tell(Problem{Err: fmt.Errorf("Welcome to %.100q with id %.80q: %w", v.URI, v.Room, ErrProtocol)})
+		return c.commit(b)
+	}
+	if r := c.rooms[id]; r != nil && (r.State == roomJoined || r.State == roomCreating || v.At.Next <= r.At.Next && r.State != roomLost) {
+		c.log.Debug("second Welcome ignored", "room", r.uri)
+		return c.commit(b)
+	}
+	c.welcome[id] = v
+	b.put(tableWelcome, id.String(), v)
+	return c.commit(b)
+}
+
+// joinWelcomed enters the rooms to which there are Welcomes.
+func (c *Client) joinWelcomed() error {
+	for id, v := range c.welcome {
+		b := new(batch)
+		err := c.joinWelcome(b, id, v)
+		if errors.Is(err, x509auth.ErrUnknownProvider) && len(c.trust.missing()) > 0 {
+			continue // joined when the keys are there
+		}
+		if errors.Is(err, ErrStorage) {
+			return err
+		}
+		if err != nil {
+			b = new(batch)
+			u, _ := uri.ParseRoom(v.URI)
+			b.tell(Problem{u, fmt.Errorf("joining %.100q: %w", v.URI, err)})
+		}
+		delete(c.welcome, id)
+		b.del(tableWelcome, id.String())
+		if err := c.commit(b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *Client) joinWelcome(b *batch, id room.ID, v *clientapi.Welcome) error {
+	at := room.Position{Term: room.Term{Era: v.At.Era, Number: v.At.Number}, Next: v.At.Next, AcceptedAt: v.At.AcceptedAt}
+	if copy(at.Last[:], v.At.Last) != len(at.Last) {
+		return fmt.Errorf("position: %w", ErrProtocol)
+	}
+	lim := room.BodyLimits().Limits
+	w := new(mls.Welcome)
+	rd := presentation.NewReader(v.Welcome)
+	w.Read(rd, lim)
+	if err := rd.Done(); err != nil {
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	tree := new(mls.RatchetTree)
+	rd = presentation.NewReader(v.Tree)
+	tree.Read(rd, lim)
+	if err := rd.Done(); err != nil {
+		return fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	var kp *mls.PrivateKeyPackage
+	var rec *packageRecord
+	var ref string
+	for _, x := range w.Recipients() {
+		raw, err := c.get(b, tableKeyPackage, string(x))
+		if err != nil {
+			return err
+		}
+		if raw == nil {
+			continue
+		}
+		rec, ref = new(packageRecord), string(x)
+		if err := unmarshal("KeyPackage", raw, rec); err != nil {
+			return err
+		}
+		if kp, err = mls.ParsePrivateKeyPackage(rec.Private); err != nil {
+			return err
+		}
+	}
+	if kp == nil {
+		return mls.ErrNoKeyPackage
+	}
+	g, err := mls.JoinWelcome(w, kp, mls.JoinOptions{Tree: tree}, c.config(), time.UnixMilli(int64(at.AcceptedAt)))
+	if err != nil {
+		return err
+	}
+	r := c.rooms[id]
+	if r == nil {
+		if r, err = newRoomState(&roomRecord{URI: v.URI}); err != nil {
+			return err
+		}
+	}
+	if err := c.checkGroup(r, g.Public()); err != nil {
+		return err
+	}
+	old := r.roomRecord
+	r.At = at
+	if err := c.enterGroup(b, r, g); err != nil {
+		r.roomRecord = old
+		return err
+	}
+	if !rec.LastResort {
+		b.del(tableKeyPackage, ref)
+	}
+	c.packages.at = c.cfg.Now() // one less
+	r.fetch = true              // what came before the Welcome did
+	c.rooms[id] = r
+	return nil
+}
+
+// checkGroup says whether a group that is about to be entered is the room's, and
+// whether this user is one of its participants.
+func (c *Client) checkGroup(r *roomState, g *mls.PublicGroup) error {
+	gid, err := room.GroupID(r.uri)
+	if err != nil {
+		return err
+	}
+	switch {
+	case !bytes.Equal(gid, g.GroupID()):
+		return fmt.Errorf("group %.100q for room %s: %w", g.GroupID(), r.uri, ErrProtocol)
+	case g.Suite() != room.Suite:
+		return fmt.Errorf("group of suite %d: %w", g.Suite(), ErrProtocol)
+	}
+	list, err := room.ParticipantsOf(g.Context())
+	if err != nil {
+		return err
+	}
+	on := map[string]bool{}
+	for _, p := range list {
+		on[string(p.User)] = roleOf(p).Active()
+	}
+	for m := range g.Members() {
+		u, err := userOf(m.Node)
+		if err != nil {
+			return err
+		}
+		if !on[u.String()] {
+			return fmt.Errorf("%s has a client in the group and no part in the room: %w", u, room.ErrPolicy)
+		}
+	}
+	return nil
+}
+
+// attempt is an external commit under way. It is not stored: after a restart
+// another one is made.
+type attempt struct {
+	staged *mls.StagedCommit
+	txn    room.TxnID
+	since  time.Time
+	sent   bool
+}
+
+// attemptTime is how long the log may take to show an own external commit.
+const attemptTime = 30 * time.Second
+
+// rejoin enters a room's group again by an external commit that replaces this
+// client's old leaf.
+func (c *Client) rejoin(r *roomState) {
+	m := c.me
+	c.async("coming back into "+r.URI, &r.rejoining, func(ctx context.Context) (func() error, error) {
+		info, tree, pending, err := c.groupInfo(ctx, m, r.id, r.uri)
+		if hasCode(err, clientapi.CodeNotFound) || hasCode(err, clientapi.CodeForbidden) || errors.Is(err, errOut) {
+			return func() error {
+				b := new(batch)
+				if err := c.leaveGroup(b, r, roomLeft, "no longer in the room"); err != nil {
+					return err
+				}
+				return c.commit(b)
+			}, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		return func() error {
+			if r.State != roomLost || r.attempt != nil {
+				return nil
+			}
+			a, req, nonce, err := c.externalCommit(r, info, tree, pending)
+			if err != nil {
+				c.anchorless(r, err)
+				r.rejoining.failed(c.cfg.Now(), c.cfg.Retry, 0)
+				c.emit(Problem{r.uri, fmt.Errorf("coming back into %s: %w", r.uri, err)})
+				return nil
+			}
+			r.attempt = a
+			c.submitAttempt(r, a, &clientapi.SubmitUpdate{Request: req, Nonce: nonce[:]})
+			return nil
+		}, nil
+	})
+}
+
+func (c *Client) submitAttempt(r *roomState, a *attempt, req *clientapi.SubmitUpdate) {
+	path := "/v1/rooms/" + r.id.String() + "/updates"
+	c.async("coming back into "+r.URI, &r.rejoining, func(ctx context.Context) (func() error, error) {
+		got := new(clientapi.SubmittedUpdate)
+		err := c.api.call(ctx, "POST", path, req, got)
+		var answer *wire.UpdateRoomResponse
+		if err == nil {
+			answer, err = wire.ParseUpdateRoomResponse(got.Response, wire.Limits{})
+		}
+		return func() error {
+			if r.attempt != a {
+				return nil
+			}
+			r.fetch = true
+			if passing, _ := transient(err); passing {
+				return nil // it may have happened; the log tells, or attemptTime ends it
+			}
+			if err != nil || answer.Code != wire.UpdateSuccess {
+				r.attempt = nil
+				r.rejoining.failed(c.cfg.Now(), c.cfg.Retry, 0)
+			}
+			return nil
+		}, nil
+	})
+}
+
+var errOut = errors.New("client: the hub does not let this client in")
+
+// groupInfo asks the hub for what an external commit needs.
+func (c *Client) groupInfo(ctx context.Context, m *me, id room.ID, u uri.Room) (*mls.GroupInfo, *mls.RatchetTree, []*mls.PublicMessage, error) {
+	key, err := mls.GenerateHPKEKey(room.Suite)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	req := &wire.GroupInfoRequest{Suite: room.Suite, Credential: m.credential(), GroupInfoKey: key.Public()}
+	if err := req.Sign(m.signer); err != nil {
+		return nil, nil, nil, err
+	}
+	body, err := req.Bytes()
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	got := new(clientapi.FetchedGroupInfo)
+	if err := c.api.call(ctx, "POST", "/v1/rooms/"+id.String()+"/groupinfo", &clientapi.FetchGroupInfo{Request: body}, got); err != nil {
+		return nil, nil, nil, err
+	}
+	bad := func(err error) (*mls.GroupInfo, *mls.RatchetTree, []*mls.PublicMessage, error) {
+		return nil, nil, nil, fmt.Errorf("GroupInfo of %s: %w: %w", u, ErrProtocol, err)
+	}
+	lim := room.BodyLimits()
+	resp, err := wire.ParseGroupInfoResponse(got.Response, lim)
+	if err != nil {
+		return bad(err)
+	}
+	if resp.Status == wire.GroupInfoNotAuthorized || resp.Status == wire.GroupInfoNoSuchRoom {
+		return nil, nil, nil, errOut
+	}
+	name := wire.IdentifierURI(u.String())
+	v, err := resp.Verify(name, room.Suite, c.auth, c.cfg.Now())
+	if err != nil {
+		return bad(err)
+	}
+	tbe := new(wire.GroupInfoRatchetTreeTBE)
+	if err := tbe.Open(key, name, v.Response().Success.Encrypted, lim); err != nil {
+		return bad(err)
+	}
+	if tbe.Tree.Tree == nil {
+		return bad(errors.New("no tree"))
+	}
+	var pending []*mls.PublicMessage
+	for _, p := range tbe.Pending {
+		if m := p.Proposal.Public; m != nil {
+			pending = append(pending, m)
+		}
+	}
+	return tbe.GroupInfo, tbe.Tree.Tree, pending, nil
+}
+
+func (c *Client) externalCommit(r *roomState, info *mls.GroupInfo, tree *mls.RatchetTree, pending []*mls.PublicMessage) (a *attempt, req []byte, nonce room.TxnNonce, err error) {
+	now := c.cfg.Now()
+	pub, err := mls.NewPublicGroup(info, tree, c.config(), now)
+	if err != nil {
+		return nil, nil, nonce, err
+	}
+	if err := c.checkGroup(r, pub); err != nil {
+		return nil, nil, nonce, err
+	}
+	h, err := room.HostingOf(pub.Context())
+	if err != nil {
+		return nil, nil, nonce, err
+	}
+	if !bytes.Equal(h.Hub.ProviderKey[:], r.HubKey) {
+		return nil, nil, nonce, fmt.Errorf("hub %s with another key: %w", h.Hub.Domain, ErrProviderKey)
+	}
+	o := mls.ExternalOptions{LeafParams: c.me.leaf(now), Tree: tree}
+	for _, m := range pending {
+		// Others cannot go into such a commit, and end with its epoch.
+		if ch, err := pub.Process(m, nil, now); err == nil && ch.Proposal != nil && ch.Proposal.Proposal.Type == mls.ProposalSelfRemove {
+			o.SelfRemoves = append(o.SelfRemoves, m)
+		}
+	}
+	for m := range pub.Members() {
+		if name, err := x509auth.ClientURI(m.Node.Credential); err == nil && name == c.me.Client {
+			o.Replace = &m.Leaf
+			break
+		}
+	}
+	s, err := mls.ExternalCommit(info, o, c.config(), now)
+	if err != nil {
+		return nil, nil, nonce, err
+	}
+	bundle := wire.HandshakeBundle{Message: s.Message, GroupInfo: &wire.GroupInfoOption{Full: s.GroupInfo},
+		Tree: &wire.RatchetTreeOption{Representation: wire.TreeDistributionService}}
+	if req, err = (&wire.UpdateRequest{Bundle: bundle}).Bytes(); err != nil {
+		return nil, nil, nonce, err
+	}
+	nonce = room.NewTxnNonce()
+	return &attempt{staged: s, txn: room.TxnIDOf(nonce, req), since: now}, req, nonce, nil
+}
+
+// reenter joins with the own external commit, which the log has.
+func (c *Client) reenter(b *batch, r *roomState, e *room.Entry) error {
+	g, err := r.attempt.staged.Join()
+	if err == nil {
+		err = c.enterGroup(b, r, g)
+	}
+	r.attempt = nil
+	if err != nil {
+		if errors.Is(err, ErrStorage) {
+			return err
+		}
+		b.tell(Problem{r.uri, fmt.Errorf("coming back into %s: %w", r.uri, err)})
+	}
+	return nil
+}
+
+// pumpRoom starts what is due in a room.
+func (c *Client) pumpRoom(r *roomState, now time.Time, soon func(*task) bool) error {
+	if r.State == roomLeft || r.State == roomStopped {
+		return nil
+	}
+	for _, w := range c.wishesOf(r) {
+		// The log is slow to show what the hub has: ask for it.
+		if w.Answered && !w.Ordered && now.Sub(w.since) > 5*time.Second {
+			w.since = now
+			r.fetch = true
+		}
+	}
+	switch r.State {
+	case roomCreating:
+		for _, w := range c.wishesOf(r) {
+			if w.Kind != wishCreate {
+				continue
+			}
+			if !w.Answered && soon(&r.changing) {
+				c.submitCreate(r, w)
+			}
+			if !w.Answered {
+				return nil
+			}
+		}
+	case roomLost:
+		if r.attempt != nil && now.Sub(r.attempt.since) > attemptTime {
+			r.attempt = nil
+		}
+		if r.attempt == nil && soon(&r.rejoining) {
+			c.rejoin(r)
+		}
+	case roomJoined:
+		if err := c.watchPending(r, now); err != nil {
+			return err
+		}
+		if !r.commitAt.IsZero() {
+			soon(&task{at: r.commitAt}) // for the time of the next look
+		}
+		if len(c.wishesOf(r)) > 0 && soon(&r.changing) {
+			if err := c.pumpChanges(r); err != nil {
+				return err
+			}
+		}
+		if r.State == roomJoined && soon(&r.sending) {
+			if err := c.pumpOutbox(r); err != nil {
+				return err
+			}
+		}
+	}
+	if r.fetch && soon(&r.fetching) {
+		c.fetchLog(r)
+	}
+	return nil
+}

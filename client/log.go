@@ -1,0 +1,319 @@
+package client
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mimid/mimid/protocol/content"
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/mls/x509auth"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
+)
+
+// errWait: an entry cannot be judged before a provider's key is known.
+var errWait = errors.New("client: waiting for a provider's key")
+
+// take follows a piece of a room's log. What follows from it, the position after
+// it and what else is in the batch are one transaction.
+func (c *Client) take(b *batch, id room.ID, raw [][]byte, head []byte) error {
+	r := c.rooms[id]
+	if r == nil || r.State == roomLeft || r.State == roomStopped {
+		return c.commit(b)
+	}
+	entries, err := r.verify(raw, head)
+	if err != nil {
+		// The cursor moves on; what is missing is asked for.
+		r.fetch = true
+		r.fetching.failed(c.cfg.Now(), c.cfg.Retry, 0)
+		if !r.badLog {
+			r.badLog = true
+			b.tell(Problem{r.uri, fmt.Errorf("log of %s: %w: %w", r.uri, ErrLog, err)})
+		}
+		return c.commit(b)
+	}
+	if len(entries) == 0 {
+		return c.commit(b)
+	}
+	r.badLog = false
+	for _, e := range entries {
+		err := c.entry(b, r, e)
+		if errors.Is(err, errWait) {
+			r.fetch = true
+			r.fetching.failed(c.cfg.Now(), c.cfg.Retry, 0)
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if r.State == roomStopped {
+			break
+		}
+		r.At = room.Position{Term: e.Term, Next: e.Seq + 1, Last: e.Hash(), AcceptedAt: e.AcceptedAt}
+		if r.State == roomLeft {
+			break
+		}
+	}
+	r.save(b)
+	return c.commit(b)
+}
+
+// entry follows one entry. Its errors are errWait, and those that end Run.
+func (c *Client) entry(b *batch, r *roomState, e *room.Entry) error {
+	switch {
+	case r.State == roomCreating && e.Kind == room.KindCreate:
+		w := c.wishBy(r, e.Txn)
+		if w == nil {
+			return c.diverge(b, r, fmt.Errorf("another room of this name exists: %w", room.ErrPolicy))
+		}
+		r.State = roomJoined
+		b.tell(RoomJoined{r.uri})
+		c.wishDone(b, w, nil)
+	case r.State == roomLost && r.attempt != nil && e.Kind == room.KindHandshake && e.Txn == r.attempt.txn:
+		return c.reenter(b, r, e)
+	case r.State == roomJoined && e.Kind == room.KindMessage:
+		return c.message(b, r, e)
+	case r.State == roomLost && e.Kind == room.KindMessage:
+		// Others' cannot be read; own ones are known by their ciphertext.
+		if body, err := room.ParseMessage(e.Body); err == nil {
+			hash := sha256.Sum256(body.Message.Bytes())
+			if o := c.outItemBy(r, hash[:]); o != nil {
+				return c.finalMessage(b, r, o, e)
+			}
+		}
+	case r.State == roomJoined && e.Kind == room.KindHandshake:
+		return c.handshake(b, r, e)
+	case r.State == roomJoined:
+		return c.diverge(b, r, fmt.Errorf("%s: %w", e.Kind, room.ErrKind))
+	}
+	return nil
+}
+
+// anchorless says whether an error may pass when providers' keys are known.
+func (c *Client) anchorless(r *roomState, err error) bool {
+	if errors.Is(err, x509auth.ErrUnknownProvider) {
+		return true // anchors has noted which
+	}
+	if errors.Is(err, x509auth.ErrUntrusted) && c.cfg.Now().Sub(r.refreshed) > time.Hour {
+		r.refreshed = c.cfg.Now()
+		c.trust.refresh()
+		return true
+	}
+	return false
+}
+
+// diverge deals with an entry that this member cannot follow. Where the hub has
+// broken the room's rules, it is followed no further; otherwise the fault is
+// here, and the group is entered again.
+func (c *Client) diverge(b *batch, r *roomState, err error) error {
+	err = fmt.Errorf("following %s: %w", r.uri, err)
+	for _, sentinel := range []error{room.ErrPolicy, room.ErrPending, room.ErrHosting, room.ErrBody, room.ErrKind} {
+		if errors.Is(err, sentinel) {
+			b.tell(Problem{r.uri, err})
+			return c.leaveGroup(b, r, roomStopped, err.Error())
+		}
+	}
+	b.tell(Rejoining{r.uri, err})
+	return c.leaveGroup(b, r, roomLost, err.Error())
+}
+
+// handshake follows a commit or proposals.
+func (c *Client) handshake(b *batch, r *roomState, e *room.Entry) error {
+	at := time.UnixMilli(int64(e.AcceptedAt))
+	h, err := room.ParseHandshake(e.Body)
+	if err != nil {
+		return c.diverge(b, r, err)
+	}
+	own := c.wishBy(r, e.Txn)
+	if own != nil && own.Staged != nil {
+		s, err := r.group.LoadStaged(own.Staged)
+		if err == nil {
+			err = r.roster.Judge(r.group.Public(), s.Change)
+		}
+		if err == nil {
+			err = r.group.Merge(s)
+		}
+		if err != nil {
+			return c.diverge(b, r, err)
+		}
+		return c.committed(b, r, s.Change, own)
+	}
+	var all []*mls.Received
+	for _, m := range append([]*mls.Message{h.Bundle.Message}, h.Bundle.MoreProposals...) {
+		x, err := r.group.Process(m, at)
+		if err == nil {
+			err = r.roster.Judge(r.group.Public(), x.Change)
+		}
+		if err != nil {
+			if c.anchorless(r, err) {
+				return errWait
+			}
+			return c.diverge(b, r, err)
+		}
+		all = append(all, x)
+	}
+	for _, x := range all {
+		if err := r.group.Apply(x); err != nil {
+			return c.diverge(b, r, err)
+		}
+	}
+	if all[0].Commit != nil {
+		return c.committed(b, r, all[0].Change, nil)
+	}
+	if own != nil { // the own wish to leave
+		c.wishOrdered(b, own)
+	}
+	return nil
+}
+
+// committed draws the consequences of a commit that the group has merged.
+func (c *Client) committed(b *batch, r *roomState, ch *mls.Change, own *wish) error {
+	r.commitAt = time.Time{}
+	if r.group.Removed() {
+		for _, m := range ch.Added {
+			// Whoever replaces this leaf by one of the same client is this client: it
+			// rejoined, and was stopped before it knew.
+			if name, err := x509auth.ClientURI(m.Node.Credential); err == nil && name == c.me.Client {
+				b.tell(Rejoining{r.uri, errors.New("coming back was interrupted")})
+				return c.leaveGroup(b, r, roomLost, "coming back was interrupted")
+			}
+		}
+		reason := "removed from the room"
+		for _, w := range c.wishesOf(r) {
+			if w.Kind == wishLeave {
+				reason = "left the room"
+			}
+		}
+		return c.leaveGroup(b, r, roomLeft, reason)
+	}
+	before := map[uri.User]int{}
+	touched := func(u uri.User) { before[u] = r.roster.Clients(u) }
+	var leaves []*mls.LeafNode
+	for _, m := range ch.Removed {
+		if u, ok := r.roster.User(m.Leaf); ok {
+			touched(u)
+		}
+	}
+	for _, m := range ch.Added {
+		leaves = append(leaves, m.Node)
+		if name, err := x509auth.UserURI(m.Node.Credential); err == nil {
+			if u, err := uri.ParseUser(name); err == nil {
+				touched(u)
+			}
+		}
+	}
+	for _, m := range ch.Updated {
+		leaves = append(leaves, m.New)
+	}
+	if err := r.roster.Apply(ch); err != nil {
+		return c.diverge(b, r, err)
+	}
+	n := MembersChanged{Room: r.uri}
+	for u, was := range before {
+		switch now := r.roster.Clients(u); {
+		case was == 0 && now > 0:
+			n.Added = append(n.Added, u)
+		case was > 0 && now == 0:
+			n.Removed = append(n.Removed, u)
+		}
+	}
+	if len(n.Added)+len(n.Removed) > 0 {
+		byName := func(x, y uri.User) int {
+			if x.String() < y.String() {
+				return -1
+			}
+			return 1
+		}
+		slices.SortFunc(n.Added, byName)
+		slices.SortFunc(n.Removed, byName)
+		b.tell(n)
+	}
+	c.noteUsers(b, r, leaves)
+	for _, w := range c.wishesOf(r) {
+		if w == own {
+			c.wishDone(b, w, nil)
+		} else {
+			c.unstage(b, w) // it was made for the epoch that has ended
+		}
+	}
+	return nil
+}
+
+// message follows a message entry. One that cannot be read is told of and
+// skipped: it changes nothing for those after it.
+func (c *Client) message(b *batch, r *roomState, e *room.Entry) error {
+	skip := func(err error) error {
+		b.tell(Problem{r.uri, fmt.Errorf("message %d of %s cannot be read: %w", e.Seq, r.uri, err)})
+		return nil
+	}
+	body, err := room.ParseMessage(e.Body)
+	if err != nil {
+		return skip(err)
+	}
+	hash := sha256.Sum256(body.Message.Bytes())
+	if o := c.outItemBy(r, hash[:]); o != nil {
+		return c.finalMessage(b, r, o, e)
+	}
+	x, err := r.group.Process(body.Message, time.UnixMilli(int64(e.AcceptedAt)))
+	switch {
+	case errors.Is(err, mls.ErrReplayed), errors.Is(err, mls.ErrOwnMessage):
+		return nil // a copy of what was read, or sent and seen, before
+	case err != nil:
+		return skip(err)
+	}
+	sender, err := x509auth.UserURI(x.Leaf.Credential)
+	if err != nil {
+		return skip(err)
+	}
+	m := &messageRecord{Sender: sender, Content: x.Data, Seq: e.Seq, AcceptedAt: e.AcceptedAt, State: StateFinal, Hash: hash[:]}
+	said, err := content.Decode(x.Data, content.Limits{})
+	if err == nil {
+		err = said.CheckOrigin(sender, r.uri.String())
+	}
+	if err == nil {
+		err = said.CheckExpiry(time.UnixMilli(int64(e.AcceptedAt)))
+	}
+	if err != nil {
+		return skip(err)
+	}
+	id, err := content.DeriveID(x.Data, sender, r.uri.String())
+	if err != nil {
+		return skip(err)
+	}
+	if known, err := c.get(b, tableIDs(r.id), string(id[:])); err != nil {
+		return err
+	} else if known != nil {
+		return nil // encrypted again by its sender
+	}
+	m.ID = id
+	c.addMessage(b, r, m)
+	shown, err := m.show()
+	if err != nil {
+		return skip(err)
+	}
+	b.tell(MessageReceived{r.uri, *shown})
+	return nil
+}
+
+// get reads a value as it will be after the batch.
+func (c *Client) get(b *batch, table, name string) (v []byte, err error) {
+	for _, w := range slices.Backward(b.writes) {
+		if w.table == table && w.name == name {
+			return w.value, nil
+		}
+	}
+	err = c.cfg.Storage.View(func(tx Tx) (err error) {
+		v, err = tx.Get(table, name)
+		return err
+	})
+	if err != nil {
+		return nil, storageError(err)
+	}
+	return v, nil
+}
+
+func uriOf(u uri.User) wire.IdentifierURI { return wire.IdentifierURI(u.String()) }

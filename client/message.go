@@ -1,0 +1,334 @@
+package client
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/content"
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
+)
+
+// Message is one message of a room as this device has it.
+type Message struct {
+	Index  uint64 // of this device, in the order in which it came here
+	ID     content.MessageID
+	Sender uri.User
+	Text   string
+	// Content is the whole content.
+	Content *content.Message
+	// AcceptedAt is when the hub took it, by its clock; zero before.
+	AcceptedAt time.Time
+	State      State
+}
+
+// messageRecord is a message in the storage.
+type messageRecord struct {
+	Index      uint64
+	ID         content.MessageID
+	Sender     string
+	Content    []byte
+	Seq        uint64
+	AcceptedAt uint64
+	State      State
+	Hash       []byte // SHA-256 of the ciphertext
+	Failure    string `json:",omitempty"`
+}
+
+func (m *messageRecord) show() (*Message, error) {
+	said, err := content.Decode(m.Content, content.Limits{})
+	if err != nil {
+		return nil, fmt.Errorf("reading message %d: %w: %w", m.Index, ErrStorage, err)
+	}
+	sender, err := uri.ParseUser(m.Sender)
+	if err != nil {
+		return nil, fmt.Errorf("reading message %d: %w: %w", m.Index, ErrStorage, err)
+	}
+	out := &Message{Index: m.Index, ID: m.ID, Sender: sender, Text: said.Text(), Content: said, State: m.State}
+	if m.AcceptedAt > 0 {
+		out.AcceptedAt = time.UnixMilli(int64(m.AcceptedAt))
+	}
+	return out, nil
+}
+
+// addMessage gives a message its index and stores it.
+func (c *Client) addMessage(b *batch, r *roomState, m *messageRecord) {
+	m.Index = r.NextMessage
+	r.NextMessage++
+	b.put(tableMessages(r.id), numberName(m.Index), m)
+	b.put(tableIDs(r.id), string(m.ID[:]), m.Index)
+}
+
+// outItem is an own message on its way. It stays until it is seen in the log.
+type outItem struct {
+	n     uint64
+	Room  room.ID
+	Index uint64
+	// Content is the plaintext: encrypted again, if need be, it is the same
+	// message.
+	Content []byte
+	// Request and Nonce are the present submission, of the group's Epoch.
+	Request, Nonce []byte
+	Epoch          uint64
+	// Hashes are those of all ciphertexts that were made.
+	Hashes   [][]byte
+	Accepted bool
+}
+
+func (o *outItem) save(b *batch) { b.put(tableOutbox, numberName(o.n), o) }
+
+func (c *Client) outboxOf(r *roomState) []*outItem {
+	var out []*outItem
+	for _, o := range c.outbox {
+		if o.Room == r.id {
+			out = append(out, o)
+		}
+	}
+	slices.SortFunc(out, func(a, b *outItem) int { return int(a.n) - int(b.n) })
+	return out
+}
+
+func (c *Client) outItemBy(r *roomState, hash []byte) *outItem {
+	for _, o := range c.outboxOf(r) {
+		if slices.ContainsFunc(o.Hashes, func(h []byte) bool { return bytes.Equal(h, hash) }) {
+			return o
+		}
+	}
+	return nil
+}
+
+// padding returns the multiple to which a content of n bytes is padded, so that
+// its length tells little.
+func padding(n int) int {
+	switch {
+	case n <= 1<<10:
+		return 256
+	case n <= 16<<10:
+		return 2 << 10
+	}
+	return 16 << 10
+}
+
+// Send puts a text message into the outbox and returns its index in the room when
+// it is durable there. It goes out by itself; SendState tells how far it is.
+//
+// Errors: ErrNoRoom, ErrStopped, ErrStorage, and those of content for a text
+// that is too large.
+func (c *Client) Send(ctx context.Context, u uri.Room, text string) (uint64, error) {
+	return c.SendContent(ctx, u, content.New(content.Origin{}, content.Text(text)))
+}
+
+// SendContent is Send for any content. Sender and room are filled in.
+func (c *Client) SendContent(ctx context.Context, u uri.Room, m *content.Message) (uint64, error) {
+	said := *m
+	said.Sender, said.Room = c.user.String(), u.String()
+	b, err := said.Encode(content.Limits{})
+	if err != nil {
+		return 0, fmt.Errorf("sending to %s: %w", u, err)
+	}
+	id, err := content.DeriveID(b, said.Sender, said.Room)
+	if err != nil {
+		return 0, fmt.Errorf("sending to %s: %w", u, err)
+	}
+	var index uint64
+	err = c.do(ctx, func() (error, error) {
+		r := c.rooms[room.IDOf([]byte(u.String()))]
+		if r == nil || r.State == roomLeft || r.State == roomStopped {
+			return ErrNoRoom, nil
+		}
+		w := new(batch)
+		rec := &messageRecord{ID: id, Sender: said.Sender, Content: b, State: StateQueued}
+		c.addMessage(w, r, rec)
+		o := &outItem{n: c.next, Room: r.id, Index: rec.Index, Content: b}
+		c.next++
+		o.save(w)
+		r.save(w)
+		if err := c.commit(w); err != nil {
+			return nil, err
+		}
+		c.outbox[o.n] = o
+		index = o.Index
+		return nil, nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("sending to %s: %w", u, err)
+	}
+	return index, nil
+}
+
+// pumpOutbox submits the next message of a room, one at a time, so that they
+// arrive in their order.
+func (c *Client) pumpOutbox(r *roomState) error {
+	var o *outItem
+	for _, x := range c.outboxOf(r) {
+		if !x.Accepted {
+			o = x
+			break
+		}
+	}
+	if o == nil {
+		return nil
+	}
+	if o.Request == nil {
+		if err := c.encrypt(r, o); err != nil {
+			return err
+		}
+		if o.Request == nil {
+			return nil
+		}
+	}
+	path := "/v1/rooms/" + r.id.String() + "/messages"
+	req := &clientapi.SubmitMessage{Request: o.Request, Nonce: o.Nonce}
+	c.async("sending to "+r.uri.String(), &r.sending, func(ctx context.Context) (func() error, error) {
+		got := new(clientapi.SubmittedMessage)
+		err := c.api.call(ctx, "POST", path, req, got)
+		var answer *wire.SubmitMessageResponse
+		if err == nil {
+			if answer, err = wire.ParseSubmitMessageResponse(got.Response, wire.Limits{}); err != nil {
+				return nil, fmt.Errorf("answer of the hub: %w: %w", ErrProtocol, err)
+			}
+		} else if passing, _ := transient(err); passing || hasCode(err, clientapi.CodeUnauthorized) {
+			return nil, err
+		}
+		return func() error { return c.submitted(r, o, answer, err) }, nil
+	})
+	return nil
+}
+
+// encrypt makes the ciphertext of an outbox item. It is durable, with the group's
+// ratchet, before it leaves.
+func (c *Client) encrypt(r *roomState, o *outItem) error {
+	b := new(batch)
+	m, err := r.group.Encrypt(o.Content, mls.SendOptions{PadTo: padding(len(o.Content))})
+	var req []byte
+	if err == nil {
+		req, err = (&wire.SubmitMessageRequest{Message: m, SendingURI: uriOf(c.user)}).Bytes()
+	}
+	if err != nil {
+		if err := c.failMessage(b, r, o, err); err != nil {
+			return err
+		}
+		return c.commit(b)
+	}
+	nonce := room.NewTxnNonce()
+	hash := sha256.Sum256(m.Bytes())
+	o.Request, o.Nonce, o.Epoch = req, nonce[:], r.group.Epoch()
+	o.Hashes = append(o.Hashes, hash[:])
+	o.save(b)
+	r.save(b)
+	return c.commit(b)
+}
+
+// submitted takes the hub's answer about a message, or the provider's refusal.
+func (c *Client) submitted(r *roomState, o *outItem, a *wire.SubmitMessageResponse, refused error) error {
+	if c.outbox[o.n] != o {
+		return nil // seen in the log before the answer came
+	}
+	b := new(batch)
+	switch {
+	case refused != nil:
+		if err := c.failMessage(b, r, o, refused); err != nil {
+			return err
+		}
+	case a.Code == wire.SubmitAccepted:
+		o.Accepted = true
+		o.save(b)
+		if err := c.changeMessage(b, r, o.Index, func(m *messageRecord) { m.State, m.AcceptedAt = StateAccepted, a.AcceptedAt }); err != nil {
+			return err
+		}
+		b.tell(SendState{Room: r.uri, Index: o.Index, State: StateAccepted})
+	case a.Code == wire.SubmitEpochTooOld:
+		// The same content with the same salt, encrypted anew: the same message.
+		o.Request, o.Nonce = nil, nil
+		o.save(b)
+		r.fetch = true
+		if r.State == roomJoined && r.group.Epoch() <= o.Epoch {
+			r.sending.failed(c.cfg.Now(), c.cfg.Retry, 0)
+		}
+	default:
+		err := fmt.Errorf("the hub does not let %s send: %w", c.user, ErrRefused)
+		if err := c.failMessage(b, r, o, err); err != nil {
+			return err
+		}
+	}
+	return c.commit(b)
+}
+
+// finalMessage takes an own message out of the outbox when it stands in the log.
+func (c *Client) finalMessage(b *batch, r *roomState, o *outItem, e *room.Entry) error {
+	hash := o.Hashes[len(o.Hashes)-1]
+	err := c.changeMessage(b, r, o.Index, func(m *messageRecord) {
+		m.State, m.AcceptedAt, m.Seq, m.Hash = StateFinal, e.AcceptedAt, e.Seq, hash
+	})
+	if err != nil {
+		return err
+	}
+	delete(c.outbox, o.n)
+	b.del(tableOutbox, numberName(o.n))
+	b.tell(SendState{Room: r.uri, Index: o.Index, State: StateFinal})
+	return nil
+}
+
+func (c *Client) failMessage(b *batch, r *roomState, o *outItem, why error) error {
+	if err := c.changeMessage(b, r, o.Index, func(m *messageRecord) { m.State, m.Failure = StateFailed, why.Error() }); err != nil {
+		return err
+	}
+	delete(c.outbox, o.n)
+	b.del(tableOutbox, numberName(o.n))
+	b.tell(SendState{Room: r.uri, Index: o.Index, State: StateFailed, Err: why})
+	return nil
+}
+
+func (c *Client) changeMessage(b *batch, r *roomState, index uint64, change func(*messageRecord)) error {
+	v, err := c.get(b, tableMessages(r.id), numberName(index))
+	if err != nil {
+		return err
+	}
+	m := new(messageRecord)
+	if err := unmarshal("message", v, m); err != nil {
+		return err
+	}
+	change(m)
+	b.put(tableMessages(r.id), numberName(index), m)
+	return nil
+}
+
+// Messages returns up to limit messages of a room from an index on, in the order
+// in which they came to this device. It works without Run.
+func (c *Client) Messages(u uri.Room, from uint64, limit int) ([]Message, error) {
+	var out []Message
+	id := room.IDOf([]byte(u.String()))
+	err := c.cfg.Storage.View(func(tx Tx) error {
+		out = nil
+		for it, err := range tx.Scan(tableMessages(id), numberName(from)) {
+			if err != nil {
+				return err
+			}
+			if len(out) == limit {
+				return nil
+			}
+			rec := new(messageRecord)
+			if err := unmarshal("message", it.Value, rec); err != nil {
+				return err
+			}
+			m, err := rec.show()
+			if err != nil {
+				return err
+			}
+			out = append(out, *m)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reading messages of %s: %w", u, errors.Join(storageError(err)))
+	}
+	return out, nil
+}

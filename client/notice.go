@@ -1,0 +1,122 @@
+package client
+
+import (
+	"github.com/mimid/mimid/protocol/uri"
+)
+
+// Notice tells an application what has happened; it is one of the types below.
+// Notices are hints: what they tell is in the storage before, and an application
+// that reads them too slowly gets Missed instead and looks for itself.
+type Notice interface{ notice() }
+
+// State of a message or room, as texts for people and programs.
+type State string
+
+// States of a message that this user sent, in their order, and of the others,
+// which are Final.
+const (
+	// StateQueued: durable here, not yet taken by the hub.
+	StateQueued State = "queued"
+	// StateAccepted: durable at the hub.
+	StateAccepted State = "accepted"
+	// StateFinal: in the room's log, under the hub's signature. In a replica set
+	// of one, as all are today, this rests on the hub's word.
+	StateFinal State = "final"
+	// StateFailed: refused, or the room was left before it went out.
+	StateFailed State = "failed"
+)
+
+// MessageReceived: another user's message, or one of an own other device.
+type MessageReceived struct {
+	Room    uri.Room
+	Message Message
+}
+
+// SendState: an own message reached another state.
+type SendState struct {
+	Room  uri.Room
+	Index uint64 // as Send returned it
+	State State
+	Err   error // of StateFailed
+}
+
+// RoomJoined: this device is in the room's group: it created it, was added, or
+// came back.
+type RoomJoined struct{ Room uri.Room }
+
+// RoomLeft: this device is in the room no more.
+type RoomLeft struct {
+	Room   uri.Room
+	Reason string
+}
+
+// MembersChanged: users came into the room or left it.
+type MembersChanged struct {
+	Room           uri.Room
+	Added, Removed []uri.User
+}
+
+// ConsentChanged: somebody asked for consent, gave it, or took it back. State is
+// as in clientapi.Consent.
+type ConsentChanged struct {
+	Requester, Target uri.User
+	Room              string
+	State             string
+}
+
+// UserKeyChanged: a user in this room has another user key than before. Either
+// it lost all its devices and began anew, or its provider put in somebody else.
+// Ask the user by another way.
+type UserKeyChanged struct {
+	Room uri.Room
+	User uri.User
+}
+
+// Rejoining: this device lost the thread of the room and enters it again by
+// itself. What was said in between cannot be read.
+type Rejoining struct {
+	Room uri.Room
+	Err  error
+}
+
+// Problem: something a person should know, with what to do.
+type Problem struct {
+	Room uri.Room // zero: of no room
+	Err  error
+}
+
+// Missed: notices were dropped because nobody read them.
+type Missed struct{}
+
+func (MessageReceived) notice() {}
+func (SendState) notice()       {}
+func (RoomJoined) notice()      {}
+func (RoomLeft) notice()        {}
+func (MembersChanged) notice()  {}
+func (ConsentChanged) notice()  {}
+func (UserKeyChanged) notice()  {}
+func (Rejoining) notice()       {}
+func (Problem) notice()         {}
+func (Missed) notice()          {}
+
+// Events returns the notices. The channel stays open; see Run for the end.
+func (c *Client) Events() <-chan Notice { return c.notices }
+
+// emit hands notices out, never waiting for the application.
+func (c *Client) emit(ns ...Notice) {
+	for _, n := range ns {
+		if c.missed {
+			select {
+			case c.notices <- Missed{}:
+				c.missed = false
+			default:
+				continue
+			}
+		}
+		select {
+		case c.notices <- n:
+		default:
+			c.missed = true
+		}
+	}
+}

@@ -1,0 +1,244 @@
+package client
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+)
+
+// How this device stands to a room.
+const (
+	roomCreating = "creating" // the group exists here, the hub does not know it
+	roomJoined   = "joined"
+	roomLost     = "lost"    // the log is followed, the group has to be entered again
+	roomLeft     = "left"    // no longer a member
+	roomStopped  = "stopped" // the hub did what it must not; nothing is followed
+)
+
+// roomRecord is what is stored of a room beside the group's parts.
+type roomRecord struct {
+	URI    string
+	State  string
+	At     room.Position
+	HubKey []byte
+	// NextMessage is the index of the next message.
+	NextMessage uint64
+	Reason      string `json:",omitempty"` // why left or stopped
+}
+
+// roomState is a room in memory.
+type roomState struct {
+	roomRecord
+	id     room.ID
+	uri    uri.Room
+	group  *mls.Group // nil unless creating or joined
+	roster *room.Roster
+
+	fetch     bool // ask for what follows in the log
+	fetching  task
+	changing  task // submitting a change
+	sending   task // submitting a message
+	rejoining task
+	attempt   *attempt  // of rejoining
+	commitAt  time.Time // when to commit what others proposed; zero: nothing pending
+	refreshed time.Time // when keys of providers were asked for again
+	badLog    bool      // told that the log does not verify
+}
+
+func newRoomState(rec *roomRecord) (*roomState, error) {
+	u, err := uri.ParseRoom(rec.URI)
+	if err != nil {
+		return nil, fmt.Errorf("reading room: %w: %w", ErrStorage, err)
+	}
+	return &roomState{roomRecord: *rec, uri: u, id: room.IDOf([]byte(rec.URI))}, nil
+}
+
+// loadRoom reads a room; one whose group is damaged is lost, and rejoined.
+func (c *Client) loadRoom(tx Tx, rec *roomRecord) error {
+	r, err := newRoomState(rec)
+	if err != nil {
+		return err
+	}
+	c.rooms[r.id] = r
+	if r.State != roomJoined && r.State != roomCreating {
+		return nil
+	}
+	if r.group, err = c.loadGroup(tx, r.id); err == nil {
+		r.roster, err = room.RosterOf(r.group.Public())
+	}
+	if errors.Is(err, mls.ErrState) {
+		c.log.Error("group is damaged, rejoining", "room", r.uri, "error", err)
+		r.State, r.group = roomLost, nil
+		return nil
+	}
+	return err
+}
+
+// loadGroup reads a group as it is stored.
+func (c *Client) loadGroup(tx Tx, id room.ID) (*mls.Group, error) {
+	var bad error
+	g, err := mls.LoadGroup(func(yield func(string, []byte) bool) {
+		for it, err := range tx.Scan(tableParts(id), "") {
+			if err == nil && (len(it.Value) == 0 || it.Value[0] != recordVersion) {
+				err = fmt.Errorf("part of an unknown version: %w", ErrStorage)
+			}
+			if err != nil {
+				bad = err
+				return
+			}
+			if !yield(it.Name, it.Value[1:]) {
+				return
+			}
+		}
+	}, c.config())
+	if bad != nil {
+		return nil, bad
+	}
+	return g, err
+}
+
+// save writes what has changed of a room.
+func (r *roomState) save(b *batch) {
+	b.put(tableRoom, r.id.String(), &r.roomRecord)
+	if r.group == nil {
+		return
+	}
+	for _, p := range r.group.Unsaved() {
+		if p.Value == nil {
+			b.del(tableParts(r.id), p.Key)
+		} else {
+			b.raw(tableParts(r.id), p.Key, append([]byte{recordVersion}, p.Value...))
+		}
+	}
+}
+
+// enter makes a group that was just joined the room's.
+func (c *Client) enterGroup(b *batch, r *roomState, g *mls.Group) error {
+	roster, err := room.RosterOf(g.Public())
+	if err != nil {
+		return err
+	}
+	h, err := room.HostingOf(g.Public().Context())
+	if err != nil {
+		return err
+	}
+	if !c.trust.is(h.Hub.Domain, h.Hub.ProviderKey[:]) {
+		return fmt.Errorf("hub %s with key %x: %w", h.Hub.Domain, h.Hub.ProviderKey[:8], ErrProviderKey)
+	}
+	if err := b.clear(c.cfg.Storage, tableParts(r.id)); err != nil {
+		return storageError(err)
+	}
+	r.group, r.roster, r.State, r.Reason = g, roster, roomJoined, ""
+	r.HubKey = h.Hub.ProviderKey[:]
+	r.attempt, r.commitAt, r.badLog = nil, time.Time{}, false
+	var leaves []*mls.LeafNode
+	for m := range g.Public().Members() {
+		leaves = append(leaves, m.Node)
+	}
+	c.noteUsers(b, r, leaves)
+	r.save(b)
+	b.tell(RoomJoined{r.uri})
+	return nil
+}
+
+// leaveGroup ends this device's part in a room. The group's secrets go; what was
+// said stays.
+func (c *Client) leaveGroup(b *batch, r *roomState, state, reason string) error {
+	if err := b.clear(c.cfg.Storage, tableParts(r.id)); err != nil {
+		return storageError(err)
+	}
+	if r.group != nil {
+		// Parts that were written in this very batch.
+		for _, w := range b.writes {
+			if w.table == tableParts(r.id) && w.value != nil {
+				b.del(w.table, w.name)
+			}
+		}
+	}
+	r.group, r.roster, r.State, r.Reason, r.attempt, r.commitAt = nil, nil, state, reason, nil, time.Time{}
+	r.save(b)
+	if state == roomLost {
+		for _, w := range c.wishesOf(r) {
+			c.unstage(b, w)
+		}
+		return nil
+	}
+	for _, w := range c.wishesOf(r) {
+		var err error
+		if w.Kind != wishLeave {
+			err = fmt.Errorf("%s: %w", reason, ErrNoRoom)
+		}
+		c.wishDone(b, w, err)
+	}
+	for _, o := range c.outboxOf(r) {
+		if err := c.failMessage(b, r, o, fmt.Errorf("%s: %w", reason, ErrNoRoom)); err != nil {
+			return err
+		}
+	}
+	b.tell(RoomLeft{r.uri, reason})
+	return nil
+}
+
+// fetchLog asks for what follows in a room's log.
+func (c *Client) fetchLog(r *roomState) {
+	r.fetch = false
+	from := r.At.Next
+	path := fmt.Sprintf("/v1/rooms/%s/log?from=%d&limit=1000", r.id, from)
+	c.async("reading the log of "+r.uri.String(), &r.fetching, func(ctx context.Context) (func() error, error) {
+		got := new(clientapi.Log)
+		if err := c.api.call(ctx, "GET", path, nil, got); err != nil {
+			c.enter(ctx, func() error { r.fetch = true; return nil })
+			return nil, err
+		}
+		return func() error {
+			if len(got.Entries) == 0 {
+				return nil
+			}
+			if err := c.take(new(batch), r.id, got.Entries, got.Head); err != nil {
+				return err
+			}
+			r.fetch = true // until there is no more
+			if r.At.Next == from {
+				r.fetching.failed(c.cfg.Now(), c.cfg.Retry, 0)
+			}
+			return nil
+		}, nil
+	})
+}
+
+// verify checks that entries continue the room's log, and returns those that are
+// new, none if nothing is or if some before them are missing.
+func (r *roomState) verify(raw [][]byte, head []byte) ([]*room.Entry, error) {
+	var fresh []*room.Entry
+	for _, x := range raw {
+		e, err := room.ParseEntry(x)
+		if err != nil {
+			return nil, err
+		}
+		if e.Seq >= r.At.Next {
+			fresh = append(fresh, e)
+		}
+	}
+	if len(fresh) == 0 {
+		return nil, nil
+	}
+	if fresh[0].Seq > r.At.Next {
+		r.fetch = true
+		return nil, nil
+	}
+	h, err := room.ParseSignedHead(head)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := room.Verify(r.id, r.At, fresh, h, ed25519.PublicKey(r.HubKey)); err != nil {
+		return nil, err
+	}
+	return fresh, nil
+}

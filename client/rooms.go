@@ -1,0 +1,143 @@
+package client
+
+import (
+	"context"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
+)
+
+func roleOf(p wire.UserRolePair) policy.Role { return policy.Role(p.Role) }
+
+// Room is a room as this device sees it.
+type Room struct {
+	URI   uri.Room
+	Name  string
+	State State // creating, joined, lost, left or stopped
+	// Reason says why it was left, lost or stopped.
+	Reason       string
+	Participants []Participant // while joined
+	Messages     uint64        // how many there are here
+}
+
+// Participant is a user in a room.
+type Participant struct {
+	User    uri.User
+	Role    policy.Role
+	Clients int
+}
+
+// Rooms lists the rooms, those that were left included, in order of their ids.
+func (c *Client) Rooms(ctx context.Context) (out []Room, err error) {
+	err = c.do(ctx, func() (error, error) {
+		for _, r := range c.sortedRooms() {
+			x := Room{URI: r.uri, State: State(r.State), Reason: r.Reason, Messages: r.NextMessage}
+			if r.group != nil {
+				group := r.group.Public().Context()
+				name, _ := room.MetadataOf(group)
+				x.Name = string(name)
+				list, _ := room.ParticipantsOf(group)
+				for _, p := range list {
+					if u, err := uri.ParseUser(string(p.User)); err == nil {
+						x.Participants = append(x.Participants, Participant{u, roleOf(p), r.roster.Clients(u)})
+					}
+				}
+			}
+			out = append(out, x)
+		}
+		return nil, nil
+	})
+	return out, err
+}
+
+// Summary is what members of a room can compare by another way, such as reading
+// aloud: if Authenticator and Head agree, they are in the same group and have
+// seen the same log.
+type Summary struct {
+	Epoch         uint64
+	Authenticator string // of the epoch, hexadecimal
+	Next          uint64 // sequence number of the log's next entry
+	Head          string // hash of the last entry, hexadecimal
+}
+
+// Verify returns where this device stands in a room.
+func (c *Client) Verify(ctx context.Context, u uri.Room) (s Summary, err error) {
+	err = c.do(ctx, func() (error, error) {
+		r := c.rooms[room.IDOf([]byte(u.String()))]
+		switch {
+		case r == nil:
+			return ErrNoRoom, nil
+		case r.State != roomJoined:
+			return fmt.Errorf("%s is %s: %w", u, r.State, ErrNotReady), nil
+		}
+		s = Summary{Epoch: r.group.Epoch(), Authenticator: hex.EncodeToString(r.group.EpochAuthenticator()),
+			Next: r.At.Next, Head: r.At.Last.String()}
+		return nil, nil
+	})
+	if err != nil {
+		return s, fmt.Errorf("verifying %s: %w", u, err)
+	}
+	return s, nil
+}
+
+// Sync waits until this device has caught up with all its rooms, as far as its
+// provider knew them when it was asked, and has no Welcome left to act on.
+// Messages that wait to be sent are not waited for.
+func (c *Client) Sync(ctx context.Context) error {
+	_, api, err := c.self(ctx)
+	if err != nil {
+		return err
+	}
+	list := new(clientapi.Rooms)
+	if err := api.call(ctx, "GET", "/v1/rooms", nil, list); err != nil {
+		return fmt.Errorf("synchronizing: %w", err)
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		behind := false
+		err := c.do(ctx, func() (error, error) {
+			behind = len(c.welcome) > 0
+			for _, x := range list.Rooms {
+				id, err := parseRoomID(x.ID)
+				if err != nil {
+					return err, nil
+				}
+				r := c.rooms[id]
+				if r == nil {
+					// The Welcome is still to come. If another device of the user is
+					// in the room and this one is not, nothing comes.
+					if slices.ContainsFunc(x.Participants, func(p clientapi.Participant) bool { return p.User == c.user.String() && p.Clients > 0 }) {
+						behind = true
+					}
+					continue
+				}
+				if (r.State == roomJoined || r.State == roomCreating) && r.At.Next < x.Next || r.State == roomLost {
+					r.fetch = true
+					behind = true
+				}
+			}
+			return nil, nil
+		})
+		if err != nil {
+			return fmt.Errorf("synchronizing: %w", err)
+		}
+		if !behind {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("synchronizing: %w", ctx.Err())
+		case <-c.stopped:
+			return ErrStopped
+		}
+	}
+}
