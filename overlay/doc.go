@@ -1,4 +1,93 @@
-// Package overlay connects providers: it finds them, says which key speaks for which
-// name, carries their HTTP requests over libp2p streams, and their rooms' messages over
-// gossip.
+// Package overlay connects providers over libp2p: it finds them by name, says which key
+// speaks for which name, carries their HTTP requests over streams and the messages of
+// their rooms over gossip, and finds nodes that announced a key.
+//
+// Read overlay.go for the configuration and the life of a node; then, as needed,
+// record.go (what a provider signs about itself), trust.go (whom to believe), resolve.go
+// and publish.go (records in the DHT), http.go, topic.go, announce.go, peers.go (joining,
+// and who is connected), host.go and limits.go (what peers can make us hold).
+//
+// A node speaks /mimi/kad/1.0.0 (a private Kademlia DHT, always as a server),
+// /meshsub/1.3.0 to 1.1.0 (gossipsub) and /mimid/http/1.1 (HTTP/1.1, a stream being a
+// connection) over TCP with TLS or Noise, and over QUIC.
+//
+// # Which key speaks for a name
+//
+// A provider record is signed by the key that it names, so the signature proves nothing
+// about the name. The first of these that applies decides:
+//
+//  1. A pin: the operator has named the key, in the configuration or, next, by Pin.
+//  2. DNS: a TXT record at _mimi.<domain> holds "v=mimi1; fp=" and the SHA-256 of the key
+//     in hexadecimal; several records allow several keys. It is asked at every lookup.
+//  3. The name itself: <base36 CID of the key>.p2p.invalid.
+//  4. First use: the first valid record that this node saw.
+//
+// What names a key also accepts a key that it has led to: a record carries up to eight
+// older keys, each with its signature over the next. From then on the newest key is the
+// one in force, and none before it can take the name back.
+//
+// Once a key is in force for a name, records of keys that do not follow from it are
+// refused, counted, logged and shown by Known, and nothing else changes. Only the
+// operator can drop a key in force (Pin, Forget), with one exception: DNS corrects a first
+// use. It does not drop a key that it has itself confirmed: whoever can spoof DNS for a
+// while could otherwise take over every name. A provider that loses its key without
+// having signed a successor must ask the other operators.
+//
+// DNS that does not answer is not DNS without a record. For a name whose key is in force,
+// that key stays. For a new name Resolve fails with ErrDNS, because whoever can block DNS
+// could otherwise turn case 2 into case 4. A TXT record of ours that cannot be read
+// counts as no answer. Names below .invalid are not asked for. The certificate of a
+// provider's HTTPS directory, which could also vouch, is not consulted yet.
+//
+// Trust is durable before it is used. An expired record does not end the trust in its
+// key, and an expired or refused record never replaces another.
+//
+// # Records in the DHT
+//
+// A record lies under "/mimi-provider/" and the SHA-256 of its domain, and again under
+// the SHA-256 of domain, a zero byte and the fingerprint of each of its keys. Whoever
+// knows a key looks there first: nobody else can put anything there. Under the domain
+// alone, nodes keep the record that came first until it expires, and refuse one whose key
+// contradicts what they themselves trust; a search there returns all that it meets. A
+// stranger can still occupy a name that no provider has used. Then first use is wrong,
+// and pins and DNS are right.
+//
+// Among records of one key the highest sequence number counts. It is the time of signing
+// in milliseconds, or one more than the last, which is stored; a number more than ten
+// minutes in the future is refused, so nobody can exhaust it. A record expires within 48
+// hours. Ours is valid for 36, sealed anew every four hours and when our addresses
+// change, and put again while the network is small and peers come. Nodes that search
+// refresh what other nodes hold; nothing else keeps it alive.
+//
+// # Gossip
+//
+// Messages carry no author and no signature: what they contain proves itself. The id of a
+// message is the hash of topic and data. TopicHandler.Allow holds in both directions.
+// gossipsub's own peer filter does not cover everything, so floodsub and flood publishing
+// are off, since both send without asking it, and messages of others are taken out before
+// their hash could be noted as seen. Until the mesh has formed, within a second or two of
+// joining, and whenever a peer is slow, messages are lost: rooms fill gaps by asking.
+//
+// The names of all topics are announced to every peer that connects, in one message of
+// less than 4 MiB, so that some 120,000 topics with names of 22 bytes can be joined. Names
+// should say nothing, and be short.
+//
+// # What is stored
+//
+// In the KV (integers as noted beside each format):
+//
+//	p/<domain>      trust in a name, and its newest record: trust.go
+//	d/<key>         datastore of the DHT: values and announcements of others, libp2p's format
+//	g/<key>         block list, libp2p's format
+//
+// # What peers can make us hold
+//
+// Connections, streams and their number by peer and by address are bounded by libp2p's
+// resource manager with our numbers; HTTP requests by the server's timeouts and sizes;
+// what the DHT stores by number, and by peer and hour; records by 4 KiB; topics by number
+// for each peer; messages by 256 KiB; and everything that is decoded before it is decoded.
+// A response's body is bounded by whoever reads it, with a context that ends.
+//
+// libp2p writes its own errors to standard error. Relays and NAT traversal are not there
+// yet: a node needs an address that others can reach.
 package overlay

@@ -184,7 +184,6 @@ func TestRunLeavesNothing(t *testing.T) {
 	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	c := config("a.example")
 	c.Listen = nil // TCP and QUIC
-	c.MDNS = true
 	a, stopA := start(t, c)
 	d := config("b.example")
 	d.Listen, d.Bootstrap = nil, boot(a)
