@@ -121,9 +121,9 @@ func ReadKeys(dir string) (*Keys, error) {
 	return k, err
 }
 
-// RotateKey makes a new provider key, for which the present one vouches. A running
+// rotateKey makes a new provider key, for which the present one vouches. A running
 // node takes it when it is started again.
-func RotateKey(dir string) (old, new string, err error) {
+func rotateKey(dir string) (old, new string, err error) {
 	k, err := ReadKeys(dir)
 	if err != nil {
 		return "", "", err

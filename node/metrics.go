@@ -1,0 +1,71 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// register adds what the node counts to its own registry; nothing is global.
+func (n *Node) register(p *parts) {
+	counter := func(name, help string, f func() float64) {
+		p.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "mimid", Name: name, Help: help}, f))
+	}
+	gauge := func(name, help string, f func() float64) {
+		p.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "mimid", Name: name, Help: help}, f))
+	}
+	r := p.rooms.Stats
+	counter("room_entries_ordered_total", "Log entries that this provider ordered as a hub.", func() float64 { return float64(r().Ordered) })
+	counter("room_entries_followed_total", "Log entries of other hubs, verified and stored.", func() float64 { return float64(r().Followed) })
+	counter("room_submissions_duplicate_total", "Submissions that had been made before.", func() float64 { return float64(r().Duplicates) })
+	counter("room_submissions_refused_total", "Submissions that rooms refused.", func() float64 { return float64(r().Refused) })
+	counter("room_ranges_total", "Pieces of logs asked of other providers.", func() float64 { return float64(r().Ranges) })
+	counter("room_nudges_total", "Providers told directly that rooms went on.", func() float64 { return float64(r().Nudges) })
+	gauge("rooms", "Rooms in the store.", func() float64 { return float64(r().Rooms) })
+	gauge("rooms_loaded", "Rooms in memory.", func() float64 { return float64(r().Loaded) })
+	gauge("rooms_broken", "Rooms whose log cannot be followed.", func() float64 { return float64(r().Broken) })
+	counter("store_functions_total", "Functions in durable commits.", func() float64 { return float64(p.store.Stats().Functions) })
+	counter("store_commits_total", "Commits, each with its fsync.", func() float64 { return float64(p.store.Stats().Commits) })
+	gauge("client_streams", "Event streams of clients.", func() float64 { return float64(p.clients.Streams()) })
+	counter("outbox_delivered_total", "Deliveries that other providers took.", func() float64 { return float64(p.outbox.Stats().Delivered) })
+	counter("outbox_dropped_total", "Deliveries that were refused for good.", func() float64 { return float64(p.outbox.Stats().Dropped) })
+	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+}
+
+// serveMetrics serves /metrics, /healthz (the process answers) and /readyz (the
+// node serves).
+func (n *Node) serveMetrics(ctx context.Context) error {
+	p := n.parts
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(p.registry, promhttp.HandlerOpts{Registry: p.registry}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := n.readiness(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		w.Write([]byte("ready\n"))
+	})
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 30 * time.Second,
+		BaseContext: func(net.Listener) context.Context { return ctx }}
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		<-ctx.Done()
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		srv.Shutdown(end)
+	}()
+	err := srv.Serve(p.metrics)
+	if !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	<-stopped
+	return nil
+}

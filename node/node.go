@@ -1,0 +1,328 @@
+package node
+
+import (
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mimid/mimid/node/account"
+	"github.com/mimid/mimid/node/admin"
+	"github.com/mimid/mimid/node/clienthttp"
+	"github.com/mimid/mimid/node/contact"
+	"github.com/mimid/mimid/node/feed"
+	"github.com/mimid/mimid/node/outbox"
+	"github.com/mimid/mimid/node/peering"
+	"github.com/mimid/mimid/node/ration"
+	"github.com/mimid/mimid/node/rooms"
+	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/protocol/mls/x509auth"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/store"
+)
+
+// Node is a provider's node. It is made by New and lives in Run.
+type Node struct {
+	cfg     Config
+	version string
+	keys    *Keys
+	log     *slog.Logger
+	now     func() time.Time
+	ready   chan struct{}
+
+	mu      sync.Mutex
+	parts   *parts    // guarded by mu; nil before all is made
+	serving bool      // guarded by mu
+	started time.Time // guarded by mu
+}
+
+// Options are what a program adds to the configuration.
+type Options struct {
+	Version string
+	// LogTo receives the log. Required.
+	LogTo io.Writer
+	// Now is the clock of rooms and certificates. Default time.Now.
+	Now func() time.Time
+}
+
+// parts is everything a node is made of.
+type parts struct {
+	store     *store.Store
+	feed      *feed.Feed
+	accounts  *account.Registry
+	overlay   *overlay.Overlay
+	providers *providers
+	caller    *peering.Caller
+	server    *peering.Server
+	outbox    *outbox.Outbox
+	rooms     *rooms.Rooms
+	contacts  *contact.Service
+	clients   *clienthttp.Server
+	listener  net.Listener
+	admin     *admin.Server
+	registry  *prometheus.Registry
+	metrics   net.Listener
+}
+
+// New reads a data directory. It opens nothing else and starts nothing. Errors:
+// ErrConfig, ErrKeys.
+func New(cfg *Config, o Options) (*Node, error) {
+	if err := cfg.check(); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	keys, err := ReadKeys(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(cfg.Log.Level)); err != nil {
+		return nil, fmt.Errorf("%w: log.level: %w", ErrConfig, err)
+	}
+	var h slog.Handler = slog.NewTextHandler(o.LogTo, &slog.HandlerOptions{Level: level})
+	if cfg.Log.JSON {
+		h = slog.NewJSONHandler(o.LogTo, &slog.HandlerOptions{Level: level})
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Version == "" {
+		o.Version = "dev"
+	}
+	return &Node{cfg: *cfg, version: o.Version, keys: keys, now: o.Now, ready: make(chan struct{}),
+		log: slog.New(h).With("node", cfg.Domain)}, nil
+}
+
+// Ready is closed when the node serves clients and other providers.
+func (n *Node) Ready() <-chan struct{} { return n.ready }
+
+// Run serves until ctx ends, and then stops in order, within StopTimeout. It
+// returns nil when ctx ended it. Errors among others: store.ErrLocked (another
+// process has the data directory), overlay.ErrListen (a port is in use).
+func (n *Node) Run(ctx context.Context) (err error) {
+	n.mu.Lock()
+	n.started = n.now()
+	n.mu.Unlock()
+	st, err := store.Open(store.Options{Dir: filepath.Join(n.cfg.Dir, "store"), Small: n.cfg.Store.Small, Log: n.log.With("part", "store")})
+	if err != nil {
+		return fmt.Errorf("opening store: %w", err)
+	}
+	defer func() {
+		close, cancel := context.WithTimeout(context.WithoutCancel(ctx), StopTimeout)
+		defer cancel()
+		err = errors.Join(err, st.Close(close))
+	}()
+	s := newStages(ctx, n.log)
+	defer func() { err = errors.Join(err, s.stop(StopTimeout)) }()
+	s.start("store", st.Run, nil)
+	p, err := n.make(ctx, st)
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	n.mu.Lock()
+	n.parts = p
+	n.mu.Unlock()
+
+	s.start("accounts", p.accounts.Run, nil)
+	s.start("overlay", p.overlay.Run, p.overlay.Ready())
+	stopWatching := n.watch(p, s)
+	defer stopWatching()
+	s.start("rooms", p.rooms.Run, nil)
+	s.start("outbox", p.outbox.Run, nil)
+	s.start("contacts", p.contacts.Run, nil)
+	s.start("clients", p.clients.Run, nil)
+	s.start("operator", p.admin.Run, nil)
+	if p.metrics != nil {
+		s.start("metrics", n.serveMetrics, nil)
+	}
+	if err := s.failed(); err != nil {
+		return err
+	}
+	n.mu.Lock()
+	n.serving = true
+	n.mu.Unlock()
+	close(n.ready)
+	n.log.Info("ready", "clients", p.listener.Addr().String(), "peer", p.overlay.Self(), "addresses", p.overlay.Addrs(), "version", n.version)
+	err = s.wait()
+	n.mu.Lock()
+	n.serving = false
+	n.mu.Unlock()
+	n.log.Info("stopping")
+	return err
+}
+
+// watch tells rooms and outbox when other providers come into reach.
+func (n *Node) watch(p *parts, s *stages) (stop func()) {
+	return p.overlay.OnConnect(func(id overlay.PeerID) {
+		// Whose node it is takes a lookup, so not on the overlay's goroutine.
+		s.spawn(func(ctx context.Context) {
+			for _, k := range p.overlay.Known() {
+				for _, node := range k.Nodes {
+					if node == id && k.Domain != n.cfg.Domain {
+						p.rooms.Learn(k.Domain, k.Nodes)
+						p.outbox.Wake(k.Domain)
+						p.rooms.Exchange(ctx, k.Domain)
+					}
+				}
+			}
+		})
+	})
+}
+
+// make makes all parts and connects them. The store runs.
+func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) {
+	p = &parts{store: st, registry: prometheus.NewRegistry()}
+	defer func() {
+		if err != nil {
+			p.close()
+		}
+	}()
+	part := func(name string) *slog.Logger { return n.log.With("part", name) }
+	domain := n.cfg.Domain
+	signer := n.keys.present()
+
+	if p.feed, err = feed.Open(ctx, st); err != nil {
+		return p, err
+	}
+	p.providers = &providers{domain: domain, keys: n.keys, salt: n.cfg.Discovery.Salt,
+		franking: n.keys.franking.Public().(ed25519.PublicKey)}
+	auth, err := x509auth.New(x509auth.Options{Anchors: p.providers.anchors})
+	if err != nil {
+		return p, err
+	}
+	if p.accounts, err = account.New(account.Config{Domain: domain, Store: st, Authenticator: auth, Now: n.now, Log: part("accounts"),
+		ProviderKey: func() crypto.Signer { return signer }}); err != nil {
+		return p, err
+	}
+
+	rotations, err := n.keys.rotations(domain)
+	if err != nil {
+		return p, err
+	}
+	late := new(lateHandler) // the overlay is made before what it serves
+	if p.overlay, err = overlay.New(overlay.Config{
+		Domain: domain, ProviderKey: signer, Rotations: rotations, NodeKey: n.keys.node,
+		Listen: n.cfg.Overlay.Listen, Announce: n.cfg.Overlay.Announce, Bootstrap: n.cfg.Overlay.Bootstrap,
+		MDNS: n.cfg.Overlay.MDNS, Public: n.cfg.Overlay.Public,
+		KV: kv{st}, Pins: n.cfg.Trust.Pins, TXT: txt(n.cfg.Trust.DNS), Handler: late,
+		Log: part("overlay"), Registerer: p.registry, Now: n.now,
+	}); err != nil {
+		return p, err
+	}
+	p.providers.overlay = p.overlay
+	p.caller = &peering.Caller{Domain: domain, Key: func() ed25519.PrivateKey { return signer }, Client: p.overlay.Client(), Now: n.now}
+	if p.outbox, err = outbox.New(outbox.Config{Store: st, Caller: p.caller, Now: n.now, Log: part("outbox")}); err != nil {
+		return p, err
+	}
+	if p.rooms, err = rooms.Open(rooms.Config{
+		Store: st, Feed: p.feed, Domain: domain, Key: signer, Signer: n.keys.signer,
+		Rules: room.Rules{Auth: auth, Anchors: p.providers.anchors},
+		Peers: roomPeers{p.providers, p.caller}, Gossip: roomGossip{p.overlay}, Outbox: roomOutbox{p.outbox},
+		Log: part("rooms"), Now: n.now,
+	}); err != nil {
+		return p, err
+	}
+	if p.contacts, err = n.makeContacts(p, auth); err != nil {
+		return p, err
+	}
+	if p.server, err = peering.NewServer(peering.Config{
+		Domain: domain, Routes: append(roomRoutes(p.rooms), p.contacts.Routes()...), Directory: directory{p.providers},
+		Peer: func(r *http.Request) (string, bool) {
+			id, ok := overlay.RequestPeer(r)
+			return string(id), ok
+		},
+		Now: n.now, Log: part("peering"),
+	}); err != nil {
+		return p, err
+	}
+	late.h = p.server
+	if err := n.makeClients(p); err != nil {
+		return p, err
+	}
+	if p.admin, err = admin.New(admin.Config{Dir: n.cfg.Dir, Log: part("operator"), Services: admin.Services{
+		Accounts: p.accounts, Rooms: operatorRooms{p.rooms}, Peers: operatorPeers{p.overlay}, Node: n}}); err != nil {
+		return p, err
+	}
+	if n.cfg.Metrics.Listen != "" {
+		if p.metrics, err = listen("metrics.listen", n.cfg.Metrics.Listen); err != nil {
+			return p, err
+		}
+		n.register(p)
+	}
+	return p, nil
+}
+
+func (n *Node) makeClients(p *parts) (err error) {
+	var conf *tls.Config
+	if n.cfg.Clients.TLSCertificate != "" {
+		cert, err := tls.LoadX509KeyPair(n.path(n.cfg.Clients.TLSCertificate), n.path(n.cfg.Clients.TLSKey))
+		if err != nil {
+			return fmt.Errorf("%w: clients.tls_certificate: %w", ErrConfig, err)
+		}
+		conf = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}
+	}
+	if p.listener, err = listen("clients.listen", n.cfg.Clients.Listen); err != nil {
+		return err
+	}
+	rate := n.cfg.Clients.RequestsPerSecond
+	p.clients, err = clienthttp.New(clienthttp.Config{
+		Listener: p.listener, TLS: conf, Ready: n.readiness, Version: n.version, Log: n.log.With("part", "clients"), Now: n.now,
+		Requests: ration.Config{PerSecond: rate, Burst: max(1, 4*rate)},
+		Services: clienthttp.Services{Accounts: p.accounts, KeyPackages: p.accounts, Providers: p.providers, Contacts: p.contacts,
+			Claims: p.contacts, Rooms: p.rooms, Submissions: p.rooms, Streams: streams{p.feed}},
+	})
+	return err
+}
+
+func (n *Node) path(file string) string {
+	if filepath.IsAbs(file) {
+		return file
+	}
+	return filepath.Join(n.cfg.Dir, file)
+}
+
+// ErrListen: an address of the configuration cannot be listened on.
+var ErrListen = errors.New("node: cannot listen")
+
+func listen(key, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%w on %s = %q: %w; is another program, or another node, using it?", ErrListen, key, addr, err)
+	}
+	return l, nil
+}
+
+func (p *parts) close() {
+	for _, l := range []net.Listener{p.listener, p.metrics} {
+		if l != nil {
+			l.Close() // a second close is harmless
+		}
+	}
+}
+
+// readiness says why the node does not serve.
+func (n *Node) readiness() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if !n.serving {
+		return errors.New("the node is starting or stopping")
+	}
+	return nil
+}
+
+// lateHandler is an http.Handler that is made later than who serves it, and
+// before that runs.
+type lateHandler struct{ h http.Handler }
+
+func (l *lateHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) { l.h.ServeHTTP(w, r) }

@@ -1,0 +1,198 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/mimid/mimid/node/admin"
+	"github.com/mimid/mimid/node/rooms"
+	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/room"
+)
+
+// What the operator's commands see (package admin).
+
+// Status implements admin.Node.
+func (n *Node) Status(ctx context.Context) (*admin.Status, error) {
+	n.mu.Lock()
+	p, started := n.parts, n.started
+	n.mu.Unlock()
+	s := &admin.Status{Domain: n.cfg.Domain, Version: n.version, PID: os.Getpid(), Started: started, KeyFingerprint: n.keys.Fingerprint()}
+	if err := n.readiness(); err != nil {
+		s.Ready = err.Error()
+	}
+	if p == nil {
+		return s, nil
+	}
+	s.PeerID, s.Clients = string(p.overlay.Self()), n.clientURL(p)
+	for _, a := range p.overlay.Addrs() {
+		s.Addresses = append(s.Addresses, a+"/p2p/"+s.PeerID)
+	}
+	for after := ""; ; {
+		users, err := p.accounts.Users(ctx, after, admin.MaxPage)
+		if err != nil {
+			return nil, err
+		}
+		if s.Users += len(users); len(users) < admin.MaxPage {
+			break
+		}
+		after = users[len(users)-1].Name
+	}
+	s.Rooms, s.Streams = p.rooms.Stats().Rooms, p.clients.Streams()
+	for _, k := range p.overlay.Known() {
+		if k.Connected {
+			s.Peers++
+		}
+	}
+	waiting, err := p.outbox.Waiting()
+	if err != nil {
+		return nil, err
+	}
+	for _, w := range waiting {
+		s.Outbox += w.Items
+	}
+	c := p.store.Stats()
+	s.Updates, s.Commits = c.Functions, c.Commits
+	return s, nil
+}
+
+func (n *Node) clientURL(p *parts) string {
+	scheme := "http"
+	if n.cfg.Clients.TLSCertificate != "" {
+		scheme = "https"
+	}
+	return scheme + "://" + p.listener.Addr().String()
+}
+
+// RotateKey implements admin.Node. The new key is in force from the next start on.
+func (n *Node) RotateKey(context.Context) (*admin.Rotated, error) { return Rotate(n.cfg.Dir) }
+
+// Rotate makes a new provider key for a data directory, whether a node runs on it
+// or not.
+func Rotate(dir string) (*admin.Rotated, error) {
+	cfg, err := ReadConfig(dir)
+	if err != nil {
+		return nil, err
+	}
+	old, next, err := rotateKey(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &admin.Rotated{Old: old, New: next, Todo: []string{
+		"restart the node: it uses the new key from then on; the old one vouches for it, and keeps signing the rooms that name it",
+		fmt.Sprintf("if DNS names your key, change the TXT record at _mimi.%s to: %s", cfg.Domain, overlay.TXTRecord(next)),
+		"tell operators who pinned your key its new fingerprint: " + next,
+	}}, nil
+}
+
+// TXTRecord is what DNS should say at _mimi.<domain>.
+func TXTRecord(k *Keys) string { return overlay.TXTRecord(k.Fingerprint()) }
+
+// Verify implements admin.Node.
+func (n *Node) Verify(ctx context.Context) (*admin.Verification, error) {
+	n.mu.Lock()
+	p := n.parts
+	n.mu.Unlock()
+	return verify(ctx, p.store, room.Rules{Auth: newAuth(p.providers.anchors), Anchors: p.providers.anchors}, nil)
+}
+
+// operatorRooms shows rooms.
+type operatorRooms struct{ r *rooms.Rooms }
+
+// ListRooms implements admin.Rooms.
+func (o operatorRooms) ListRooms(_ context.Context, after string, limit int) ([]admin.Room, error) {
+	var out []admin.Room
+	for _, s := range o.r.List() {
+		if s.ID > after && len(out) < limit {
+			out = append(out, describe(&s))
+		}
+	}
+	return out, nil
+}
+
+func describe(s *rooms.Summary) admin.Room {
+	return admin.Room{ID: s.ID, URI: s.URI, Hub: s.Hub, Term: s.Term, Next: s.Next, Head: s.Head, Epoch: s.Epoch,
+		Replicas: []string{s.Hub}, Trouble: s.Broken}
+}
+
+// ShowRoom implements admin.Rooms.
+func (o operatorRooms) ShowRoom(ctx context.Context, id string) (*admin.Room, error) {
+	list := o.r.List()
+	full, err := roomID(list, id)
+	if err != nil {
+		return nil, err
+	}
+	i := slices.IndexFunc(list, func(s rooms.Summary) bool { return s.ID == room.ID(full).String() })
+	out := describe(&list[i])
+	r, err := o.r.Show(ctx, full)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range r.Participants {
+		out.Participants = append(out.Participants, admin.Participant{User: p.User, Role: p.Role})
+		out.Members += p.Clients
+	}
+	return &out, nil
+}
+
+// ShowLog implements admin.Rooms.
+func (o operatorRooms) ShowLog(_ context.Context, id string, from uint64, limit int) (*admin.LogPage, error) {
+	full, err := roomID(o.r.List(), id)
+	if err != nil {
+		return nil, err
+	}
+	l, err := o.r.Page(full, from, limit)
+	if err != nil {
+		return nil, err
+	}
+	out := &admin.LogPage{Entries: []admin.LogEntry{}}
+	for _, b := range l.Entries[:min(limit, len(l.Entries))] {
+		e, err := room.ParseEntry(b)
+		if err != nil {
+			return nil, err
+		}
+		out.Entries = append(out.Entries, admin.LogEntry{Seq: e.Seq, Term: e.Term.String(), Kind: e.Kind.String(),
+			Accepted: time.UnixMilli(int64(e.AcceptedAt)).UTC(), Txn: e.Txn.String(), Hash: e.Hash().String(), Size: len(e.Body)})
+	}
+	if k := len(out.Entries); k == limit {
+		out.Next = out.Entries[k-1].Seq + 1
+	}
+	return out, nil
+}
+
+// operatorPeers shows and decides about other providers.
+type operatorPeers struct{ o *overlay.Overlay }
+
+// Peers implements admin.Peers.
+func (o operatorPeers) Peers(context.Context) ([]admin.Peer, error) {
+	out := []admin.Peer{}
+	for _, k := range o.o.Known() {
+		p := admin.Peer{Domain: k.Domain, Fingerprint: k.Fingerprint, Trust: trustName(k.Trust), Connected: k.Connected, Expires: k.Expires}
+		if k.ConflictKey != "" {
+			p.Conflicts = []string{k.ConflictKey}
+		}
+		out = append(out, p)
+	}
+	return out, nil
+}
+
+// Pin implements admin.Peers.
+func (o operatorPeers) Pin(ctx context.Context, domain, fingerprint string) error {
+	return operatorError(o.o.Pin(ctx, domain, fingerprint))
+}
+
+// Forget implements admin.Peers.
+func (o operatorPeers) Forget(ctx context.Context, domain string) error {
+	return operatorError(o.o.Forget(ctx, domain))
+}
+
+func operatorError(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &clientapi.Problem{Status: 422, Code: clientapi.CodeInvalid, Detail: plain(err)}
+}

@@ -1,0 +1,200 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"crypto"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/mimid/mimid/node/admin"
+	"github.com/mimid/mimid/node/logstore"
+	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/protocol/mls/x509auth"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/store"
+)
+
+// Verify checks the store of a data directory whose node does not run, from end to
+// end: the files' checksums, and for each room the whole log anew, as if another
+// provider had sent it. progress, if not nil, is called now and then.
+//
+// The result lists faults; the error says that there was no checking, for example
+// store.ErrLocked while the node runs.
+func Verify(ctx context.Context, cfg *Config, progress func(rooms int, entries uint64)) (*admin.Verification, error) {
+	keys, err := ReadKeys(cfg.Dir)
+	if err != nil {
+		return nil, err
+	}
+	st, err := store.Open(store.Options{Dir: filepath.Join(cfg.Dir, "store"), Small: cfg.Store.Small})
+	if errors.Is(err, store.ErrLocked) {
+		return nil, fmt.Errorf("a node runs on %s: stop it, or have it check by itself with --running: %w", cfg.Dir, err)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening store: %w", err)
+	}
+	defer st.Close(context.WithoutCancel(ctx))
+	// An overlay that is never run knows the keys of other providers.
+	o, err := overlay.New(overlay.Config{Domain: cfg.Domain, ProviderKey: keys.present(), NodeKey: keys.node, KV: kv{st}, Pins: cfg.Trust.Pins})
+	if err != nil {
+		return nil, err
+	}
+	p := &providers{domain: cfg.Domain, keys: keys, overlay: o}
+	return verify(ctx, st, room.Rules{Auth: newAuth(p.anchors), Anchors: p.anchors}, progress)
+}
+
+// newAuth judges credentials with a cache of its own.
+func newAuth(anchors func(string) []crypto.PublicKey) *x509auth.Authenticator {
+	a, err := x509auth.New(x509auth.Options{Anchors: anchors})
+	if err != nil {
+		panic("node: " + err.Error()) // only without anchors
+	}
+	return a
+}
+
+func verify(ctx context.Context, st *store.Store, rules room.Rules, progress func(int, uint64)) (*admin.Verification, error) {
+	start := time.Now()
+	out := new(admin.Verification)
+	if err := st.Verify(); err != nil {
+		if !errors.Is(err, store.ErrCorrupted) {
+			return nil, err
+		}
+		out.Faults = append(out.Faults, err.Error())
+	}
+	var heads []*logstore.Head
+	err := st.View(func(tx *store.Tx) error {
+		for h, err := range logstore.Heads(tx) {
+			if err != nil {
+				out.Faults = append(out.Faults, err.Error())
+				continue
+			}
+			heads = append(heads, h)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range heads {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		// One room, one snapshot: a running node may go on meanwhile.
+		err := st.View(func(tx *store.Tx) error {
+			v := &verifier{tx: tx, id: h.ID(), rules: rules, seen: func() {
+				if out.Entries++; progress != nil && out.Entries%10_000 == 0 {
+					progress(out.Rooms, out.Entries)
+				}
+			}}
+			return v.room()
+		})
+		if err != nil {
+			out.Faults = append(out.Faults, fmt.Sprintf("room %s: %s", h.URI, err))
+		}
+		out.Rooms++
+	}
+	out.Took = time.Since(start)
+	return out, nil
+}
+
+// verifier replays one room.
+type verifier struct {
+	tx    *store.Tx
+	id    room.ID
+	rules room.Rules
+	seen  func()
+
+	at    room.Position
+	state *room.State
+	feed  uint64
+}
+
+func (v *verifier) room() error {
+	stored, head, err := logstore.Load(v.tx, v.id, v.rules)
+	if err != nil {
+		return err
+	}
+	for b, err := range logstore.Batches(v.tx, v.id, 0) {
+		if err != nil {
+			return err
+		}
+		if b.Feed <= v.feed {
+			return fmt.Errorf("batch %d is at position %d of the feed, the one before at %d", b.Head.Seq, b.Feed, v.feed)
+		}
+		v.feed = b.Feed
+		if err := v.batch(b); err != nil {
+			return fmt.Errorf("entries %d to %d: %w", v.at.Next, b.Head.Seq, err)
+		}
+	}
+	return v.compare(stored, head)
+}
+
+func (v *verifier) batch(b logstore.Batch) error {
+	raw, err := logstore.Entries(v.tx, v.id, v.at.Next, b.Head.Seq)
+	if err != nil {
+		return err
+	}
+	var entries []*room.Entry
+	for _, r := range raw {
+		e, err := room.ParseEntry(r)
+		if err != nil {
+			return err
+		}
+		entries = append(entries, e)
+		v.seen()
+	}
+	rest := entries
+	if v.state == nil {
+		if v.state, err = room.Begin(entries[0], v.rules); err != nil {
+			return err
+		}
+		rest = entries[1:]
+	}
+	if _, err := room.Verify(v.id, v.at, entries, &b.Head, ed25519.PublicKey(v.state.HubKey())); err != nil {
+		return err
+	}
+	for _, e := range rest {
+		st, err := v.state.Check(e)
+		if err == nil {
+			err = v.state.Advance(st)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	for _, e := range entries {
+		if e.Txn == (room.TxnID{}) {
+			continue
+		}
+		if seq, err := logstore.SeqOf(v.tx, v.id, e.Txn); err != nil || seq != e.Seq {
+			return fmt.Errorf("entry %d is not in the index of submissions (%d, %v)", e.Seq, seq, err)
+		}
+	}
+	v.at = v.state.At()
+	return nil
+}
+
+// compare says whether what is stored beside the log is what the log makes.
+func (v *verifier) compare(stored *room.State, head *logstore.Head) error {
+	switch s := v.state; {
+	case s == nil:
+		return errors.New("there is no entry")
+	case head.At != s.At():
+		return fmt.Errorf("the head says %d entries, the log has %d, or others", head.At.Next, s.At().Next)
+	case !stored.Group().Context().Equal(s.Group().Context()):
+		return errors.New("the stored group is not the one that the log makes")
+	case !bytes.Equal(stored.Group().Tree().Bytes(), s.Group().Tree().Bytes()):
+		return errors.New("the stored members are not those that the log makes")
+	case !slices.Equal(stored.Participants(), s.Participants()), !slices.Equal(head.Providers, s.Providers()):
+		return errors.New("the stored participants are not those that the log makes")
+	case head.Hub != s.Hosting().Hub.Domain, head.Topic != s.Hosting().Topic, head.Epoch != s.Epoch(), head.Feed != v.feed:
+		return errors.New("the stored head does not say what the log says")
+	case len(stored.Group().Pending()) != len(s.Group().Pending()):
+		return errors.New("the stored pending proposals are not those that the log makes")
+	}
+	return nil
+}
