@@ -210,16 +210,3 @@ func (r *Rooms) knows(domain string) bool {
 	}
 	return domain == r.cfg.Domain
 }
-
-// nodesOf returns the known nodes of a provider.
-func (r *Rooms) nodesOf(domain string) []overlay.PeerID {
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	var out []overlay.PeerID
-	for p, d := range r.nodes {
-		if d == domain {
-			out = append(out, p)
-		}
-	}
-	return out
-}

@@ -30,7 +30,6 @@ import (
 // world is some providers' rooms and the network between them, which can be cut.
 type world struct {
 	t  testing.TB
-	mu sync.Mutex
 	ps map[string]*provider
 }
 
@@ -205,7 +204,7 @@ func (o outbox) Put(tx *store.Tx, c rooms.Call) error {
 	tx.OnCommit(func() {
 		go func() {
 			for range 200 {
-				if _, err := (peers{o.p}).Call(context.Background(), c); err == nil {
+				if _, err := peers(o).Call(context.Background(), c); err == nil {
 					return
 				}
 				time.Sleep(20 * time.Millisecond)

@@ -58,10 +58,9 @@ type Step struct {
 	// Changes are the handshake's, in order: one commit, or proposals.
 	Changes []*mls.Change
 
-	of     *State
-	after  Position
-	info   *mls.GroupInfo
-	create *State
+	of    *State
+	after Position
+	info  *mls.GroupInfo
 }
 
 // Commit returns the change of a commit, nil for anything else.
