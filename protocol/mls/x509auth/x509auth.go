@@ -263,3 +263,47 @@ func (a *Authenticator) Succeeds(old, new mls.Credential) error {
 	}
 	return nil
 }
+
+// VerifyUser judges a user certificate alone, for what users sign with their
+// user keys outside of groups: it has the right form, an anchor of its domain
+// signed it, and now lies within its dates (the zero time lies within all). It
+// returns the user's URI and the user key, which share no memory with der.
+//
+// Nothing is cached. A certificate may have 4 KiB, as by default elsewhere.
+//
+// Errors: ErrOptions (no anchors function), ErrTooLarge, ErrMalformed,
+// ErrAlgorithm, ErrName, ErrUsage, ErrCriticalExtension, ErrUnknownProvider,
+// ErrUntrusted, ErrExpired, ErrNotYetValid.
+func VerifyUser(der []byte, anchors Anchors, now time.Time) (uri string, key crypto.PublicKey, err error) {
+	s, err := verifyUser(der, anchors, now)
+	if err != nil {
+		return "", nil, fmt.Errorf("user certificate: %w", err)
+	}
+	return s.name.userURI(), s.key, nil
+}
+
+func verifyUser(der []byte, anchors Anchors, now time.Time) (*statement, error) {
+	if anchors == nil {
+		return nil, fmt.Errorf("no Anchors: %w", ErrOptions)
+	}
+	if limit := (Options{}).withDefaults().MaxCertificate; len(der) > limit {
+		return nil, fmt.Errorf("certificate of %d bytes (limit %d): %w", len(der), limit, ErrTooLarge)
+	}
+	c, err := parseCertificate(der, userRole)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.validAt(now); err != nil {
+		return nil, err
+	}
+	keys := anchors(c.name.domain)
+	if len(keys) == 0 {
+		return nil, fmt.Errorf("provider %s: %w", c.name.domain, ErrUnknownProvider)
+	}
+	for _, k := range keys {
+		if c.signedWithKeyOf(k) && c.checkSignature(k) {
+			return c.detached(), nil
+		}
+	}
+	return nil, fmt.Errorf("%s under %d keys: %w", c.name, len(keys), ErrUntrusted)
+}

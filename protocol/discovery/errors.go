@@ -1,0 +1,42 @@
+package discovery
+
+import "errors"
+
+// Errors are sentinels: test with errors.Is. The text around them names what
+// was wrong. It quotes what a person typed as an identifier, in plain ASCII and
+// shortened, so that the person can mend it; whoever logs errors of ParseSII
+// logs what people search for. No other error holds an identifier, a secret or
+// a key.
+var (
+	// ErrLength: the identifier is empty or longer than MaxSII bytes.
+	ErrLength = errors.New("discovery: identifier is empty or too long")
+	// ErrScheme: the identifier begins with none of tel:, mailto: and handle:.
+	ErrScheme = errors.New("discovery: identifier does not begin with tel:, mailto: or handle:")
+	// ErrNumber: the telephone number is not a plus sign and 7 to 15 digits,
+	// the first of them 1 to 9. Write the country code; of punctuation use
+	// hyphens, dots and parentheses only.
+	ErrNumber = errors.New("discovery: not an international telephone number")
+	// ErrParameter: something follows the number or the address, such as an
+	// extension (;ext=) or a subject (?subject=). Leave it out.
+	ErrParameter = errors.New("discovery: identifier with parameters")
+	// ErrAddress: the mail address is not a local part of up to 64 plain
+	// letters, digits and - . _ ~ ! $ ' * +, one @ and a domain.
+	ErrAddress = errors.New("discovery: not a usable mail address")
+	// ErrDomain: the domain of the mail address is no domain name, or a name in
+	// another script that IDNA does not allow.
+	ErrDomain = errors.New("discovery: not a usable mail domain")
+	// ErrHandle: the handle is not 1 to 64 plain letters and digits, with
+	// hyphens, dots and underscores only between them.
+	ErrHandle = errors.New("discovery: not a usable handle")
+	// ErrFullName: a handle with a domain, such as handle:ekr@rtfm.example. That
+	// is a user's full name already and needs no discovery: use it without
+	// "handle:".
+	ErrFullName = errors.New("discovery: a full name needs no discovery")
+
+	// ErrNoIdentifier: the zero SII or the zero Secret was given. A bug of the
+	// caller.
+	ErrNoIdentifier = errors.New("discovery: no identifier given")
+	// ErrStored: bytes read from storage are not a secret. The store is damaged,
+	// or of a newer version; derive the secret from the identifier again.
+	ErrStored = errors.New("discovery: not a stored secret")
+)
