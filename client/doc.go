@@ -61,9 +61,9 @@
 // otherwise. ROOM is a room's id in hexadecimal, N a number of eight octets.
 //
 //	table          name         value
-//	self           identity     keys, token, certificates; the registration until it is answered
+//	self           who          keys, token, certificates; the registration until it is answered
 //	self           cursor       the last event of the stream that was dealt with
-//	provider       DOMAIN       its keys, and how the own provider verified them
+//	provider       provider DOMAIN  its keys, and how the own provider verified them
 //	user           URI          the credential seen last
 //	keypackage     REF[32]      a KeyPackage with its private keys
 //	welcome        ROOM         a Welcome that waits for a provider's key

@@ -69,6 +69,12 @@ func (c *Client) publish(n int, lastResort bool) error {
 		if err != nil {
 			return err
 		}
+		if len(b.writes) >= 10 { // no transaction needs to be large
+			if err := c.commit(b); err != nil {
+				return err
+			}
+			b = new(batch)
+		}
 		req.KeyPackages = append(req.KeyPackages, kp)
 	}
 	if lastResort {

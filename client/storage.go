@@ -54,7 +54,7 @@ const (
 	tableOutbox     = "outbox"
 	tableWish       = "wish"
 
-	nameIdentity = "identity"
+	nameIdentity = "who"
 	nameCursor   = "cursor"
 
 	recordVersion = 1

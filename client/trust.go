@@ -118,7 +118,7 @@ func (t *trust) learn(b *batch, p *clientapi.Provider) error {
 	rec := &providerRecord{Domain: p.Domain, Keys: keys, Trust: p.Trust}
 	t.known[p.Domain] = rec
 	delete(t.wanted, p.Domain)
-	b.put(tableProvider, p.Domain, rec)
+	b.put(tableProvider, "provider "+p.Domain, rec)
 	return nil
 }
 
