@@ -114,12 +114,12 @@ func TestErrorsOfCall(t *testing.T) {
 // What a hostile answer holds does not pass through.
 func TestHostileAnswers(t *testing.T) {
 	for name, h := range map[string]http.HandlerFunc{
-		"no problem": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<b>\x1b[31m", 502) },
+		"no problem": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "<b>\x1b[31m", http.StatusBadGateway) },
 		"status in the body differs": func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(403)
 			fmt.Fprint(w, `{"status":200,"code":"forbidden","detail":"x","retry_ms":99999999999}`)
 		},
-		"redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://elsewhere.example/", 307) },
+		"redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://elsewhere.example/", http.StatusTemporaryRedirect) },
 		"endless":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); w.Write(make([]byte, 1<<20)) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -157,7 +157,7 @@ func TestHandlerErrors(t *testing.T) {
 	}
 	r = w.refusal(w.caller, peering.Request{Target: here, Endpoint: "fails", Subject: "x"})
 	w.want(r, 500, clientapi.CodeInternal, "internal error")
-	if strings.Contains(r.Problem.Detail, "18") {
+	if strings.Contains(r.Problem.Detail, "secret") {
 		t.Errorf("internal text told to a peer: %s", r.Problem.Detail)
 	}
 	if log := w.log.String(); !strings.Contains(log, "boom 17") || !strings.Contains(log, "disk secret 18") {
