@@ -3,6 +3,7 @@ package overlay
 import (
 	"context"
 	"crypto/ed25519"
+	"testing"
 	"time"
 
 	ds "github.com/ipfs/go-datastore"
@@ -176,3 +177,27 @@ func Resources(l Limits) (network.ResourceManager, error) {
 	}
 	return newResources(l)
 }
+
+// PublishNodes publishes a record of the overlay's provider with other nodes.
+func PublishNodes(t testing.TB, o *Overlay, key ed25519.PrivateKey, nodes []Node) {
+	t.Helper()
+	n := o.net.Load()
+	old, _ := o.trust.get(o.cfg.Domain)
+	r := *old
+	r.Nodes, r.Seq = nodes, r.Seq+1
+	env, err := r.seal(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.trust.accept(t.Context(), &r, env, nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, place := range r.places() {
+		if err := n.dht.PutValue(t.Context(), place, env); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// Disconnect ends the connections with a peer.
+func Disconnect(o *Overlay, p PeerID) { o.net.Load().host.Network().ClosePeer(p.Libp2p()) }

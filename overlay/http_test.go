@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -191,4 +192,78 @@ func slow(inside, finish chan struct{}) http.Handler {
 		<-finish
 		io.WriteString(w, "finished")
 	})
+}
+
+// A provider with two nodes is served by the one that is up; the body is sent again to
+// it, as nothing of it has been sent to the other.
+func TestTwoNodesOneProvider(t *testing.T) {
+	hub, _ := start(t, config("hub.example"))
+	// The record names a node that never ran, and it comes first.
+	c := config("two.example")
+	c.Bootstrap = boot(hub)
+	o, _ := start(t, c)
+	dead := overlay.Node{ID: nodeID(key("dead")), Addrs: []string{"/ip4/127.0.0.1/tcp/1"}}
+	overlay.PublishNodes(t, o, key("provider two.example"), []overlay.Node{dead, {ID: o.Self(), Addrs: o.Addrs()}})
+	far := config("far.example")
+	far.Bootstrap = boot(hub)
+	a, _ := start(t, far)
+	r := resolves(t, a, "two.example")
+	if len(r.Nodes) != 2 || r.Nodes[0].ID != dead.ID {
+		t.Fatalf("%+v", r.Nodes)
+	}
+	overlay.Disconnect(a, o.Self())
+	resp, err := a.Client().Post("http://two.example/", "text/plain", strings.NewReader("hello"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if b, _ := io.ReadAll(resp.Body); !strings.HasSuffix(string(b), ": hello") {
+		t.Errorf("%s", b)
+	}
+}
+
+// A node that was down for long is reached at once when it is back.
+func TestNodeComesBack(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := config("back.example")
+	c.Listen = []string{"/ip4/127.0.0.1/tcp/" + strings.TrimPrefix(l.Addr().String(), "127.0.0.1:")}
+	l.Close()
+	hub, _ := start(t, config("hub.example"))
+	c.Bootstrap = boot(hub)
+	o, stop := start(t, c)
+	resolves(t, hub, "back.example")
+	stop()
+	eventually(t, "the end is noticed", func() error {
+		if hub.Connected(o.Self()) {
+			return errors.New("still connected")
+		}
+		return nil
+	})
+	for range 3 { // libp2p would now wait for 5 + 1 + 4 + 9 s
+		if _, err := hub.Client().Get("http://back.example/"); !errors.Is(err, overlay.ErrUnreachable) {
+			t.Fatal(err)
+		}
+		time.Sleep(1100 * time.Millisecond)
+	}
+	c.Bootstrap, c.KV = nil, &overlay.MemoryKV{} // it does not come to us
+	start(t, c)
+	mustGet(t, hub, "http://back.example/")
+}
+
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	nodes := providers(t, 2, func(i int, c *overlay.Config) {
+		c.Handler = http.RedirectHandler("http://p0.example/internal", http.StatusFound)
+	})
+	resolves(t, nodes[0], "p1.example")
+	resp, err := nodes[0].Client().Get("http://p1.example/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusFound {
+		t.Errorf("%s", resp.Status)
+	}
 }

@@ -90,7 +90,8 @@ type running struct {
 	publisher *publisher
 	announcer *announcer
 	quota     *quota
-	misses    misses
+	misses    misses // names
+	dials     misses // peer ids
 
 	mu       sync.Mutex
 	stopping bool           // guarded by mu
@@ -457,8 +458,9 @@ func (n *running) tidy(ctx context.Context) {
 	}
 }
 
-// misses remembers failed lookups for a moment, so that a name that cannot be resolved
-// does not cost a lookup each time it is asked for. It is safe for concurrent use.
+// misses remembers failures for a moment, so that a name that cannot be resolved, or a
+// node that is down, does not cost an attempt each time it is asked for. It is safe for
+// concurrent use.
 type misses struct {
 	mu sync.Mutex
 	m  map[string]miss // guarded by mu, at most maxMisses
@@ -469,29 +471,26 @@ type miss struct {
 	err   error
 }
 
-func (m *misses) get(domain string) error {
+func (m *misses) get(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if x, ok := m.m[domain]; ok && time.Now().Before(x.until) {
+	if x, ok := m.m[name]; ok && time.Now().Before(x.until) {
 		return x.err
 	}
 	return nil
 }
 
-func (m *misses) put(domain string, err error) {
-	if !errors.Is(err, ErrUnknownProvider) && !errors.Is(err, ErrConflict) && !errors.Is(err, ErrDNS) {
-		return // says something about us, not about the name
-	}
+func (m *misses) put(name string, err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.m == nil || len(m.m) >= maxMisses {
 		m.m = make(map[string]miss)
 	}
-	m.m[domain] = miss{time.Now().Add(missFor), err}
+	m.m[name] = miss{time.Now().Add(missFor), err}
 }
 
-func (m *misses) drop(domain string) {
+func (m *misses) drop(name string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	delete(m.m, domain)
+	delete(m.m, name)
 }

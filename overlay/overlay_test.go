@@ -5,8 +5,11 @@ import (
 	"errors"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mimid/mimid/overlay"
 )
@@ -124,5 +127,57 @@ func TestRunTwice(t *testing.T) {
 	stop()
 	if err := o.Run(context.Background()); !errors.Is(err, overlay.ErrConfig) {
 		t.Errorf("after running: %v", err)
+	}
+}
+
+// Simultaneous calls for one name do one lookup, and one that gives up does not end it
+// for the others.
+func TestResolveOnce(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	asked, answer := make(chan struct{}, 100), make(chan struct{})
+	nodes := providers(t, 2, func(i int, c *overlay.Config) {
+		if i == 0 {
+			c.Registerer = reg
+			c.TXT = func(context.Context, string) ([]string, error) {
+				asked <- struct{}{}
+				<-answer
+				return nil, &net.DNSError{IsNotFound: true}
+			}
+		}
+	})
+	var wg sync.WaitGroup
+	for range 50 {
+		wg.Go(func() {
+			if _, err := nodes[0].Resolve(t.Context(), "p1.example"); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	<-asked
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := nodes[0].Resolve(ctx, "p1.example"); !errors.Is(err, context.Canceled) {
+		t.Errorf("%v", err)
+	}
+	close(answer)
+	wg.Wait()
+	if n := len(asked); n != 0 {
+		t.Errorf("%d more lookups", n)
+	}
+}
+
+// On the Internet private addresses are not published.
+func TestPublicPublishesNoPrivateAddresses(t *testing.T) {
+	c := config("a.example")
+	c.Public = true
+	o, _ := start(t, c)
+	if addrs := o.Addrs(); len(addrs) != 0 {
+		t.Errorf("%s", addrs)
+	}
+	c = config("b.example")
+	c.Public, c.Announce = true, []string{"/ip4/198.51.100.7/tcp/4001"}
+	o, _ = start(t, c)
+	if r := resolves(t, o, "b.example"); len(r.Nodes[0].Addrs) != 1 || r.Nodes[0].Addrs[0] != c.Announce[0] {
+		t.Errorf("%+v", r.Nodes)
 	}
 }

@@ -173,6 +173,9 @@ func subscribe(n *running) (event.Subscription, error) {
 
 // connect makes sure that there is a connection, with the addresses that are known, and
 // if those fail, with those that the DHT knows.
+//
+// libp2p waits longer after each failed dial, up to minutes, in which a node that came
+// back cannot be reached. Here it is a second, whatever was before.
 func (n *running) connect(ctx context.Context, id peer.ID) error {
 	if n.host.Network().Connectedness(id) == network.Connected {
 		return nil
@@ -180,23 +183,36 @@ func (n *running) connect(ctx context.Context, id peer.ID) error {
 	if !n.o.gater.InterceptPeerDial(id) {
 		return fmt.Errorf("%w: %s is blocked here", ErrUnreachable, id)
 	}
+	if err := n.dials.get(string(id)); err != nil {
+		return err
+	}
+	n.forgetFailures(id)
 	err := swarm.ErrNoAddresses
 	if len(n.host.Peerstore().Addrs(id)) > 0 {
-		err = n.host.Connect(ctx, peer.AddrInfo{ID: id})
-		if err == nil {
+		if err = n.host.Connect(ctx, peer.AddrInfo{ID: id}); err == nil {
 			return nil
 		}
 	}
 	if ctx.Err() == nil {
-		info, ferr := n.dht.FindPeer(ctx, id)
-		if ferr == nil {
-			err = n.host.Connect(ctx, info)
-			if err == nil {
+		info, findErr := n.dht.FindPeer(ctx, id)
+		if findErr == nil {
+			n.forgetFailures(id)
+			if err = n.host.Connect(ctx, info); err == nil {
 				return nil
 			}
 		}
 	}
-	return fmt.Errorf("%w: connecting to %s: %w", ErrUnreachable, id, err)
+	err = fmt.Errorf("%w: connecting to %s: %w", ErrUnreachable, id, err)
+	if ctx.Err() == nil { // a caller in a hurry says nothing about the node
+		n.dials.put(string(id), err)
+	}
+	return err
+}
+
+func (n *running) forgetFailures(id peer.ID) {
+	if s, ok := n.host.Network().(*swarm.Swarm); ok {
+		s.Backoff().Clear(id)
+	}
 }
 
 // remember makes the addresses of a record known to libp2p.
@@ -309,9 +325,7 @@ func (n *running) joinOnce(ctx context.Context, within time.Duration) (missing i
 			continue
 		}
 		wg.Go(func() {
-			if s, ok := n.host.Network().(*swarm.Swarm); ok {
-				s.Backoff().Clear(info.ID)
-			}
+			n.forgetFailures(info.ID)
 			if err := n.host.Connect(ctx, info); err != nil {
 				mu.Lock()
 				errs = append(errs, fmt.Errorf("connecting to %s: %w", info.ID, err))

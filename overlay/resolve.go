@@ -17,7 +17,7 @@ const (
 	freshFor      = 15 * time.Minute // a record is used without asking again
 	lookupTimeout = 20 * time.Second
 	dnsTimeout    = 5 * time.Second
-	missFor       = time.Second // a failed lookup is not repeated
+	missFor       = time.Second // a failed lookup or dial is not repeated
 	maxMisses     = 4096
 )
 
@@ -75,11 +75,10 @@ func (n *running) lookup(domain string) (*Record, error) {
 	defer cancel()
 	r, err := n.search(ctx, domain)
 	o.counters.lookups.Inc()
-	if err != nil {
-		n.misses.put(domain, err)
-		return nil, err
+	if errors.Is(err, ErrUnknownProvider) || errors.Is(err, ErrConflict) || errors.Is(err, ErrDNS) {
+		n.misses.put(domain, err) // others say something about us, not about the name
 	}
-	return r, nil
+	return r, err
 }
 
 func (n *running) search(ctx context.Context, domain string) (*Record, error) {
