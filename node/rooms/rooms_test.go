@@ -1,12 +1,15 @@
 package rooms_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/mls"
@@ -197,6 +200,47 @@ func strangers(t *testing.T, m *clientapi.SubmitMessage, as *device) *clientapi.
 	req := must(wire.ParseSubmitMessageRequest(m.Request, wire.Limits{}))(t)
 	req.SendingURI = wire.IdentifierURI(as.who.User.String())
 	return &clientapi.SubmitMessage{Nonce: m.Nonce, Request: must(req.Bytes())(t)}
+}
+
+// TestForgery: a handshake in another member's name is refused by the provider that
+// it is given to, hub or follower, and changes nothing anywhere.
+func TestForgery(t *testing.T) {
+	w := newWorld(t, "atlanta.example", "biloxi.example")
+	alice, bob := w.device("alice@atlanta.example", "phone"), w.device("bob@biloxi.example", "phone")
+	id, made, err := alice.create("room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.add(id, bob); err != nil {
+		t.Fatal(err)
+	}
+	alice.follow(id, 2)
+	bob.follow(id, 2)
+	group := []byte("mimi://atlanta.example/g/" + made.URI[len("mimi://atlanta.example/r/"):])
+	for _, d := range []*device{alice, bob} {
+		s := must(d.group.Commit(mls.CommitOptions{}, time.Now()))(t)
+		raw := must((&wire.UpdateRequest{Bundle: wire.HandshakeBundle{Message: s.Message, GroupInfo: &wire.GroupInfoOption{Full: s.GroupInfo},
+			Tree: &wire.RatchetTreeOption{Representation: wire.TreeDistributionService}}}).Bytes())(t)
+		leaf := bytes.Index(raw, group) + len(group) + 8 + 1 + 3 // behind epoch and sender type
+		raw[leaf] ^= 1                                             // alice's leaf is 0, bob's is 1
+		before := w.ps["atlanta.example"].calls[wire.EndpointUpdate.String()]
+		got, err := d.p.rooms.SubmitUpdate(context.Background(), d.who, id, &clientapi.SubmitUpdate{Request: raw, Nonce: nonce()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		res := must(wire.ParseUpdateRoomResponse(got.Response, wire.Limits{}))(t)
+		if res.Code != wire.UpdateNotAllowed || !strings.Contains(res.Description, "signature") {
+			t.Errorf("%s forges: %s %s", d.who.User, res.Code, res.Description)
+		}
+		if d.p.rooms.Stats().Refused != 1 || w.ps["atlanta.example"].calls[wire.EndpointUpdate.String()] != before {
+			t.Errorf("%s: not refused by its own provider", d.who.User)
+		}
+	}
+	for _, p := range w.ps {
+		if l := p.rooms.List(); l[0].Next != 2 || l[0].Epoch != 1 {
+			t.Errorf("%s: %+v", p.domain, l[0])
+		}
+	}
 }
 
 // TestBatches: under load many submissions share a commit, and each is answered

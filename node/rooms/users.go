@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/wire"
@@ -191,11 +193,52 @@ func (r *Rooms) SubmitUpdate(ctx context.Context, who account.Identity, id store
 	if err != nil {
 		return nil, err
 	}
+	if refused, err := r.vouch(ctx, who, id, u.Request); err != nil || refused != nil {
+		return &clientapi.SubmittedUpdate{Response: refused}, err
+	}
 	body, err := r.toHub(ctx, who, id, wire.EndpointUpdate, nonce, u.Request, r.update)
 	if err != nil {
 		return nil, err
 	}
 	return &clientapi.SubmittedUpdate{Response: body}, nil
+}
+
+// vouch refuses what a follower can see to be forged, before it is passed on to
+// the hub in this provider's name: a bad signature or credential, or a role that
+// does not allow it, in the epoch that this provider is in too. What depends on
+// having heard everything is left to the hub.
+func (r *Rooms) vouch(ctx context.Context, who account.Identity, id store.RoomID, raw []byte) (refusal []byte, err error) {
+	h, err := r.mine(who, id)
+	if err != nil || h.stand().Hub == r.cfg.Domain {
+		return nil, err
+	}
+	req, err := wire.ParseUpdateRequest(raw, room.BodyLimits())
+	if err != nil {
+		return nil, problem(422, clientapi.CodeInvalid, "the update cannot be read: %s", err)
+	}
+	body, err := room.HandshakeOf(&req.Bundle).Bytes()
+	if err != nil {
+		return nil, problem(422, clientapi.CodeInvalid, "the update cannot be read: %s", err)
+	}
+	if g := req.Bundle.GroupInfo; g != nil && g.Full != nil {
+		if err := r.learnParticipants(ctx, &g.Full.Context); err != nil {
+			r.log.Debug("looking up providers of an update", "room", h.id, "err", err)
+		}
+	}
+	var bad error
+	err = r.view(ctx, h, func(s *room.State) {
+		_, err := s.Check(s.NewEntry(room.KindHandshake, room.TxnID{}, body, r.cfg.Now()))
+		unknown := errors.Is(err, x509auth.ErrUnknownProvider)
+		if errors.Is(err, mls.ErrBadSignature) || errors.Is(err, mls.ErrBadCredential) && !unknown || errors.Is(err, room.ErrPolicy) {
+			bad = err
+		}
+	})
+	if err != nil || bad == nil {
+		return nil, asProblem(err)
+	}
+	r.counts.refused.Add(1)
+	r.log.Debug("update refused", "room", h.id, "from", who.User, "err", bad)
+	return (&wire.UpdateRoomResponse{Code: wire.UpdateNotAllowed, Description: bad.Error()}).Bytes()
 }
 
 // FetchGroupInfo asks the room's hub for what an external commit needs.
