@@ -340,6 +340,21 @@ func TestClaimsAreRationed(t *testing.T) {
 	}
 }
 
+// A claim that did not happen costs nothing.
+func TestRationOfFailedClaim(t *testing.T) {
+	w := newWorld(t, func(c *account.Config) { c.Claims = ration.Config{PerSecond: 1, Burst: 1} })
+	d := w.register("alice", "phone", userKey(t))
+	w.publish(d, 3, true)
+	c := w.claimOf(d, "bob", "room")
+	w.store.failBefore = errors.New("power cut")
+	if _, err := w.Claim(ctx, c); err == nil {
+		t.Fatal("no error")
+	}
+	if w.one(w.claim(c)).LastResort(mls.Limits{}) {
+		t.Error("the failed claim used up the ration")
+	}
+}
+
 func TestClaimRefusals(t *testing.T) {
 	w := newWorld(t)
 	d := w.register("alice", "phone", userKey(t))

@@ -250,6 +250,14 @@ func TestRemovedDeviceStaysOut(t *testing.T) {
 	if _, err := w.Authenticate(ctx, phone.token); err != nil {
 		t.Errorf("the other device: %v", err)
 	}
+	// Not even into a new device of the same name.
+	again := w.register("alice", "stolen", user)
+	_, err = w.Register(ctx, n)
+	wantProblem(t, err, clientapi.CodeBadInvite)
+	if _, err := w.Authenticate(ctx, again.token); err != nil {
+		t.Errorf("the new device: %v", err)
+	}
+	must(t, w.RemoveDevice(ctx, phone.Identity, "stolen"))
 	wantProblem(t, w.RemoveDevice(ctx, phone.Identity, "stolen"), clientapi.CodeNotFound)
 	must(t, w.RemoveDevice(ctx, phone.Identity, "phone")) // oneself
 	_, err = w.Authenticate(ctx, phone.token)

@@ -132,7 +132,7 @@ func (s *Server) operation(c call) huma.Operation {
 		Method: c.method, Path: c.path, OperationID: c.id, Summary: c.summary, Tags: []string{c.tag},
 		DefaultStatus:   c.status,
 		MaxBodyBytes:    smallBody,
-		BodyReadTimeout: -1, // see timedBody
+		BodyReadTimeout: -1, // see timeBody
 	}
 	if c.status == 0 {
 		op.DefaultStatus = http.StatusOK

@@ -6,7 +6,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -42,9 +41,8 @@ func who(ctx context.Context) account.Identity {
 	return id
 }
 
-// response remembers what has been answered, for the log and for panics. It hides
-// deadlines from huma, whose own would end the context of a call that takes longer
-// than the reading of its body may.
+// response remembers what has been answered, for the log and for panics. It has no
+// Unwrap, which hides deadlines from huma: it would take away that of timeBody.
 type response struct {
 	http.ResponseWriter
 	status int
@@ -63,9 +61,6 @@ func (r *response) Write(b []byte) (int, error) {
 	}
 	return r.ResponseWriter.Write(b)
 }
-
-// SetReadDeadline does nothing, see timeBody for what does.
-func (r *response) SetReadDeadline(time.Time) error { return nil }
 
 // outermost gives the request an id, bounds the time of its body, catches panics, and
 // writes the line in the log.
@@ -178,32 +173,12 @@ func underlying(w http.ResponseWriter) http.ResponseWriter {
 
 // timeBody bounds the time that a body may take. That holds for refused requests,
 // too: net/http reads what they leave of their bodies, and has no deadline of its own
-// for that. req must be a copy of the server's request, in which the server looks for
-// its own type of body to decide whether the connection can go on.
+// for that. It takes the deadline away once a body has been read to its end, so that
+// the call itself may take longer.
 func (s *Server) timeBody(w http.ResponseWriter, req *http.Request) {
-	if req.ContentLength == 0 {
-		return
+	if req.ContentLength != 0 {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout))
 	}
-	rc := http.NewResponseController(w)
-	if rc.SetReadDeadline(time.Now().Add(s.cfg.BodyTimeout)) == nil {
-		req.Body = &timedBody{ReadCloser: req.Body, clear: func() { _ = rc.SetReadDeadline(time.Time{}) }}
-	}
-}
-
-// timedBody clears the deadline once the body has been read to its end; otherwise
-// it would end the context of the call when it passes. What is not read to the end
-// keeps it.
-type timedBody struct {
-	io.ReadCloser
-	clear func()
-}
-
-func (b *timedBody) Read(p []byte) (int, error) {
-	n, err := b.ReadCloser.Read(p)
-	if errors.Is(err, io.EOF) {
-		b.clear()
-	}
-	return n, err
 }
 
 // timed bounds a call that is no stream.

@@ -1,6 +1,7 @@
 package clienthttp_test
 
 import (
+	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
@@ -366,4 +367,18 @@ func TestStalledBody(t *testing.T) {
 	if len(s.f.calls) != 0 {
 		t.Errorf("called with half a body: %v", s.f.calls)
 	}
+}
+
+// A body that is no HTTP is answered as any other fault, without huma's texts.
+func TestBrokenChunks(t *testing.T) {
+	s := serve(t)
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	must(t, err)
+	defer c.Close()
+	_, err = fmt.Fprintf(c, "POST /v1/discover HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nTransfer-Encoding: chunked\r\n\r\nnonsense\r\n", token)
+	must(t, err)
+	must(t, c.SetReadDeadline(time.Now().Add(5*time.Second)))
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	must(t, err)
+	s.wantProblem(res, 500, clientapi.CodeInternal)
 }

@@ -1,6 +1,7 @@
 package clienthttp_test
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -54,6 +55,27 @@ func TestPlaintextStaysOnThisMachine(t *testing.T) {
 		if _, err := clienthttp.New(clienthttp.Config{Services: f.services(), Address: addr}); err != nil {
 			t.Errorf("%s without TLS: %v", addr, err)
 		}
+	}
+}
+
+// public is a listener that says it is reachable from elsewhere.
+type public struct{ net.Listener }
+
+func (public) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 80} }
+
+func TestPlaintextListener(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	f := &fake{t: t}
+	s, err := clienthttp.New(clienthttp.Config{Services: f.services(), Listener: public{l}})
+	must(t, err)
+	runCtx, cancel := context.WithTimeout(ctx, 5*time.Second) // if it served, until then
+	defer cancel()
+	if err := s.Run(runCtx); !errors.Is(err, clienthttp.ErrPlaintext) {
+		t.Errorf("a public listener without TLS: %v, want ErrPlaintext", err)
+	}
+	if _, err := l.Accept(); err == nil {
+		t.Error("the listener was left open")
 	}
 }
 
