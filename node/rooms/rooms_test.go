@@ -222,7 +222,7 @@ func TestForgery(t *testing.T) {
 		raw := must((&wire.UpdateRequest{Bundle: wire.HandshakeBundle{Message: s.Message, GroupInfo: &wire.GroupInfoOption{Full: s.GroupInfo},
 			Tree: &wire.RatchetTreeOption{Representation: wire.TreeDistributionService}}}).Bytes())(t)
 		leaf := bytes.Index(raw, group) + len(group) + 8 + 1 + 3 // behind epoch and sender type
-		raw[leaf] ^= 1                                             // alice's leaf is 0, bob's is 1
+		raw[leaf] ^= 1                                           // alice's leaf is 0, bob's is 1
 		before := w.ps["atlanta.example"].calls[wire.EndpointUpdate.String()]
 		got, err := d.p.rooms.SubmitUpdate(context.Background(), d.who, id, &clientapi.SubmitUpdate{Request: raw, Nonce: nonce()})
 		if err != nil {
