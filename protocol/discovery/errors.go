@@ -39,4 +39,36 @@ var (
 	// ErrStored: bytes read from storage are not a secret. The store is damaged,
 	// or of a newer version; derive the secret from the identifier again.
 	ErrStored = errors.New("discovery: not a stored secret")
+
+	// ErrVersion: a message or a claim of a version that is not spoken here.
+	ErrVersion = errors.New("discovery: unknown version")
+	// ErrKey: a key that is neither Ed25519 nor ECDSA on P-256 cannot sign.
+	ErrKey = errors.New("discovery: unsupported signing key")
+
+	// ErrOtherIdentifier: the claim is about another identifier than the one
+	// looked up.
+	ErrOtherIdentifier = errors.New("discovery: claim about another identifier")
+	// ErrLifetime: the claim expires before it is issued, or more than
+	// MaxLifetime after it.
+	ErrLifetime = errors.New("discovery: claim with an impossible lifetime")
+	// ErrNotYetIssued: the claim was issued in the future, by more than MaxSkew.
+	// Compare the clocks.
+	ErrNotYetIssued = errors.New("discovery: claim from the future")
+	// ErrExpired: the claim has ended. Its owner has to make a new one.
+	ErrExpired = errors.New("discovery: claim expired")
+	// ErrUserCertificate: the certificate in the claim is not good; the error of
+	// x509auth beside it says why. Where the provider's keys are not known yet,
+	// looking the provider up may help.
+	ErrUserCertificate = errors.New("discovery: user certificate refused")
+	// ErrOtherUser: the certificate is another user's: somebody claims an
+	// identifier in somebody else's name.
+	ErrOtherUser = errors.New("discovery: claim in another user's name")
+	// ErrUserSignature: the user did not sign this.
+	ErrUserSignature = errors.New("discovery: claim not signed by its user")
+	// ErrNotEndorsed: no key of the user's provider signed the claim: it is
+	// forged, or from before or after the provider changed its key.
+	ErrNotEndorsed = errors.New("discovery: claim not endorsed by the user's provider")
+	// ErrWithdrawal: a withdrawal was given where a claim is wanted. It needs no
+	// endorsement; publish it as it is.
+	ErrWithdrawal = errors.New("discovery: a withdrawal, not a claim")
 )
