@@ -201,3 +201,12 @@ func PublishNodes(t testing.TB, o *Overlay, key ed25519.PrivateKey, nodes []Node
 
 // Disconnect ends the connections with a peer.
 func Disconnect(o *Overlay, p PeerID) { o.net.Load().host.Network().ClosePeer(p.Libp2p()) }
+
+// AcceptRecord judges a record as a lookup does for which DNS has answered so.
+func AcceptRecord(o *Overlay, r *Record, key ed25519.PrivateKey, dns ...string) error {
+	env, err := r.seal(key)
+	if err != nil {
+		return err
+	}
+	return o.trust.accept(context.Background(), r, env, dns)
+}

@@ -166,7 +166,7 @@ func raw(t testing.TB, to *overlay.Overlay, opts ...pubsub.Option) (host.Host, *
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(func() { cancel(); h.Close() })
 	opts = append([]pubsub.Option{
-		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(), pubsub.WithMaxMessageSize(4 << 20),
+		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign), pubsub.WithNoAuthor(), pubsub.WithMaxMessageSize(4 << 20), pubsub.WithFloodPublish(true),
 		pubsub.WithMessageIdFn(func(m *pubsubpb.Message) string { return string(m.GetData()) }),
 	}, opts...)
 	ps, err := pubsub.NewGossipSub(ctx, h, opts...)

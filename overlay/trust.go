@@ -111,7 +111,7 @@ func newTrustTable(ctx context.Context, c *Config) (*trustTable, error) {
 			return nil, fmt.Errorf("%w: Pins: %v", ErrConfig, err)
 		}
 		if t.pins[d], err = canonicalFingerprint(fp); err != nil {
-			return nil, fmt.Errorf("Pins of %s: %w", d, err)
+			return nil, fmt.Errorf("reading Pins of %s: %w", d, err)
 		}
 	}
 	err := c.KV.Scan(ctx, []byte(trustPrefix), func(k, v []byte) error {

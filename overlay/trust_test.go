@@ -469,3 +469,156 @@ func TestPinErrors(t *testing.T) {
 		t.Errorf("%+v", known)
 	}
 }
+
+// Who gets a name, step by step. Keys are k0 to k2; "k0>k1" is a record of k1 that says k0
+// made it its successor.
+func TestTrustDecisions(t *testing.T) {
+	type step struct {
+		pin    string // "", or a key to pin first
+		record string
+		seq    uint64
+		dns    []string
+		want   error
+		keys   string // afterwards
+		trust  overlay.Trust
+	}
+	conflict, old := overlay.ErrConflict, overlay.ErrRecord
+	for _, c := range []struct {
+		why   string
+		steps []step
+	}{
+		{"first come", []step{
+			{record: "k0", seq: 5, keys: "k0", trust: overlay.FirstUse},
+			{record: "k1", seq: 6, want: conflict, keys: "k0", trust: overlay.FirstUse}}},
+		{"an older record is not news", []step{
+			{record: "k0", seq: 5, keys: "k0", trust: overlay.FirstUse},
+			{record: "k0", seq: 4, want: old, keys: "k0", trust: overlay.FirstUse},
+			{record: "k0", seq: 5, keys: "k0", trust: overlay.FirstUse}}},
+		{"a successor", []step{
+			{record: "k0", seq: 5, keys: "k0", trust: overlay.FirstUse},
+			{record: "k0>k1", seq: 6, keys: "k0 k1", trust: overlay.FirstUse},
+			{record: "k0", seq: 7, want: conflict, keys: "k0 k1", trust: overlay.FirstUse},
+			{record: "k0>k2", seq: 8, want: conflict, keys: "k0 k1", trust: overlay.FirstUse},
+			{record: "k1>k2", seq: 9, keys: "k0 k1 k2", trust: overlay.FirstUse}}},
+		{"a stranger lets the key sign him as its predecessor", []step{
+			{record: "k1", seq: 5, keys: "k1", trust: overlay.FirstUse},
+			{record: "k0>k1", seq: 6, keys: "k1", trust: overlay.FirstUse}}},
+		{"pin before first use", []step{
+			{pin: "k1", record: "k0", seq: 5, want: conflict, trust: overlay.Untrusted},
+			{record: "k1", seq: 5, keys: "k1", trust: overlay.Pinned},
+			{record: "k1>k2", seq: 6, keys: "k1 k2", trust: overlay.Pinned},
+			{record: "k1", seq: 7, want: conflict, keys: "k1 k2", trust: overlay.Pinned}}},
+		{"pin corrects, and the sequence begins anew", []step{
+			{record: "k0", seq: 9, keys: "k0", trust: overlay.FirstUse},
+			{pin: "k1", record: "k0", seq: 10, want: conflict, trust: overlay.Untrusted},
+			{record: "k1", seq: 5, keys: "k1", trust: overlay.Pinned}}},
+		{"pin of an older key keeps the newer", []step{
+			{record: "k0>k1", seq: 5, keys: "k0 k1", trust: overlay.FirstUse},
+			{pin: "k0", record: "k0>k1", seq: 6, keys: "k0 k1", trust: overlay.Pinned}}},
+		{"pin outranks DNS", []step{
+			{pin: "k0", record: "k0", seq: 5, dns: []string{"k1"}, keys: "k0", trust: overlay.Pinned},
+			{record: "k1", seq: 6, dns: []string{"k1"}, want: conflict, keys: "k0", trust: overlay.Pinned}}},
+		{"DNS refuses", []step{
+			{record: "k0", seq: 5, dns: []string{"k1"}, want: conflict},
+			{record: "k1", seq: 5, dns: []string{"k1"}, keys: "k1", trust: overlay.DNS}}},
+		{"DNS confirms, with the same record", []step{
+			{record: "k0", seq: 5, keys: "k0", trust: overlay.FirstUse},
+			{record: "k0", seq: 5, dns: []string{"k0"}, keys: "k0", trust: overlay.DNS}}},
+		{"DNS corrects a first use", []step{
+			{record: "k0", seq: 9, keys: "k0", trust: overlay.FirstUse},
+			{record: "k1", seq: 5, dns: []string{"k1"}, keys: "k1", trust: overlay.DNS}}},
+		{"DNS does not take back what it confirmed", []step{
+			{record: "k0", seq: 5, dns: []string{"k0"}, keys: "k0", trust: overlay.DNS},
+			{record: "k1", seq: 6, dns: []string{"k1"}, want: conflict, keys: "k0", trust: overlay.DNS},
+			{record: "k0", seq: 7, dns: []string{"k1"}, want: conflict, keys: "k0", trust: overlay.DNS},
+			{record: "k0", seq: 8, keys: "k0", trust: overlay.DNS}}},
+		{"DNS names the old key or the new", []step{
+			{record: "k0", seq: 5, dns: []string{"k0"}, keys: "k0", trust: overlay.DNS},
+			{record: "k0>k1", seq: 6, dns: []string{"k0"}, keys: "k0 k1", trust: overlay.DNS},
+			{record: "k0>k1", seq: 7, dns: []string{"k1"}, keys: "k0 k1", trust: overlay.DNS},
+			{record: "k0>k1>k2", seq: 8, dns: []string{"k1", "k2"}, keys: "k0 k1 k2", trust: overlay.DNS}}},
+	} {
+		t.Run(c.why, func(t *testing.T) {
+			cfg := config("hub.example")
+			o, err := overlay.New(cfg)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i, s := range c.steps {
+				if s.pin != "" {
+					if err := o.Pin(t.Context(), "biloxi.example", overlay.Fingerprint(pub(key(s.pin)))); err != nil {
+						t.Fatal(err)
+					}
+				}
+				r, k := chain(s.record, s.seq)
+				var dns []string
+				for _, name := range s.dns {
+					dns = append(dns, overlay.Fingerprint(pub(key(name))))
+				}
+				if err := overlay.AcceptRecord(o, r, k, dns...); !errors.Is(err, s.want) {
+					t.Fatalf("step %d: %v, want %v", i, err, s.want)
+				}
+				for range 2 { // now, and after a restart
+					var keys []string
+					for _, k := range o.Keys("biloxi.example") {
+						for _, name := range []string{"k0", "k1", "k2"} {
+							if k.Equal(pub(key(name))) {
+								keys = append(keys, name)
+							}
+						}
+					}
+					if got := strings.Join(keys, " "); got != s.keys {
+						t.Fatalf("step %d: keys %s, want %s", i, got, s.keys)
+					}
+					for _, known := range o.Known() {
+						if known.Domain == "biloxi.example" && known.Trust != s.trust {
+							t.Fatalf("step %d: trusted by %s, want %s", i, known.Trust, s.trust)
+						}
+					}
+					if o, err = overlay.New(cfg); err != nil {
+						t.Fatal(err)
+					}
+				}
+			}
+		})
+	}
+}
+
+// chain makes the record that "k0>k1" stands for, and returns the key that signs it.
+func chain(names string, seq uint64) (*overlay.Record, ed25519.PrivateKey) {
+	parts := strings.Split(names, ">")
+	r := sample()
+	r.Rotations, r.Seq = nil, seq
+	for i, name := range parts[:len(parts)-1] {
+		rot, err := overlay.SignRotation(r.Domain, key(name), pub(key(parts[i+1])))
+		if err != nil {
+			panic(err)
+		}
+		r.Rotations = append(r.Rotations, rot)
+	}
+	last := key(parts[len(parts)-1])
+	r.ProviderKey = pub(last)
+	return r, last
+}
+
+// A provider more than the limit is not trusted, and nothing else is lost.
+func TestKnownProvidersAreBounded(t *testing.T) {
+	c := config("hub.example")
+	c.Limits.Providers = 2
+	o, err := overlay.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []error{nil, nil, overlay.ErrFull} {
+		r := sample()
+		r.Rotations, r.Domain = nil, fmt.Sprintf("p%d.example", i)
+		if err := overlay.AcceptRecord(o, r, key("provider")); !errors.Is(err, want) {
+			t.Errorf("%d: %v", i, err)
+		}
+	}
+	r := sample()
+	r.Rotations, r.Domain, r.Seq = nil, "p1.example", r.Seq+1
+	if err := overlay.AcceptRecord(o, r, key("provider")); err != nil {
+		t.Errorf("a newer record of a known provider: %v", err)
+	}
+}
