@@ -529,6 +529,9 @@ func TestUsersInPages(t *testing.T) {
 	if s := strings.Join(got, " "); s != "al alice alice2 bob" {
 		t.Errorf("pages of users: %s", s)
 	}
+	if n, err := w.CountUsers(ctx); err != nil || n != 4 {
+		t.Errorf("%d users, %v, want 4", n, err)
+	}
 	_, err := w.Users(ctx, strings.Repeat("x", 5000), 2)
 	wantProblem(t, err, clientapi.CodeInvalid)
 }

@@ -203,6 +203,23 @@ func (r *Registry) user(tx *store.Tx, it store.Item, now time.Time) (*User, erro
 	return u, nil
 }
 
+// CountUsers returns how many accounts there are.
+func (r *Registry) CountUsers(context.Context) (n int, err error) {
+	err = r.cfg.Store.View(func(tx *store.Tx) error {
+		for _, err := range tx.Scan(store.Scan{Prefix: store.SpaceAccounts.Prefix([]byte{1}), KeysOnly: true}) {
+			if err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("counting users: %w", err)
+	}
+	return n, nil
+}
+
 // Has says whether the user has an account here.
 func (r *Registry) Has(_ context.Context, user uri.User) (found bool, err error) {
 	name, ok := r.local(user)

@@ -185,6 +185,9 @@ func cursorOf(req *http.Request) (string, error) {
 	return cursor, nil
 }
 
+// pieceSize is how many octets a stream's client has WriteTimeout for, at least.
+const pieceSize = 16 << 10
+
 // errCut says that the client did not take what was written.
 var errCut = errors.New("the client is gone or takes nothing")
 
@@ -192,13 +195,20 @@ var errCut = errors.New("the client is gone or takes nothing")
 func (s *Server) pump(ctx context.Context, w http.ResponseWriter, req *http.Request, stream Stream) error {
 	rc := http.NewResponseController(underlying(w))
 	write := func(frames ...[]byte) error {
-		if err := rc.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout)); err != nil {
-			return fmt.Errorf("bounding the time of a write: %w", err)
-		}
+		// The time begins anew with each piece, so that a slow client is not taken for
+		// one that takes nothing.
+		left := 0
 		for _, f := range frames {
+			if left <= 0 {
+				if err := rc.SetWriteDeadline(time.Now().Add(s.cfg.WriteTimeout)); err != nil {
+					return fmt.Errorf("bounding the time of a write: %w", err)
+				}
+				left = pieceSize
+			}
 			if _, err := w.Write(f); err != nil {
 				return fmt.Errorf("%w: %w", errCut, err)
 			}
+			left -= len(f)
 		}
 		if err := rc.Flush(); err != nil {
 			return fmt.Errorf("%w: %w", errCut, err)

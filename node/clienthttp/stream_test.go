@@ -25,12 +25,13 @@ type reader struct {
 	t   testing.TB
 	res *http.Response
 	in  *bufio.Reader
+	ctx context.Context
 	end context.CancelFunc
 }
 
 func (s *site) open(cursor string, header ...string) *reader {
 	s.f.t.Helper()
-	runCtx, cancel := context.WithTimeout(ctx, 20*time.Second)
+	runCtx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	path := "/v1/events"
 	if cursor != "" {
 		path += "?cursor=" + cursor
@@ -49,7 +50,7 @@ func (s *site) open(cursor string, header ...string) *reader {
 	if res.StatusCode != 200 || res.Header.Get("Content-Type") != "text/event-stream" || res.Header.Get("Cache-Control") != "no-store" {
 		s.f.t.Errorf("stream: status %d, header %v", res.StatusCode, res.Header)
 	}
-	r := &reader{s.f.t, res, bufio.NewReader(res.Body), cancel}
+	r := &reader{s.f.t, res, bufio.NewReader(res.Body), runCtx, cancel}
 	s.f.t.Cleanup(r.close)
 	return r
 }
@@ -65,6 +66,9 @@ func (r *reader) next() (e event, ok bool) {
 	for {
 		line, err := r.in.ReadString('\n')
 		if err != nil {
+			if errors.Is(r.ctx.Err(), context.DeadlineExceeded) {
+				r.t.Error("waited in vain for an event or the end")
+			}
 			if line != "" || e != (event{}) {
 				r.t.Errorf("the stream ends inside an event: %q after %+v: %v", line, e, err)
 			}
@@ -298,6 +302,41 @@ func TestStreamsPerDevice(t *testing.T) {
 	eventually(t, "two streams", func() bool { return s.Streams() == 2 })
 	all[1].close()
 	eventually(t, "one stream", func() bool { return s.Streams() == 1 })
+}
+
+// One that is slow is not: it takes a piece now and then, and has time for each.
+func TestSlowReaderIsNotCut(t *testing.T) {
+	s := serve(t, func(c *clienthttp.Config) { c.WriteTimeout = 300 * time.Millisecond })
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
+	must(t, err)
+	defer c.Close()
+	_, err = fmt.Fprintf(c, "GET /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n", token)
+	must(t, err)
+	st := s.f.stream(0)
+	fat, err := clienthttp.Frame("1", "entries", strings.Repeat("x", 32<<10))
+	must(t, err)
+	fed := make(chan struct{})
+	go func() {
+		defer close(fed)
+		select {
+		case st.more <- slices.Repeat([][]byte{fat}, 16<<5):
+		case <-time.After(10 * time.Second):
+		}
+	}()
+	// 16 MB in many times 300 ms.
+	buf := make([]byte, 1<<20)
+	n := 0
+	for n < 16<<20 {
+		must(t, c.SetReadDeadline(time.Now().Add(10*time.Second)))
+		k, err := c.Read(buf)
+		if err != nil {
+			t.Fatalf("cut after %d octets: %v", n, err)
+		}
+		if n += k; n/(1<<20) != (n-k)/(1<<20) {
+			time.Sleep(80 * time.Millisecond)
+		}
+	}
+	<-fed
 }
 
 // A client that takes nothing is cut, and until then costs no more than what the
