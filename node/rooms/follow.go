@@ -259,12 +259,11 @@ func (r *Rooms) fetch(ctx context.Context, from string, h *handle, next uint64) 
 // publish sends a batch to the room's topic, and nudges the providers that are
 // not there.
 func (l *live) publish(ctx context.Context, b *room.Batch) {
-	l.h.mu.Lock()
-	topic, head := l.h.topic, l.h.head
-	l.h.mu.Unlock()
-	if topic == nil {
+	t, head := l.h.topic.Load(), l.h.stand()
+	if t == nil {
 		return
 	}
+	topic := *t
 	p := room.Piece{Head: b.Head(), Entries: b.Entries()}
 	data := p.Append(nil)
 	if len(data) > overlay.MaxMessage {

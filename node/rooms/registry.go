@@ -22,9 +22,14 @@ type handle struct {
 	mu     sync.Mutex
 	head   *logstore.Head // guarded by mu: as stored; nil while the first entry is still to come
 	live   *live          // guarded by mu: nil while nothing happens
-	topic  Topic          // guarded by mu: nil while nobody else takes part
-	name   string         // guarded by mu: of the topic
 	broken string         // guarded by mu: why the log cannot be followed
+
+	// joining is held while a topic is joined or left. Gossip asks back meanwhile
+	// who may take part, for which it needs mu: joining is taken before mu, never
+	// after it.
+	joining sync.Mutex
+	name    string                // guarded by joining: of the topic
+	topic   atomic.Pointer[Topic] // nil while nobody else takes part
 
 	behind atomic.Bool // something was missed: catch up
 }
@@ -120,22 +125,20 @@ func (r *Rooms) joinTopics(ctx context.Context) error {
 // without another provider needs none, and one that this provider no longer takes
 // part in is not listened to.
 func (r *Rooms) refreshTopic(h *handle) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.head == nil {
+	h.joining.Lock()
+	defer h.joining.Unlock()
+	head := h.stand()
+	if head == nil {
 		return nil
 	}
 	want := ""
-	if others := len(h.head.Providers); slices.Contains(h.head.Providers, r.cfg.Domain) && others > 1 {
-		want = topicName(h.head.Topic)
+	if slices.Contains(head.Providers, r.cfg.Domain) && len(head.Providers) > 1 {
+		want = topicName(head.Topic)
 	}
 	if want == h.name {
 		return nil
 	}
-	if h.topic != nil {
-		h.topic.Leave()
-		h.topic, h.name = nil, ""
-	}
+	h.leaveTopic()
 	if want == "" {
 		return nil
 	}
@@ -147,20 +150,26 @@ func (r *Rooms) refreshTopic(h *handle) error {
 	case errors.Is(err, overlay.ErrNotRunning):
 		return nil // joined when Run begins
 	case err != nil:
-		return fmt.Errorf("joining topic of room %s: %w", h.head.URI, err)
+		return fmt.Errorf("joining topic of room %s: %w", head.URI, err)
 	}
-	h.topic, h.name = t, want
+	h.topic.Store(&t)
+	h.name = want
 	return nil
+}
+
+// leaveTopic is called with joining held.
+func (h *handle) leaveTopic() {
+	if t := h.topic.Swap(nil); t != nil {
+		(*t).Leave()
+	}
+	h.name = ""
 }
 
 func (r *Rooms) leaveTopics() {
 	for _, h := range r.all() {
-		h.mu.Lock()
-		if h.topic != nil {
-			h.topic.Leave()
-			h.topic, h.name = nil, ""
-		}
-		h.mu.Unlock()
+		h.joining.Lock()
+		h.leaveTopic()
+		h.joining.Unlock()
 	}
 }
 

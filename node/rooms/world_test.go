@@ -157,6 +157,7 @@ type topic struct {
 
 func (g gossip) Join(name string, h overlay.TopicHandler) (rooms.Topic, error) {
 	g.p.set(func() { g.p.topics[name] = h })
+	h.Allow("nobody") // gossip asks back while a topic is joined
 	return topic{g.p, name}, nil
 }
 
