@@ -118,6 +118,27 @@ func TestLostGrant(t *testing.T) {
 	}
 }
 
+// What Alice sees is what she heard last, and nothing that nobody told her.
+func TestRequestersView(t *testing.T) {
+	w := newWorld(t, atlanta, biloxi)
+	alice, bob := w.user("alice@atlanta.example"), w.user("bob@biloxi.example")
+	revoke := entry(t, wire.ConsentRevoke, alice.uri(), bob.uri(), "")
+	if _, err := bob.p.peer(atlanta, "updateConsent", string(alice.uri()), "", revoke); err != nil {
+		t.Fatal(err)
+	}
+	if got := alice.p.consents(alice.who) + strings.Join(alice.p.seen(), ""); got != "" {
+		t.Errorf("a revocation of what was never granted left %q", got)
+	}
+	bob.mustSay(wire.ConsentGrant, alice.uri(), "")
+	bob.p.down = true // asking again must not look like losing it
+	if err := alice.says(wire.ConsentRequest, bob.uri(), ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := alice.p.consents(alice.who); got != "alice->bob granted; " {
+		t.Errorf("asking again, Alice sees %q", got)
+	}
+}
+
 func TestConsentSurvivesRestart(t *testing.T) {
 	w := newWorld(t, atlanta, biloxi)
 	alice, bob := w.user("alice@atlanta.example"), w.user("bob@biloxi.example")

@@ -124,6 +124,8 @@ func TestPeerClaimRefusals(t *testing.T) {
 	}
 	good := alice.request(bob.uri(), "", nil)
 	forged := append([]byte{}, good...)
+	mallory := w.user("mallory@atlanta.example")
+	borrowed := mallory.request(bob.uri(), "", func(m *wire.KeyMaterialRequest) { m.RequestingUser = alice.uri() })
 	forged[len(forged)-1] ^= 1
 	for name, x := range map[string]struct {
 		from, to string
@@ -133,6 +135,7 @@ func TestPeerClaimRefusals(t *testing.T) {
 		code     clientapi.Code
 	}{
 		"another provider's user, no room":        {chicago, biloxi, bob.uri(), "", good, clientapi.CodeForbidden},
+		"signed by another user":                  {atlanta, biloxi, bob.uri(), "", borrowed, clientapi.CodeForbidden},
 		"forged signature":                        {atlanta, biloxi, bob.uri(), "", forged, clientapi.CodeForbidden},
 		"subject of another user":                 {atlanta, biloxi, carol.uri(), "", good, clientapi.CodeInvalid},
 		"room of the envelope only":               {atlanta, biloxi, bob.uri(), club, good, clientapi.CodeInvalid},

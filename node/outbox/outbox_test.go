@@ -263,6 +263,9 @@ func TestBounds(t *testing.T) {
 		if err := b.tryPut(chicago, strings.Repeat("x", 1900)); !errors.Is(err, outbox.ErrFull) {
 			t.Errorf("too many octets: %v", err)
 		}
+		if err := b.tryPut(chicago, strings.Repeat("x", 900), strings.Repeat("x", 900)); !errors.Is(err, outbox.ErrFull) {
+			t.Errorf("too many octets together: %v", err)
+		}
 		if w := b.waiting(); w != "biloxi.example 3; " {
 			t.Errorf("a refused item left traces: %q", w)
 		}

@@ -382,6 +382,12 @@ func TestInWork(t *testing.T) {
 	r = w.refusal(w.caller, q)
 	w.want(r, 429, clientapi.CodeTooMany, "in work")
 	close(release)
+	wg.Wait()
+	for range 5 { // what was taken has been given back
+		if _, err := w.caller.Call(t.Context(), peering.Request{Target: here, Endpoint: "update", Subject: "x", Body: make([]byte, 100)}); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // A peer that stalls in the middle of a body is cut off, and the others go on.
