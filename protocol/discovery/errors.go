@@ -71,4 +71,27 @@ var (
 	// ErrWithdrawal: a withdrawal was given where a claim is wanted. It needs no
 	// endorsement; publish it as it is.
 	ErrWithdrawal = errors.New("discovery: a withdrawal, not a claim")
+
+	// ErrParty: a party to the lookup is missing, or asks in the name of another
+	// provider than the one that the connection authenticated.
+	ErrParty = errors.New("discovery: wrong or missing party to a lookup")
+	// ErrDay: the day key is not one of the identifier's from yesterday to
+	// tomorrow. A searcher whose clock is a day off gets this.
+	ErrDay = errors.New("discovery: key of another day or identifier")
+	// ErrNonce: the announcer did not make this nonce for this query: a Reveal
+	// for another announcer, for one before its restart, or an invention.
+	ErrNonce = errors.New("discovery: reveal for another challenge")
+	// ErrPause: more than MaxPause passed between Challenge and Reveal. Ask
+	// again.
+	ErrPause = errors.New("discovery: reveal too late")
+	// ErrProof: the other side did not prove that it knows the identifier. Of an
+	// announcer: it may have announced a key that it saw, to collect
+	// identifiers; it got none.
+	ErrProof = errors.New("discovery: no proof of knowing the identifier")
+	// ErrOrder: a step of the lookup out of its order, or a second time. Begin a
+	// new lookup.
+	ErrOrder = errors.New("discovery: step of a lookup out of order")
+	// ErrOtherProvider: the announcer passed on a claim about another provider's
+	// user. That provider may announce it itself.
+	ErrOtherProvider = errors.New("discovery: claim about another provider's user")
 )
