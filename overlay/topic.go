@@ -66,6 +66,7 @@ type Topic struct {
 	gossip  *gossip
 	topic   *pubsub.Topic
 	cancel  pubsub.RelayCancelFunc
+	mesh    mesh
 }
 
 // Join takes part in a topic: its messages go to the handler and are passed on. The name
@@ -176,6 +177,7 @@ func newGossip(ctx context.Context, h host.Host, c *Config, counters *counters) 
 			[]protocolID{pubsub.GossipSubID_v13, pubsub.GossipSubID_v12, pubsub.GossipSubID_v11},
 			pubsub.GossipSubDefaultFeatures),
 		pubsub.WithFloodPublish(false),
+		pubsub.WithRawTracer(meshTracer{g}),
 		pubsub.WithLogger(quiet(c.Log)),
 		pubsub.WithRPCLogger(quiet(c.Log)),
 	)

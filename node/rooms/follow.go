@@ -256,6 +256,10 @@ func (r *Rooms) fetch(ctx context.Context, from string, h *handle, next uint64) 
 	return room.ParsePiece(body, pieceLimit)
 }
 
+// meshEnough is how many providers must have got a batch directly for the hub to
+// rely on gossip for the others. A mesh aims at six.
+const meshEnough = 5
+
 // publish sends a batch to the room's topic, and nudges the providers that are
 // not there.
 func (l *live) publish(ctx context.Context, b *room.Batch) {
@@ -275,10 +279,13 @@ func (l *live) publish(ctx context.Context, b *room.Batch) {
 	}
 	there := map[string]bool{l.r.cfg.Domain: true}
 	l.r.mu.RLock()
-	for _, n := range topic.Peers() {
+	for _, n := range topic.Mesh() {
 		there[l.r.nodes[n]] = true
 	}
 	l.r.mu.RUnlock()
+	if len(there) > meshEnough {
+		return // the others hear it from these
+	}
 	for _, d := range head.Providers {
 		if !there[d] {
 			l.r.nudge(d, b.Head())

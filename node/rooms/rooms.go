@@ -72,7 +72,8 @@ type Peers interface {
 // Topic is a joined topic.
 type Topic interface {
 	Publish(ctx context.Context, data []byte) error
-	Peers() []overlay.PeerID
+	// Mesh are the peers that get at once what is published.
+	Mesh() []overlay.PeerID
 	Leave()
 }
 

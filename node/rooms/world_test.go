@@ -188,7 +188,7 @@ func (t topic) Publish(_ context.Context, data []byte) error {
 	return nil
 }
 
-func (t topic) Peers() []overlay.PeerID {
+func (t topic) Mesh() []overlay.PeerID {
 	var out []overlay.PeerID
 	for _, o := range t.others() {
 		out = append(out, overlay.PeerID(o.domain))
