@@ -228,7 +228,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if p.rooms, err = rooms.Open(rooms.Config{
 		Store: st, Feed: p.feed, Domain: domain, Key: signer, Signer: n.keys.signer,
 		Rules: room.Rules{Auth: auth, Anchors: p.providers.anchors},
-		Peers: roomPeers{p.providers, p.caller}, Gossip: roomGossip{p.overlay}, Outbox: roomOutbox{p.outbox},
+		Peers: roomPeers{p.providers, p.caller}, Gossip: roomGossip{p.overlay}, Outbox: roomOutbox{p.outbox}, Joined: p.accounts.Joined,
 		Log: part("rooms"), Now: n.now,
 	}); err != nil {
 		return p, err

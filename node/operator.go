@@ -32,16 +32,11 @@ func (n *Node) Status(ctx context.Context) (*admin.Status, error) {
 	for _, a := range p.overlay.Addrs() {
 		s.Addresses = append(s.Addresses, a+"/p2p/"+s.PeerID)
 	}
-	for after := ""; ; {
-		users, err := p.accounts.Users(ctx, after, admin.MaxPage)
-		if err != nil {
-			return nil, err
-		}
-		if s.Users += len(users); len(users) < admin.MaxPage {
-			break
-		}
-		after = users[len(users)-1].Name
+	users, err := p.accounts.CountUsers(ctx)
+	if err != nil {
+		return nil, err
 	}
+	s.Users = users
 	s.Rooms, s.Streams = p.rooms.Stats().Rooms, p.clients.Streams()
 	for _, k := range p.overlay.Known() {
 		if k.Connected {

@@ -435,6 +435,14 @@ func (l *live) notify(tx *store.Tx, w welcome) error {
 
 // tellWelcome puts a Welcome into local users' feeds.
 func (r *Rooms) tellWelcome(tx *store.Tx, name uri.Room, users []uri.User, w *mls.Welcome, tree *mls.RatchetTree, at room.Position) error {
+	if len(users) == 0 {
+		return nil
+	}
+	if r.cfg.Joined != nil {
+		if err := r.cfg.Joined(tx, w.Recipients()...); err != nil {
+			return err
+		}
+	}
 	id := room.IDOf([]byte(name.String()))
 	ev := clientapi.Welcome{Room: id.String(), URI: name.String(), Welcome: w.Append(nil), Tree: tree.Bytes(),
 		At: clientapi.Position{Era: at.Term.Era, Number: at.Term.Number, Next: at.Next, Last: at.Last[:], AcceptedAt: at.AcceptedAt}}

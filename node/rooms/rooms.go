@@ -102,6 +102,9 @@ type Config struct {
 	Peers  Peers
 	Gossip Gossip
 	Outbox Outbox
+	// Joined is told which KeyPackages a Welcome for local users has used, so that
+	// they are not handed out again. May be nil.
+	Joined func(tx *store.Tx, refs ...[]byte) error
 	Log    *slog.Logger
 	Now    func() time.Time
 	// Idle is how long a room without events stays in memory. Default 30 s.
