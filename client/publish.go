@@ -1,0 +1,102 @@
+package client
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"time"
+
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/discovery"
+)
+
+// claimLifetime is how long a published identifier is good; publish it again
+// before.
+const claimLifetime = 90 * 24 * time.Hour
+
+// Publish lets others find this user by an identifier, such as "handle:alice": the
+// user signs a claim, and the provider, if it agrees, signs it too and announces
+// it. Nothing is published that the user did not ask for.
+//
+// Errors: discovery's for an identifier that is none, ErrUnreachable,
+// *clientapi.Problem (the handle is somebody else's here, or the provider cannot
+// verify such an identifier).
+func (c *Client) Publish(ctx context.Context, sii string) error {
+	err := c.publishClaim(ctx, sii)
+	if err != nil {
+		return fmt.Errorf("publishing %q: %w", sii, err)
+	}
+	return nil
+}
+
+func (c *Client) publishClaim(ctx context.Context, sii string) error {
+	s, m, api, secret, err := c.identifier(ctx, sii)
+	if err != nil {
+		return err
+	}
+	method := discovery.MethodAssigned
+	if s.Kind() != discovery.KindHandle {
+		method = "unverified"
+	}
+	now := c.cfg.Now()
+	claim, err := discovery.Sign(ed25519.NewKeyFromSeed(m.UserKey), m.UserCert, secret,
+		discovery.Terms{User: m.user, Method: method, Issued: now, Expires: now.Add(claimLifetime)})
+	if err != nil {
+		return err
+	}
+	return api.call(ctx, "POST", "/v1/claims", &clientapi.NewClaim{SII: s.String(), Claim: claim.Bytes()}, new(clientapi.Claim))
+}
+
+// Unpublish takes an identifier back.
+func (c *Client) Unpublish(ctx context.Context, sii string) error {
+	s, m, api, secret, err := c.identifier(ctx, sii)
+	if err != nil {
+		return fmt.Errorf("withdrawing %q: %w", sii, err)
+	}
+	w, err := discovery.Withdraw(ed25519.NewKeyFromSeed(m.UserKey), m.UserCert, secret, m.user, c.cfg.Now())
+	if err == nil {
+		err = api.call(ctx, "DELETE", "/v1/claims", &clientapi.WithdrawClaim{SII: s.String(), Withdrawal: w.Bytes()}, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("withdrawing %q: %w", sii, err)
+	}
+	return nil
+}
+
+// Published lists the identifiers that this user has published.
+func (c *Client) Published(ctx context.Context) ([]clientapi.Claim, error) {
+	_, api, err := c.self(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := new(clientapi.Claims)
+	if err := api.call(ctx, "GET", "/v1/claims", nil, out); err != nil {
+		return nil, fmt.Errorf("listing published identifiers: %w", err)
+	}
+	return out.Claims, nil
+}
+
+// identifier reads an identifier and derives its secret, for the network that the
+// provider is in. It takes some 30 ms and 19 MiB, on purpose.
+func (c *Client) identifier(ctx context.Context, sii string) (discovery.SII, *me, *provider, discovery.Secret, error) {
+	fail := func(err error) (discovery.SII, *me, *provider, discovery.Secret, error) {
+		return discovery.SII{}, nil, nil, discovery.Secret{}, err
+	}
+	s, err := discovery.ParseSII(sii)
+	if err != nil {
+		return fail(err)
+	}
+	m, api, err := c.self(ctx)
+	if err != nil {
+		return fail(err)
+	}
+	about := new(clientapi.Provider)
+	if err := api.call(ctx, "GET", "/v1/provider", nil, about); err != nil {
+		return fail(err)
+	}
+	secret, err := discovery.Network{Salt: about.Salt}.Secret(s)
+	if err != nil {
+		return fail(err)
+	}
+	return s, m, api, secret, nil
+}
