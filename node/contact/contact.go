@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/mimid/mimid/node/account"
@@ -13,6 +14,7 @@ import (
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/node/ration"
 	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/protocol/discovery"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/wire"
@@ -83,6 +85,18 @@ type Limits struct {
 	// Pending requests that one user is shown, and that all users together are
 	// shown of one provider. Further ones vanish. Default 200 and 5,000.
 	PendingPerTarget, PendingPerProvider int
+	// Searches is how many identifiers a user may look up, publish or withdraw.
+	// Default one in 10 seconds, 50 at once.
+	Searches ration.Config
+	// Lookups is how many one other provider may. Default 20 per second, 1,000 at
+	// once.
+	Lookups ration.Config
+	// Claims is how many identifiers one user may publish. Default 16.
+	Claims int
+	// Secrets of identifiers that are kept in memory. Default 4,096.
+	Secrets int
+	// Derivations of such secrets at one time, with 19 MiB each. Default 2.
+	Derivations int
 	// Scopes is how many scopes one user may have given, and asked for, consent
 	// in. Default 5,000 each.
 	Scopes int
@@ -96,6 +110,13 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.PendingPerTarget, 200)
 	setDefault(&l.PendingPerProvider, 5000)
 	setDefault(&l.Scopes, 5000)
+	setDefault(&l.Searches.PerSecond, 0.1)
+	setDefault(&l.Searches.Burst, 50)
+	setDefault(&l.Lookups.PerSecond, 20)
+	setDefault(&l.Lookups.Burst, 1000)
+	setDefault(&l.Claims, 16)
+	setDefault(&l.Secrets, 4096)
+	setDefault(&l.Derivations, 2)
 	return l
 }
 
@@ -149,6 +170,13 @@ type Service struct {
 	provider uri.Provider
 	requests *ration.Ration // by other provider
 	sent     *ration.Ration // by own user
+	searches *ration.Ration // by own user
+	lookups  *ration.Ration // by other provider
+	secrets  *secrets
+	index    *index
+
+	sideOnce sync.Mutex
+	side     *discovery.Announcer // guarded by sideOnce
 }
 
 // New returns a Service. It starts nothing. Error: ErrConfig.
@@ -169,7 +197,9 @@ func New(cfg Config) (*Service, error) {
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
 	return &Service{cfg: cfg, provider: provider,
-		requests: ration.New(cfg.Limits.Requests), sent: ration.New(cfg.Limits.Sent)}, nil
+		requests: ration.New(cfg.Limits.Requests), sent: ration.New(cfg.Limits.Sent),
+		searches: ration.New(cfg.Limits.Searches), lookups: ration.New(cfg.Limits.Lookups),
+		secrets: newSecrets(cfg.Salt, cfg.Limits.Secrets, cfg.Limits.Derivations), index: newIndex()}, nil
 }
 
 // Routes are the endpoints that other providers call.
@@ -178,6 +208,9 @@ func (s *Service) Routes() []peering.Route {
 		{Endpoint: wire.EndpointRequestConsent.String(), Handler: s.handleConsent, MaxBody: MaxConsentEntry},
 		{Endpoint: wire.EndpointUpdateConsent.String(), Handler: s.handleConsent, MaxBody: MaxConsentEntry},
 		{Endpoint: wire.EndpointKeyMaterial.String(), Handler: s.handleKeyMaterial, MaxBody: MaxKeyMaterialRequest, Idempotent: true},
+		{Endpoint: wire.EndpointIdentifierQuery.String(), Handler: s.handleQuery, MaxBody: 4 << 10, Idempotent: true},
+		{Endpoint: EndpointLookup, Handler: s.handleLookup, MaxBody: maxMessage, Idempotent: true},
+		{Endpoint: EndpointReveal, Handler: s.handleReveal, MaxBody: maxMessage, Idempotent: true},
 	}
 }
 

@@ -1,0 +1,284 @@
+package contact
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mimid/mimid/node/account"
+	"github.com/mimid/mimid/node/peering"
+	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/discovery"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
+)
+
+// Endpoints of discovery between providers; they are not MIMI's. The subject is
+// the day key in hexadecimal. Those who ask know the node and not whose it is,
+// so they name the node as the target.
+const (
+	EndpointLookup = "lookup" // discovery.Query -> discovery.Challenge
+	EndpointReveal = "reveal" // discovery.Reveal -> discovery.Answer
+)
+
+const (
+	maxAnnouncers = 16               // that are asked about one identifier
+	askWithin     = 5 * time.Second  // one of them
+	searchWithin  = 12 * time.Second // altogether
+	maxMessage    = 1 << 10          // Query, Challenge, Reveal
+)
+
+// Discover asks all providers that announce an identifier who owns it.
+func (s *Service) Discover(ctx context.Context, who account.Identity, q *clientapi.Discover) (*clientapi.Discovered, error) {
+	_, secret, err := s.secretOf(ctx, who, q.SII)
+	if err != nil {
+		return nil, err
+	}
+	began, now := time.Now(), s.cfg.Now()
+	found, err := s.verified(secret, now)
+	if err != nil {
+		return nil, err
+	}
+	more, asked, failed := s.search(ctx, secret, now)
+	out := &clientapi.Discovered{Found: []clientapi.Found{}, Asked: asked, Failed: failed}
+	for _, o := range discovery.Group(append(found, more...)).Owners {
+		for _, v := range o.Claims {
+			out.Found = append(out.Found, clientapi.Found{User: v.User().String(), Provider: v.Provider().Domain(), Method: string(v.Method()),
+				Tags: v.Tags(), Issued: v.Issued().UnixMilli(), Expires: v.Expires().UnixMilli(), Claim: v.Claim().Bytes()})
+		}
+	}
+	out.TookMS = time.Since(began).Milliseconds()
+	return out, nil
+}
+
+// search asks announcers as they are found.
+func (s *Service) search(ctx context.Context, secret discovery.Secret, now time.Time) (found []*discovery.VerifiedClaim, asked, failed int) {
+	if s.cfg.Announcer == nil {
+		return nil, 0, 0
+	}
+	ctx, cancel := context.WithTimeout(ctx, searchWithin)
+	defer cancel()
+	day := discovery.DayOf(now)
+	var mu sync.Mutex // guards found and failed
+	var group sync.WaitGroup
+	finding, stop := context.WithTimeout(ctx, askWithin)
+	defer stop()
+	for id := range s.cfg.Announcer.Announcers(finding, secret.DayKey(day), maxAnnouncers) {
+		asked++
+		group.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, askWithin)
+			defer cancel()
+			claims, err := s.ask1(ctx, id, secret, day, now)
+			mu.Lock()
+			defer mu.Unlock()
+			found = append(found, claims...)
+			if err != nil {
+				failed++
+				s.cfg.Log.Debug("asking an announcer", "peer", id, "err", err)
+			}
+		})
+	}
+	group.Wait()
+	return found, asked, failed
+}
+
+var errNotItsNode = errors.New("contact: the node that announces is not one of the provider's that it names")
+
+// ask1 asks one announcer. It may return claims and an error, if some were bad.
+func (s *Service) ask1(ctx context.Context, id overlay.PeerID, secret discovery.Secret, day discovery.Day, now time.Time) ([]*discovery.VerifiedClaim, error) {
+	host, err := overlay.PeerHost(id)
+	if err != nil {
+		return nil, fmt.Errorf("naming announcer: %w", err)
+	}
+	search, err := discovery.NewSearcher(secret, day, s.provider, []byte(id))
+	if err != nil {
+		return nil, err
+	}
+	k := secret.DayKey(day)
+	subject := hex.EncodeToString(k[:])
+	resp, err := s.cfg.Caller.Call(ctx, peering.Request{Target: host, Endpoint: EndpointLookup, Subject: subject, Body: search.Query().Bytes(), MaxResponse: maxMessage})
+	if err != nil {
+		return nil, err
+	}
+	challenge, err := discovery.ParseChallenge(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	reveal, err := search.Reveal(challenge)
+	if err != nil {
+		return nil, err
+	}
+	// Before the handle goes out: is it the provider that it says? This also
+	// makes its keys known.
+	p, err := s.cfg.Directory.Resolve(ctx, search.Announcer().Domain())
+	if err != nil {
+		return nil, fmt.Errorf("resolving announcer: %w", err)
+	}
+	if !slices.Contains(p.Nodes, string(id)) {
+		return nil, errNotItsNode
+	}
+	resp, err = s.cfg.Caller.Call(ctx, peering.Request{Target: host, Endpoint: EndpointReveal, Subject: subject, Body: reveal.Bytes(), MaxResponse: discovery.MaxAnswer})
+	if err != nil {
+		return nil, err
+	}
+	answer, err := discovery.ParseAnswer(resp.Body)
+	if err != nil {
+		return nil, err
+	}
+	found, refused, err := search.Claims(answer, s.cfg.Anchors, now)
+	return found, errors.Join(append(refused, err)...)
+}
+
+// admitLookup counts what one provider asks for, whatever comes of it.
+func (s *Service) admitLookup(in *peering.Incoming) (uri.Provider, *clientapi.Problem) {
+	if ok, wait := s.lookups.Take(in.Source, 1, s.cfg.Now()); !ok {
+		return uri.Provider{}, tooMany(wait, "%s looks up many identifiers: wait", in.Source)
+	}
+	from, err := uri.ParseDomain(in.Source)
+	if err != nil {
+		return from, invalid("source %.100q: %v", in.Source, err)
+	}
+	return from, nil
+}
+
+// notAnnounced is the answer to everything that does not fit: a searcher that is
+// honest has found us in the DHT, and a guess must not cost less than a look
+// there.
+func notAnnounced() *clientapi.Problem {
+	return problem(http.StatusNotFound, clientapi.CodeNotFound, "this node does not announce the key, or not any more")
+}
+
+// announcerSide is who we are in a lookup. The node is known only while the
+// overlay runs, so it is made at the first lookup.
+func (s *Service) announcerSide() (*discovery.Announcer, error) {
+	s.sideOnce.Lock()
+	defer s.sideOnce.Unlock()
+	if s.side == nil {
+		if s.cfg.Announcer == nil {
+			return nil, notAnnounced()
+		}
+		side, err := discovery.NewAnnouncer(s.provider, []byte(s.cfg.Announcer.Self()))
+		if err != nil {
+			return nil, err
+		}
+		s.side = side
+	}
+	return s.side, nil
+}
+
+func (s *Service) handleLookup(_ context.Context, in *peering.Incoming) (*peering.Response, error) {
+	from, bad := s.admitLookup(in)
+	if bad != nil {
+		return nil, bad
+	}
+	q, err := discovery.ParseQuery(in.Body)
+	if err != nil {
+		return nil, invalid("the query does not decode: %v", err)
+	}
+	if in.Subject != hex.EncodeToString(q.DayKey[:]) {
+		return nil, invalid("the query is for another key than the URL")
+	}
+	secret, ok := s.index.find(q.DayKey)
+	if !ok {
+		return nil, notAnnounced()
+	}
+	side, err := s.announcerSide()
+	if err != nil {
+		return nil, err
+	}
+	c, err := side.Challenge(q, from, secret, s.cfg.Now())
+	if err != nil {
+		return nil, refusedLookup(err)
+	}
+	return &peering.Response{Body: c.Bytes()}, nil
+}
+
+func (s *Service) handleReveal(_ context.Context, in *peering.Incoming) (*peering.Response, error) {
+	from, bad := s.admitLookup(in)
+	if bad != nil {
+		return nil, bad
+	}
+	m, err := discovery.ParseReveal(in.Body)
+	if err != nil {
+		return nil, invalid("the reveal does not decode: %v", err)
+	}
+	if in.Subject != hex.EncodeToString(m.Query.DayKey[:]) {
+		return nil, invalid("the reveal is for another key than the URL")
+	}
+	secret, ok := s.index.find(m.Query.DayKey)
+	if !ok {
+		return nil, notAnnounced()
+	}
+	side, err := s.announcerSide()
+	if err != nil {
+		return nil, err
+	}
+	now := s.cfg.Now()
+	// Verified first without claims, so that who cannot prove costs no reading.
+	if _, err := side.Answer(m, from, secret, nil, now); err != nil {
+		return nil, refusedLookup(err)
+	}
+	claims, err := s.verified(secret, now)
+	if err != nil {
+		return nil, err
+	}
+	a, err := side.Answer(m, from, secret, claims, now)
+	if err != nil {
+		return nil, refusedLookup(err)
+	}
+	return &peering.Response{Body: a.Bytes()}, nil
+}
+
+func refusedLookup(err error) error {
+	switch {
+	case errors.Is(err, discovery.ErrDay):
+		return notAnnounced()
+	case errors.Is(err, discovery.ErrParty), errors.Is(err, discovery.ErrNonce), errors.Is(err, discovery.ErrPause), errors.Is(err, discovery.ErrProof):
+		return forbidden("%v", err)
+	}
+	return err
+}
+
+// handleQuery serves identifierQuery (MIMI section 5.8): exactly one handle, of
+// a user that has published it. Everything else is notFound.
+func (s *Service) handleQuery(ctx context.Context, in *peering.Incoming) (*peering.Response, error) {
+	if _, bad := s.admitLookup(in); bad != nil {
+		return nil, bad
+	}
+	m, err := wire.ParseIdentifierRequest(in.Body, wire.Limits{})
+	switch {
+	case err != nil:
+		return nil, invalid("the query does not decode: %v", err)
+	case in.Subject != s.cfg.Domain:
+		return nil, invalid("this is %s, and the URL is for %.100q", s.cfg.Domain, in.Subject)
+	}
+	out := wire.IdentifierResponse{Code: wire.QueryNotFound}
+	if len(m.Elements) == 1 && m.Elements[0].Type == wire.SearchHandle {
+		sii, err := discovery.ParseSII("handle:" + strings.TrimPrefix(m.Elements[0].Value, "handle:"))
+		if err == nil {
+			secret, err := s.secrets.of(ctx, sii)
+			if err != nil {
+				return nil, err
+			}
+			user, found, err := s.userOf(secret, s.cfg.Now())
+			if err != nil {
+				return nil, err
+			}
+			if found {
+				out = wire.IdentifierResponse{Code: wire.QuerySuccess, URIs: []wire.IdentifierURI{wire.IdentifierURI(user.String())}}
+			}
+		}
+	}
+	b, err := out.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("answering identifier query: %w", err)
+	}
+	return &peering.Response{Body: b}, nil
+}
