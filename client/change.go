@@ -92,23 +92,24 @@ func (c *Client) wishDone(b *batch, w *wish, err error) {
 		}
 		b.tell(Problem{u, fmt.Errorf("%s %s: %w", w.Kind, w.User, err)})
 	}
-	c.answer(w, err)
+	c.answer(b, w, err)
 }
 
 // wishOrdered notes that the own proposals stand in the log.
 func (c *Client) wishOrdered(b *batch, w *wish) {
 	w.Ordered = true
 	w.save(b)
-	c.answer(w, nil)
+	c.answer(b, w, nil)
 }
 
-// answer lets those go on who wait for a wish. They may hear of it a moment
-// before it is durable; if that fails, Run ends and so does everything.
-func (c *Client) answer(w *wish, err error) {
-	for _, ch := range c.waiters[w.n] {
-		ch <- err
-	}
-	delete(c.waiters, w.n)
+// answer lets those go on who wait for a wish, when the batch is durable.
+func (c *Client) answer(b *batch, w *wish, err error) {
+	b.after = append(b.after, func() {
+		for _, ch := range c.waiters[w.n] {
+			ch <- err
+		}
+		delete(c.waiters, w.n)
+	})
 }
 
 // unstage takes a submission back that cannot come true any more.

@@ -360,6 +360,9 @@ func (c *Client) commit(b *batch) error {
 			return err
 		}
 	}
+	for _, f := range b.after {
+		f()
+	}
 	c.emit(b.notices...)
 	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"runtime/pprof"
 	"slices"
 	"testing"
 	"time"
@@ -200,6 +201,9 @@ func eventually(t testing.TB, what string, ok func() bool) {
 		if ok() {
 			return
 		}
+	}
+	if os.Getenv("CLIENT_TEST_STACKS") != "" {
+		pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
 	}
 	t.Fatalf("not within 10 s: %s", what)
 }

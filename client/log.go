@@ -233,6 +233,7 @@ func (c *Client) committed(b *batch, r *roomState, ch *mls.Change, own *wish) er
 		b.tell(n)
 	}
 	c.noteUsers(b, r, leaves)
+	r.changing.fails = 0
 	for _, w := range c.wishesOf(r) {
 		if w == own {
 			c.wishDone(b, w, nil)
@@ -262,6 +263,8 @@ func (c *Client) message(b *batch, r *roomState, e *room.Entry) error {
 	switch {
 	case errors.Is(err, mls.ErrReplayed), errors.Is(err, mls.ErrOwnMessage):
 		return nil // a copy of what was read, or sent and seen, before
+	case errors.Is(err, mls.ErrWrongEpoch) && body.Message.Private.Epoch() < r.Joined:
+		return nil // sent by somebody who did not know yet that this device is here
 	case err != nil:
 		return skip(err)
 	}

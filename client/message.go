@@ -178,6 +178,11 @@ func (c *Client) pumpOutbox(r *roomState) error {
 		return nil
 	}
 	if o.Request == nil {
+		for _, w := range c.wishesOf(r) {
+			if w.Kind == wishAdd && w.Request != nil {
+				return nil // whoever is being added is to read it
+			}
+		}
 		if err := c.encrypt(r, o); err != nil {
 			return err
 		}
@@ -273,6 +278,7 @@ func (c *Client) finalMessage(b *batch, r *roomState, o *outItem, e *room.Entry)
 	}
 	delete(c.outbox, o.n)
 	b.del(tableOutbox, numberName(o.n))
+	r.sending.fails, r.sending.at = 0, time.Time{} // it did get through
 	b.tell(SendState{Room: r.uri, Index: o.Index, State: StateFinal})
 	return nil
 }

@@ -28,6 +28,8 @@ type roomRecord struct {
 	State  string
 	At     room.Position
 	HubKey []byte
+	// Joined is the epoch in which this device came in.
+	Joined uint64
 	// NextMessage is the index of the next message.
 	NextMessage uint64
 	Reason      string `json:",omitempty"` // why left or stopped
@@ -136,7 +138,7 @@ func (c *Client) enterGroup(b *batch, r *roomState, g *mls.Group) error {
 		return storageError(err)
 	}
 	r.group, r.roster, r.State, r.Reason = g, roster, roomJoined, ""
-	r.HubKey = h.Hub.ProviderKey[:]
+	r.HubKey, r.Joined = h.Hub.ProviderKey[:], g.Epoch()
 	r.attempt, r.commitAt, r.badLog = nil, time.Time{}, false
 	var leaves []*mls.LeafNode
 	for m := range g.Public().Members() {

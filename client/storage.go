@@ -99,6 +99,7 @@ func unmarshal(what string, b []byte, v any) error {
 type batch struct {
 	writes  []write
 	notices []Notice
+	after   []func() // run once it is durable
 }
 
 type write struct {
