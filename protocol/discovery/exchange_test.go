@@ -92,6 +92,8 @@ func TestAnnouncerWithoutSecret(t *testing.T) {
 	asAnother.Announcer = l.atlanta
 	toAnother := l.search(discovery.DayOf(now)).Query()
 	yesterday := l.search(discovery.DayOf(now) - 1).Query()
+	asYesterday := l.searcher.Query()
+	asYesterday.DayKey = l.secret.DayKey(discovery.DayOf(now) - 1)
 	changed := good
 	changed.Nonce[0]++
 	invented := good
@@ -105,6 +107,7 @@ func TestAnnouncerWithoutSecret(t *testing.T) {
 		{"of a true announcer that another peer passes on", between},
 		{"in another domain's name", asAnother},
 		{"replayed from another query", l.challenge(toAnother)},
+		{"to the same query with another day", l.challenge(asYesterday)},
 		{"replayed from another day", l.challenge(yesterday)},
 	} {
 		s := *l.searcher // the same query

@@ -86,7 +86,7 @@ func TestSecretNeverPrints(t *testing.T) {
 	}
 	h := holder{s, &s}
 	out := fmt.Sprintf("%v %+v %#v %s %x %q %d %v %+v %#v %x %v", s, s, s, s, s, s, s, h, h, h, &s, &h)
-	j, err := json.Marshal(s)
+	j, err := json.Marshal([]any{s})
 	if err != nil {
 		t.Fatal(err)
 	}
