@@ -261,7 +261,7 @@ func TestConsentLimits(t *testing.T) {
 		c.Limits.PendingPerProvider = 3
 		c.Limits.Requests = ration.Config{PerSecond: 1, Burst: 12}
 	})
-	w.now = w.now.Add(time.Second)
+	w.pass(time.Second)
 	alice := w.user("alice@atlanta.example")
 	name := func(i int) wire.IdentifierURI {
 		return wire.IdentifierURI(fmt.Sprintf("mimi://chicago.example/u/u%d", i))
@@ -274,7 +274,7 @@ func TestConsentLimits(t *testing.T) {
 	wantProblem(t, alice.says(wire.ConsentRequest, name(3), ""), clientapi.CodeTooMany, "a fourth scope asked for")
 	wantProblem(t, alice.says(wire.ConsentGrant, name(3), ""), clientapi.CodeTooMany, "a fourth scope given")
 	wantProblem(t, alice.says(wire.ConsentGrant, name(0), ""), clientapi.CodeTooMany, "too fast")
-	w.now = w.now.Add(3 * time.Second)
+	w.pass(3 * time.Second)
 	if err := errors.Join(alice.says(wire.ConsentCancel, name(0), ""), alice.says(wire.ConsentRequest, name(3), "")); err != nil {
 		t.Errorf("after taking one back: %v", err)
 	}

@@ -175,8 +175,8 @@ type Service struct {
 	secrets  *secrets
 	index    *index
 
-	sideOnce sync.Mutex
-	side     *discovery.Announcer // guarded by sideOnce
+	sideMu sync.Mutex
+	side     *discovery.Announcer // guarded by sideMu
 }
 
 // New returns a Service. It starts nothing. Error: ErrConfig.

@@ -75,7 +75,7 @@ func (s *Service) search(ctx context.Context, secret discovery.Secret, now time.
 		group.Go(func() {
 			ctx, cancel := context.WithTimeout(ctx, askWithin)
 			defer cancel()
-			claims, err := s.ask1(ctx, id, secret, day, now)
+			claims, err := s.askAnnouncer(ctx, id, secret, day, now)
 			mu.Lock()
 			defer mu.Unlock()
 			found = append(found, claims...)
@@ -91,8 +91,8 @@ func (s *Service) search(ctx context.Context, secret discovery.Secret, now time.
 
 var errNotItsNode = errors.New("contact: the node that announces is not one of the provider's that it names")
 
-// ask1 asks one announcer. It may return claims and an error, if some were bad.
-func (s *Service) ask1(ctx context.Context, id overlay.PeerID, secret discovery.Secret, day discovery.Day, now time.Time) ([]*discovery.VerifiedClaim, error) {
+// askAnnouncer asks one announcer. It may return claims and an error, if some were bad.
+func (s *Service) askAnnouncer(ctx context.Context, id overlay.PeerID, secret discovery.Secret, day discovery.Day, now time.Time) ([]*discovery.VerifiedClaim, error) {
 	host, err := overlay.PeerHost(id)
 	if err != nil {
 		return nil, fmt.Errorf("naming announcer: %w", err)
@@ -158,8 +158,8 @@ func notAnnounced() *clientapi.Problem {
 // announcerSide is who we are in a lookup. The node is known only while the
 // overlay runs, so it is made at the first lookup.
 func (s *Service) announcerSide() (*discovery.Announcer, error) {
-	s.sideOnce.Lock()
-	defer s.sideOnce.Unlock()
+	s.sideMu.Lock()
+	defer s.sideMu.Unlock()
 	if s.side == nil {
 		if s.cfg.Announcer == nil {
 			return nil, notAnnounced()

@@ -5,7 +5,9 @@
 // without the network in between.
 //
 // Read contact.go (the Service and its configuration), consent.go, scope.go (how
-// consent is stored), keymaterial.go, errors.go.
+// consent is stored), keymaterial.go; claims.go (publishing identifiers),
+// claimrecord.go, announce.go, discover.go (asking and answering), secrets.go;
+// errors.go.
 //
 // # Who may learn what
 //
@@ -37,6 +39,24 @@
 // hub to the target's provider; else directly. It is signed by the requesting
 // device, so the target's provider knows who asks whoever brought it.
 //
+// # Identifiers
+//
+// A user publishes a claim, which its provider endorses (package discovery): a
+// handle belongs to whoever comes first at this provider; nobody here verifies
+// telephone numbers and mail addresses, so they are refused, or accepted with the
+// method "unverified" if the operator says so. A user who withdraws frees the
+// handle, and no claim from before the withdrawal is accepted again.
+//
+// Run keeps today's and tomorrow's keys announced and renews endorsements before
+// the user certificates in them end. Other providers ask the node that announces,
+// in two steps: lookup, by which it proves that it knows the identifier, and
+// reveal, by which they do. Nothing is kept between the steps. Before the second,
+// the searcher also checks that the node belongs to the provider that it names.
+//
+// Looking up is rationed per own user and per other provider: an identifier costs
+// whoever guesses it 25 ms, and at most Limits.Derivations run here at one time.
+// identifierQuery answers for published handles only, and notFound to all else.
+//
 // # Keys and values
 //
 // In store.SpaceConsent. URIs contain no 00; ROOM is empty for any room. Integers
@@ -50,4 +70,9 @@
 //	05 TARGET                        uint32 keys 01 of the user
 //	06 REQUESTER                     uint32 keys 02 of the user
 //	07                               uint8 0; uint64 time: written when nothing else is
+//
+// In store.SpaceClaims, ID being discovery's ClaimID:
+//
+//	01 USER 00 ID[32]   uint8 withdrawn; uint64 issued, ends, endorsed; opaque identifier<V>, secret<V>, claim<V>
+//	02 ID[32] USER      nothing: the user claims the identifier, and has not withdrawn it
 package contact

@@ -104,7 +104,7 @@ func TestClaimRefusals(t *testing.T) {
 		_, err := alice.p.ClaimKeyPackages(t.Context(), alice.who, &clientapi.ClaimKeyPackages{Request: x.request})
 		wantProblem(t, err, x.code, name)
 	}
-	w.now = w.now.Add(365 * 24 * time.Hour)
+	w.pass(365 * 24 * time.Hour)
 	_, err := alice.p.ClaimKeyPackages(t.Context(), alice.who, &clientapi.ClaimKeyPackages{Request: bad(nil)})
 	wantProblem(t, err, clientapi.CodeForbidden, "expired credential")
 }
@@ -168,7 +168,7 @@ func TestNonsenseAnswer(t *testing.T) {
 			Handler: func(context.Context, *peering.Incoming) (*peering.Response, error) {
 				return &peering.Response{Body: body}, nil
 			}}}}))(t)
-		w.now = w.now.Add(time.Second)
+		w.pass(time.Second)
 		_, err := alice.p.ClaimKeyPackages(t.Context(), alice.who, &clientapi.ClaimKeyPackages{Request: alice.request(bob.uri(), "", nil)})
 		wantProblem(t, err, clientapi.CodeUnreachable, name)
 	}

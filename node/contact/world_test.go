@@ -61,11 +61,13 @@ func key(name string) ed25519.PrivateKey {
 // the real caller and server.
 type world struct {
 	t     testing.TB
-	now   time.Time
 	ps    map[string]*provider
 	peers map[overlay.PeerID]*provider
 	rooms map[string]roomAt
-	dht   map[[32]byte][]overlay.PeerID
+
+	mu  sync.Mutex
+	now time.Time                     // guarded by mu
+	dht map[[32]byte][]overlay.PeerID // guarded by mu
 }
 
 type roomAt struct {
@@ -104,7 +106,7 @@ func newWorld(t testing.TB, domains ...string) *world {
 	for _, d := range domains {
 		w.add(d, nil)
 	}
-	w.now = w.now.Add(time.Second)
+	w.pass(time.Second)
 	return w
 }
 
@@ -160,7 +162,18 @@ func (p *provider) restart() {
 		Directory: directory{p.w}, Now: p.w.clock, Log: slog.New(slog.DiscardHandler)}))(t)
 }
 
-func (w *world) clock() time.Time { return w.now }
+func (w *world) clock() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
+}
+
+// pass lets time pass.
+func (w *world) pass(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = w.now.Add(d)
+}
 
 func (w *world) anchors(domain string) []crypto.PublicKey {
 	if w.ps[domain] == nil {
@@ -197,7 +210,7 @@ func (d directory) Resolve(_ context.Context, domain string) (*peering.Provider,
 	if d.w.ps[domain] == nil {
 		return nil, overlay.ErrUnknownProvider
 	}
-	return &peering.Provider{Key: key(domain).Public().(ed25519.PublicKey)}, nil
+	return &peering.Provider{Key: key(domain).Public().(ed25519.PublicKey), Nodes: []string{string(d.w.ps[domain].self)}}, nil
 }
 
 type roomsOf struct{ w *world }
@@ -221,7 +234,7 @@ func (p *provider) Has(_ context.Context, u uri.User) (bool, error) {
 
 func (p *provider) UserKey(_ context.Context, u uri.User) ([]byte, error) {
 	if ok, _ := p.Has(context.Background(), u); !ok {
-		return nil, &clientapi.Problem{Status: 404, Code: clientapi.CodeNotFound}
+		return nil, &clientapi.Problem{Status: 404, Code: clientapi.CodeNotFound, Detail: "there is no such user"}
 	}
 	return key(u.String()).Public().(ed25519.PublicKey), nil
 }
@@ -340,14 +353,14 @@ func (w *world) user(short string) *user {
 	t.Helper()
 	u := must(uri.ParseShort(short))(t)
 	p := w.ps[u.Provider().Domain()]
-	v := x509auth.ValidFor(w.now, x509auth.Lifetime)
+	v := x509auth.ValidFor(w.clock(), x509auth.Lifetime)
 	cert := must(x509auth.IssueUser(key(p.domain), u.String(), key(u.String()).Public(), v))(t)
 	sig := must(mls.GenerateSignatureKey(mls.X25519AES128Ed25519))(t)
 	c := must(u.Provider().Client(u.Name(), "phone"))(t)
 	leaf := must(x509auth.IssueClient(key(u.String()), cert, c.String(), sig.Public(), v))(t)
 	out := &user{p: p, who: account.Identity{User: u, Client: c, Device: "phone"}, sig: sig, cred: mls.X509Credential(leaf, cert), cert: cert}
 	kp := must(mls.NewKeyPackage(mls.LeafParams{Suite: mls.X25519AES128Ed25519, Signer: sig, Credential: out.cred,
-		Lifetime: mls.LifetimeOf(w.now, 24*time.Hour)}, false, nil))(t)
+		Lifetime: mls.LifetimeOf(w.clock(), 24*time.Hour)}, false, nil))(t)
 	p.mu.Lock()
 	p.users[u.String()] = kp.KeyPackage()
 	p.mu.Unlock()
@@ -429,18 +442,25 @@ func (a announcer) Self() overlay.PeerID { return a.p.self }
 
 func (a announcer) Announce(_ context.Context, k [32]byte) error {
 	a.Withdraw(k)
+	a.p.w.mu.Lock()
+	defer a.p.w.mu.Unlock()
 	a.p.w.dht[k] = append(a.p.w.dht[k], a.p.self)
 	return nil
 }
 
 func (a announcer) Withdraw(k [32]byte) {
-	a.p.w.dht[k] = slices.DeleteFunc(a.p.w.dht[k], func(id overlay.PeerID) bool { return id == a.p.self })
+	a.p.w.mu.Lock()
+	defer a.p.w.mu.Unlock()
+	a.p.w.dht[k] = slices.DeleteFunc(slices.Clone(a.p.w.dht[k]), func(id overlay.PeerID) bool { return id == a.p.self })
 }
 
 func (a announcer) Announcers(_ context.Context, k [32]byte, limit int) iter.Seq[overlay.PeerID] {
 	return func(yield func(overlay.PeerID) bool) {
+		a.p.w.mu.Lock()
+		ids := a.p.w.dht[k]
+		a.p.w.mu.Unlock()
 		n := 0
-		for _, id := range a.p.w.dht[k] {
+		for _, id := range ids {
 			if id == a.p.self {
 				continue
 			}

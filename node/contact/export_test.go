@@ -1,0 +1,21 @@
+package contact
+
+// KnownSecrets is how many secrets are in memory.
+func (s *Service) KnownSecrets() int {
+	s.secrets.mu.Lock()
+	defer s.secrets.mu.Unlock()
+	return len(s.secrets.known)
+}
+
+// TakeDerivations takes all places for deriving secrets.
+func (s *Service) TakeDerivations() (release func()) {
+	n := cap(s.secrets.places)
+	for range n {
+		s.secrets.places <- struct{}{}
+	}
+	return func() {
+		for range n {
+			<-s.secrets.places
+		}
+	}
+}
