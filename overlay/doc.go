@@ -4,7 +4,7 @@
 //
 // Read overlay.go for the configuration and the life of a node; then, as needed,
 // record.go (what a provider signs about itself), trust.go (whom to believe), resolve.go
-// and publish.go (records in the DHT), http.go, topic.go, announce.go, peers.go (joining,
+// and publish.go (records in the DHT), http.go, topic.go and mesh.go, announce.go, peers.go (joining,
 // and who is connected), host.go and limits.go (what peers can make us hold).
 //
 // A node speaks /mimi/kad/1.0.0 (a private Kademlia DHT, always as a server),

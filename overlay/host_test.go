@@ -82,6 +82,7 @@ func TestManyConnectionsFromOneAddress(t *testing.T) {
 }
 
 func TestBlock(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	kv := &overlay.MemoryKV{}
 	var configs [2]overlay.Config
 	nodes := providers(t, 2, func(i int, c *overlay.Config) {

@@ -224,6 +224,7 @@ func TestTwoNodesOneProvider(t *testing.T) {
 
 // A node that was down for long is reached at once when it is back.
 func TestNodeComesBack(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

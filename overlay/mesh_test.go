@@ -4,13 +4,12 @@ import (
 	"context"
 	"fmt"
 	"testing"
-
-	"github.com/mimid/mimid/overlay"
 )
 
 // TestMesh: a peer is in the mesh once it gets messages at once, and no longer when
 // it has left or gone.
 func TestMesh(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	nodes := providers(t, 2, nil)
 	a, b := nodes[0], nodes[1]
 	var in inbox
@@ -35,7 +34,7 @@ func TestMesh(t *testing.T) {
 	eventually(t, "the message", func() error { return in.has("hello") })
 	tb.Leave()
 	in1(0)
-	join(t, b, "room", in.handler(nil))
+	join(t, b, "room", in.handler(nil)) // gossipsub waits up to 15 s before it grafts who has left
 	in1(1)
 	if err := a.Block(b.Self()); err != nil { // ends the connection
 		t.Fatal(err)

@@ -206,6 +206,7 @@ func raw(t testing.TB, to *overlay.Overlay, opts ...pubsub.Option) (host.Host, *
 // Outsiders get nothing and their messages do nothing, whichever protocol they speak,
 // also when they send first what a member sends later.
 func TestPeerFilter(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	nodes := providers(t, 3, nil)
 	member, outsider := nodes[1], nodes[2]
 	allow := func(p overlay.PeerID) bool { return p == nodes[0].Self() || p == member.Self() }

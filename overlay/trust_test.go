@@ -280,6 +280,7 @@ func TestDNSCorrectsFirstUse(t *testing.T) {
 }
 
 func TestExpiredRecord(t *testing.T) {
+	t.Parallel() // it waits most of the time
 	var clk clock
 	nodes := providers(t, 2, func(i int, c *overlay.Config) { c.Now = clk.now })
 	a := nodes[0]
