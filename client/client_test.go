@@ -28,6 +28,7 @@ type person struct {
 	stop   context.CancelFunc
 	ended  chan error
 	seen   []client.Notice
+	late   time.Duration // the clock runs ahead by this
 }
 
 func (f *fake) person(name, domain string) *person {
@@ -52,7 +53,8 @@ func (p *person) open() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("who", p.name)
 	}
 	var err error
-	p.c, err = client.Open(client.Config{Storage: p.store, HTTP: p.http, Log: log, CommitDelay: 20 * time.Millisecond, Retry: 5 * time.Millisecond})
+	p.c, err = client.Open(client.Config{Storage: p.store, HTTP: p.http, Log: log,
+		Now: func() time.Time { return time.Now().Add(p.late) }, CommitDelay: 20 * time.Millisecond, Retry: 5 * time.Millisecond})
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -1,0 +1,402 @@
+package client_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/mimid/mimid/client"
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/uri"
+)
+
+// users lists who takes part in a room with clients, by name.
+func (p *person) users(u uri.Room) []string {
+	p.t.Helper()
+	list, err := p.c.Rooms(ctx10(p.t))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var out []string
+	for _, r := range list {
+		if r.URI != u {
+			continue
+		}
+		for _, x := range r.Participants {
+			if x.Clients > 0 {
+				out = append(out, x.User.Name())
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func three(t *testing.T) (*fake, *person, *person, *person, uri.Room) {
+	t.Helper()
+	f := newFake(t)
+	alice, bob, carol := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example"), f.person("carol", "chicago.example")
+	u := alice.create("clubhouse")
+	alice.add(u, bob)
+	alice.add(u, carol)
+	agree(u, alice, bob, carol)
+	return f, alice, bob, carol, u
+}
+
+// TestLeave: whoever leaves is committed by another, and reads nothing after.
+func TestLeave(t *testing.T) {
+	_, alice, bob, carol, u := three(t)
+	if err := carol.c.Leave(ctx10(t), u); err != nil {
+		t.Fatal(err)
+	}
+	left := await[client.RoomLeft](carol, nil)
+	if left.Room != u || !strings.Contains(left.Reason, "left") {
+		t.Errorf("told %+v", left)
+	}
+	await(alice, func(m client.MembersChanged) bool { return len(m.Removed) == 1 && m.Removed[0] == carol.user() })
+	alice.send(u, "alone at last")
+	bob.hears(u, "alice: alone at last")
+	agree(u, alice, bob)
+	if got := alice.users(u); !slices.Equal(got, []string{"alice", "bob"}) {
+		t.Errorf("participants: %q", got)
+	}
+	if got := carol.texts(u); len(got) != 0 {
+		t.Errorf("Carol reads %q", got)
+	}
+	if _, err := carol.c.Send(ctx10(t), u, "x"); !errors.Is(err, client.ErrNoRoom) {
+		t.Errorf("sending after leaving: %v", err)
+	}
+	// She may be added again.
+	bob.add(u, carol)
+	carol.send(u, "back")
+	alice.hears(u, "carol: back")
+}
+
+// TestLeaveAlone: the last member just goes.
+func TestLeaveAlone(t *testing.T) {
+	f := newFake(t)
+	alice := f.person("alice", "atlanta.example")
+	u := alice.create("cell")
+	if err := alice.c.Leave(ctx10(t), u); err != nil {
+		t.Fatal(err)
+	}
+	await[client.RoomLeft](alice, nil)
+	if s := alice.state(u); s != "left" {
+		t.Errorf("room is %s", s)
+	}
+}
+
+// TestAllLeave: two of three leave at once; the third commits both.
+func TestAllLeave(t *testing.T) {
+	_, alice, bob, carol, u := three(t)
+	var wg sync.WaitGroup
+	for _, p := range []*person{alice, bob} {
+		wg.Go(func() {
+			if err := p.c.Leave(ctx10(t), u); err != nil {
+				t.Errorf("%s leaves: %v", p.name, err)
+			}
+		})
+	}
+	wg.Wait()
+	await[client.RoomLeft](alice, nil)
+	await[client.RoomLeft](bob, nil)
+	eventually(t, "Carol is alone", func() bool { return slices.Equal(carol.users(u), []string{"carol"}) })
+}
+
+func TestRemove(t *testing.T) {
+	_, alice, bob, carol, u := three(t)
+	if err := alice.c.RemoveUser(ctx10(t), u, bob.user()); err != nil {
+		t.Fatal(err)
+	}
+	left := await[client.RoomLeft](bob, nil)
+	if !strings.Contains(left.Reason, "removed") {
+		t.Errorf("told %+v", left)
+	}
+	alice.send(u, "without Bob")
+	carol.hears(u, "alice: without Bob")
+	if err := alice.c.RemoveUser(ctx10(t), u, bob.user()); err != nil {
+		t.Errorf("removing who is not there: %v", err)
+	}
+	// A member may not remove the admin, and the room says so before the hub does.
+	if err := carol.c.RemoveUser(ctx10(t), u, alice.user()); !errors.Is(err, client.ErrRefused) {
+		t.Errorf("Carol removes Alice: %v", err)
+	}
+	if got := bob.texts(u); len(got) != 0 {
+		t.Errorf("Bob reads %q", got)
+	}
+}
+
+// TestConcurrentCommits: three members change the room at once, each its own way,
+// and all changes come true.
+func TestConcurrentCommits(t *testing.T) {
+	f, alice, bob, carol, u := three(t)
+	var others []*person
+	for i := range 3 {
+		p := f.person(fmt.Sprintf("guest%d", i), []string{"atlanta.example", "biloxi.example", "chicago.example"}[i])
+		f.ready(p)
+		others = append(others, p)
+	}
+	var wg sync.WaitGroup
+	for i, p := range []*person{alice, bob, carol} {
+		wg.Go(func() {
+			if err := p.c.AddUser(ctx10(t), u, others[i].user()); err != nil {
+				t.Errorf("%s: %v", p.name, err)
+			}
+		})
+		p.send(u, "from "+p.name)
+	}
+	wg.Wait()
+	all := append([]*person{alice, bob, carol}, others...)
+	agree(u, all...)
+	for _, p := range []*person{alice, bob, carol} {
+		p.hears(u, "alice: from alice", "bob: from bob", "carol: from carol")
+		if got := p.users(u); len(got) != 6 {
+			t.Errorf("%s sees %q", p.name, got)
+		}
+	}
+}
+
+// TestRejoin: a device whose group is damaged comes back by itself, and what it
+// wanted to say is said.
+func TestRejoin(t *testing.T) {
+	_, alice, bob, carol, u := three(t)
+	alice.send(u, "before")
+	bob.hears(u, "alice: before")
+	bob.kill()
+	damage := func() {
+		bob.store.mu.Lock()
+		defer bob.store.mu.Unlock()
+		for k := range bob.store.data {
+			if strings.HasPrefix(k, "mls/") && strings.HasSuffix(k, "\x00e") {
+				bob.store.data[k] = []byte{1, 2, 3}
+			}
+		}
+	}
+	damage()
+	alice.send(u, "while away")
+	carol.hears(u, "alice: while away")
+	bob.open()
+	bob.run()
+	bob.send(u, "I am back")
+	alice.hears(u, "bob: I am back")
+	alice.send(u, "welcome back")
+	bob.hears(u, "alice: before", "bob: I am back", "alice: welcome back")
+	agree(u, alice, bob, carol)
+	if got := alice.users(u); len(got) != 3 {
+		t.Errorf("participants: %q", got)
+	}
+	// Once more, and stopped between the commit and the log.
+	bob.kill()
+	damage()
+	bob.f.mu.Lock()
+	bob.f.holdEntries = true
+	log := false
+	bob.f.refuse = func(r *http.Request) *clientapi.Problem {
+		if strings.HasSuffix(r.URL.Path, "/log") && !log {
+			return refused(503, clientapi.CodeUnavailable, "no log today")
+		}
+		return nil
+	}
+	before := bob.f.calls["POST /v1/rooms/{room}/updates"]
+	bob.f.mu.Unlock()
+	bob.open()
+	bob.run()
+	eventually(t, "an external commit", func() bool {
+		bob.f.mu.Lock()
+		defer bob.f.mu.Unlock()
+		return bob.f.calls["POST /v1/rooms/{room}/updates"] > before
+	})
+	bob.restart()
+	bob.f.mu.Lock()
+	bob.f.holdEntries, log = false, true
+	bob.f.mu.Unlock()
+	bob.send(u, "again")
+	eventually(t, "Bob is back", func() bool { return bob.state(u) == "joined" })
+	if err := errors.Join(alice.c.Sync(ctx10(t)), carol.c.Sync(ctx10(t))); err != nil {
+		t.Fatal(err)
+	}
+	alice.hears(u, "bob: again")
+	agree(u, alice, bob, carol)
+}
+
+// TestRejoinRefused: who was put out meanwhile stays out.
+func TestRejoinRefused(t *testing.T) {
+	_, alice, bob, _, u := three(t)
+	bob.kill()
+	bob.store.mu.Lock()
+	for k := range bob.store.data {
+		if strings.HasPrefix(k, "mls/") {
+			delete(bob.store.data, k)
+		}
+	}
+	bob.store.mu.Unlock()
+	if err := alice.c.RemoveUser(ctx10(t), u, bob.user()); err != nil {
+		t.Fatal(err)
+	}
+	bob.open()
+	bob.run()
+	await[client.RoomLeft](bob, nil)
+}
+
+// TestEpochTooOld: a message that was encrypted long ago is encrypted anew, and is
+// the same message.
+func TestEpochTooOld(t *testing.T) {
+	f, alice, bob, carol, u := three(t)
+	// Carol encrypts, but the hub does not hear her while six epochs go by.
+	var mu sync.Mutex
+	deaf := true
+	f.mu.Lock()
+	token := f.users[carol.user().String()].token
+	f.refuse = func(r *http.Request) *clientapi.Problem {
+		mu.Lock()
+		defer mu.Unlock()
+		if deaf && strings.HasSuffix(r.URL.Path, "/messages") && strings.HasSuffix(r.Header.Get("Authorization"), token) {
+			return refused(503, clientapi.CodeUnavailable, "deaf")
+		}
+		return nil
+	}
+	before := f.calls["POST /v1/rooms/{room}/messages"]
+	f.mu.Unlock()
+	carol.send(u, "late")
+	eventually(t, "an attempt", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.calls["POST /v1/rooms/{room}/messages"] > before
+	})
+	for range 3 {
+		if err := alice.c.RemoveUser(ctx10(t), u, bob.user()); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "Bob is out", func() bool { return bob.state(u) == "left" })
+		alice.add(u, bob)
+	}
+	mu.Lock()
+	deaf = false
+	mu.Unlock()
+	alice.hears(u, "carol: late")
+	bob.hears(u, "carol: late")
+	carol.hears(u, "carol: late")
+	a, err := alice.c.Messages(u, 0, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := carol.c.Messages(u, 0, 10)
+	if err != nil || len(a) != 1 || len(c) != 1 || a[0].ID != c[0].ID {
+		t.Errorf("Alice has %+v, Carol %+v, %v", a, c, err)
+	}
+}
+
+// TestConsent: nobody is added who has not consented.
+func TestConsent(t *testing.T) {
+	f := newFake(t)
+	f.strict = true
+	alice, bob := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example")
+	f.ready(bob)
+	u := alice.create("clubhouse")
+	if err := alice.c.AddUser(ctx10(t), u, bob.user()); !errors.Is(err, client.ErrNoConsent) {
+		t.Errorf("adding without consent: %v", err)
+	}
+	if err := alice.c.RequestContact(ctx10(t), bob.user()); err != nil {
+		t.Fatal(err)
+	}
+	n := await[client.ConsentChanged](bob, nil)
+	if n.Requester != alice.user() || n.State != "requested" {
+		t.Errorf("Bob is told %+v", n)
+	}
+	if err := bob.c.Accept(ctx10(t), alice.user()); err != nil {
+		t.Fatal(err)
+	}
+	if n := await[client.ConsentChanged](alice, nil); n.State != "granted" {
+		t.Errorf("Alice is told %+v", n)
+	}
+	alice.add(u, bob)
+}
+
+// TestUserKeyChanged: somebody who began anew is shown as such.
+func TestUserKeyChanged(t *testing.T) {
+	f, alice, bob, carol, u := three(t)
+	bob.kill()
+	if err := alice.c.RemoveUser(ctx10(t), u, bob.user()); err != nil {
+		t.Fatal(err)
+	}
+	f.mu.Lock()
+	delete(f.users, bob.user().String())
+	f.mu.Unlock()
+	again := f.person("bob", "biloxi.example")
+	alice.add(u, again)
+	for _, p := range []*person{alice, carol} {
+		if n := await[client.UserKeyChanged](p, nil); n.User != again.user() || n.Room != u {
+			t.Errorf("%s is told %+v", p.name, n)
+		}
+	}
+}
+
+// TestProviderKeyChanged: another key of a known provider is not believed, unless
+// it comes with the known one.
+func TestProviderKeyChanged(t *testing.T) {
+	f, alice, bob, _, u := three(t)
+	alice.send(u, "x")
+	bob.hears(u, "alice: x")
+	// The stream tells of a head that another key signed.
+	f.mu.Lock()
+	for _, x := range f.rooms {
+		x.key = f.keys["biloxi.example"]
+	}
+	f.mu.Unlock()
+	alice.send(u, "forged")
+	n := await(bob, func(p client.Problem) bool { return errors.Is(p.Err, client.ErrLog) })
+	if n.Room != u {
+		t.Errorf("told of %v", n.Room)
+	}
+	if got := bob.texts(u); !slices.Equal(got, []string{"alice: x"}) {
+		t.Errorf("Bob reads %q", got)
+	}
+}
+
+// TestRegisterAgain: an answer that got lost is asked for again, with the keys of
+// the first time.
+func TestRegisterAgain(t *testing.T) {
+	f := newFake(t)
+	f.after = func(r *http.Request) *clientapi.Problem {
+		f.after = nil
+		return refused(503, clientapi.CodeUnavailable, "gone")
+	}
+	store := newMemory()
+	web := &http.Client{Transport: &http.Transport{}}
+	defer web.CloseIdleConnections()
+	register := func() error {
+		c, err := client.Open(client.Config{Storage: store, HTTP: web})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Register(context.Background(), f.url("atlanta.example"), "alice", "phone")
+	}
+	var p *clientapi.Problem
+	if err := register(); !errors.As(err, &p) || p.Status != 503 {
+		t.Fatalf("first: %v", err)
+	}
+	f.mu.Lock()
+	first := true
+	f.after = func(r *http.Request) *clientapi.Problem {
+		if first && strings.HasSuffix(r.URL.Path, "/accounts") {
+			first = false
+			return refused(503, clientapi.CodeUnavailable, "gone")
+		}
+		return nil
+	}
+	f.mu.Unlock()
+	if err := register(); !errors.As(err, &p) || p.Status != 503 {
+		t.Fatalf("second: %v", err)
+	}
+	if err := register(); err != nil {
+		t.Fatalf("third: %v", err)
+	}
+	if err := register(); !errors.Is(err, client.ErrRegistered) {
+		t.Errorf("fourth: %v", err)
+	}
+}

@@ -1,0 +1,71 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+)
+
+// ErrName: what a person typed names no user or room, or more than one.
+var ErrName = errors.New("client: no such name")
+
+// ParseUser reads a user as people write it: alice@atlanta.example, or the URI.
+func ParseUser(s string) (uri.User, error) {
+	u, err := uri.ParseShort(s)
+	if strings.HasPrefix(s, "mimi:") {
+		u, err = uri.ParseUser(s)
+	}
+	if err != nil {
+		return u, fmt.Errorf("%q is not a user such as alice@atlanta.example: %w: %w", s, err, ErrName)
+	}
+	return u, nil
+}
+
+// FindRoom finds one of this client's rooms by its URI, its name, or the beginning
+// of its id or of its URI's last part.
+func (c *Client) FindRoom(ctx context.Context, s string) (Room, error) {
+	all, err := c.Rooms(ctx)
+	if err != nil {
+		return Room{}, err
+	}
+	var found []Room
+	for _, r := range all {
+		if r.URI.String() == s {
+			return r, nil
+		}
+		id := room.IDOf([]byte(r.URI.String())).String()
+		if s != "" && (r.Name == s || strings.HasPrefix(id, s) || strings.HasPrefix(r.URI.Name(), s)) {
+			found = append(found, r)
+		}
+	}
+	switch len(found) {
+	case 1:
+		return found[0], nil
+	case 0:
+		return Room{}, fmt.Errorf("there is no room %q; `mimid client room list` shows all: %w", s, ErrName)
+	}
+	var names []string
+	for _, r := range found {
+		names = append(names, r.URI.String())
+	}
+	return Room{}, fmt.Errorf("%q may be any of %s: %w", s, strings.Join(names, ", "), ErrName)
+}
+
+// Refused says that a rule or a person said no: trying again is of no use.
+func Refused(err error) bool {
+	var p *clientapi.Problem
+	return errors.Is(err, ErrRefused) || errors.Is(err, ErrNoConsent) ||
+		errors.As(err, &p) && (p.Status == 401 || p.Status == 403 || p.Status == 409)
+}
+
+// Unreachable says that the provider, or one behind it, does not answer: trying
+// again later may help.
+func Unreachable(err error) bool {
+	var p *clientapi.Problem
+	return errors.Is(err, ErrUnreachable) || errors.As(err, &p) && p.Status >= 502
+}

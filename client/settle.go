@@ -1,0 +1,40 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// Settle waits until what this device does by itself is done for now: KeyPackages
+// are at the provider, rooms that it created exist, wishes and messages have
+// reached their hubs. A short-lived program calls it before it ends.
+func (c *Client) Settle(ctx context.Context) error {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		busy := ""
+		err := c.do(ctx, func() (error, error) {
+			if !c.packages.at.After(c.cfg.Now()) {
+				busy = "publishing KeyPackages"
+			}
+			for _, r := range c.rooms {
+				if r.State == roomCreating {
+					busy = "creating a room"
+				}
+			}
+			if len(c.outbox) > 0 {
+				busy = "sending messages"
+			}
+			return nil, nil
+		})
+		if err != nil || busy == "" {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("%s: %w", busy, ctx.Err())
+		}
+	}
+}
