@@ -4,8 +4,9 @@
 //
 // Read overlay.go for the configuration and the life of a node; then, as needed,
 // record.go (what a provider signs about itself), trust.go (whom to believe), resolve.go
-// and publish.go (records in the DHT), http.go, topic.go and mesh.go, announce.go, peers.go (joining,
-// and who is connected), host.go and limits.go (what peers can make us hold).
+// and publish.go (records in the DHT), http.go, topic.go and mesh.go, announce.go,
+// peers.go (joining, and who is connected), host.go and limits.go (what peers can make us
+// hold).
 //
 // A node speaks /mimi/kad/1.0.0 (a private Kademlia DHT, always as a server),
 // /meshsub/1.3.0 to 1.1.0 (gossipsub) and /mimid/http/1.1 (HTTP/1.1, a stream being a
