@@ -1,0 +1,597 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mimid/mimid/client"
+	"github.com/mimid/mimid/client/disk"
+	"github.com/mimid/mimid/node/admin"
+)
+
+// codeOf tells the exit code of an error, see main.go.
+func codeOf(err error) int {
+	switch {
+	case client.Unreachable(err), errors.Is(err, admin.ErrNotRunning), errors.Is(err, context.DeadlineExceeded):
+		return 3
+	case client.Refused(err):
+		return 4
+	}
+	return 1
+}
+
+// defaultClientData is where a user's data is unless --dir says otherwise.
+func defaultClientData() string {
+	if d := os.Getenv("MIMID_CLIENT_DIR"); d != "" {
+		return d
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "mimid-client"
+	}
+	return filepath.Join(home, ".mimid", "client")
+}
+
+type clientCommand struct {
+	Register clientRegister `cmd:"" help:"Register this device, with an invite."`
+	Whoami   clientWhoami   `cmd:"" help:"Say who this device is."`
+	Publish  clientPublish  `cmd:"" help:"Let others find you by a handle or number."`
+	Find     clientFind     `cmd:"" help:"Find people by a handle or number."`
+	Contact  clientContact  `cmd:"" help:"Ask somebody for consent to be added to rooms."`
+	Requests clientRequests `cmd:"" help:"List who asks for your consent."`
+	Accept   clientAccept   `cmd:"" help:"Give consent."`
+	Reject   clientReject   `cmd:"" help:"Refuse consent, or take it back."`
+	Room     clientRooms    `cmd:"" help:"Create rooms, list them, add and remove people."`
+	Send     clientSend     `cmd:"" help:"Send a message."`
+	Read     clientRead     `cmd:"" help:"Read a room's messages."`
+	Sync     clientSync     `cmd:"" help:"Catch up with everything."`
+	Leave    clientLeave    `cmd:"" help:"Leave a room."`
+}
+
+// device is what all user commands have: where the device's state is.
+type device struct {
+	Dir     string        `help:"Directory of this device's state, encrypted." default:"${client_data}" env:"MIMID_CLIENT_DIR" type:"path"`
+	Timeout time.Duration `help:"How long to wait for the provider." default:"30s"`
+}
+
+// with opens the device, runs it, and calls f; catchUp has it read what it missed
+// before.
+func (d *device) with(s *session, catchUp bool, f func(ctx context.Context, c *client.Client) error) error {
+	ctx, cancel := context.WithTimeout(s.ctx, d.Timeout)
+	defer cancel()
+	return d.run(s, ctx, func(ctx context.Context, c *client.Client) error {
+		if catchUp {
+			if err := c.Sync(ctx); err != nil {
+				return err
+			}
+		}
+		return f(ctx, c)
+	})
+}
+
+// open opens the device's directory; the function closes it.
+func (d *device) open() (*client.Client, func(), error) {
+	if err := os.MkdirAll(filepath.Dir(d.Dir), 0o700); err != nil {
+		return nil, nil, err
+	}
+	st, err := disk.Open(disk.Options{Dir: d.Dir})
+	if err != nil {
+		return nil, nil, err
+	}
+	run, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { st.Run(run) })
+	closeAll := func() {
+		cancel()
+		wg.Wait()
+		st.Close(context.Background())
+	}
+	c, err := client.Open(client.Config{Storage: st})
+	if err != nil {
+		closeAll()
+		return nil, nil, err
+	}
+	return c, closeAll, nil
+}
+
+func (d *device) run(s *session, ctx context.Context, f func(ctx context.Context, c *client.Client) error) error {
+	if there, err := disk.Exists(d.Dir); err != nil || !there {
+		return fmt.Errorf("no device is registered in %s; register one with `mimid client register`, or name the right directory with --dir", d.Dir)
+	}
+	c, closeAll, err := d.open()
+	if err != nil {
+		return err
+	}
+	defer closeAll()
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	ended := make(chan error, 1)
+	go func() { ended <- c.Run(run) }()
+	err = f(ctx, c)
+	cancel()
+	if runErr := <-ended; err == nil || errors.Is(err, client.ErrStopped) && runErr != nil {
+		err = runErr
+	}
+	return err
+}
+
+type clientRegister struct {
+	Provider string `help:"URL of your provider's client API." required:"" placeholder:"URL"`
+	Invite   string `help:"Invite from your provider's operator." required:"" placeholder:"CODE"`
+	Device   string `help:"Name of this device." default:"device"`
+	device   `embed:""`
+}
+
+func (c *clientRegister) Help() string {
+	return "Example:\n  mimid client register --provider http://127.0.0.1:8448 --invite ohsave7eskkvhxqberkz74epoe --device laptop"
+}
+
+func (c *clientRegister) Run(s *session) error {
+	cl, closeAll, err := c.open()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, c.Timeout)
+	defer cancel()
+	err = cl.Register(ctx, c.Provider, c.Invite, c.Device)
+	closeAll()
+	if err != nil {
+		return err
+	}
+	// Run once, so that KeyPackages are there when somebody wants to add us.
+	return c.with(s, true, func(ctx context.Context, cl *client.Client) error {
+		if err := cl.Settle(ctx); err != nil {
+			return err
+		}
+		return s.out.result(map[string]string{"user": cl.User().String(), "dir": c.Dir}, func(w io.Writer) {
+			fmt.Fprintf(w, "You are %s. This device's keys are in %s.\n", cl.User().Short(), c.Dir)
+		})
+	})
+}
+
+type clientWhoami struct{ device }
+
+func (c *clientWhoami) Run(s *session) error {
+	return c.with(s, false, func(ctx context.Context, cl *client.Client) error {
+		return s.out.result(map[string]string{"user": cl.User().String(), "short": cl.User().Short()}, func(w io.Writer) { fmt.Fprintln(w, cl.User().Short()) })
+	})
+}
+
+type clientPublish struct {
+	Identifier string `arg:"" help:"handle:NAME, tel:+NUMBER or mailto:ADDRESS."`
+	Withdraw   bool   `help:"Take it back."`
+	device     `embed:""`
+}
+
+func (c *clientPublish) Help() string { return "Example:\n  mimid client publish handle:alice" }
+
+func (c *clientPublish) Run(s *session) error {
+	return c.with(s, false, func(ctx context.Context, cl *client.Client) error {
+		if c.Withdraw {
+			if err := cl.Unpublish(ctx, c.Identifier); err != nil {
+				return err
+			}
+			return s.out.result(map[string]string{"withdrawn": c.Identifier}, func(w io.Writer) { fmt.Fprintf(w, "%s no longer leads to you.\n", c.Identifier) })
+		}
+		if err := cl.Publish(ctx, c.Identifier); err != nil {
+			return err
+		}
+		return s.out.result(map[string]string{"published": c.Identifier}, func(w io.Writer) { fmt.Fprintf(w, "%s leads to you now.\n", c.Identifier) })
+	})
+}
+
+type clientFind struct {
+	Identifier string `arg:"" help:"handle:NAME, tel:+NUMBER or mailto:ADDRESS."`
+	device     `embed:""`
+}
+
+func (c *clientFind) Help() string {
+	return "Shows everybody who claims the identifier; several are normal. Nothing is sent to any of them.\nExample:\n  mimid client find handle:bob"
+}
+
+func (c *clientFind) Run(s *session) error {
+	return c.with(s, false, func(ctx context.Context, cl *client.Client) error {
+		res, err := cl.Discover(ctx, c.Identifier)
+		if err != nil {
+			return err
+		}
+		return s.out.result(res, func(w io.Writer) {
+			for _, f := range res.Found {
+				fmt.Fprintf(w, "%s  (verified by %s: %s)\n", f.User, f.Provider, f.Method)
+			}
+			fmt.Fprintf(w, "%s found in %d ms; %d providers asked, %d without a valid answer\n", plural(len(res.Found), "claim"), res.TookMS, res.Asked, res.Failed)
+		})
+	})
+}
+
+type clientContact struct {
+	Who    string `arg:"" help:"User, such as bob@biloxi.example."`
+	device `embed:""`
+}
+
+func (c *clientContact) Help() string { return "Example:\n  mimid client contact bob@biloxi.example" }
+
+func (c *clientContact) Run(s *session) error {
+	u, err := client.ParseUser(c.Who)
+	if err != nil {
+		return err
+	}
+	return c.with(s, false, func(ctx context.Context, cl *client.Client) error {
+		if err := cl.RequestContact(ctx, u); err != nil {
+			return err
+		}
+		return s.out.result(map[string]string{"asked": u.String()}, func(w io.Writer) {
+			fmt.Fprintf(w, "Asked %s. You will hear of it only if the answer is yes.\n", u.Short())
+		})
+	})
+}
+
+type clientRequests struct{ device }
+
+func (c *clientRequests) Run(s *session) error {
+	return c.with(s, false, func(ctx context.Context, cl *client.Client) error {
+		list, err := cl.Requests(ctx)
+		if err != nil {
+			return err
+		}
+		names := []string{}
+		for _, u := range list {
+			names = append(names, u.Short())
+		}
+		return s.out.result(map[string][]string{"requests": names}, func(w io.Writer) {
+			for _, n := range names {
+				fmt.Fprintln(w, n)
+			}
+			if len(names) == 0 {
+				fmt.Fprintln(w, "Nobody asks.")
+			}
+		})
+	})
+}
+
+type clientAccept struct {
+	Who    string `arg:"" help:"User, such as alice@atlanta.example."`
+	device `embed:""`
+}
+
+func (c *clientAccept) Help() string { return "Example:\n  mimid client accept alice@atlanta.example" }
+
+func (c *clientAccept) Run(s *session) error {
+	u, err := client.ParseUser(c.Who)
+	if err != nil {
+		return err
+	}
+	return c.with(s, false, func(ctx context.Context, cl *client.Client) error {
+		if err := cl.Accept(ctx, u); err != nil {
+			return err
+		}
+		return s.out.result(map[string]string{"accepted": u.String()}, func(w io.Writer) { fmt.Fprintf(w, "%s may add you to rooms.\n", u.Short()) })
+	})
+}
+
+type clientReject struct {
+	Who    string `arg:"" help:"User, such as alice@atlanta.example."`
+	device `embed:""`
+}
+
+func (c *clientReject) Run(s *session) error {
+	u, err := client.ParseUser(c.Who)
+	if err != nil {
+		return err
+	}
+	return c.with(s, false, func(ctx context.Context, cl *client.Client) error {
+		if err := cl.Reject(ctx, u); err != nil {
+			return err
+		}
+		return s.out.result(map[string]string{"rejected": u.String()}, func(w io.Writer) { fmt.Fprintf(w, "%s may not add you to rooms.\n", u.Short()) })
+	})
+}
+
+type clientRooms struct {
+	Create clientRoomCreate `cmd:"" help:"Create a room."`
+	List   clientRoomList   `cmd:"" help:"List your rooms."`
+	Show   clientRoomShow   `cmd:"" help:"Show a room, and what its members can compare."`
+	Add    clientRoomAdd    `cmd:"" help:"Add somebody who gave you consent."`
+	Remove clientRoomRemove `cmd:"" help:"Remove somebody."`
+}
+
+type clientRoomCreate struct {
+	Name   string `arg:"" help:"Name of the room, for its members only."`
+	device `embed:""`
+}
+
+func (c *clientRoomCreate) Help() string { return "Example:\n  mimid client room create clubhouse" }
+
+func (c *clientRoomCreate) Run(s *session) error {
+	return c.with(s, true, func(ctx context.Context, cl *client.Client) error {
+		r, err := cl.CreateRoom(ctx, c.Name)
+		if err != nil {
+			return err
+		}
+		if err := cl.Settle(ctx); err != nil {
+			return err
+		}
+		return s.out.result(map[string]string{"room": r.String(), "name": c.Name}, func(w io.Writer) { fmt.Fprintln(w, r) })
+	})
+}
+
+type roomView struct {
+	URI          string   `json:"uri"`
+	Name         string   `json:"name"`
+	State        string   `json:"state"`
+	Reason       string   `json:"reason,omitempty"`
+	Messages     uint64   `json:"messages"`
+	Participants []string `json:"participants"`
+}
+
+func viewOf(r client.Room) roomView {
+	v := roomView{URI: r.URI.String(), Name: r.Name, State: string(r.State), Reason: r.Reason, Messages: r.Messages, Participants: []string{}}
+	for _, p := range r.Participants {
+		v.Participants = append(v.Participants, fmt.Sprintf("%s (%s, %s)", p.User.Short(), p.Role, plural(p.Clients, "client")))
+	}
+	return v
+}
+
+type clientRoomList struct{ device }
+
+func (c *clientRoomList) Run(s *session) error {
+	return c.with(s, true, func(ctx context.Context, cl *client.Client) error {
+		rooms, err := cl.Rooms(ctx)
+		if err != nil {
+			return err
+		}
+		views := []roomView{}
+		for _, r := range rooms {
+			views = append(views, viewOf(r))
+		}
+		return s.out.result(map[string]any{"rooms": views}, func(w io.Writer) {
+			table(w, "NAME\tSTATE\tMESSAGES\tPARTICIPANTS\tURI", func(w io.Writer) {
+				for _, v := range views {
+					fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", v.Name, v.State, v.Messages, len(v.Participants), v.URI)
+				}
+			})
+		})
+	})
+}
+
+type clientRoomShow struct {
+	Room   string `arg:"" help:"Name or URI of the room, or the beginning of its id."`
+	device `embed:""`
+}
+
+func (c *clientRoomShow) Run(s *session) error {
+	return c.with(s, true, func(ctx context.Context, cl *client.Client) error {
+		r, err := cl.FindRoom(ctx, c.Room)
+		if err != nil {
+			return err
+		}
+		v, err := cl.Verify(ctx, r.URI)
+		if err != nil {
+			return err
+		}
+		return s.out.result(map[string]any{"room": viewOf(r), "epoch": v.Epoch, "authenticator": v.Authenticator, "entries": v.Next, "head": v.Head}, func(w io.Writer) {
+			fmt.Fprintf(w, "%s  %s\n  epoch          %d\n  authenticator  %s\n  log            %d entries, head %s\n", r.Name, r.URI, v.Epoch, v.Authenticator, v.Next, v.Head)
+			for _, p := range viewOf(r).Participants {
+				fmt.Fprintf(w, "  %s\n", p)
+			}
+			fmt.Fprintln(w, "If authenticator and head are the same at another member, you are in the same group and saw the same log.")
+		})
+	})
+}
+
+type clientRoomAdd struct {
+	Room   string `arg:"" help:"Name or URI of the room, or the beginning of its id."`
+	Who    string `arg:"" help:"User, such as bob@biloxi.example."`
+	device `embed:""`
+}
+
+func (c *clientRoomAdd) Help() string {
+	return "Example:\n  mimid client room add clubhouse bob@biloxi.example"
+}
+
+func (c *clientRoomAdd) Run(s *session) error {
+	u, err := client.ParseUser(c.Who)
+	if err != nil {
+		return err
+	}
+	return c.with(s, true, func(ctx context.Context, cl *client.Client) error {
+		r, err := cl.FindRoom(ctx, c.Room)
+		if err != nil {
+			return err
+		}
+		if err := cl.AddUser(ctx, r.URI, u); err != nil {
+			return err
+		}
+		return s.out.result(map[string]string{"room": r.URI.String(), "added": u.String()}, func(w io.Writer) { fmt.Fprintf(w, "%s is in %s.\n", u.Short(), r.Name) })
+	})
+}
+
+type clientRoomRemove struct {
+	Room   string `arg:"" help:"Name or URI of the room, or the beginning of its id."`
+	Who    string `arg:"" help:"User, such as bob@biloxi.example."`
+	device `embed:""`
+}
+
+func (c *clientRoomRemove) Run(s *session) error {
+	u, err := client.ParseUser(c.Who)
+	if err != nil {
+		return err
+	}
+	return c.with(s, true, func(ctx context.Context, cl *client.Client) error {
+		r, err := cl.FindRoom(ctx, c.Room)
+		if err != nil {
+			return err
+		}
+		if err := cl.RemoveUser(ctx, r.URI, u); err != nil {
+			return err
+		}
+		return s.out.result(map[string]string{"room": r.URI.String(), "removed": u.String()}, func(w io.Writer) { fmt.Fprintf(w, "%s is out of %s.\n", u.Short(), r.Name) })
+	})
+}
+
+type clientSend struct {
+	Room   string   `arg:"" help:"Name or URI of the room, or the beginning of its id."`
+	Text   []string `arg:"" help:"What to say."`
+	NoWait bool     `help:"Do not wait until the hub has it: it goes out the next time that this device runs."`
+	device `embed:""`
+}
+
+func (c *clientSend) Help() string { return "Example:\n  mimid client send clubhouse hello everybody" }
+
+func (c *clientSend) Run(s *session) error {
+	return c.with(s, !c.NoWait, func(ctx context.Context, cl *client.Client) error {
+		r, err := cl.FindRoom(ctx, c.Room)
+		if err != nil {
+			return err
+		}
+		index, err := cl.Send(ctx, r.URI, strings.Join(c.Text, " "))
+		if err != nil {
+			return err
+		}
+		m := client.Message{State: client.StateQueued}
+		for !c.NoWait && m.State == client.StateQueued {
+			list, err := cl.Messages(r.URI, index, 1)
+			if err != nil {
+				return err
+			}
+			if len(list) > 0 {
+				m = list[0]
+			}
+			select {
+			case <-time.After(5 * time.Millisecond):
+			case <-ctx.Done():
+				return fmt.Errorf("the message is kept and goes out later; so far the hub does not have it: %w", ctx.Err())
+			}
+		}
+		err = s.out.result(messageView(m), func(w io.Writer) { fmt.Fprintln(w, m.State) })
+		if err == nil && m.State == client.StateFailed {
+			return exitCode(4)
+		}
+		return err
+	})
+}
+
+type shownMessage struct {
+	Index      uint64    `json:"index"`
+	Sender     string    `json:"sender"`
+	Text       string    `json:"text"`
+	AcceptedAt time.Time `json:"accepted_at"`
+	State      string    `json:"state"`
+}
+
+func messageView(m client.Message) shownMessage {
+	v := shownMessage{Index: m.Index, Text: m.Text, AcceptedAt: m.AcceptedAt, State: string(m.State)}
+	if !m.Sender.IsZero() {
+		v.Sender = m.Sender.Short()
+	}
+	return v
+}
+
+type clientRead struct {
+	Room   string `arg:"" help:"Name or URI of the room, or the beginning of its id."`
+	From   uint64 `help:"Number of the first message."`
+	Follow bool   `help:"Go on until interrupted." short:"f"`
+	device `embed:""`
+}
+
+func (c *clientRead) Help() string {
+	return "Example:\n  mimid client read clubhouse\n  mimid client read clubhouse --follow"
+}
+
+func (c *clientRead) Run(s *session) error {
+	body := func(ctx context.Context, cl *client.Client) error {
+		r, err := cl.FindRoom(ctx, c.Room)
+		if err != nil {
+			return err
+		}
+		from := c.From
+		for {
+			list, err := cl.Messages(r.URI, from, 1000)
+			if err != nil {
+				return err
+			}
+			for _, m := range list {
+				if err := s.out.result(messageView(m), func(w io.Writer) { printMessage(w, m) }); err != nil {
+					return err
+				}
+				from = m.Index + 1
+			}
+			if len(list) > 0 {
+				continue
+			}
+			if !c.Follow {
+				return nil
+			}
+			select {
+			case <-cl.Events():
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+	if c.Follow {
+		return c.run(s, s.ctx, body)
+	}
+	return c.with(s, true, body)
+}
+
+func printMessage(w io.Writer, m client.Message) {
+	at := "        "
+	if !m.AcceptedAt.IsZero() {
+		at = m.AcceptedAt.Local().Format("15:04:05")
+	}
+	state := ""
+	if m.State != client.StateFinal {
+		state = "  (" + string(m.State) + ")"
+	}
+	fmt.Fprintf(w, "%s %s: %s%s\n", at, m.Sender.Short(), m.Text, state)
+}
+
+type clientSync struct{ device }
+
+func (c *clientSync) Run(s *session) error {
+	return c.with(s, true, func(ctx context.Context, cl *client.Client) error {
+		if err := cl.Settle(ctx); err != nil {
+			return err
+		}
+		rooms, err := cl.Rooms(ctx)
+		if err != nil {
+			return err
+		}
+		n := uint64(0)
+		for _, r := range rooms {
+			n += r.Messages
+		}
+		return s.out.result(map[string]any{"rooms": len(rooms), "messages": n}, func(w io.Writer) {
+			fmt.Fprintf(w, "up to date: %s, %s\n", plural(len(rooms), "room"), plural(int(n), "message"))
+		})
+	})
+}
+
+type clientLeave struct {
+	Room   string `arg:"" help:"Name or URI of the room, or the beginning of its id."`
+	device `embed:""`
+}
+
+func (c *clientLeave) Help() string { return "Example:\n  mimid client leave clubhouse" }
+
+func (c *clientLeave) Run(s *session) error {
+	return c.with(s, true, func(ctx context.Context, cl *client.Client) error {
+		r, err := cl.FindRoom(ctx, c.Room)
+		if err != nil {
+			return err
+		}
+		if err := cl.Leave(ctx, r.URI); err != nil {
+			return err
+		}
+		return s.out.result(map[string]string{"room": r.URI.String()}, func(w io.Writer) {
+			fmt.Fprintf(w, "The hub knows that you leave %s; another member's device completes it.\n", r.Name)
+		})
+	})
+}

@@ -1,0 +1,124 @@
+// Command mimid is a messaging provider's node, the operator's tool for it, and a
+// client for its users. It holds flags and printing only.
+//
+// Read main.go (the grammar of the command line, errors and exit codes), output.go
+// (how results are shown), serve.go and operator.go (the node and its operator),
+// client.go and chat.go (a user's device), demo.go and its neighbours (the demo,
+// which runs the other commands as processes).
+//
+// # Exit codes
+//
+//	0  it worked
+//	1  it did not; standard error says why and what to do
+//	2  the command line is wrong
+//	3  the node, or the other provider, cannot be reached: try again later
+//	4  refused: a rule or a person says no
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+)
+
+// grammar is the command line.
+type grammar struct {
+	JSON bool `help:"Print results as JSON, one object per line." env:"MIMID_JSON"`
+
+	Demo    demoCommand    `cmd:"" help:"Run three providers and five users on this machine and show what they do."`
+	Init    initCommand    `cmd:"" help:"Make the data directory of a new provider." group:"Provider"`
+	Serve   serveCommand   `cmd:"" help:"Run a provider's node." group:"Provider"`
+	Account accountCommand `cmd:"" help:"Invite users and list them." group:"Provider"`
+	Room    roomCommand    `cmd:"" help:"Look at the rooms that the provider keeps." group:"Provider"`
+	Peers   peersCommand   `cmd:"" help:"List the other providers, pin or forget their keys." group:"Provider"`
+	Status  statusCommand  `cmd:"" help:"Say how the running node is." group:"Provider"`
+	Verify  verifyCommand  `cmd:"" help:"Check a store from end to end." group:"Provider"`
+	Key     keyCommand     `cmd:"" help:"Change the provider key." group:"Provider"`
+	Client  clientCommand  `cmd:"" help:"Be a user: register, find people, talk." group:"User"`
+	Chat    chatCommand    `cmd:"" help:"Talk in a room, line by line." group:"User"`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// session is what commands get beside their flags.
+type session struct {
+	ctx  context.Context
+	out  *output
+	in   io.Reader
+	errw io.Writer
+}
+
+func main() { os.Exit(run(os.Args[1:], os.Stdin, os.Stdout, os.Stderr)) }
+
+// run is main with everything passed in.
+func run(args []string, in io.Reader, out, errw io.Writer) int {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	var g grammar
+	code := -1
+	parser, err := kong.New(&g,
+		kong.Name("mimid"),
+		kong.Description("A messaging provider's node, its operator's tool, and a client for its users.\n\nTo see it at work: mimid demo"),
+		kong.Writers(out, errw),
+		kong.Exit(func(c int) { code = c }),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.Vars{"data": defaultData(), "client_data": defaultClientData()},
+	)
+	if err != nil {
+		fmt.Fprintln(errw, "mimid:", err)
+		return 1
+	}
+	k, err := parser.Parse(args)
+	if code >= 0 { // help was asked for
+		return code
+	}
+	if err != nil {
+		fmt.Fprintf(errw, "mimid: %s\nmimid --help lists the commands.\n", err)
+		return 2
+	}
+	s := &session{ctx: ctx, out: &output{w: out, json: g.JSON}, in: in, errw: errw}
+	if err := k.Run(s); err != nil {
+		var silent exitCode
+		if errors.As(err, &silent) {
+			return int(silent)
+		}
+		fmt.Fprintln(errw, "mimid:", err)
+		return codeOf(err)
+	}
+	return 0
+}
+
+// exitCode ends the program with a code, after everything has been said.
+type exitCode int
+
+func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
+
+type versionCommand struct{}
+
+func (versionCommand) Run(s *session) error {
+	return s.out.result(map[string]string{"version": version()}, func(w io.Writer) { fmt.Fprintln(w, "mimid", version()) })
+}
+
+// version is the module's, or the commit that the program was built from.
+func version() string {
+	b, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	if v := b.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range b.Settings {
+		if s.Key == "vcs.revision" && len(s.Value) >= 12 {
+			return "devel " + s.Value[:12]
+		}
+	}
+	return "devel"
+}

@@ -1,0 +1,294 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/mimid/mimid/node"
+	"github.com/mimid/mimid/node/admin"
+)
+
+type accountCommand struct {
+	Invite inviteCommand `cmd:"" help:"Make an invite, with which a user registers."`
+	List   usersCommand  `cmd:"" help:"List users and their devices."`
+}
+
+type inviteCommand struct {
+	Name string `arg:"" help:"The user's name, such as alice."`
+	dataFlag
+	Lifetime time.Duration `help:"How long the invite is good." default:"168h"`
+	Replaces bool          `help:"Take over the account of a user who lost all devices."`
+}
+
+func (c *inviteCommand) Help() string { return "Example:\n  mimid account invite alice" }
+
+func (c *inviteCommand) Run(s *session) error {
+	a, err := c.dial(s)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	inv, err := a.CreateInvite(s.ctx, admin.NewInvite{Name: c.Name, Lifetime: int64(c.Lifetime / time.Second), Replaces: c.Replaces})
+	if err != nil {
+		return err
+	}
+	st, err := a.Status(s.ctx)
+	if err != nil {
+		return err
+	}
+	return s.out.result(map[string]any{"user": inv.User, "code": inv.Code, "expires": inv.Expires, "provider": st.Clients}, func(w io.Writer) {
+		fmt.Fprintf(w, "%s\n", inv.Code)
+		fmt.Fprintf(w, "\n%s registers with it until %s:\n  mimid client register --provider %s --invite %s\n", c.Name, when(inv.Expires), st.Clients, inv.Code)
+	})
+}
+
+type usersCommand struct{ dataFlag }
+
+func (c *usersCommand) Run(s *session) error {
+	a, err := c.dial(s)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	var all []admin.User
+	for after := ""; ; {
+		page, err := a.Users(s.ctx, after, 0)
+		if err != nil {
+			return err
+		}
+		all = append(all, page.Users...)
+		if after = page.Next; after == "" {
+			break
+		}
+	}
+	return s.out.result(map[string]any{"users": all}, func(w io.Writer) {
+		table(w, "USER\tSINCE\tDEVICES", func(w io.Writer) {
+			for _, u := range all {
+				fmt.Fprintf(w, "%s\t%s\t", u.Name, when(u.Created))
+				for i, d := range u.Devices {
+					if i > 0 {
+						fmt.Fprint(w, ", ")
+					}
+					fmt.Fprintf(w, "%s (%s)", d.Name, plural(d.KeyPackages, "KeyPackage"))
+				}
+				fmt.Fprintln(w)
+			}
+		})
+	})
+}
+
+type roomCommand struct {
+	List roomsCommand    `cmd:"" help:"List all rooms."`
+	Show roomShowCommand `cmd:"" help:"Show a room and who takes part."`
+	Log  roomLogCommand  `cmd:"" help:"Show a room's log, without its encrypted contents."`
+}
+
+type roomsCommand struct{ dataFlag }
+
+func (c *roomsCommand) Run(s *session) error {
+	a, err := c.dial(s)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	var all []admin.Room
+	for after := ""; ; {
+		page, err := a.Rooms(s.ctx, after, 0)
+		if err != nil {
+			return err
+		}
+		all = append(all, page.Rooms...)
+		if after = page.Next; after == "" {
+			break
+		}
+	}
+	return s.out.result(map[string]any{"rooms": all}, func(w io.Writer) {
+		table(w, "ID\tHUB\tTERM\tENTRIES\tEPOCH\tURI\tTROUBLE", func(w io.Writer) {
+			for _, r := range all {
+				fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\t%s\n", short(r.ID), r.Hub, r.Term, r.Next, r.Epoch, r.URI, r.Trouble)
+			}
+		})
+	})
+}
+
+type roomShowCommand struct {
+	Room string `arg:"" help:"Id of the room, or the beginning of it, or its URI."`
+	dataFlag
+}
+
+func (c *roomShowCommand) Run(s *session) error {
+	a, err := c.dial(s)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	r, err := a.Room(s.ctx, c.Room)
+	if err != nil {
+		return err
+	}
+	return s.out.result(r, func(w io.Writer) {
+		fmt.Fprintf(w, "%s\n  id       %s\n  hub      %s, term %s\n  log      %d entries, head %s\n  epoch    %d\n  members  %d\n", r.URI, r.ID, r.Hub, r.Term, r.Next, r.Head, r.Epoch, r.Members)
+		if r.Trouble != "" {
+			fmt.Fprintf(w, "  trouble  %s\n", r.Trouble)
+		}
+		for _, p := range r.Participants {
+			fmt.Fprintf(w, "  %-9s%s\n", p.Role, p.User)
+		}
+	})
+}
+
+type roomLogCommand struct {
+	Room string `arg:"" help:"Id of the room, or the beginning of it, or its URI."`
+	dataFlag
+	From  uint64 `help:"First sequence number."`
+	Limit int    `help:"How many entries." default:"100"`
+}
+
+func (c *roomLogCommand) Run(s *session) error {
+	a, err := c.dial(s)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	l, err := a.Log(s.ctx, c.Room, c.From, c.Limit)
+	if err != nil {
+		return err
+	}
+	return s.out.result(l, func(w io.Writer) {
+		table(w, "SEQ\tTERM\tACCEPTED\tKIND\tBYTES\tHASH", func(w io.Writer) {
+			for _, e := range l.Entries {
+				fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\n", e.Seq, e.Term, when(e.Accepted), e.Kind, e.Size, short(e.Hash))
+			}
+		})
+		if l.Next > 0 {
+			fmt.Fprintf(w, "more: --from %d\n", l.Next)
+		}
+	})
+}
+
+type peersCommand struct {
+	List   peersListCommand `cmd:"" default:"withargs" help:"List the providers that this one knows."`
+	Pin    pinCommand       `cmd:"" help:"Decide for one key of a provider."`
+	Forget forgetCommand    `cmd:"" help:"Forget what was trusted about a provider, and trust anew."`
+}
+
+type peersListCommand struct{ dataFlag }
+
+func (c *peersListCommand) Run(s *session) error {
+	a, err := c.dial(s)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	list, err := a.Peers(s.ctx)
+	if err != nil {
+		return err
+	}
+	return s.out.result(map[string]any{"peers": list}, func(w io.Writer) {
+		table(w, "DOMAIN\tTRUST\tCONNECTED\tFINGERPRINT\tCONFLICTS", func(w io.Writer) {
+			for _, p := range list {
+				yes := "no"
+				if p.Connected {
+					yes = "yes"
+				}
+				fmt.Fprintf(w, "%s\t%s\t%s\t%s\t", p.Domain, p.Trust, yes, short(p.Fingerprint))
+				for _, k := range p.Conflicts {
+					fmt.Fprintf(w, "%s ", short(k))
+				}
+				fmt.Fprintln(w)
+			}
+		})
+	})
+}
+
+type pinCommand struct {
+	Domain      string `arg:"" help:"The provider."`
+	Fingerprint string `arg:"" help:"Fingerprint of the key that speaks for it."`
+	dataFlag
+}
+
+func (c *pinCommand) Run(s *session) error {
+	a, err := c.dial(s)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	if err := a.Pin(s.ctx, c.Domain, c.Fingerprint); err != nil {
+		return err
+	}
+	return s.out.result(map[string]string{"domain": c.Domain, "fingerprint": c.Fingerprint}, func(w io.Writer) {
+		fmt.Fprintf(w, "%s is %s from now on, whoever else claims it.\n", c.Domain, c.Fingerprint)
+	})
+}
+
+type forgetCommand struct {
+	Domain string `arg:"" help:"The provider."`
+	dataFlag
+}
+
+func (c *forgetCommand) Run(s *session) error {
+	a, err := c.dial(s)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	if err := a.Forget(s.ctx, c.Domain); err != nil {
+		return err
+	}
+	return s.out.result(map[string]string{"domain": c.Domain}, func(w io.Writer) { fmt.Fprintf(w, "Forgot %s.\n", c.Domain) })
+}
+
+type statusCommand struct{ dataFlag }
+
+func (c *statusCommand) Run(s *session) error {
+	a, err := c.dial(s)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	st, err := a.Status(s.ctx)
+	if err != nil {
+		return err
+	}
+	return s.out.result(st, func(w io.Writer) {
+		ready := st.Ready
+		if ready == "" {
+			ready = "ready"
+		}
+		fmt.Fprintf(w, "%s  %s, since %s, process %d, %s\n", st.Domain, ready, when(st.Started), st.PID, st.Version)
+		fmt.Fprintf(w, "  key      %s\n  clients  %s\n", st.KeyFingerprint, st.Clients)
+		for _, x := range st.Addresses {
+			fmt.Fprintf(w, "  overlay  %s\n", x)
+		}
+		fmt.Fprintf(w, "  %s, %s, %s open, %s connected, %d deliveries waiting\n", plural(st.Users, "user"), plural(st.Rooms, "room"),
+			plural(st.Streams, "stream"), plural(st.Peers, "provider"), st.Outbox)
+		fmt.Fprintf(w, "  %d updates in %d commits\n", st.Updates, st.Commits)
+	})
+}
+
+type keyCommand struct {
+	Rotate rotateCommand `cmd:"" help:"Make a new provider key, for which the present one vouches."`
+}
+
+type rotateCommand struct{ dataFlag }
+
+func (c *rotateCommand) Run(s *session) error {
+	var r *admin.Rotated
+	a, err := admin.Dial(s.ctx, c.Dir)
+	if err == nil {
+		defer a.Close()
+		r, err = a.RotateKey(s.ctx)
+	} else {
+		r, err = node.Rotate(c.Dir)
+	}
+	if err != nil {
+		return err
+	}
+	return s.out.result(r, func(w io.Writer) {
+		fmt.Fprintf(w, "old  %s\nnew  %s\n", r.Old, r.New)
+		for _, t := range r.Todo {
+			fmt.Fprintln(w, "-", t)
+		}
+	})
+}
