@@ -236,8 +236,12 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if p.contacts, err = n.makeContacts(p, auth); err != nil {
 		return p, err
 	}
+	host, err := overlay.PeerHost(p.overlay.Self())
+	if err != nil {
+		return p, err
+	}
 	if p.server, err = peering.NewServer(peering.Config{
-		Domain: domain, Routes: append(roomRoutes(p.rooms), p.contacts.Routes()...), Directory: directory{p.providers},
+		Domain: domain, Aliases: []string{host}, Routes: append(roomRoutes(p.rooms), p.contacts.Routes()...), Directory: directory{p.providers},
 		Peer: func(r *http.Request) (string, bool) {
 			id, ok := overlay.RequestPeer(r)
 			return string(id), ok
