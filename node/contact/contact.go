@@ -176,7 +176,7 @@ type Service struct {
 	index    *index
 
 	sideMu sync.Mutex
-	side     *discovery.Announcer // guarded by sideMu
+	side   *discovery.Announcer // guarded by sideMu
 }
 
 // New returns a Service. It starts nothing. Error: ErrConfig.
