@@ -176,11 +176,12 @@ func (d *demo) lookUp() error {
 			first = took
 		}
 		if found = len(res.Found); found == 0 {
+			d.report.say("alice asks for %s: nobody; %d asked, %d without a valid answer; %s", handle, res.Asked, res.Failed, ms(took))
 			time.Sleep(200 * time.Millisecond)
 			continue
 		}
 		f := res.Found[0]
-		d.report.say("alice asks atlanta for %s: %s found it at %s (%s, verified by %s); %s", handle, plural(found, "claim"), f.Provider, f.User, f.Method, ms(took))
+		d.report.say("alice asks for %s: %s; it is %s, %s says so (verified: %s); %s", handle, plural(found, "claim"), f.User, f.Provider, f.Method, ms(took))
 		start = time.Now()
 		if _, err := d.alice.c.Discover(d.ctx, handle); err != nil {
 			return err
