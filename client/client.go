@@ -34,6 +34,9 @@ type Config struct {
 	// CommitDelay is how much longer each next member waits before it commits
 	// what others proposed. Default 2 s.
 	CommitDelay time.Duration
+	// Notices is how many notices wait for the application before they are
+	// dropped. Default 1,024.
+	Notices int
 	// Retry is the first wait after a failure; it doubles up to 5 minutes.
 	// Default 1 s.
 	Retry time.Duration
@@ -90,9 +93,10 @@ func Open(cfg Config) (*Client, error) {
 	}
 	cfg.CommitDelay = cmp.Or(cfg.CommitDelay, 2*time.Second)
 	cfg.Retry = cmp.Or(cfg.Retry, time.Second)
+	cfg.Notices = cmp.Or(cfg.Notices, 1024)
 	c := &Client{cfg: cfg, log: cfg.Log,
 		trust:   &trust{known: map[string]*providerRecord{}, wanted: map[string]bool{}},
-		notices: make(chan Notice, 1024), commands: make(chan func() error), stopped: make(chan struct{}),
+		notices: make(chan Notice, cfg.Notices), commands: make(chan func() error), stopped: make(chan struct{}),
 		users: map[string]mls.Credential{}, rooms: map[room.ID]*roomState{}, outbox: map[uint64]*outItem{},
 		wishes: map[uint64]*wish{}, welcome: map[room.ID]*clientapi.Welcome{},
 		lookups: map[string]*task{}, waiters: map[uint64][]chan error{}, next: 1}
@@ -253,7 +257,11 @@ func (c *Client) pump() (time.Time, error) {
 		}
 	}
 	if soon(&c.packages.task) {
-		c.topUp()
+		if c.packages.request != nil {
+			c.bring()
+		} else {
+			c.topUp()
+		}
 	}
 	c.renewal.at = later(c.renewal.at, time.Unix(c.me.RenewAt, 0))
 	if soon(&c.renewal) {

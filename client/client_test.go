@@ -28,6 +28,7 @@ type person struct {
 	stop   context.CancelFunc
 	ended  chan error
 	seen   []client.Notice
+	few    int           // notices that may wait
 	late   time.Duration // the clock runs ahead by this
 }
 
@@ -53,7 +54,7 @@ func (p *person) open() {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("who", p.name)
 	}
 	var err error
-	p.c, err = client.Open(client.Config{Storage: p.store, HTTP: p.http, Log: log,
+	p.c, err = client.Open(client.Config{Storage: p.store, HTTP: p.http, Log: log, Notices: p.few,
 		Now: func() time.Time { return time.Now().Add(p.late) }, CommitDelay: 20 * time.Millisecond, Retry: 5 * time.Millisecond})
 	if err != nil {
 		p.t.Fatal(err)

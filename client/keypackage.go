@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/mimid/mimid/protocol/clientapi"
@@ -26,7 +27,8 @@ type packageRecord struct {
 // packageStock is the state of the top-up.
 type packageStock struct {
 	task
-	fresh bool // replace all, the credential has changed
+	fresh   bool                      // replace all, the credential has changed
+	request *clientapi.NewKeyPackages // made, and not at the provider yet
 }
 
 // topUp looks how many KeyPackages are left at the provider and brings more.
@@ -87,17 +89,31 @@ func (c *Client) publish(n int, lastResort bool) error {
 	if err := c.commit(b); err != nil {
 		return err
 	}
+	c.packages.request = req
+	c.bring()
+	return nil
+}
+
+// bring publishes the KeyPackages that were made, the same ones until there is an
+// answer.
+func (c *Client) bring() {
+	req := c.packages.request
 	c.async("publishing KeyPackages", &c.packages.task, func(ctx context.Context) (func() error, error) {
-		if err := c.api.call(ctx, "POST", "/v1/keypackages", req, nil); err != nil {
+		err := c.api.call(ctx, "POST", "/v1/keypackages", req, nil)
+		if passing, _ := transient(err); passing {
 			return nil, err
 		}
 		return func() error {
-			c.packages.fresh = false
+			c.packages.request = nil
 			c.packages.at = c.cfg.Now().Add(packageCheck + jitter(packageCheck/4))
+			if err != nil {
+				c.emit(Problem{Err: fmt.Errorf("publishing KeyPackages: %w", err)})
+				return nil
+			}
+			c.packages.fresh = false
 			return nil
 		}, nil
 	})
-	return nil
 }
 
 // dropExpired deletes private keys that nobody can use any more. Expired ones

@@ -47,7 +47,8 @@ type fake struct {
 	grants map[string]bool
 	// holdEntries keeps entries out of streams; hub logs have them.
 	holdEntries bool
-	doubled     bool // every event twice
+	doubled     bool          // every event twice
+	late        time.Duration // the clock runs ahead by this
 }
 
 type fakeUser struct {
@@ -122,6 +123,8 @@ func newFake(t testing.TB) *fake {
 }
 
 func (f *fake) url(domain string) string { return f.server.URL + "/at/" + domain }
+
+func (f *fake) now() time.Time { return time.Now().Add(f.late) }
 
 func (f *fake) anchors(domain string) []crypto.PublicKey {
 	if k := f.keys[domain]; k != nil {
@@ -234,7 +237,7 @@ func (f *fake) register(r *http.Request, _ *fakeUser) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	cert, err := x509auth.IssueUser(f.keys[domain], u.String(), ed25519.PublicKey(n.UserKey), x509auth.ValidFor(time.Now(), x509auth.Lifetime))
+	cert, err := x509auth.IssueUser(f.keys[domain], u.String(), ed25519.PublicKey(n.UserKey), x509auth.ValidFor(f.now(), x509auth.Lifetime))
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +248,7 @@ func (f *fake) register(r *http.Request, _ *fakeUser) (any, error) {
 
 func (f *fake) certificate(r *http.Request, u *fakeUser) (any, error) {
 	who, _ := uri.ParseUser(u.uri)
-	cert, err := x509auth.IssueUser(f.keys[who.Provider().Domain()], u.uri, u.key, x509auth.ValidFor(time.Now(), 2*x509auth.Lifetime))
+	cert, err := x509auth.IssueUser(f.keys[who.Provider().Domain()], u.uri, u.key, x509auth.ValidFor(f.now(), 2*x509auth.Lifetime))
 	return &clientapi.Certificate{Certificate: cert}, err
 }
 
@@ -257,7 +260,7 @@ func (f *fake) publish(r *http.Request, u *fakeUser) (any, error) {
 	check := func(raw []byte, last bool) error {
 		kp, err := mls.ParseKeyPackage(raw, mls.Limits{})
 		if err == nil {
-			_, err = kp.Verify(room.Config(f.auth), time.Now())
+			_, err = kp.Verify(room.Config(f.auth), f.now())
 		}
 		if err == nil && kp.LastResort(mls.Limits{}) != last {
 			err = errors.New("last resort or not")
@@ -295,7 +298,7 @@ func (f *fake) claim(r *http.Request, u *fakeUser) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := req.Verify(f.auth, time.Now()); err != nil {
+	if _, err := req.Verify(f.auth, f.now()); err != nil {
 		return nil, err
 	}
 	resp := &wire.KeyMaterialResponse{User: req.TargetUser}
@@ -430,7 +433,7 @@ func (f *fake) create(r *http.Request, u *fakeUser) (any, error) {
 		}
 		return &clientapi.Submitted{}, nil
 	}
-	e := room.FirstEntry(c, txn, time.Now())
+	e := room.FirstEntry(c, txn, f.now())
 	st, err := room.Begin(e, room.Rules{Auth: f.auth, Anchors: f.anchors})
 	if err != nil {
 		return nil, err
@@ -531,7 +534,7 @@ func (f *fake) message(r *http.Request, u *fakeUser) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		e := x.state.NewEntry(room.KindMessage, txn, b, time.Now())
+		e := x.state.NewEntry(room.KindMessage, txn, b, f.now())
 		st, err := x.state.Check(e)
 		switch {
 		case errors.Is(err, room.ErrEpoch):
@@ -586,7 +589,7 @@ func (f *fake) handshake(x *fakeRoom, bundle *wire.HandshakeBundle, txn room.Txn
 	if err != nil {
 		return nil, err
 	}
-	e := x.state.NewEntry(room.KindHandshake, txn, b, time.Now())
+	e := x.state.NewEntry(room.KindHandshake, txn, b, f.now())
 	st, err := x.state.Check(e)
 	who, _ := uri.ParseUser(u.uri)
 	if err == nil {
@@ -635,7 +638,7 @@ func (f *fake) groupInfo(r *http.Request, u *fakeUser) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := req.Verify(f.auth, time.Now()); err != nil {
+	if _, err := req.Verify(f.auth, f.now()); err != nil {
 		return nil, err
 	}
 	name := wire.IdentifierURI(x.state.URI().String())
