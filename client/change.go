@@ -175,14 +175,8 @@ func (c *Client) claim(ctx context.Context, u uri.Room, who uri.User) ([][]byte,
 	if err != nil {
 		return nil, err
 	}
-	if d := who.Provider().Domain(); !c.trust.knows(d) {
-		p, err := c.lookUp(ctx, d)
-		if err != nil {
-			return nil, err
-		}
-		if err := c.do(ctx, func() (error, error) { return nil, c.learn(p) }); err != nil {
-			return nil, err
-		}
+	if err := c.know(ctx, who.Provider().Domain()); err != nil {
+		return nil, err
 	}
 	req := &wire.KeyMaterialRequest{RequestingUser: uriOf(m.user), TargetUser: uriOf(who), Room: wire.IdentifierURI(u.String()),
 		Suites: []mls.CipherSuite{room.Suite}, Credential: m.credential(),

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mimid/mimid/client"
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 )
 
@@ -398,5 +399,101 @@ func TestRegisterAgain(t *testing.T) {
 	}
 	if err := register(); !errors.Is(err, client.ErrRegistered) {
 		t.Errorf("fourth: %v", err)
+	}
+}
+
+// TestDiscover: a claim is believed if it verifies here, whatever the own provider
+// says of it.
+func TestDiscover(t *testing.T) {
+	f := newFake(t)
+	alice, bob := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example")
+	if err := bob.c.PublishHandle(ctx10(t), "handle:bob"); err != nil {
+		t.Fatal(err)
+	}
+	got, err := alice.c.Discover(ctx10(t), "handle:bob")
+	if err != nil || len(got.Found) != 1 || got.Found[0].User != bob.user() || got.Refused != 0 || got.Asked != 2 {
+		t.Fatalf("found %+v, %v", got, err)
+	}
+	// Shown as somebody else's, under another identifier, or not a claim at all.
+	f.mu.Lock()
+	mallory := *f.claims[0]
+	mallory.User = alice.user().String()
+	f.claims = append(f.claims, &mallory, &clientapi.Found{User: bob.user().String(), Claim: []byte("claim")})
+	f.mu.Unlock()
+	if got, err = alice.c.Discover(ctx10(t), "handle:bob"); err != nil || len(got.Found) != 1 || got.Refused != 2 {
+		t.Errorf("found %+v, %v", got, err)
+	}
+	if got, err = alice.c.Discover(ctx10(t), "handle:robert"); err != nil || len(got.Found) != 0 || got.Refused != 3 {
+		t.Errorf("found %+v, %v", got, err)
+	}
+	if err := bob.c.Withdraw(ctx10(t), "handle:bob"); err != nil {
+		t.Error(err)
+	}
+	if _, err := alice.c.Discover(ctx10(t), "no identifier"); err == nil {
+		t.Error("something was searched for that is no identifier")
+	}
+}
+
+// TestSecondWelcome: a copy of a Welcome, or one that conflicts, changes nothing.
+func TestSecondWelcome(t *testing.T) {
+	f, alice, bob, carol, u := three(t)
+	f.mu.Lock()
+	b, c := f.users[bob.user().String()], f.users[carol.user().String()]
+	for _, from := range []*fakeUser{b, c} {
+		for _, e := range from.feed {
+			if e.kind == clientapi.EventWelcome {
+				b.feed = append(b.feed, e)
+				break
+			}
+		}
+	}
+	b.feed = append(b.feed, fakeEvent{clientapi.EventWelcome, []byte(`{"room":"zz"}`)}, fakeEvent{"entries", []byte(`{`)}, fakeEvent{"news", []byte(`{}`)})
+	f.mu.Unlock()
+	alice.send(u, "go on")
+	bob.hears(u, "alice: go on")
+	agree(u, alice, bob, carol)
+}
+
+// TestHubBreaksRules: an entry that the rules do not know, under the hub's own
+// signature, ends the room here and is told of.
+func TestHubBreaksRules(t *testing.T) {
+	f, _, bob, _, u := three(t)
+	f.mu.Lock()
+	for _, x := range f.rooms {
+		f.order(x, x.state.NewEntry(room.KindTombstone, room.TxnID{}, (&room.Tombstone{}).Bytes(), f.now()))
+	}
+	f.mu.Unlock()
+	if p := await(bob, func(p client.Problem) bool { return errors.Is(p.Err, room.ErrKind) }); p.Room != u {
+		t.Errorf("told %+v", p)
+	}
+	if s := bob.state(u); s != "stopped" {
+		t.Errorf("the room is %s", s)
+	}
+	bob.restart()
+	if s := bob.state(u); s != "stopped" {
+		t.Errorf("after a restart the room is %s", s)
+	}
+	if _, err := bob.c.Verify(ctx10(t), u); !errors.Is(err, client.ErrNotReady) {
+		t.Errorf("Verify: %v", err)
+	}
+}
+
+// TestUnauthorized: a device that was removed is told so and keeps what it has.
+func TestUnauthorized(t *testing.T) {
+	f, alice, bob, _, u := three(t)
+	alice.send(u, "x")
+	bob.hears(u, "alice: x")
+	bob.kill()
+	f.mu.Lock()
+	delete(f.devices, f.users[bob.user().String()].token)
+	f.mu.Unlock()
+	bob.restart()
+	bob.send(u, "y")
+	await(bob, func(p client.Problem) bool {
+		var x *clientapi.Problem
+		return errors.As(p.Err, &x) && x.Code == clientapi.CodeUnauthorized
+	})
+	if got := bob.texts(u); !slices.Equal(got, []string{"alice: x", "bob: y (queued)"}) {
+		t.Errorf("Bob has %q", got)
 	}
 }

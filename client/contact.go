@@ -9,20 +9,6 @@ import (
 	"github.com/mimid/mimid/protocol/wire"
 )
 
-// Discover asks all providers for the owners of an identifier, such as
-// "handle:alice". Several owners are normal: let a person choose.
-func (c *Client) Discover(ctx context.Context, sii string) (*clientapi.Discovered, error) {
-	_, api, err := c.self(ctx)
-	if err != nil {
-		return nil, err
-	}
-	out := new(clientapi.Discovered)
-	if err := api.call(ctx, "POST", "/v1/discover", &clientapi.Discover{SII: sii}, out); err != nil {
-		return nil, fmt.Errorf("discovering %q: %w", sii, err)
-	}
-	return out, nil
-}
-
 // RequestContact asks a user for consent to be added to rooms. Whatever the user
 // decides, or whether there is such a user, only a grant is ever heard of.
 func (c *Client) RequestContact(ctx context.Context, who uri.User) error {

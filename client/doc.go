@@ -15,7 +15,7 @@
 // and in the storage), log.go (following a room's log), message.go (the outbox),
 // change.go (adding, removing, leaving), join.go (creating, Welcome, coming
 // back), rooms.go (what applications ask), notice.go (what they are told),
-// identity.go, keypackage.go, trust.go, contact.go, provider.go (HTTP and the
+// identity.go, keypackage.go, trust.go, contact.go, discover.go, provider.go (HTTP and the
 // stream).
 //
 // # Invariants

@@ -133,7 +133,7 @@ func (c *Client) submitCreate(r *roomState, w *wish) {
 func (c *Client) welcomed(b *batch, v *clientapi.Welcome) error {
 	id, err := parseRoomID(v.Room)
 	if err != nil || id != room.IDOf([]byte(v.URI)) {
-		b.tell(Problem{Err: fmt.Errorf("Welcome to %.100q with id %.80q: %w", v.URI, v.Room, ErrProtocol)})
+		b.tell(Problem{Err: fmt.Errorf("welcome to %.100q with id %.80q: %w", v.URI, v.Room, ErrProtocol)})
 		return c.commit(b)
 	}
 	if r := c.rooms[id]; r != nil && (r.State == roomJoined || r.State == roomCreating || v.At.Next <= r.At.Next && r.State != roomLost) {
@@ -277,7 +277,6 @@ type attempt struct {
 	staged *mls.StagedCommit
 	txn    room.TxnID
 	since  time.Time
-	sent   bool
 }
 
 // attemptTime is how long the log may take to show an own external commit.

@@ -65,12 +65,6 @@ func (m *memory) Update(_ context.Context, fn func(client.Tx) error) error {
 	return nil
 }
 
-func (m *memory) count() int {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.updates
-}
-
 type memoryTx struct {
 	m      *memory
 	writes bool

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/discovery"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/presentation"
@@ -47,6 +49,7 @@ type fake struct {
 	grants map[string]bool
 	// holdEntries keeps entries out of streams; hub logs have them.
 	holdEntries bool
+	claims      []*clientapi.Found
 	doubled     bool          // every event twice
 	late        time.Duration // the clock runs ahead by this
 }
@@ -72,7 +75,6 @@ type fakeRoom struct {
 	heads   []room.SignedHead
 	txns    map[room.TxnID][]byte // first answers
 	key     ed25519.PrivateKey
-	public  *wire.RatchetTreeOption
 	pending []wire.PendingProposal
 }
 
@@ -94,6 +96,10 @@ func newFake(t testing.TB) *fake {
 		"GET /v1/keypackages":             f.count,
 		"POST /v1/keypackages/claim":      f.claim,
 		"POST /v1/consent":                f.consent,
+		"POST /v1/claims":                 f.publishClaim,
+		"DELETE /v1/claims":               f.withdrawClaim,
+		"POST /v1/discover":               f.discover,
+		"GET /v1/provider":                f.ownProvider,
 		"POST /v1/rooms":                  f.create,
 		"GET /v1/rooms":                   f.list,
 		"GET /v1/rooms/{room}/log":        f.log,
@@ -664,4 +670,52 @@ func (f *fake) groupInfo(r *http.Request, u *fakeUser) (any, error) {
 	}
 	b, err := resp.Bytes()
 	return &clientapi.FetchedGroupInfo{Response: b}, err
+}
+
+func (f *fake) ownProvider(r *http.Request, u *fakeUser) (any, error) {
+	who, _ := uri.ParseUser(u.uri)
+	return f.about(who.Provider().Domain()), nil
+}
+
+func (f *fake) publishClaim(r *http.Request, u *fakeUser) (any, error) {
+	n, err := body[clientapi.NewClaim](r)
+	if err != nil {
+		return nil, err
+	}
+	sii, err := discovery.ParseSII(n.SII)
+	if err != nil {
+		return nil, err
+	}
+	secret, err := discovery.Network{}.Secret(sii)
+	if err != nil {
+		return nil, err
+	}
+	claim, err := discovery.ParseClaim(n.Claim)
+	if err != nil {
+		return nil, err
+	}
+	who, _ := uri.ParseUser(u.uri)
+	v, err := claim.Endorse(f.keys[who.Provider().Domain()], secret, f.anchors, f.now())
+	if err != nil {
+		return nil, err
+	}
+	f.claims = append(f.claims, &clientapi.Found{User: u.uri, Provider: who.Provider().Domain(), Claim: v.Claim().Bytes()})
+	return &clientapi.Claim{SII: n.SII, Claim: v.Claim().Bytes()}, nil
+}
+
+func (f *fake) withdrawClaim(r *http.Request, u *fakeUser) (any, error) {
+	_, err := body[clientapi.WithdrawClaim](r)
+	f.claims = slices.DeleteFunc(f.claims, func(x *clientapi.Found) bool { return x.User == u.uri })
+	return nil, err
+}
+
+func (f *fake) discover(r *http.Request, u *fakeUser) (any, error) {
+	if _, err := body[clientapi.Discover](r); err != nil {
+		return nil, err
+	}
+	out := &clientapi.Discovered{Asked: 2}
+	for _, x := range f.claims {
+		out.Found = append(out.Found, *x)
+	}
+	return out, nil
 }

@@ -138,6 +138,18 @@ func (c *Client) lookUp(ctx context.Context, domain string) (*clientapi.Provider
 	return p, nil
 }
 
+// know looks a provider up unless it is known.
+func (c *Client) know(ctx context.Context, domain string) error {
+	if c.trust.knows(domain) {
+		return nil
+	}
+	p, err := c.lookUp(ctx, domain)
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, func() (error, error) { return nil, c.learn(p) })
+}
+
 // learn makes what lookUp found count, on the loop.
 func (c *Client) learn(p *clientapi.Provider) error {
 	b := new(batch)
