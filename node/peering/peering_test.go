@@ -119,8 +119,10 @@ func TestHostileAnswers(t *testing.T) {
 			w.WriteHeader(403)
 			fmt.Fprint(w, `{"status":200,"code":"forbidden","detail":"x","retry_ms":99999999999}`)
 		},
-		"redirect": func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://elsewhere.example/", http.StatusTemporaryRedirect) },
-		"endless":  func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); w.Write(make([]byte, 1<<20)) },
+		"redirect": func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://elsewhere.example/", http.StatusTemporaryRedirect)
+		},
+		"endless": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(500); w.Write(make([]byte, 1<<20)) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := httptest.NewServer(h)
