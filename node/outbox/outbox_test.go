@@ -363,3 +363,63 @@ func TestParallel(t *testing.T) {
 		}
 	})
 }
+
+// hooked is a store that does something once, right after a write has succeeded.
+type hooked struct {
+	*store.Store
+	after func()
+}
+
+func (h *hooked) Update(ctx context.Context, fn func(tx *store.Tx) error) error {
+	err := h.Store.Update(ctx, fn)
+	if f := h.after; f != nil && err == nil {
+		h.after = nil
+		f()
+	}
+	return err
+}
+
+// An item that comes between a turn's last write and its end is not forgotten.
+func TestPutAtTheEndOfATurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &hooked{Store: memory(t)}
+		n := newNetwork()
+		b := newBox(t, st, n, nil)
+		b.put(biloxi, "1")
+		st.after = func() {
+			inner := &box{Outbox: b.Outbox, t: t, store: st.Store}
+			inner.put(biloxi, "2")
+			time.Sleep(time.Second) // Run hears of it while the turn is going on
+		}
+		b.run()
+		time.Sleep(time.Minute)
+		if diff := cmp.Diff([]string{"1", "2"}, n.got(biloxi)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+// A target that comes back while a request to it is failing is tried soon.
+func TestWakeDuringATurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNetwork()
+		b := newBox(t, memory(t), n, nil)
+		n.answer = func(_ peering.Request, attempt int) error {
+			switch {
+			case attempt < 15:
+				return peering.ErrUnreachable
+			case attempt == 15:
+				b.Wake(biloxi)
+				time.Sleep(time.Second)
+				return peering.ErrUnreachable
+			}
+			return nil
+		}
+		b.run()
+		b.put(biloxi, "1")
+		time.Sleep(time.Hour)
+		if len(n.times) != 16 || n.times[15].Sub(n.times[14]) != time.Second+100*time.Millisecond {
+			t.Errorf("%d attempts, the last %v after the one before", len(n.times), n.times[len(n.times)-1].Sub(n.times[len(n.times)-2]))
+		}
+	})
+}
