@@ -1,8 +1,12 @@
 package client_test
 
 import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -303,8 +307,73 @@ func TestDoubled(t *testing.T) {
 		if got := p.texts(u); len(got) != 2 {
 			t.Errorf("%s has %q", p.name, got)
 		}
+		for len(p.c.Events()) > 0 {
+			if n, ok := (<-p.c.Events()).(client.Problem); ok {
+				t.Errorf("%s is told of %v", p.name, n.Err)
+			}
+		}
 	}
 	agree(u, alice, bob)
+}
+
+// TestDurableFirst: at the moment at which a submission reaches the provider, it
+// is in the storage, with its nonce, and so is the group's ratchet after it.
+func TestDurableFirst(t *testing.T) {
+	f := newFake(t)
+	alice, bob := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example")
+	f.ready(bob)
+	checked := 0
+	ratchets := map[string]bool{}
+	f.mu.Lock()
+	token := f.users[alice.user().String()].token
+	f.refuse = func(r *http.Request) *clientapi.Problem {
+		if r.Method != "POST" || !strings.HasPrefix(r.URL.Path, "/v1/rooms") || !strings.HasSuffix(r.Header.Get("Authorization"), token) {
+			return nil
+		}
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		r.Body = io.NopCloser(bytes.NewReader(b))
+		var sent struct{ Nonce string }
+		if err := json.Unmarshal(b, &sent); err != nil || len(sent.Nonce) < 16 {
+			t.Errorf("%s without a nonce: %v", r.URL.Path, err)
+		}
+		found, state := false, ""
+		alice.store.View(func(tx client.Tx) error {
+			for k, v := range alice.store.data {
+				if strings.HasPrefix(k, "outbox\x00") || strings.HasPrefix(k, "wish\x00") {
+					found = found || bytes.Contains(v, []byte(sent.Nonce))
+				}
+				if strings.HasPrefix(k, "mls/") && strings.Contains(k, "\x00c/") && strings.HasSuffix(k, "/a") {
+					state += fmt.Sprintf("%x ", sha256.Sum256(v))
+				}
+			}
+			return nil
+		})
+		if !found {
+			t.Errorf("%s came before it was durable", r.URL.Path)
+		}
+		if strings.HasSuffix(r.URL.Path, "/messages") {
+			if ratchets[state] {
+				t.Error("a message was sent and the ratchet in the storage has not moved")
+			}
+			ratchets[state] = true
+		}
+		checked++
+		return nil
+	}
+	f.mu.Unlock()
+	u := alice.create("clubhouse")
+	alice.add(u, bob)
+	alice.send(u, "one")
+	alice.send(u, "two")
+	bob.hears(u, "alice: one", "alice: two")
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if checked != 4 {
+		t.Errorf("looked at %d submissions", checked)
+	}
 }
 
 // TestReordered: entries come late, out of order, before the Welcome, or not at
