@@ -407,11 +407,11 @@ func TestRegisterAgain(t *testing.T) {
 func TestDiscover(t *testing.T) {
 	f := newFake(t)
 	alice, bob := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example")
-	if err := bob.c.PublishHandle(ctx10(t), "handle:bob"); err != nil {
+	if err := bob.c.Publish(ctx10(t), "handle:bob"); err != nil {
 		t.Fatal(err)
 	}
 	got, err := alice.c.Discover(ctx10(t), "handle:bob")
-	if err != nil || len(got.Found) != 1 || got.Found[0].User != bob.user() || got.Refused != 0 || got.Asked != 2 {
+	if err != nil || len(got.Found) != 1 || got.Found[0].User != bob.user().String() || got.Failed != 0 || got.Asked != 2 {
 		t.Fatalf("found %+v, %v", got, err)
 	}
 	// Shown as somebody else's, under another identifier, or not a claim at all.
@@ -420,13 +420,13 @@ func TestDiscover(t *testing.T) {
 	mallory.User = alice.user().String()
 	f.claims = append(f.claims, &mallory, &clientapi.Found{User: bob.user().String(), Claim: []byte("claim")})
 	f.mu.Unlock()
-	if got, err = alice.c.Discover(ctx10(t), "handle:bob"); err != nil || len(got.Found) != 1 || got.Refused != 2 {
+	if got, err = alice.c.Discover(ctx10(t), "handle:bob"); err != nil || len(got.Found) != 1 || got.Failed != 2 {
 		t.Errorf("found %+v, %v", got, err)
 	}
-	if got, err = alice.c.Discover(ctx10(t), "handle:robert"); err != nil || len(got.Found) != 0 || got.Refused != 3 {
+	if got, err = alice.c.Discover(ctx10(t), "handle:robert"); err != nil || len(got.Found) != 0 || got.Failed != 3 {
 		t.Errorf("found %+v, %v", got, err)
 	}
-	if err := bob.c.Withdraw(ctx10(t), "handle:bob"); err != nil {
+	if err := bob.c.Unpublish(ctx10(t), "handle:bob"); err != nil {
 		t.Error(err)
 	}
 	if _, err := alice.c.Discover(ctx10(t), "no identifier"); err == nil {
