@@ -1,0 +1,60 @@
+package main
+
+import (
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// TestDemoImports: the demo does what anybody could do. Of this module it uses the
+// client library, its storage, and the operator's socket, and nothing of a node;
+// the providers are other processes.
+func TestDemoImports(t *testing.T) {
+	files, err := filepath.Glob("demo*.go")
+	if err != nil || len(files) < 4 {
+		t.Fatalf("%v, %v", files, err)
+	}
+	const module = "github.com/mimid/mimid/"
+	allowed := []string{module + "client", module + "client/disk", module + "node/admin"}
+	seen := map[string]bool{}
+	for _, f := range files {
+		if strings.HasSuffix(f, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), f, nil, parser.ImportsOnly)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, i := range file.Imports {
+			path, err := strconv.Unquote(i.Path.Value)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if strings.HasPrefix(path, module) {
+				seen[path] = true
+				if !slices.Contains(allowed, path) {
+					t.Errorf("%s imports %s: the demo may use what users and operators have, and no more", f, path)
+				}
+			}
+		}
+	}
+	if !seen[module+"client"] {
+		t.Error("the demo does not use the client library")
+	}
+}
+
+// TestLast: the report names what was wrong in the first place.
+func TestLast(t *testing.T) {
+	for in, want := range map[string]string{
+		`leaving: notAllowed: "checking: FramedContentTBS: mls: signature does not verify": client: refused`: `FramedContentTBS: mls: signature does not verify": client: refused`,
+		"nothing": "nothing",
+	} {
+		if got := last(in); got != want {
+			t.Errorf("%q", got)
+		}
+	}
+}
