@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -87,6 +88,37 @@ func (c *Client) Verify(ctx context.Context, u uri.Room) (s Summary, err error) 
 	return s, nil
 }
 
+// unknownPatience is how long Sync waits for the Welcome to a room in which the
+// user has a client.
+const unknownPatience = 3 * time.Second
+
+// describeUnknown asks who takes part in the rooms that this device does not know.
+func (c *Client) describeUnknown(ctx context.Context, api *provider, list *clientapi.Rooms) error {
+	var unknown []int
+	err := c.do(ctx, func() (error, error) {
+		for i, x := range list.Rooms {
+			id, err := parseRoomID(x.ID)
+			if err != nil {
+				return err, nil
+			}
+			if c.rooms[id] == nil {
+				unknown = append(unknown, i)
+			}
+		}
+		return nil, nil
+	})
+	for _, i := range unknown {
+		if err == nil {
+			err = api.call(ctx, "GET", "/v1/rooms/"+list.Rooms[i].ID, nil, &list.Rooms[i])
+			var p *clientapi.Problem
+			if errors.As(err, &p) && p.Code == clientapi.CodeNotFound {
+				err = nil // left in the meantime
+			}
+		}
+	}
+	return err
+}
+
 // Sync waits until this device has caught up with all its rooms, as far as its
 // provider knew them when it was asked, and has no Welcome left to act on.
 // Messages that wait to be sent are not waited for.
@@ -99,6 +131,10 @@ func (c *Client) Sync(ctx context.Context) error {
 	if err := api.call(ctx, "GET", "/v1/rooms", nil, list); err != nil {
 		return fmt.Errorf("synchronizing: %w", err)
 	}
+	if err := c.describeUnknown(ctx, api, list); err != nil {
+		return fmt.Errorf("synchronizing: %w", err)
+	}
+	patience := c.cfg.Now().Add(unknownPatience)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -112,9 +148,9 @@ func (c *Client) Sync(ctx context.Context) error {
 				}
 				r := c.rooms[id]
 				if r == nil {
-					// The Welcome is still to come. If another device of the user is
-					// in the room and this one is not, nothing comes.
-					if slices.ContainsFunc(x.Participants, func(p clientapi.Participant) bool { return p.User == c.user.String() && p.Clients > 0 }) {
+					// The Welcome is on its way, unless another device of the user is
+					// the one that is in the room.
+					if c.cfg.Now().Before(patience) && slices.ContainsFunc(x.Participants, func(p clientapi.Participant) bool { return p.User == c.user.String() && p.Clients > 0 }) {
 						behind = true
 					}
 					continue

@@ -8,7 +8,7 @@ import (
 
 // Settle waits until what this device does by itself is done for now: KeyPackages
 // are at the provider, rooms that it created exist, wishes and messages have
-// reached their hubs. A short-lived program calls it before it ends.
+// reached their hubs, and what other members proposed is committed. A short-lived program calls it before it ends.
 func (c *Client) Settle(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -21,6 +21,9 @@ func (c *Client) Settle(ctx context.Context) error {
 			for _, r := range c.rooms {
 				if r.State == roomCreating {
 					busy = "creating a room"
+				}
+				if r.State == roomJoined && !c.leaving(r) && len(r.group.Public().Pending()) > 0 {
+					busy = "completing what other members asked for"
 				}
 			}
 			if len(c.outbox) > 0 {

@@ -160,12 +160,18 @@ func (o operatorRooms) ShowLog(_ context.Context, id string, from uint64, limit 
 }
 
 // operatorPeers shows and decides about other providers.
-type operatorPeers struct{ o *overlay.Overlay }
+type operatorPeers struct {
+	domain string // this provider's, which is no peer
+	o      *overlay.Overlay
+}
 
 // Peers implements admin.Peers.
 func (o operatorPeers) Peers(context.Context) ([]admin.Peer, error) {
 	out := []admin.Peer{}
 	for _, k := range o.o.Known() {
+		if k.Domain == o.domain {
+			continue
+		}
 		p := admin.Peer{Domain: k.Domain, Fingerprint: k.Fingerprint, Trust: trustName(k.Trust), Connected: k.Connected, Expires: k.Expires}
 		if k.ConflictKey != "" {
 			p.Conflicts = []string{k.ConflictKey}

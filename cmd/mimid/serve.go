@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -110,11 +109,7 @@ func (c *serveCommand) Run(s *session) error {
 
 // dial reaches the node that runs on a data directory.
 func (c *dataFlag) dial(s *session) (*admin.Client, error) {
-	a, err := admin.Dial(s.ctx, c.Dir)
-	if errors.Is(err, admin.ErrNotRunning) {
-		return nil, fmt.Errorf("no node is running on %s: start one with `mimid serve --dir %s`, or name the right directory with --dir (%w)", c.Dir, c.Dir, err)
-	}
-	return a, err
+	return admin.Dial(s.ctx, c.Dir)
 }
 
 type verifyCommand struct {
