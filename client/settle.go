@@ -15,7 +15,7 @@ func (c *Client) Settle(ctx context.Context) error {
 	for {
 		busy := ""
 		err := c.do(ctx, func() (error, error) {
-			if c.packages.fails > 0 || !c.packages.at.After(c.cfg.Now()) {
+			if c.packages.busy || c.packages.fails > 0 || !c.packages.at.After(c.cfg.Now()) {
 				busy = "publishing KeyPackages"
 			}
 			for _, r := range c.rooms {
