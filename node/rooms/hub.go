@@ -49,6 +49,9 @@ type batch struct {
 	waiting []*submission
 	results []result
 	welcome []welcome
+	// cut: a provider stops taking part with the last entry. It may read the log to
+	// there, and heads are at the ends of batches, so the batch ends here.
+	cut bool
 }
 
 // welcome is a Welcome of a commit in the batch, and what goes with it.
@@ -64,7 +67,7 @@ type welcome struct {
 
 // full says that a further entry of the usual size would be too much.
 func (b *batch) full(limit int) bool {
-	return b.bytes+4<<10 > limit || len(b.entries) >= batchEntries
+	return b.cut || b.bytes+4<<10 > limit || len(b.entries) >= batchEntries
 }
 
 // submit orders a submission, or answers it.
@@ -221,6 +224,7 @@ func (l *live) advance(s *submission, kind room.Kind, body []byte, up *wire.Hand
 		if w.w != nil || len(w.gone)+len(w.fresh) > 0 {
 			l.batch.welcome = append(l.batch.welcome, w)
 		}
+		l.batch.cut = len(w.gone) > 0
 	}
 	return l.add(e, s), nil
 }
