@@ -29,8 +29,10 @@ import (
 
 // world is some providers' rooms and the network between them, which can be cut.
 type world struct {
-	t  testing.TB
-	ps map[string]*provider
+	t testing.TB
+	// large takes stores as providers have them, and batches to go with them.
+	large bool
+	ps    map[string]*provider
 }
 
 // provider is one provider's rooms over a real store.
@@ -56,8 +58,10 @@ func (p *provider) isDown() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.do
 
 func (p *provider) set(f func()) { p.mu.Lock(); defer p.mu.Unlock(); f() }
 
-func newWorld(t testing.TB, domains ...string) *world {
-	w := &world{t: t, ps: map[string]*provider{}}
+func newWorld(t testing.TB, domains ...string) *world { return makeWorld(t, false, domains...) }
+
+func makeWorld(t testing.TB, large bool, domains ...string) *world {
+	w := &world{t: t, large: large, ps: map[string]*provider{}}
 	for i, d := range domains {
 		p := &provider{w: w, domain: d, key: ed25519.NewKeyFromSeed(append(make([]byte, 31), byte(i+1))), dir: t.TempDir() + "/store",
 			topics: map[string]overlay.TopicHandler{}, calls: map[string]int{}}
@@ -85,7 +89,7 @@ func (p *provider) start() {
 	t := p.w.t
 	t.Helper()
 	var err error
-	if p.st, err = store.Open(store.Options{Dir: p.dir, Small: true}); err != nil {
+	if p.st, err = store.Open(store.Options{Dir: p.dir, Small: !p.w.large}); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -97,9 +101,13 @@ func (p *provider) start() {
 	if p.auth, err = x509auth.New(x509auth.Options{Anchors: p.w.anchors}); err != nil {
 		t.Fatal(err)
 	}
+	batch := 24 << 10
+	if p.w.large {
+		batch = 0
+	}
 	p.rooms, err = rooms.Open(rooms.Config{Store: p.st, Feed: p.feed, Domain: p.domain, Key: p.key, Rules: room.Rules{Auth: p.auth, Anchors: p.w.anchors},
 		Peers: peers{p}, Gossip: gossip{p}, Outbox: outbox{p}, Idle: 50 * time.Millisecond, Exchange: time.Hour,
-		BatchBytes: 24 << 10})
+		BatchBytes: batch})
 	if err != nil {
 		t.Fatal(err)
 	}
