@@ -222,10 +222,36 @@ func memberships(tx *store.Tx, u uri.User) ([]roomMembership, error) {
 	return out, nil
 }
 
+// Listening says whether any of the users has a stream open now.
+func (f *Feed) Listening(users []uri.User) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, u := range users {
+		if len(f.streams[u]) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
 // Entries tells users of a batch that is being written at a position: the
-// streams that are open get it as soon as it is durable. data is EntriesData.
+// streams that are open get it as soon as it is durable. data is EntriesData, or
+// nil if nobody was Listening when the batch was made: a stream that has been
+// opened since reads it from the store.
 func (f *Feed) Entries(tx *store.Tx, users []uri.User, pos uint64, data []byte) {
-	tx.OnCommit(func() { f.push(users, pos, clientapi.EventEntries, data) })
+	tx.OnCommit(func() {
+		if data != nil {
+			f.push(users, pos, clientapi.EventEntries, data)
+			return
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, u := range users {
+			for s := range f.streams[u] {
+				s.lag()
+			}
+		}
+	})
 }
 
 // EntriesData encodes a batch for its readers, once. It is clientapi.Entries in

@@ -101,6 +101,17 @@ func (s *Stream) offer(pos uint64, frame []byte) {
 	}
 }
 
+// lag has the reader look into the store.
+func (s *Stream) lag() {
+	s.mu.Lock()
+	s.queue, s.size, s.overflow = nil, 0, true
+	s.mu.Unlock()
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
 // take returns what was pushed, and whether something was dropped.
 func (s *Stream) take() (list []queued, dropped bool) {
 	s.mu.Lock()

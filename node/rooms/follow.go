@@ -206,38 +206,66 @@ func (l *live) condemn(err error) {
 	l.h.mu.Unlock()
 }
 
-// catchUp asks a provider for what is missing, until nothing is.
+// catchUp asks a provider for what is missing, until nothing is. While one piece
+// is verified and written, the next one is on its way.
 func (l *live) catchUp(ctx context.Context, from string) error {
 	l.h.behind.Store(false)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	next := l.next()
+	ask := l.r.ask(ctx, from, l.h, next)
 	for {
 		if err := l.h.stopped(); err != nil {
 			return err
 		}
-		next := uint64(0)
-		if l.state != nil {
-			next = l.state.At().Next
+		got := <-ask
+		if got.err != nil {
+			l.r.log.Warn("catching up", "room", l.h.id, "from", from, "seq", next, "err", got.err)
+			return got.err
 		}
-		p, err := l.r.fetch(ctx, from, l.h, next)
-		if err != nil {
-			l.r.log.Warn("catching up", "room", l.h.id, "from", from, "seq", next, "err", err)
-			return err
-		}
-		if p == nil {
+		if got.piece == nil {
 			return nil
 		}
-		if err := l.ingest(ctx, p, from); err != nil {
+		ask = l.r.ask(ctx, from, l.h, got.piece.Head.Seq+1)
+		if err := l.ingest(ctx, got.piece, from); err != nil {
 			l.r.log.Warn("catching up", "room", l.h.id, "from", from, "seq", next, "err", err)
 			l.h.behind.Store(false) // the next piece, nudge or exchange tries again
 			return err
 		}
-		// Ingest may have dropped and not reloaded the state.
 		if err := l.load(); err != nil {
 			return err
 		}
-		if l.state == nil || l.state.At().Next <= next {
+		was := next
+		if next = l.next(); next <= was || next != got.piece.Head.Seq+1 {
 			return fmt.Errorf("%s sends a piece that leads nowhere", from)
 		}
 	}
+}
+
+// next returns the sequence number of the next entry.
+func (l *live) next() uint64 {
+	if l.state == nil {
+		return 0
+	}
+	return l.state.At().Next
+}
+
+type answer struct {
+	piece *room.Piece // nil: there is nothing new
+	err   error
+}
+
+// ask fetches a piece on the side. The channel has room for the answer, so nobody
+// has to take it.
+func (r *Rooms) ask(ctx context.Context, from string, h *handle, next uint64) <-chan answer {
+	ch := make(chan answer, 1)
+	if !r.spawn(func(context.Context) {
+		p, err := r.fetch(ctx, from, h, next)
+		ch <- answer{p, err}
+	}) {
+		ch <- answer{err: ErrStopped}
+	}
+	return ch
 }
 
 // fetch asks for one piece; nil if there is nothing new.

@@ -306,7 +306,7 @@ func (l *live) write(ctx context.Context, b *room.Batch, before []room.Participa
 		readers = union(local, was)
 	}
 	data := []byte(nil)
-	if len(readers) > 0 {
+	if l.r.cfg.Feed.Listening(readers) {
 		enc := make([][]byte, 0, len(b.Entries()))
 		for _, e := range b.Entries() {
 			enc = append(enc, e.Append(nil))
@@ -342,7 +342,7 @@ func (l *live) write(ctx context.Context, b *room.Batch, before []room.Participa
 				return err
 			}
 		}
-		if data != nil {
+		if len(readers) > 0 {
 			f.Entries(tx, readers, pos, data)
 		}
 		for _, w := range welcomes {
