@@ -11,7 +11,7 @@ var (
 	// ErrLength: the identifier is empty or longer than MaxSII bytes.
 	ErrLength = errors.New("discovery: identifier is empty or too long")
 	// ErrScheme: the identifier begins with none of tel:, mailto: and handle:.
-	ErrScheme = errors.New("discovery: identifier begins with none of tel:, mailto: and handle: as it should")
+	ErrScheme = errors.New("discovery: identifier does not begin with tel:, mailto: or handle: (one of these is needed)")
 	// ErrNumber: the telephone number is not a plus sign and 7 to 15 digits,
 	// the first of them 1 to 9. Write the country code; of punctuation use
 	// hyphens, dots and parentheses only.
