@@ -309,8 +309,8 @@ func (f *Feed) trim(tx *store.Tx, u uri.User) error {
 		if err != nil {
 			return err
 		}
-		// The scan does not see the event that is being written.
-		if n++; n >= MaxInbox {
+		// The scan sees the event that was just written, too.
+		if n++; n > MaxInbox {
 			if err := tx.Delete(it.Key); err != nil {
 				return err
 			}
