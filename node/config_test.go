@@ -1,0 +1,93 @@
+package node_test
+
+import (
+	"reflect"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/mimid/mimid/node"
+)
+
+func TestConfigRoundTrip(t *testing.T) {
+	c := node.DefaultConfig("atlanta.example")
+	c.Trust.Pins["biloxi.example"] = strings.Repeat("ab", 32)
+	c.Overlay.Bootstrap = []string{"/ip4/192.0.2.1/tcp/4001/p2p/x"}
+	b, err := c.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	back, err := node.ParseConfig(b)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, b)
+	}
+	if d := cmp.Diff(&c, back); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestConfigRefused: each error names the place and says what is wrong with it.
+func TestConfigRefused(t *testing.T) {
+	for _, c := range []struct{ text, want string }{
+		{"", "domain"},
+		{"domain = \"no domain\"", "domain"},
+		{"domain = \"atlanta.example\"\ncolour = 3", `line 2: there is no key "colour"`},
+		{"domain = \"atlanta.example\"\n[clients]\nport = 3\ncolour = 4", `line 3: there is no key "clients.port"; line 4: there is no key "clients.colour"`},
+		{"domain = 3", "line 1"},
+		{"domain = \"atlanta.example", "line 1"},
+		{"domain = \"atlanta.example\"\n[clients]\nlisten = \"8448\"", "clients.listen"},
+		{"domain = \"atlanta.example\"\n[clients]\ntls_key = \"k\"", "set both or none"},
+		{"domain = \"atlanta.example\"\n[clients]\nrequests_per_second = 0", "is not positive"},
+		{"domain = \"atlanta.example\"\n[metrics]\nlisten = \"0.0.0.0:9\"", "not a loopback address"},
+		{"domain = \"atlanta.example\"\n[trust]\ndns = \"maybe\"", "neither system nor off"},
+		{"domain = \"atlanta.example\"\n[discovery]\nsalt = \"\"", "discovery.salt"},
+		{"domain = \"atlanta.example\"\n[log]\nlevel = \"loud\"", "loud"},
+	} {
+		_, err := node.ParseConfig([]byte(c.text))
+		if err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%q: %v, expected %q", c.text, err, c.want)
+		}
+	}
+	c, err := node.ParseConfig([]byte("domain = \"Atlanta.Example\"\n[trust]\ndns = \"127.0.0.1:53\"\n[metrics]\nlisten = \"localhost:9\""))
+	if err == nil && c.Domain != "atlanta.example" {
+		t.Errorf("domain %q", c.Domain)
+	}
+}
+
+// TestConfigDocumented: what an operator may set says what it is, in the file.
+func TestConfigDocumented(t *testing.T) {
+	var walk func(typ reflect.Type, path string)
+	walk = func(typ reflect.Type, path string) {
+		for i := range typ.NumField() {
+			f := typ.Field(i)
+			name := f.Tag.Get("toml")
+			if name == "-" {
+				continue
+			}
+			if name == "" {
+				t.Errorf("%s%s has no key", path, f.Name)
+			}
+			// The second of a pair of files is explained with the first.
+			if f.Tag.Get("comment") == "" && name != "tls_key" {
+				t.Errorf("%s%s has no comment", path, name)
+			}
+			if f.Type.Kind() == reflect.Struct {
+				walk(f.Type, path+name+".")
+			}
+		}
+	}
+	walk(reflect.TypeFor[node.Config](), "")
+}
+
+// TestDefaultsAreSafe: nothing listens beyond this machine before somebody says so.
+func TestDefaultsAreSafe(t *testing.T) {
+	c := node.DefaultConfig("atlanta.example")
+	for _, a := range append(c.Overlay.Listen, c.Clients.Listen, c.Metrics.Listen) {
+		if !strings.Contains(a, "127.0.0.1") {
+			t.Errorf("listens on %s", a)
+		}
+	}
+	if c.Trust.DNS != "system" || c.Discovery.Unverified || c.Overlay.MDNS || c.Clients.RequestsPerSecond > 100 {
+		t.Errorf("%+v", c)
+	}
+}
