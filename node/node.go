@@ -123,13 +123,19 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		err = errors.Join(err, st.Close(close))
 	}()
 	s := newStages(ctx, n.log)
-	defer func() { err = errors.Join(err, s.stop(StopTimeout)) }()
+	var p *parts
+	defer func() {
+		// First the parts, which close their listeners when they have let everybody
+		// go; a listener closed under them would leave its connections behind.
+		err = errors.Join(err, s.stop(StopTimeout))
+		if p != nil {
+			p.close()
+		}
+	}()
 	s.start("store", st.Run, nil)
-	p, err := n.make(ctx, st)
-	if err != nil {
+	if p, err = n.make(ctx, st); err != nil {
 		return err
 	}
-	defer p.close()
 	n.mu.Lock()
 	n.parts = p
 	n.mu.Unlock()
@@ -278,6 +284,10 @@ func (n *Node) makeClients(p *parts) (err error) {
 	}
 	if p.listener, err = listen("clients.listen", n.cfg.Clients.Listen); err != nil {
 		return err
+	}
+	if a, ok := p.listener.Addr().(*net.TCPAddr); conf == nil && (!ok || !a.IP.IsLoopback()) {
+		return fmt.Errorf("%w: clients.listen = %q is no loopback address, and tokens would travel in the clear: set clients.tls_certificate, or listen on 127.0.0.1 behind a proxy",
+			ErrConfig, n.cfg.Clients.Listen)
 	}
 	rate := n.cfg.Clients.RequestsPerSecond
 	p.clients, err = clienthttp.New(clienthttp.Config{
