@@ -105,14 +105,15 @@ func (p *provider) start() {
 	if p.w.large {
 		batch = 0
 	}
-	p.rooms, err = rooms.Open(rooms.Config{Store: p.st, Feed: p.feed, Domain: p.domain, Key: p.key, Rules: room.Rules{Auth: p.auth, Anchors: p.w.anchors},
+	service, err := rooms.Open(rooms.Config{Store: p.st, Feed: p.feed, Domain: p.domain, Key: p.key, Rules: room.Rules{Auth: p.auth, Anchors: p.w.anchors},
 		Peers: peers{p}, Gossip: gossip{p}, Outbox: outbox{p}, Idle: 50 * time.Millisecond, Exchange: time.Hour,
 		BatchBytes: batch})
 	if err != nil {
 		t.Fatal(err)
 	}
+	p.set(func() { p.rooms = service }) // others may be calling
 	wg.Go(func() {
-		if err := p.rooms.Run(ctx); err != nil {
+		if err := service.Run(ctx); err != nil {
 			t.Error(err)
 		}
 	})
@@ -140,8 +141,11 @@ func (n peers) Call(ctx context.Context, c rooms.Call) ([]byte, error) {
 	if to == nil || to.isDown() || n.p.isDown() {
 		return nil, &clientapi.Problem{Status: 502, Code: clientapi.CodeUnreachable, Detail: "down"}
 	}
-	to.set(func() { to.calls[c.Endpoint]++ })
-	h := to.rooms.Endpoints()[c.Endpoint]
+	var h rooms.Endpoint
+	to.set(func() {
+		to.calls[c.Endpoint]++
+		h = to.rooms.Endpoints()[c.Endpoint]
+	})
 	res, err := h(ctx, &rooms.Request{Source: n.p.domain, Subject: c.Subject, Room: c.Room, ID: c.ID, Body: c.Body})
 	if err != nil {
 		return nil, err
