@@ -1,6 +1,6 @@
 module github.com/mimid/mimid/protocol/mls/interop
 
-go 1.26.0
+go 1.26.6
 
 replace github.com/mimid/mimid => ../../..
 
