@@ -316,6 +316,9 @@ func parsePayload(b []byte) (*Record, error) {
 			return nil, fmt.Errorf("%w: node id: %v", ErrRecord, err)
 		}
 		n.ID = peerText(id)
+		if back, err := n.ID.decode(); err != nil || back != id {
+			return nil, fmt.Errorf("%w: a peer id that has no text", ErrRecord)
+		}
 		if r.HasNode(n.ID) {
 			return nil, fmt.Errorf("%w: node %s comes twice", ErrRecord, n.ID)
 		}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/mimid/mimid/client"
 )
@@ -37,6 +38,8 @@ type chat struct {
 	c    *client.Client
 	room client.Room
 	next uint64 // index of the first message that was not shown
+	// patience is how long the end waits for what was typed to go out.
+	patience time.Duration
 }
 
 func (c *chatCommand) Run(s *session) error {
@@ -46,7 +49,7 @@ func (c *chatCommand) Run(s *session) error {
 		if err := c.sync(ctx, cl); err != nil {
 			fmt.Fprintln(s.errw, "mimid:", err)
 		}
-		ch := &chat{s: s, c: cl}
+		ch := &chat{s: s, c: cl, patience: c.Timeout}
 		if c.Room != "" {
 			if err := ch.join(ctx, c.Room); err != nil {
 				return err
@@ -102,9 +105,14 @@ var errQuit = errors.New("quit")
 
 // end lets what was typed go out.
 func (ch *chat) end(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, ch.patience)
+	defer cancel()
 	err := ch.c.Settle(ctx)
 	ch.show()
-	return err
+	if err != nil {
+		return fmt.Errorf("what was typed is kept and goes out the next time: %w", err)
+	}
+	return nil
 }
 
 func (ch *chat) notice(n client.Notice) {
@@ -185,7 +193,7 @@ func (ch *chat) line(ctx context.Context, line string) error {
 	case "/rooms":
 		rooms, err := ch.c.Rooms(ctx)
 		for _, r := range rooms {
-			fmt.Fprintf(ch.s.out.w, "%s  %s  %s\n", r.Name, r.State, r.URI)
+			fmt.Fprintf(ch.s.out.w, "%s  %s  %s\n", viewOf(r).Name, r.State, r.URI)
 		}
 		return err
 	case "/join":

@@ -331,7 +331,7 @@ type roomView struct {
 }
 
 func viewOf(r client.Room) roomView {
-	v := roomView{URI: r.URI.String(), Name: r.Name, State: string(r.State), Reason: r.Reason, Messages: r.Messages, Participants: []string{}}
+	v := roomView{URI: r.URI.String(), Name: strings.ReplaceAll(printable(r.Name, ""), "\n", " "), State: string(r.State), Reason: r.Reason, Messages: r.Messages, Participants: []string{}}
 	for _, p := range r.Participants {
 		v.Participants = append(v.Participants, fmt.Sprintf("%s (%s, %s)", p.User.Short(), p.Role, plural(p.Clients, "client")))
 	}
@@ -376,7 +376,7 @@ func (c *clientRoomShow) Run(s *session) error {
 			return err
 		}
 		return s.out.result(map[string]any{"room": viewOf(r), "epoch": v.Epoch, "authenticator": v.Authenticator, "entries": v.Next, "head": v.Head}, func(w io.Writer) {
-			fmt.Fprintf(w, "%s  %s\n  epoch          %d\n  authenticator  %s\n  log            %d entries, head %s\n", r.Name, r.URI, v.Epoch, v.Authenticator, v.Next, v.Head)
+			fmt.Fprintf(w, "%s  %s\n  epoch          %d\n  authenticator  %s\n  log            %d entries, head %s\n", viewOf(r).Name, r.URI, v.Epoch, v.Authenticator, v.Next, v.Head)
 			for _, p := range viewOf(r).Participants {
 				fmt.Fprintf(w, "  %s\n", p)
 			}
@@ -408,7 +408,7 @@ func (c *clientRoomAdd) Run(s *session) error {
 		if err := cl.AddUser(ctx, r.URI, u); err != nil {
 			return err
 		}
-		return s.out.result(map[string]string{"room": r.URI.String(), "added": u.String()}, func(w io.Writer) { fmt.Fprintf(w, "%s is in %s.\n", u.Short(), r.Name) })
+		return s.out.result(map[string]string{"room": r.URI.String(), "added": u.String()}, func(w io.Writer) { fmt.Fprintf(w, "%s is in %s.\n", u.Short(), viewOf(r).Name) })
 	})
 }
 
@@ -431,7 +431,7 @@ func (c *clientRoomRemove) Run(s *session) error {
 		if err := cl.RemoveUser(ctx, r.URI, u); err != nil {
 			return err
 		}
-		return s.out.result(map[string]string{"room": r.URI.String(), "removed": u.String()}, func(w io.Writer) { fmt.Fprintf(w, "%s is out of %s.\n", u.Short(), r.Name) })
+		return s.out.result(map[string]string{"room": r.URI.String(), "removed": u.String()}, func(w io.Writer) { fmt.Fprintf(w, "%s is out of %s.\n", u.Short(), viewOf(r).Name) })
 	})
 }
 
@@ -550,7 +550,7 @@ func printMessage(w io.Writer, m client.Message) {
 	if m.State != client.StateFinal {
 		state = "  (" + string(m.State) + ")"
 	}
-	fmt.Fprintf(w, "%s %s: %s%s\n", at, m.Sender.Short(), m.Text, state)
+	fmt.Fprintf(w, "%s %s: %s%s\n", at, m.Sender.Short(), printable(m.Text, "           "), state)
 }
 
 type clientSync struct{ device }
@@ -591,7 +591,7 @@ func (c *clientLeave) Run(s *session) error {
 			return err
 		}
 		return s.out.result(map[string]string{"room": r.URI.String()}, func(w io.Writer) {
-			fmt.Fprintf(w, "The hub knows that you leave %s; another member's device completes it.\n", r.Name)
+			fmt.Fprintf(w, "The hub knows that you leave %s; another member's device completes it.\n", viewOf(r).Name)
 		})
 	})
 }

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // output shows results: to a person, or as JSON.
@@ -57,4 +59,16 @@ func plural(n int, one string) string {
 		return "1 " + one
 	}
 	return fmt.Sprintf("%d %ss", n, one)
+}
+
+// printable makes other people's text harmless on a terminal: control characters are
+// shown as such, and a line of it cannot pass for one of ours.
+func printable(s, indent string) string {
+	s = strings.ReplaceAll(s, "\n", "\n"+indent)
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
 }
