@@ -210,6 +210,10 @@ func (l *live) condemn(err error) {
 // is verified and written, the next one is on its way.
 func (l *live) catchUp(ctx context.Context, from string) error {
 	l.h.behind.Store(false)
+	// A piece that failed has dropped the state; without it the log would begin anew.
+	if err := l.load(); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	next := l.next()
