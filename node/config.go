@@ -99,8 +99,10 @@ type Metrics struct {
 
 // Store is the section [store].
 type Store struct {
-	// Small takes little memory and is slower; for tests and small machines.
-	Small bool `toml:"small" comment:"Little memory, less speed: for tests and small machines."`
+	// Small takes little memory and is slower; for tests and simulations. All nodes
+	// must have it then: one with it can neither keep entries beyond 128 KiB nor
+	// follow the rooms of one without it.
+	Small bool `toml:"small" comment:"Little memory, for tests, at all nodes alike: such a node cannot follow rooms of a node without it."`
 }
 
 // Log is the section [log].

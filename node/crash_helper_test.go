@@ -82,12 +82,13 @@ type crashNode struct {
 	log  *lockedBuffer // of all its lives
 }
 
-// crashPrepare makes a data directory, on ports that stay the same.
-func crashPrepare(t testing.TB, domain string, boot ...string) *crashNode {
+// crashPrepare makes a data directory, on ports that stay the same. A small store
+// writes its tables out more often.
+func crashPrepare(t testing.TB, domain string, small bool, boot ...string) *crashNode {
 	t.Helper()
 	r := prepare(t, domain, boot...)
 	cfg := r.cfg
-	cfg.Metrics.Listen, cfg.Store.Small = "", true
+	cfg.Metrics.Listen, cfg.Store.Small = "", small
 	cfg.Clients.RequestsPerSecond = 1e6
 	b, err := cfg.Bytes()
 	if err == nil {
@@ -112,14 +113,33 @@ func crashPrepare(t testing.TB, domain string, boot ...string) *crashNode {
 // what it wrote to standard error.
 func (n *crashNode) launch() error {
 	n.t.Helper()
+	ready, last := n.begin()
+	select {
+	case ok := <-ready:
+		if ok {
+			return nil
+		}
+		<-n.done
+		return errors.New(strings.TrimSpace(last.String()))
+	case <-time.After(20 * time.Second):
+		n.kill()
+		n.t.Fatalf("%s is not ready within 20 s", n.domain)
+		return nil
+	}
+}
+
+// begin starts the process and does not wait. The channel tells when it is ready,
+// or that it has ended before.
+func (n *crashNode) begin() (ready <-chan bool, log *lockedBuffer) {
+	n.t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	var last lockedBuffer
+	last := new(lockedBuffer)
 	n.cmd = exec.Command(exe)
 	n.cmd.Env = append(os.Environ(), crashServeEnv+"="+n.dir)
-	n.cmd.Stderr = io.MultiWriter(n.log, &last)
+	n.cmd.Stderr = io.MultiWriter(n.log, last)
 	in, err1 := n.cmd.StdinPipe()
 	out, err2 := n.cmd.StdoutPipe()
 	if err := errors.Join(err1, err2); err != nil {
@@ -129,28 +149,17 @@ func (n *crashNode) launch() error {
 	if err := n.cmd.Start(); err != nil {
 		n.t.Fatal(err)
 	}
-	ready, done := make(chan bool, 1), make(chan struct{})
+	is, done := make(chan bool, 1), make(chan struct{})
 	n.done = done
 	cmd := n.cmd
 	go func() {
 		defer close(done)
 		line, err := bufio.NewReader(out).ReadBytes('\n')
-		ready <- err == nil && json.Unmarshal(line, &n.status) == nil
+		is <- err == nil && json.Unmarshal(line, &n.status) == nil
 		io.Copy(io.Discard, out)
 		cmd.Wait()
 	}()
-	select {
-	case ok := <-ready:
-		if ok {
-			return nil
-		}
-		<-done
-		return errors.New(strings.TrimSpace(last.String()))
-	case <-time.After(20 * time.Second):
-		n.kill()
-		n.t.Fatalf("%s is not ready within 20 s", n.domain)
-		return nil
-	}
+	return is, last
 }
 
 func (n *crashNode) start() *crashNode {
@@ -244,7 +253,7 @@ type crashWorld struct {
 
 // newCrashWorld starts both nodes and registers both users. The seed decides when
 // something is killed.
-func newCrashWorld(t testing.TB, seed uint64) *crashWorld {
+func newCrashWorld(t testing.TB, seed uint64, small bool) *crashWorld {
 	t.Helper()
 	w := &crashWorld{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), keys: map[string][]crypto.PublicKey{}}
 	var err error
@@ -255,8 +264,8 @@ func newCrashWorld(t testing.TB, seed uint64) *crashWorld {
 	}}); err != nil {
 		t.Fatal(err)
 	}
-	w.hub = crashPrepare(t, "atlanta.example").start()
-	w.follower = crashPrepare(t, "biloxi.example", w.hub.status.Addresses[0]).start()
+	w.hub = crashPrepare(t, "atlanta.example", small).start()
+	w.follower = crashPrepare(t, "biloxi.example", small, w.hub.status.Addresses[0]).start()
 	w.alice, w.bob = w.device(w.hub, "alice"), w.device(w.follower, "bob")
 	return w
 }

@@ -231,8 +231,12 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if p.outbox, err = outbox.New(outbox.Config{Store: st, Caller: p.caller, Now: n.now, Log: part("outbox")}); err != nil {
 		return p, err
 	}
+	batch := 0 // the default, which a small store cannot hold
+	if n.cfg.Store.Small {
+		batch = smallBatch
+	}
 	if p.rooms, err = rooms.Open(rooms.Config{
-		Store: st, Feed: p.feed, Domain: domain, Key: signer, Signer: n.keys.signer,
+		BatchBytes: batch, Store: st, Feed: p.feed, Domain: domain, Key: signer, Signer: n.keys.signer,
 		Rules: room.Rules{Auth: auth, Anchors: p.providers.anchors},
 		Peers: roomPeers{p.providers, p.caller}, Gossip: roomGossip{p.overlay}, Outbox: roomOutbox{p.outbox}, Joined: p.accounts.Joined,
 		Log: part("rooms"), Now: n.now,
@@ -272,6 +276,10 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	}
 	return p, nil
 }
+
+// smallBatch bounds a batch, and half of what followers are given at once, so that
+// it fits into one transaction of a small store with all that is written beside it.
+const smallBatch = 24 << 10
 
 func (n *Node) makeClients(p *parts) (err error) {
 	var conf *tls.Config
