@@ -80,7 +80,7 @@ func (w *crashWorld) load(id room.ID, over <-chan struct{}) (wait func() []*cras
 // once checks that every submission is in the log exactly once if it was accepted,
 // with the time that was answered, and otherwise at most once, not at all if the
 // provider has said that nothing happened.
-func (w *crashWorld) once(id room.ID, all []*crashSubmission) (entries, unanswered int) {
+func (w *crashWorld) once(id room.ID, all []*crashSubmission) (entries int, summary string) {
 	t := w.t
 	t.Helper()
 	log := w.alice.entries(id)
@@ -88,11 +88,13 @@ func (w *crashWorld) once(id room.ID, all []*crashSubmission) (entries, unanswer
 	for _, e := range log {
 		found[e.Txn] = append(found[e.Txn], e)
 	}
+	unanswered, there := 0, 0
 	for _, s := range all {
 		es := found[s.txn]
 		switch {
 		case s.accepted == 0:
 			unanswered++
+			there += len(es)
 			if len(es) > 1 {
 				t.Errorf("a submission without an answer is there %d times", len(es))
 			}
@@ -105,7 +107,7 @@ func (w *crashWorld) once(id room.ID, all []*crashSubmission) (entries, unanswer
 			t.Errorf("entry %d was accepted at %d, the answer said %d", es[0].Seq, es[0].AcceptedAt, s.accepted)
 		}
 	}
-	return len(log), unanswered
+	return len(log), fmt.Sprintf("%d submissions, %d without an answer, of which %d are there", len(all), unanswered, there)
 }
 
 // again submits what was not answered once more, with the same nonce, and checks
@@ -139,9 +141,9 @@ func TestHubKilled(t *testing.T) {
 		close(over)
 		all = append(all, wait()...)
 		w.hub.start()
-		_, unanswered := w.once(id, all)
+		_, summary := w.once(id, all)
+		t.Logf("round %d: %s", i, summary)
 		w.again(id, all, others)
-		t.Logf("round %d: %d submissions, %d without an answer", i, len(all), unanswered)
 		w.level(id)
 	}
 	n := uint64(len(all) + others)
@@ -185,6 +187,7 @@ func TestFollowerKilled(t *testing.T) {
 		w.follower.start()
 		time.Sleep(w.soon(60 * time.Millisecond))
 		w.follower.kill()
+		again := bob.heard(id)
 		w.follower.start()
 		time.Sleep(w.soon(100 * time.Millisecond))
 		close(over)
@@ -192,7 +195,7 @@ func TestFollowerKilled(t *testing.T) {
 		w.again(id, all, others)
 		n := w.level(id)
 		bob.complete(id, n)
-		t.Logf("round %d: killed with %d of %d entries heard", i, heard, n)
+		t.Logf("round %d: killed with %d and with %d of %d entries heard", i, heard, again, n)
 	}
 	n := uint64(len(all) + others)
 	alice.complete(id, n)
@@ -291,12 +294,12 @@ func TestTerminated(t *testing.T) {
 		close(over)
 		all = append(all, wait()...)
 		x.start()
-		_, unanswered := w.once(id, all)
+		_, summary := w.once(id, all)
+		t.Logf("round %d: %s; %s", i, x.domain, summary)
 		w.again(id, all, others)
 		n := w.level(id)
 		alice.complete(id, n)
 		bob.complete(id, n)
-		t.Logf("round %d: %s; %d submissions, %d without an answer", i, x.domain, len(all), unanswered)
 	}
 	w.end(uint64(len(all) + others))
 }
