@@ -81,7 +81,7 @@ func within(ts *testscript.TestScript, neg bool, args []string) {
 // example.
 func TestHelp(t *testing.T) {
 	for _, args := range [][]string{
-		{}, {"demo"}, {"init"}, {"serve"}, {"account", "invite"}, {"account", "list"}, {"room", "list"}, {"room", "show"}, {"room", "log"},
+		{}, {"demo"}, {"bench"}, {"init"}, {"serve"}, {"account", "invite"}, {"account", "list"}, {"room", "list"}, {"room", "show"}, {"room", "log"},
 		{"peers", "list"}, {"peers", "pin"}, {"peers", "forget"}, {"status"}, {"verify"}, {"key", "rotate"}, {"version"}, {"chat"},
 		{"client", "register"}, {"client", "whoami"}, {"client", "publish"}, {"client", "find"}, {"client", "contact"}, {"client", "requests"},
 		{"client", "accept"}, {"client", "reject"}, {"client", "room", "create"}, {"client", "room", "list"}, {"client", "room", "show"},

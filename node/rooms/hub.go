@@ -209,7 +209,11 @@ func (l *live) advance(s *submission, kind room.Kind, body []byte, up *wire.Hand
 			return result{}, err
 		}
 	}
-	from, before, providers := l.state.At(), l.state.Participants(), l.state.Providers()
+	from, before := l.state.At(), l.state.Participants()
+	var providers []string
+	if up != nil { // messages change no participant, and there are many
+		providers = l.state.Providers()
+	}
 	if err := l.state.Advance(st); err != nil {
 		l.r.log.Error("advancing room", "room", l.h.id, "err", err)
 		l.failBatch(err)

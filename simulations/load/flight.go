@@ -19,6 +19,9 @@ type flight struct {
 	index  map[uint64]int32 // number of a message, by the beginning of its transaction id
 	begin  time.Time
 	due    []atomic.Int64 // nanoseconds since begin
+	// answered is how long after it was due the sender heard that it was accepted, in
+	// microseconds. Each is written once, by its connection's goroutine.
+	answered []uint32
 
 	accepted atomic.Int64
 	retries  atomic.Int64
@@ -37,7 +40,7 @@ const keptTimes = 4_000_000
 
 // newFlight makes n messages that receivers will get.
 func newFlight(w *world, n, receivers int) (*flight, error) {
-	f := &flight{w: w, nonces: make([]room.TxnNonce, n), index: make(map[uint64]int32, n), due: make([]atomic.Int64, n),
+	f := &flight{w: w, nonces: make([]room.TxnNonce, n), index: make(map[uint64]int32, n), due: make([]atomic.Int64, n), answered: make([]uint32, n),
 		expected: int64(n) * int64(receivers), arrived: make(chan struct{}), stride: 1 + n*receivers/keptTimes}
 	for i := range f.nonces {
 		f.nonces[i] = room.NewTxnNonce()

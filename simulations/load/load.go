@@ -152,5 +152,6 @@ func (r *run) setUp(ctx context.Context) error {
 	r.report.Encrypted = len(r.w.requests)
 	r.report.EncryptMicros = float64(time.Since(begin).Microseconds()) / float64(len(r.w.requests))
 	r.cfg.Log.Info("messages encrypted", "messages", len(r.w.requests))
-	return nil
+	r.report.Bare, err = bareSync(r.cfg.Dir, r.cfg.Body)
+	return err
 }

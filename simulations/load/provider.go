@@ -132,8 +132,10 @@ func (p *provider) start(ctx context.Context) error {
 		p.status = f.status
 		return nil
 	case <-wait.C:
+		p.stop()
 		return fmt.Errorf("%w: %s is not ready within two minutes", ErrProvider, p.domain)
 	case <-ctx.Done():
+		p.stop()
 		return ctx.Err()
 	}
 }
@@ -154,6 +156,15 @@ func (p *provider) stop() {
 	}
 }
 
+func (p *provider) ended() bool {
+	select {
+	case <-p.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // usage reads what the process has used so far; nothing where that is not known.
 func (p *provider) usage() usage {
 	u, _ := usageOf(p.cmd.Process.Pid)
@@ -163,6 +174,14 @@ func (p *provider) usage() usage {
 // ask opens the operator's socket for one question.
 func (p *provider) ask(ctx context.Context, f func(a *admin.Client) error) error {
 	a, err := admin.Dial(ctx, p.dir)
+	// A node says that it is ready a moment before its operator's socket is there.
+	for range 100 {
+		if !errors.Is(err, admin.ErrNotRunning) || p.ended() {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+		a, err = admin.Dial(ctx, p.dir)
+	}
 	if err != nil {
 		return fmt.Errorf("asking %s: %w", p.domain, err)
 	}

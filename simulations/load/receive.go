@@ -33,7 +33,6 @@ type receiver struct {
 	u      *user
 	flight atomic.Pointer[flight]
 	hello  chan struct{} // closed when the stream is open
-	ended  error         // after its goroutine has ended
 	// ---
 	of         *flight // the fields below belong to it
 	seen       []uint64

@@ -51,6 +51,7 @@ func (c *connection) send(ctx context.Context, f *flight, i int) error {
 		if err != nil {
 			return fmt.Errorf("sending message %d: %w", i, err)
 		}
+		f.answered[i] = uint32(max(0, f.now()-f.due[i].Load()) / 1000)
 		f.accepted.Add(1)
 		return nil
 	}
