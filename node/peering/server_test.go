@@ -327,6 +327,20 @@ func TestRestart(t *testing.T) {
 	}
 }
 
+// A server that has no peers yet will have some in a moment, so who asks shall not
+// wait as long as for one that looked the source up and did not find it.
+func TestRetryOfUnresolved(t *testing.T) {
+	for err, want := range map[error]int64{overlay.ErrNoPeers: 1000, overlay.ErrUnknownProvider: 5000} {
+		w := start(t, peering.Config{Directory: phoneBook{there: fmt.Errorf("%w: looking up", err)},
+			Routes: []peering.Route{{Endpoint: "update", Handler: echo, Idempotent: true}}})
+		r := w.refusal(w.caller, peering.Request{Target: here, Endpoint: "update", Subject: "x"})
+		w.want(r, 503, peering.CodeUnresolved, there)
+		if r.Problem.Retry != want {
+			t.Errorf("%v: retry in %d ms, expected %d", err, r.Problem.Retry, want)
+		}
+	}
+}
+
 func TestRates(t *testing.T) {
 	w := start(t, peering.Config{
 		Limits: peering.Limits{Requests: ration.Config{PerSecond: 1, Burst: 3}, Octets: ration.Config{PerSecond: 100, Burst: 1000}},

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/wire"
 )
@@ -56,6 +57,9 @@ func (s *Server) verify(ctx context.Context, e *wire.Envelope, in *Incoming, now
 	if err != nil {
 		p := problem(http.StatusServiceUnavailable, CodeUnresolved, "provider %.100q, which the request names as its source, could not be verified: %v", e.Source, err)
 		p.Retry = 5000
+		if errors.Is(err, overlay.ErrNoPeers) {
+			p.Retry = 1000 // a node that is starting, and will have peers in a moment
+		}
 		return p
 	}
 	_, err = e.Verify(wire.Expected{
