@@ -121,6 +121,11 @@ func (w *crashWorld) again(id room.ID, all []*crashSubmission, others int) {
 		}
 	}
 	wg.Wait()
+	for _, s := range all {
+		if s.accepted == 0 {
+			w.t.Error("a submission was accepted at no time")
+		}
+	}
 	if n, _ := w.once(id, all); n != len(all)+others {
 		w.t.Errorf("%d entries of %d submissions and %d others", n, len(all), others)
 	}
