@@ -144,11 +144,11 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	s.start("overlay", p.overlay.Run, p.overlay.Ready())
 	stopWatching := n.watch(p, s)
 	defer stopWatching()
-	s.start("rooms", p.rooms.Run, nil)
+	s.start("rooms", p.rooms.Run, p.rooms.Ready())
 	s.start("outbox", p.outbox.Run, nil)
 	s.start("contacts", p.contacts.Run, nil)
 	s.start("clients", p.clients.Run, nil)
-	s.start("operator", p.admin.Run, nil)
+	s.start("operator", p.admin.Run, p.admin.Ready())
 	if p.metrics != nil {
 		s.start("metrics", n.serveMetrics, nil)
 	}

@@ -356,15 +356,21 @@ func readPEM(t testing.TB, file string) ed25519.PrivateKey {
 	return check(x509.ParsePKCS8PrivateKey(block.Bytes))(t).(ed25519.PrivateKey)
 }
 
+// configure writes the configuration anew.
+func (r *running) configure() {
+	r.t.Helper()
+	if err := os.WriteFile(filepath.Join(r.dir, node.ConfigName), check(r.cfg.Bytes())(r.t), 0o600); err != nil {
+		r.t.Fatal(err)
+	}
+}
+
 // introduce runs two providers until each has the other's key and where it is.
 func introduce(a, z *running) {
 	t := a.t
 	t.Helper()
 	a.must()
 	z.cfg.Overlay.Bootstrap = a.status().Addresses[:1]
-	if err := os.WriteFile(filepath.Join(z.dir, node.ConfigName), check(z.cfg.Bytes())(t), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	z.configure()
 	z.must()
 	for _, r := range []*running{a, z} {
 		within(t, "they know each other", func() bool { return r.status().Peers == 1 })
@@ -515,13 +521,13 @@ func TestNodeProcess(t *testing.T) {
 		case "collect":
 			debug.FreeOSMemory()
 		case "listening":
-			for topics(t, cfg.Metrics.Listen) < check(strconv.Atoi(arg))(t) {
+			for metric(t, cfg, "topics") < check(strconv.Atoi(arg))(t) {
 				time.Sleep(10 * time.Millisecond)
 			}
 			out.JoinedMS = since()
 		}
 		s := check(n.Status(ctx))(t)
-		out.Rooms, out.Peers, out.Topics = s.Rooms, s.Peers, topics(t, cfg.Metrics.Listen)
+		out.Rooms, out.Peers, out.Topics = s.Rooms, s.Peers, metric(t, cfg, "topics")
 		out.CPU, out.Anonymous = usedCPU(t), anonymous(t)
 		fmt.Printf("%s\n", check(json.Marshal(out))(t))
 	}
@@ -531,16 +537,17 @@ func TestNodeProcess(t *testing.T) {
 	}
 }
 
-// topics is how many topics a node says that it has joined.
-func topics(t testing.TB, metrics string) int {
-	res := check(http.Get("http://" + metrics + "/metrics"))(t)
+// metric reads a number that a node's overlay shows.
+func metric(t testing.TB, cfg *node.Config, name string) int {
+	t.Helper()
+	res := check(http.Get("http://" + cfg.Metrics.Listen + "/metrics"))(t)
 	defer res.Body.Close()
 	for line := range strings.Lines(string(check(io.ReadAll(res.Body))(t))) {
-		if n, ok := strings.CutPrefix(line, "mimid_overlay_topics "); ok {
+		if n, ok := strings.CutPrefix(line, "mimid_overlay_"+name+" "); ok {
 			return int(check(strconv.ParseFloat(strings.TrimSpace(n), 64))(t))
 		}
 	}
-	t.Fatal("no number of topics")
+	t.Fatalf("no metric %s", name)
 	return 0
 }
 

@@ -120,7 +120,10 @@ func (r *running) status() *admin.Status {
 }
 
 // user registers somebody and runs the client until the test ends.
-func (r *running) user(name string) *client.Client {
+func (r *running) user(name string) *client.Client { return r.userBy(name, nil) }
+
+// userBy is user, over a given HTTP client.
+func (r *running) userBy(name string, over *http.Client) *client.Client {
 	t := r.t
 	t.Helper()
 	a, err := admin.Dial(t.Context(), r.dir)
@@ -139,7 +142,7 @@ func (r *running) user(name string) *client.Client {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { st.Run(ctx) })
-	c, err := client.Open(client.Config{Storage: st, Retry: 50 * time.Millisecond, CommitDelay: 50 * time.Millisecond})
+	c, err := client.Open(client.Config{Storage: st, HTTP: over, Retry: 50 * time.Millisecond, CommitDelay: 50 * time.Millisecond})
 	if err != nil {
 		t.Fatal(err)
 	}

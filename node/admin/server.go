@@ -33,6 +33,7 @@ type Server struct {
 	cfg     Config
 	path    string
 	handler http.Handler
+	ready   chan struct{} // closed by Run
 }
 
 // New returns a Server. It makes no socket. Error: ErrConfig.
@@ -47,7 +48,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.ShutdownTimeout <= 0 {
 		cfg.ShutdownTimeout = 5 * time.Second
 	}
-	s := &Server{cfg: cfg, path: filepath.Join(cfg.Dir, SocketName)}
+	s := &Server{cfg: cfg, path: filepath.Join(cfg.Dir, SocketName), ready: make(chan struct{})}
 	s.handler = s.routes()
 	return s, nil
 }
@@ -55,13 +56,17 @@ func New(cfg Config) (*Server, error) {
 // Handler returns the handler without its socket.
 func (s *Server) Handler() http.Handler { return s.handler }
 
-// Run makes the socket and answers until ctx ends; then it removes it. Errors:
-// ErrRunning, ErrSocket.
+// Ready is closed when the socket is there.
+func (s *Server) Ready() <-chan struct{} { return s.ready }
+
+// Run makes the socket and answers until ctx ends; then it removes it. Call it once.
+// Errors: ErrRunning, ErrSocket.
 func (s *Server) Run(ctx context.Context) error {
 	l, err := listen(ctx, s.path)
 	if err != nil {
 		return err
 	}
+	close(s.ready) // whoever connects now waits in the queue of the socket
 	srv := &http.Server{
 		Handler: s.handler,
 		// No ReadTimeout: it would end the context of a call that takes longer.

@@ -150,6 +150,7 @@ type Rooms struct {
 	nodes map[overlay.PeerID]string // guarded by mu: whose node is it
 
 	ctx    context.Context // of Run; nil before, guarded by mu
+	ready  chan struct{}   // closed by Run
 	wg     sync.WaitGroup  // goroutines of rooms and nudges
 	nudges nudges
 	counts counters
@@ -180,7 +181,7 @@ func Open(cfg Config) (*Rooms, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Rooms{cfg: cfg, log: cfg.Log, rooms: map[room.ID]*handle{}, nodes: map[overlay.PeerID]string{}}
+	r := &Rooms{cfg: cfg, log: cfg.Log, rooms: map[room.ID]*handle{}, nodes: map[overlay.PeerID]string{}, ready: make(chan struct{})}
 	r.nudges.waiting = map[string]map[room.ID]room.SignedHead{}
 	if err := r.readHeads(); err != nil {
 		return nil, fmt.Errorf("opening rooms: %w", err)
@@ -188,12 +189,16 @@ func Open(cfg Config) (*Rooms, error) {
 	return r, nil
 }
 
+// Ready is closed when submissions are taken. Topics are joined after that.
+func (r *Rooms) Ready() <-chan struct{} { return r.ready }
+
 // Run joins the rooms' topics and serves until ctx ends, and returns when all
-// that was being written is written. The overlay must be running.
+// that was being written is written. The overlay must be running. Call it once.
 func (r *Rooms) Run(ctx context.Context) error {
 	r.mu.Lock()
 	r.ctx = ctx
 	r.mu.Unlock()
+	close(r.ready)
 	defer func() {
 		r.mu.Lock()
 		r.ctx = nil
