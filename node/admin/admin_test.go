@@ -125,25 +125,19 @@ func run(t testing.TB, s *admin.Server, dir string) (stop func()) {
 	runCtx, cancel := context.WithCancel(ctx)
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(runCtx) }()
-	for range 500 {
-		c, err := admin.Dial(ctx, dir)
-		if err == nil {
-			c.Close()
-			return func() {
-				cancel()
-				must(t, <-ended)
-			}
-		}
-		select {
-		case err := <-ended:
-			cancel()
-			t.Fatal(err)
-		case <-time.After(5 * time.Millisecond):
-		}
+	select {
+	case <-s.Ready():
+	case err := <-ended:
+		cancel()
+		t.Fatal(err)
 	}
-	cancel()
-	t.Fatal("the server does not answer")
-	return nil
+	c, err := admin.Dial(ctx, dir)
+	must(t, err)
+	c.Close()
+	return func() {
+		cancel()
+		must(t, <-ended)
+	}
 }
 
 func TestEveryCall(t *testing.T) {

@@ -117,7 +117,7 @@ func (p *provider) start() {
 			t.Error(err)
 		}
 	})
-	// Run has begun when it takes submissions.
+	<-service.Ready()
 	p.stop = sync.OnceFunc(func() {
 		cancel()
 		p.st.Close(context.Background())
