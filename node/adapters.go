@@ -179,7 +179,16 @@ func trustName(t overlay.Trust) string {
 type directory struct{ p *providers }
 
 func (d directory) Resolve(ctx context.Context, domain string) (*peering.Provider, error) {
-	rec, err := d.p.overlay.Resolve(ctx, domain)
+	return known(d.p.overlay.Resolve(ctx, domain))
+}
+
+// Refresh implements peering.Refresher.
+func (d directory) Refresh(ctx context.Context, domain string) (*peering.Provider, error) {
+	return known(d.p.overlay.Refresh(ctx, domain))
+}
+
+// known is what peering needs of a record.
+func known(rec *overlay.Record, err error) (*peering.Provider, error) {
 	if err != nil {
 		return nil, err
 	}

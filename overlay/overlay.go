@@ -91,6 +91,7 @@ type running struct {
 	announcer *announcer
 	quota     *quota
 	misses    misses // names
+	refreshed misses // names, see Refresh
 	dials     misses // peer ids
 
 	mu       sync.Mutex

@@ -60,6 +60,35 @@ func (o *Overlay) Resolve(ctx context.Context, domain string) (*Record, error) {
 	}
 }
 
+// Refresh is Resolve for who has a reason to think that a record is out of date, such as
+// a signature by another key: it looks for a newer one first and waits for that, at most
+// once a second for one name.
+func (o *Overlay) Refresh(ctx context.Context, domain string) (*Record, error) {
+	d, err := Canonical(domain)
+	if err != nil {
+		return nil, err
+	}
+	n := o.net.Load()
+	if n == nil {
+		return nil, ErrNotRunning
+	}
+	if d != o.cfg.Domain && n.refreshed.get(d) == nil {
+		ch := o.flight.DoChan(d, func() (any, error) {
+			// Noted afterwards: who comes meanwhile waits for the same answer.
+			defer n.refreshed.put(d, errRefreshed)
+			return n.lookup(d)
+		})
+		select {
+		case <-ch:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return o.Resolve(ctx, d)
+}
+
+var errRefreshed = errors.New("overlay: looked up a moment ago")
+
 // lookup asks DNS and the DHT. It runs at most once for a name at a time, and outlives
 // the caller that began it, because others may wait for it.
 func (n *running) lookup(domain string) (*Record, error) {

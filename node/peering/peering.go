@@ -111,6 +111,13 @@ type Directory interface {
 	Resolve(ctx context.Context, domain string) (*Provider, error)
 }
 
+// Refresher is a Directory that can look for a newer record first. It is asked when a
+// signature is by another key than the known one, and must itself bound how often it
+// asks the network.
+type Refresher interface {
+	Refresh(ctx context.Context, domain string) (*Provider, error)
+}
+
 // target returns the URL of a request.
 func (q *Request) target() string {
 	return "http://" + q.Target + pathPrefix + q.Endpoint + "/" + escape(q.Subject)

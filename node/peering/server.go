@@ -73,7 +73,7 @@ type Config struct {
 	Aliases []string
 	// Routes are the endpoints.
 	Routes []Route
-	// Directory finds the sources' keys.
+	// Directory finds the sources' keys. It may be a Refresher.
 	Directory Directory
 	// Peer names the node at the other end, as a Directory names nodes. Default:
 	// no channel proves anything.

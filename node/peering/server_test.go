@@ -542,3 +542,44 @@ type recorder struct {
 func (r *recorder) Header() http.Header         { return r.h }
 func (r *recorder) Write(b []byte) (int, error) { return len(b), nil }
 func (r *recorder) WriteHeader(status int)      { r.status = status }
+
+// movedBook is a directory that knows a source by its former key until it looks anew.
+type movedBook struct {
+	phoneBook
+	now   phoneBook
+	asked int
+}
+
+func (b *movedBook) Refresh(ctx context.Context, domain string) (*peering.Provider, error) {
+	b.asked++
+	return b.now.Resolve(ctx, domain)
+}
+
+// A source that has changed its key since it was looked up is looked up again; one
+// whose signature is simply wrong is refused all the same.
+func TestSourceChangedItsKey(t *testing.T) {
+	old := &peering.Provider{Key: key("another").Public().(ed25519.PublicKey)}
+	for _, c := range []struct {
+		what string
+		now  phoneBook
+		want int
+	}{
+		{"the new key is found", book(), 0},
+		{"the key is still the same", phoneBook{there: old}, 401},
+		{"it cannot be looked up", phoneBook{there: overlay.ErrNoPeers}, 401},
+	} {
+		b := &movedBook{phoneBook: phoneBook{there: old}, now: c.now}
+		w := start(t, peering.Config{Directory: b, Routes: []peering.Route{{Endpoint: "update", Handler: echo, Idempotent: true}}})
+		q := peering.Request{Target: here, Endpoint: "update", Subject: "x"}
+		if c.want == 0 {
+			if _, err := w.caller.Call(t.Context(), q); err != nil {
+				t.Errorf("%s: %v", c.what, err)
+			}
+		} else {
+			w.want(w.refusal(w.caller, q), c.want, peering.CodeSource, there)
+		}
+		if b.asked != 1 {
+			t.Errorf("%s: asked %d times", c.what, b.asked)
+		}
+	}
+}

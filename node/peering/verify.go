@@ -62,11 +62,22 @@ func (s *Server) verify(ctx context.Context, e *wire.Envelope, in *Incoming, now
 		}
 		return p
 	}
-	_, err = e.Verify(wire.Expected{
-		Source: e.Source, Key: source.Key, ChannelProves: in.Peer != "" && slices.Contains(source.Nodes, in.Peer),
-		Target: e.Target, Endpoint: in.Endpoint, Room: in.Room, Body: in.Body,
-		Now: now, Past: s.cfg.Limits.Past, Future: s.cfg.Limits.Future,
-	})
+	judge := func() error {
+		_, err := e.Verify(wire.Expected{
+			Source: e.Source, Key: source.Key, ChannelProves: in.Peer != "" && slices.Contains(source.Nodes, in.Peer),
+			Target: e.Target, Endpoint: in.Endpoint, Room: in.Room, Body: in.Body,
+			Now: now, Past: s.cfg.Limits.Past, Future: s.cfg.Limits.Future,
+		})
+		return err
+	}
+	err = judge()
+	if r, ok := s.cfg.Directory.(Refresher); ok && errors.Is(err, wire.ErrBadSignature) {
+		// The source may have changed its key since it was looked up.
+		if fresh, ferr := r.Refresh(ctx, e.Source); ferr == nil && !fresh.Key.Equal(source.Key) {
+			source = fresh
+			err = judge()
+		}
+	}
 	switch {
 	case err == nil:
 		return nil
