@@ -18,7 +18,7 @@ type benchCommand struct {
 	Duration    time.Duration `help:"How long the first load goes on." default:"15s"`
 	Saturate    bool          `help:"Send --messages as fast as they are taken." default:"true" negatable:""`
 	Messages    int           `help:"Messages of the saturated load." default:"20000"`
-	Connections int           `help:"Connections of the sender." default:"64"`
+	Connections int           `help:"Connections of the sender." default:"256"`
 	CatchUp     int           `help:"Stop the second provider, send so many messages, start it, and see how fast it catches up."`
 	Dir         string        `help:"Keep the providers' data in this new directory. Without it, all is deleted at the end." type:"path"`
 	Verbose     bool          `help:"Show the nodes' logs." short:"v"`

@@ -134,6 +134,10 @@ func (r *run) sample(f *flight, stop <-chan struct{}) (out []Memory) {
 	}
 }
 
+// maxAtRate bounds the connections of a load that leaves the hub time: with many, each
+// would be idle for longer than the hub keeps one.
+const maxAtRate = 16
+
 // atRate sends when messages are due.
 func (r *run) atRate(ctx context.Context) error {
 	return r.streams(ctx, func(ctx context.Context, rs []*receiver) error {
@@ -162,7 +166,7 @@ func (r *run) atRate(ctx context.Context) error {
 				return nil
 			})
 			g.Go(func() error {
-				return f.fly(ctx, r.cfg.Connections, func(context.Context) int {
+				return f.fly(ctx, min(r.cfg.Connections, maxAtRate), func(context.Context) int {
 					if i, ok := <-ready; ok {
 						return i
 					}

@@ -92,15 +92,21 @@ func (c *connection) try() error {
 func (f *flight) fly(ctx context.Context, connections int, next func(ctx context.Context) int) error {
 	g, ctx := errgroup.WithContext(ctx)
 	for range connections {
-		c, err := dial(ctx, f.w.sender.address())
-		if err != nil {
-			return errors.Join(err, g.Wait())
-		}
 		g.Go(func() error {
+			// Dialed with the first message: a server ends a connection on which
+			// nobody asks for ten seconds.
+			i := next(ctx)
+			if i < 0 {
+				return nil
+			}
+			c, err := dial(ctx, f.w.sender.address())
+			if err != nil {
+				return err
+			}
 			defer c.conn.Close()
 			end := context.AfterFunc(ctx, func() { c.conn.SetDeadline(time.Unix(1, 0)) })
 			defer end()
-			for i := next(ctx); i >= 0; i = next(ctx) {
+			for ; i >= 0; i = next(ctx) {
 				if err := c.send(ctx, f, i); err != nil {
 					return err
 				}
