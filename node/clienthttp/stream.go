@@ -215,18 +215,27 @@ func (s *Server) pump(ctx context.Context, w http.ResponseWriter, req *http.Requ
 		}
 		return nil
 	}
-	checked := time.Now()
 	for {
-		// Is the device still there? That costs a look into a cache.
-		if time.Since(checked) >= s.cfg.Ping {
-			if _, err := s.identify(req); err != nil {
-				return fmt.Errorf("%w: %w", errRemoved, err)
-			}
-			checked = time.Now()
+		if err := s.forward(ctx, stream, write); err != nil {
+			return err
 		}
-		wait, cancel := context.WithTimeout(ctx, s.cfg.Ping)
+		// Is the device still there? That costs a look into a cache.
+		if _, err := s.identify(req); err != nil {
+			return fmt.Errorf("%w: %w", errRemoved, err)
+		}
+		if err := write(pingFrame); err != nil {
+			return err
+		}
+	}
+}
+
+// forward writes what the stream has until a ping is due, and returns nil then. One
+// context serves for that long: one for each event was a tenth of what an event costs.
+func (s *Server) forward(ctx context.Context, stream Stream, write func(frames ...[]byte) error) error {
+	wait, cancel := context.WithTimeout(ctx, s.cfg.Ping)
+	defer cancel()
+	for {
 		frames, err := stream.Next(wait)
-		cancel()
 		switch {
 		case ctx.Err() != nil:
 			return ctx.Err()
@@ -234,10 +243,12 @@ func (s *Server) pump(ctx context.Context, w http.ResponseWriter, req *http.Requ
 			if err := write(frames...); err != nil {
 				return err
 			}
-		case errors.Is(err, context.DeadlineExceeded):
-			if err := write(pingFrame); err != nil {
-				return err
+			// A stream that always has something would not look at the time.
+			if wait.Err() != nil {
+				return nil
 			}
+		case errors.Is(err, context.DeadlineExceeded):
+			return nil
 		default:
 			return err
 		}

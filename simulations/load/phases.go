@@ -153,11 +153,13 @@ func (r *run) atRate(ctx context.Context) error {
 				t := time.NewTimer(0)
 				defer t.Stop()
 				for i := range f.nonces {
-					due := int64(float64(i) / r.cfg.Rate * 1e9)
-					f.due[i].Store(due)
-					t.Reset(time.Duration(due - f.now()))
+					t.Reset(time.Duration(float64(i)/r.cfg.Rate*1e9) - time.Duration(f.now()))
 					select {
 					case <-t.C:
+						// From here it counts, whether or not a connection is free. That
+						// the timer itself was late (a millisecond is usual) is not the
+						// providers' doing.
+						f.due[i].Store(f.now())
 						ready <- i
 					case <-ctx.Done():
 						return ctx.Err()
