@@ -17,9 +17,13 @@
 //	                           included; until is the highest number while it does
 //	'i' user 00 position[8]    uint8 version = 1; opaque type<V>; opaque json<V>:
 //	                           what is for this user alone
+//	'n' user 00                uint8 version = 1; uint64 count; uint64 first: how many
+//	                           of these there are, and the position of the oldest
+//	'w' room[32] next[8]       uint8 version = 1: the Welcome of the commit before
+//	                           entry next has been told
 //
 // A user is its URI, which holds no octet 0. Of the last kind a user has at most
-// MaxInbox; then the oldest go.
+// MaxInbox; then the oldest go, which 'n' finds without a look at the others.
 package feed
 
 import (
@@ -35,6 +39,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/presentation"
@@ -53,6 +58,8 @@ const version = 1
 type Feed struct {
 	st *store.Store
 	id string // tells this feed's cursors from those of another or a restored one
+
+	trimmed atomic.Uint64 // keys that trim has read
 
 	mu      sync.Mutex
 	streams map[uri.User]map[*Stream]struct{} // guarded by mu
@@ -295,28 +302,90 @@ func (f *Feed) Put(tx *store.Tx, u uri.User, event string, data any) error {
 	if err := tx.Set(userKey('i', u, binary.BigEndian.AppendUint64(nil, pos)), v); err != nil {
 		return err
 	}
-	if err := f.trim(tx, u); err != nil {
+	if err := f.trim(tx, u, pos); err != nil {
 		return err
 	}
 	tx.OnCommit(func() { f.push([]uri.User{u}, pos, event, j) })
 	return nil
 }
 
-// trim deletes the oldest of a user's own events that are too many.
-func (f *Feed) trim(tx *store.Tx, u uri.User) error {
-	n := 0
-	for it, err := range tx.Scan(store.Scan{Prefix: store.SpaceFeed.Prefix(userPrefix('i', u)), Reverse: true, KeysOnly: true}) {
+// Once notes that the Welcome before a room's entry next is being told, and says
+// whether it is for the first time.
+func (f *Feed) Once(tx *store.Tx, id room.ID, next uint64) (bool, error) {
+	k := store.SpaceFeed.Key(binary.BigEndian.AppendUint64(append([]byte{'w'}, id[:]...), next))
+	if _, err := tx.Get(k); !errors.Is(err, store.ErrNotFound) {
+		return false, err
+	}
+	return true, tx.Set(k, []byte{version})
+}
+
+// trim counts an event that was written at pos, and deletes the oldest of a user's
+// own events if they are too many.
+func (f *Feed) trim(tx *store.Tx, u uri.User, pos uint64) error {
+	n, first, err := f.inbox(tx, u, pos)
+	if err != nil {
+		return err
+	}
+	p := store.SpaceFeed.Prefix(userPrefix('i', u))
+	for n > MaxInbox {
+		// From the oldest on, and not from the beginning: there lie the marks of those
+		// that were deleted, and each would be read again.
+		var keys []store.Key
+		for it, err := range tx.Scan(store.Scan{Prefix: p, From: userKey('i', u, binary.BigEndian.AppendUint64(nil, first)), Limit: 2, KeysOnly: true}) {
+			if err != nil {
+				return err
+			}
+			f.trimmed.Add(1)
+			keys = append(keys, it.Key)
+		}
+		if len(keys) < 2 {
+			return fmt.Errorf("a user's %d events are %d: %w", n, len(keys), store.ErrCorrupted)
+		}
+		if err := tx.Delete(keys[0]); err != nil {
+			return err
+		}
+		name, err := store.SpaceFeed.Parse(keys[1])
 		if err != nil {
 			return err
 		}
-		// The scan sees the event that was just written, too.
-		if n++; n > MaxInbox {
-			if err := tx.Delete(it.Key); err != nil {
-				return err
-			}
+		n, first = n-1, binary.BigEndian.Uint64(name[len(name)-8:])
+	}
+	v := presentation.AppendU64(presentation.AppendU64([]byte{version}, n), first)
+	return tx.Set(userKey('n', u, nil), v)
+}
+
+// inbox returns how many events of its own a user has, with one that was just
+// written at pos, and where the oldest is.
+func (f *Feed) inbox(tx *store.Tx, u uri.User, pos uint64) (n, first uint64, err error) {
+	b, err := tx.Get(userKey('n', u, nil))
+	if err == nil {
+		r := presentation.NewReader(b)
+		v := r.U8()
+		n, first = r.U64(), r.U64()
+		if err := r.Done(); err != nil || v != version {
+			return 0, 0, fmt.Errorf("inbox of version %d: %w", v, store.ErrCorrupted)
+		}
+		return n + 1, first, nil
+	}
+	if !errors.Is(err, store.ErrNotFound) {
+		return 0, 0, err
+	}
+	// The first event, or one of a store from before there was a count.
+	first = pos
+	for it, err := range tx.Scan(store.Scan{Prefix: store.SpaceFeed.Prefix(userPrefix('i', u)), KeysOnly: true}) {
+		if err != nil {
+			return 0, 0, err
+		}
+		f.trimmed.Add(1)
+		name, err := store.SpaceFeed.Parse(it.Key)
+		if err != nil || len(name) < 8 {
+			return 0, 0, fmt.Errorf("feed key of %d bytes: %w", len(name), store.ErrCorrupted)
+		}
+		if n++; n == 1 {
+			first = binary.BigEndian.Uint64(name[len(name)-8:])
 		}
 	}
-	return nil
+	return n, first, nil
 }
 
 func parseInbox(b []byte) (event string, data []byte, err error) {
