@@ -68,9 +68,10 @@
 //	27 name[...]                outbox to other providers
 //	28 name[...]                published identifiers
 //	29 name[...]                a client's own store (never in a provider's)
+//	2a name[...]                rooms whose log cannot be followed, and the proof
 //
 // The heads of all rooms lie together: a start reads these and no entries. The values
-// of 10, 11 and 13 and everything in 14 and 20 to 29 belong to the packages that
+// of 10, 11 and 13 and everything in 14 and 20 to 2a belong to the packages that
 // write them.
 // In the directory there are Badger's files and ACKED (acked.go).
 //

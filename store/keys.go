@@ -46,6 +46,7 @@ const (
 	SpaceOutbox      Space = 0x27 // what waits to be delivered to other providers
 	SpaceClaims      Space = 0x28 // identifiers that local users published
 	SpaceClient      Space = 0x29 // a client's own store, encrypted; never a provider's
+	SpaceCondemned   Space = 0x2a // rooms whose log cannot be followed, and the proof
 )
 
 // A Key names one value. Only the functions of this package make keys, so a key
@@ -184,7 +185,7 @@ func (sp Space) Parse(k Key) (name []byte, err error) {
 
 // prefix keeps a made-up Space from reaching into keys that have another meaning.
 func (sp Space) prefix() string {
-	if sp < SpaceAccounts || sp > SpaceClient {
+	if sp < SpaceAccounts || sp > SpaceCondemned {
 		panic(fmt.Sprintf("store: space %#x is not defined", byte(sp)))
 	}
 	return string([]byte{byte(sp)})

@@ -25,6 +25,15 @@
 //	uint8 version = 1
 //	uint64 feed                 position in the feed, rising from batch to batch
 //	SignedHead head             149 octets
+//
+// A room that cannot be followed has in store.SpaceCondemned, under room[32]:
+//
+//	uint8 version = 1
+//	opaque why<V>
+//	SignedHead head             what the hub has signed
+//
+// and under room[32] seq[8] the entries that the head signs, as they are, from the
+// one on that cannot be.
 package logstore
 
 import (

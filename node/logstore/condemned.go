@@ -1,0 +1,105 @@
+package logstore
+
+import (
+	"encoding/binary"
+	"fmt"
+	"iter"
+
+	"github.com/mimid/mimid/protocol/presentation"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/store"
+)
+
+// Condemned is a room that is not followed any further, and the proof against its
+// hub: an entry that cannot follow on what the log holds before it, and the signed
+// head of a later or the same entry.
+type Condemned struct {
+	Room    room.ID
+	Why     string
+	Head    room.SignedHead
+	Entries []*room.Entry // from the one that cannot be to that of the head, if they fit
+}
+
+// maxWhy bounds how much is kept of why.
+const maxWhy = 4096
+
+func condemnedKey(id room.ID, rest []byte) store.Key {
+	return store.SpaceCondemned.Key(append(id[:], rest...))
+}
+
+// PutCondemned writes that a room is not followed any further.
+func PutCondemned(tx *store.Tx, c *Condemned) error {
+	b := presentation.AppendOpaque([]byte{version}, []byte(c.Why[:min(len(c.Why), maxWhy)]))
+	if err := tx.Set(condemnedKey(c.Room, nil), c.Head.Append(b)); err != nil {
+		return err
+	}
+	for _, e := range c.Entries {
+		if err := tx.Set(condemnedKey(c.Room, binary.BigEndian.AppendUint64(nil, e.Seq)), e.Append(nil)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func parseCondemned(id room.ID, b []byte) (*Condemned, error) {
+	c := &Condemned{Room: id}
+	r := presentation.NewReader(b)
+	v := r.U8()
+	c.Why = string(r.Opaque())
+	c.Head.Read(r)
+	if err := r.Done(); err != nil || v != version {
+		return nil, fmt.Errorf("condemned room %s, version %d: %w", id, v, ErrDamaged)
+	}
+	return c, nil
+}
+
+// ReadCondemned returns what is known against a room. Errors: store.ErrNotFound,
+// ErrDamaged.
+func ReadCondemned(tx *store.Tx, id room.ID) (*Condemned, error) {
+	b, err := tx.Get(condemnedKey(id, nil))
+	if err != nil {
+		return nil, err
+	}
+	c, err := parseCondemned(id, b)
+	if err != nil {
+		return nil, err
+	}
+	from := condemnedKey(id, make([]byte, 8))
+	for it, err := range tx.Scan(store.Scan{Prefix: store.SpaceCondemned.Prefix(id[:]), From: from}) {
+		if err != nil {
+			return nil, err
+		}
+		e, err := room.ParseEntry(it.Value)
+		if err != nil {
+			return nil, fmt.Errorf("entry against room %s: %w: %w", id, err, ErrDamaged)
+		}
+		c.Entries = append(c.Entries, e)
+	}
+	return c, nil
+}
+
+// AllCondemned yields the rooms that are not followed any further, without their
+// entries.
+func AllCondemned(tx *store.Tx) iter.Seq2[*Condemned, error] {
+	return func(yield func(*Condemned, error) bool) {
+		for it, err := range tx.Scan(store.Scan{Prefix: store.SpaceCondemned.Prefix(nil)}) {
+			var c *Condemned
+			if err == nil {
+				var name []byte
+				name, err = store.SpaceCondemned.Parse(it.Key)
+				if len(name) > len(room.ID{}) {
+					continue // an entry
+				}
+				if err == nil && len(name) < len(room.ID{}) {
+					err = fmt.Errorf("key of a condemned room of %d bytes: %w", len(name), ErrDamaged)
+				}
+				if err == nil {
+					c, err = parseCondemned(room.ID(name), it.Value)
+				}
+			}
+			if !yield(c, err) {
+				return
+			}
+		}
+	}
+}
