@@ -91,6 +91,8 @@ func asProblem(err error) error {
 		return &clientapi.Problem{Status: 429, Code: clientapi.CodeTooMany, Retry: 1000, Detail: "too much is waiting for this room; try again in a second"}
 	case errors.Is(err, store.ErrDiskFull):
 		return problem(503, clientapi.CodeUnavailable, "the provider's disk is full; nothing was written; try again later")
+	case errors.Is(err, ErrNoKey):
+		return problem(503, clientapi.CodeUnavailable, "the room's hub lacks the key that the room is ordered with; its operator has to put it back")
 	case errors.Is(err, ErrStopped), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrFailed):
 		return problem(503, clientapi.CodeUnavailable, "the provider is starting or stopping; try again")
 	case errors.Is(err, ErrBroken):
@@ -166,10 +168,11 @@ func (r *Rooms) update(ctx context.Context, id room.ID, from string, nonce room.
 	if err != nil {
 		return nil, asProblem(err)
 	}
-	if g := req.Bundle.GroupInfo; g != nil && g.Full != nil {
+	if g := req.Bundle.GroupInfo; g != nil && g.Full != nil && slices.Contains(h.stand().Providers, from) {
 		// Users of providers that are new here: look those up before, not in the
-		// room's goroutine. A stranger cannot make us look up more than a few.
-		if err := r.learnParticipants(ctx, &g.Full.Context); err != nil {
+		// room's goroutine. A stranger cannot make us look up any, nor can those who
+		// take part make us look up more than maxLookups.
+		if err := r.learnParticipants(ctx, &g.Full.Context, maxLookups); err != nil {
 			r.log.Debug("looking up providers of an update", "room", id, "err", err)
 		}
 	}
@@ -274,16 +277,15 @@ func (r *Rooms) serveNotify(ctx context.Context, q *Request) (*Response, error) 
 		return nil, problem(422, clientapi.CodeInvalid, "the notice cannot be read: %s", err)
 	}
 	h := r.obtain(room.IDOf([]byte(name.String())))
+	defer r.release(h)
 	head := h.stand()
 	switch {
 	case head == nil && name.Provider().Domain() != q.Source:
-		r.forget(h)
 		return nil, problem(403, clientapi.CodeForbidden, "%s is not where %s begins", q.Source, name)
 	case head != nil && head.Hub != q.Source:
 		return nil, problem(403, clientapi.CodeForbidden, "%s is not the hub of %s", q.Source, name)
 	}
 	if err := r.do(ctx, h, task{catch: q.Source}); err != nil {
-		r.forget(h)
 		r.log.Warn("following room", "room", name, "hub", q.Source, "err", err)
 		if refusal(err) {
 			return nil, problem(422, clientapi.CodeInvalid, "the room cannot be followed: %s", err)
@@ -291,7 +293,6 @@ func (r *Rooms) serveNotify(ctx context.Context, q *Request) (*Response, error) 
 		return nil, problem(503, clientapi.CodeUnavailable, "the room could not be read: %s", errText(err))
 	}
 	if h.stand() == nil {
-		r.forget(h)
 		return nil, problem(422, clientapi.CodeInvalid, "%s shows no entry of %s", q.Source, name)
 	}
 	for _, m := range msgs {
@@ -337,7 +338,7 @@ func (r *Rooms) welcomed(ctx context.Context, h *handle, m *wire.FanoutMessage) 
 	}
 	if !found {
 		// Written before a restart: search the log, and tell all local users.
-		if at, found, err = r.searchCommit(h, hash, m.Timestamp); err != nil {
+		if at, found, err = r.searchCommit(ctx, h, hash, m.Timestamp); err != nil {
 			return err
 		}
 		if !found {
@@ -350,6 +351,10 @@ func (r *Rooms) welcomed(ctx context.Context, h *handle, m *wire.FanoutMessage) 
 	}
 	name := h.stand().URI
 	return r.cfg.Store.Update(context.WithoutCancel(ctx), func(tx *store.Tx) error {
+		// A hub tells again until it hears the answer.
+		if first, err := r.cfg.Feed.Once(tx, h.id, at.Next); err != nil || !first {
+			return err
+		}
 		return r.tellWelcome(tx, name, users, m.Message.Welcome, m.Tree.Tree, at)
 	})
 }
@@ -376,38 +381,68 @@ func (r *Rooms) recent(ctx context.Context, h *handle, tree []byte, f func(recen
 	}})
 }
 
-// maxSearch bounds how far back a commit is searched for.
-const maxSearch = 100_000
+// Bounds of the search for a commit: entries in all, and in one snapshot of the
+// store, which a long look would keep from discarding what is old.
+const (
+	maxSearch  = 4 * batchEntries
+	searchPage = 256
+)
 
-func (r *Rooms) searchCommit(h *handle, tree []byte, at uint64) (p room.Position, found bool, err error) {
+// searchCommit finds the commit that made a tree, from the time on at which it was
+// accepted. Times never fall along a log, so the place is found by halving.
+func (r *Rooms) searchCommit(ctx context.Context, h *handle, tree []byte, at uint64) (p room.Position, found bool, err error) {
+	var seq, end uint64
 	err = r.cfg.Store.View(func(tx *store.Tx) error {
 		head, err := logstore.ReadHead(tx, h.id)
 		if err != nil {
 			return err
 		}
-		for seq, n := head.At.Next, 0; seq > 0 && n < maxSearch; seq, n = seq-1, n+1 {
-			e, err := logstore.ReadEntry(tx, h.id, seq-1)
+		end = head.At.Next
+		for hi := end; seq < hi; {
+			mid := seq + (hi-seq)/2
+			e, err := r.readEntry(tx, h.id, mid)
 			if err != nil {
 				return err
 			}
 			if e.AcceptedAt < at {
-				return nil
-			}
-			if e.Kind != room.KindHandshake {
-				continue
-			}
-			b, err := room.ParseHandshake(e.Body)
-			if err != nil {
-				return err
-			}
-			if i := b.Info(); i != nil && slices.Equal(i.Context.TreeHash, tree) {
-				p, found = room.Position{Term: e.Term, Next: e.Seq + 1, Last: e.Hash(), AcceptedAt: e.AcceptedAt}, true
-				return nil
+				seq = mid + 1
+			} else {
+				hi = mid
 			}
 		}
 		return nil
 	})
+	end = min(end, seq+maxSearch)
+	for err == nil && !found && seq < end {
+		if err := ctx.Err(); err != nil {
+			return p, false, err
+		}
+		err = r.cfg.Store.View(func(tx *store.Tx) error {
+			for stop := min(seq+searchPage, end); seq < stop && !found; seq++ {
+				e, err := r.readEntry(tx, h.id, seq)
+				if err != nil {
+					return err
+				}
+				if e.Kind != room.KindHandshake {
+					continue
+				}
+				b, err := room.ParseHandshake(e.Body)
+				if err != nil {
+					return err
+				}
+				if i := b.Info(); i != nil && slices.Equal(i.Context.TreeHash, tree) {
+					p, found = room.Position{Term: e.Term, Next: e.Seq + 1, Last: e.Hash(), AcceptedAt: e.AcceptedAt}, true
+				}
+			}
+			return nil
+		})
+	}
 	return p, found, err
+}
+
+func (r *Rooms) readEntry(tx *store.Tx, id room.ID, seq uint64) (*room.Entry, error) {
+	r.counts.searched.Add(1)
+	return logstore.ReadEntry(tx, id, seq)
 }
 
 // serveLog hands out a range of a room's log to a provider that takes part, or up
@@ -421,25 +456,44 @@ func (r *Rooms) serveLog(ctx context.Context, q *Request) (*Response, error) {
 	if err != nil {
 		return nil, asProblem(err)
 	}
-	last := ^uint64(0)
-	if !slices.Contains(h.stand().Providers, q.Source) {
-		may := false
-		if err := r.view(ctx, h, func(s *room.State) { last, may = s.MayRead(q.Source) }); err != nil {
-			return nil, asProblem(err)
-		}
-		if !may {
-			return nil, asProblem(ErrUnknown)
-		}
-	}
+	// Who takes part is read from the same snapshot as the entries: who is removed
+	// between two looks would read what came after.
 	var body []byte
-	err = r.cfg.Store.View(func(tx *store.Tx) error {
+	takesPart := false
+	read := func(tx *store.Tx, last uint64) error {
 		entries, head, err := logstore.Range(tx, h.id, stands[0].Next, last, min(rangeBytes, 2*r.cfg.BatchBytes))
 		if err == nil && head != nil {
 			body = room.AppendPiece(nil, head, entries)
 		}
 		return err
+	}
+	err = r.cfg.Store.View(func(tx *store.Tx) error {
+		head, err := logstore.ReadHead(tx, h.id)
+		if err != nil {
+			return err
+		}
+		if takesPart = slices.Contains(head.Providers, q.Source); !takesPart {
+			return nil
+		}
+		return read(tx, ^uint64(0))
 	})
-	return ok(body, err)
+	if err != nil || takesPart {
+		return ok(body, asProblem(err))
+	}
+	var last uint64
+	may := false
+	err = r.view(ctx, h, func(s *room.State) {
+		if last, may = s.MayRead(q.Source); may {
+			last = min(last, s.At().Next-1) // if it takes part again since: to here, for now
+		}
+	})
+	if err == nil && !may {
+		err = ErrUnknown
+	}
+	if err == nil {
+		err = r.cfg.Store.View(func(tx *store.Tx) error { return read(tx, last) })
+	}
+	return ok(body, asProblem(err))
 }
 
 func (r *Rooms) serveHeads(_ context.Context, q *Request) (*Response, error) {

@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
@@ -26,7 +28,7 @@ func (r *Rooms) receive(h *handle, data []byte) overlay.Verdict {
 	}
 	head := h.stand()
 	switch {
-	case head == nil:
+	case head == nil, h.stopped() != nil:
 		return overlay.Ignore
 	case p.Head.Room != h.id:
 		return overlay.Reject
@@ -133,7 +135,7 @@ func (l *live) follow(ctx context.Context, at room.Position, entries, rest []*ro
 		st, err := l.check(ctx, e)
 		if err != nil {
 			// The hub has signed it, and it cannot be.
-			l.condemn(err)
+			l.condemn(ctx, err, e, entries, head)
 			return err
 		}
 		if err := l.state.Advance(st); err != nil {
@@ -160,15 +162,20 @@ func (l *live) check(ctx context.Context, e *room.Entry) (*room.Step, error) {
 	if perr != nil || h.Info() == nil {
 		return st, err
 	}
-	if lerr := l.r.learnParticipants(ctx, &h.Info().Context); lerr != nil {
+	// As many as the hub has looked up; it has signed the entry.
+	if lerr := l.r.learnParticipants(ctx, &h.Info().Context, math.MaxInt); lerr != nil {
 		return nil, fmt.Errorf("%w (%w)", err, lerr)
 	}
 	return l.state.Check(e)
 }
 
+// maxLookups is how many providers are looked up for one submission at most. Who
+// adds users of more in one commit is told that they are unknown.
+const maxLookups = 64
+
 // learnParticipants looks up the providers of a context's participants that have
-// no key here yet.
-func (r *Rooms) learnParticipants(ctx context.Context, c *mls.GroupContext) error {
+// no key here yet, no more than limit.
+func (r *Rooms) learnParticipants(ctx context.Context, c *mls.GroupContext, limit int) error {
 	list, err := room.ParticipantsOf(c)
 	if err != nil {
 		return err
@@ -186,6 +193,9 @@ func (r *Rooms) learnParticipants(ctx context.Context, c *mls.GroupContext) erro
 		if seen[d] = true; len(r.cfg.Rules.Anchors(d)) > 0 {
 			continue
 		}
+		if limit--; limit < 0 {
+			return nil
+		}
 		if err := r.learn(ctx, d); err != nil {
 			return fmt.Errorf("looking up %s: %w", d, err)
 		}
@@ -194,8 +204,11 @@ func (r *Rooms) learnParticipants(ctx context.Context, c *mls.GroupContext) erro
 }
 
 // condemn stops following a room whose hub signed what cannot be. That another
-// provider cannot be found is no such thing, nor is a full disk.
-func (l *live) condemn(err error) {
+// provider cannot be found is no such thing, nor is a full disk. What the
+// hub has signed is kept, as the proof and so that a restart does not try again.
+// Of a room that has not come to be here nothing is kept, or anybody could fill the
+// disk with rooms that begin wrong.
+func (l *live) condemn(ctx context.Context, err error, bad *room.Entry, entries []*room.Entry, head *room.SignedHead) {
 	if errors.Is(err, x509auth.ErrUnknownProvider) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return
 	}
@@ -203,7 +216,29 @@ func (l *live) condemn(err error) {
 	l.r.counts.broken.Add(1)
 	l.h.mu.Lock()
 	l.h.broken = err.Error()
+	stored := l.h.head != nil
 	l.h.mu.Unlock()
+	if !stored {
+		return
+	}
+	c := &logstore.Condemned{Room: l.h.id, Why: err.Error(), Head: *head}
+	for _, e := range entries {
+		if e.Seq >= bad.Seq {
+			c.Entries = append(c.Entries, e)
+		}
+	}
+	put := func(tx *store.Tx) error { return logstore.PutCondemned(tx, c) }
+	werr := l.r.cfg.Store.Update(context.WithoutCancel(ctx), put)
+	if errors.Is(werr, store.ErrTooLarge) { // the entry at least
+		c.Entries = c.Entries[:1]
+		werr = l.r.cfg.Store.Update(context.WithoutCancel(ctx), put)
+	}
+	if werr != nil {
+		l.r.log.Error("keeping the proof against a hub", "room", l.h.id, "err", werr)
+	}
+	if err := l.r.refreshTopic(l.h); err != nil {
+		l.r.log.Error("leaving topic", "room", l.h.id, "err", err)
+	}
 }
 
 // catchUp asks a provider for what is missing, until nothing is. While one piece
@@ -310,8 +345,9 @@ func (l *live) publish(ctx context.Context, b *room.Batch) {
 		l.r.log.Warn("publishing to room", "room", l.h.id, "err", err)
 	}
 	there := map[string]bool{l.r.cfg.Domain: true}
+	mesh := topic.Mesh() // without r.mu, which gossip may need to answer
 	l.r.mu.RLock()
-	for _, n := range topic.Mesh() {
+	for _, n := range mesh {
 		there[l.r.nodes[n]] = true
 	}
 	l.r.mu.RUnlock()
@@ -356,14 +392,15 @@ func (r *Rooms) runNudges(ctx context.Context, domain string) {
 			r.nudges.mu.Unlock()
 			return
 		}
-		r.nudges.waiting[domain] = map[room.ID]room.SignedHead{}
-		r.nudges.mu.Unlock()
 		var stands []room.Stand
 		for id, h := range w {
-			if len(stands) < room.MaxStands {
-				stands = append(stands, room.Stand{Room: id, Next: h.Seq + 1})
+			if len(stands) == room.MaxStands {
+				break // the rest goes with the next call
 			}
+			stands = append(stands, room.Stand{Room: id, Next: h.Seq + 1})
+			delete(w, id)
 		}
+		r.nudges.mu.Unlock()
 		slices.SortFunc(stands, func(a, b room.Stand) int { return strings.Compare(string(a.Room[:]), string(b.Room[:])) })
 		call, cancel := context.WithTimeout(ctx, callTimeout)
 		_, err := r.cfg.Peers.Call(call, Call{Target: domain, Endpoint: EndpointNudge, Subject: domain, Body: room.AppendStands(nil, stands)})
@@ -410,7 +447,7 @@ func (r *Rooms) Exchange(ctx context.Context, domain string) {
 	}
 	var stands []room.Stand
 	for _, h := range r.all() {
-		if head := h.stand(); head != nil && head.Hub == domain && slices.Contains(head.Providers, r.cfg.Domain) {
+		if head := h.stand(); head != nil && h.stopped() == nil && head.Hub == domain && slices.Contains(head.Providers, r.cfg.Domain) {
 			stands = append(stands, room.Stand{Room: h.id, Next: head.At.Next})
 		}
 	}
@@ -438,8 +475,13 @@ func (r *Rooms) compare(domain string, body []byte) error {
 		if err != nil {
 			continue
 		}
-		if head := h.stand(); head.Hub == domain && s.Next > head.At.Next {
-			r.send(h, task{catch: domain})
+		if head := h.stand(); head.Hub != domain || s.Next <= head.At.Next || h.stopped() != nil {
+			continue
+		}
+		// Once, however often we are told before it is done.
+		if h.asked.CompareAndSwap(false, true) && r.send(h, task{catch: domain}) != nil {
+			h.asked.Store(false)
+			h.behind.Store(true)
 		}
 	}
 	return nil

@@ -33,6 +33,7 @@ type result struct {
 	seq        uint64
 	acceptedAt uint64
 	epoch      uint64
+	stored     bool // durable already: nothing to wait for
 	err        error
 }
 
@@ -81,7 +82,7 @@ func (l *live) submit(s *submission) {
 		s.result <- res
 		return
 	}
-	if l.batch == nil { // answered from the store: a duplicate
+	if res.stored { // whatever becomes of the batch
 		s.result <- res
 		return
 	}
@@ -129,7 +130,7 @@ func (l *live) duplicate(txn room.TxnID) (res result, err error) {
 		if err != nil {
 			return err
 		}
-		res = result{seq: e.Seq, acceptedAt: e.AcceptedAt}
+		res = result{seq: e.Seq, acceptedAt: e.AcceptedAt, stored: true}
 		return nil
 	})
 	if err == nil {
@@ -265,6 +266,7 @@ func (l *live) flush(ctx context.Context) {
 		err = l.write(ctx, sealed, b.before, b.welcome)
 	}
 	if err != nil {
+		l.r.log.Error("writing what the room's hub has ordered", "room", l.h.id, "entries", len(b.entries), "err", err)
 		l.batch = b
 		l.failBatch(err)
 		return
@@ -281,7 +283,7 @@ func (r *Rooms) signer(pub ed25519.PublicKey) (ed25519.PrivateKey, error) {
 	if k := r.cfg.Signer(pub); k != nil {
 		return k, nil
 	}
-	return nil, fmt.Errorf("the room is ordered with provider key %x..., which is not here: %w", pub[:4], room.ErrHosting)
+	return nil, fmt.Errorf("the room is ordered with provider key %x..., which is not here: %w", pub[:4], ErrNoKey)
 }
 
 // failBatch answers everybody who waits for the batch, and forgets the state.

@@ -15,7 +15,7 @@ import (
 type live struct {
 	r  *Rooms
 	h  *handle
-	in chan task
+	in chan *task
 	// ---
 	state *room.State // nil: to be loaded, or before the first entry
 	batch *batch      // what is not written yet, at the hub
@@ -41,17 +41,19 @@ func (t *task) reply(err error) {
 
 // send gives a task to the room's goroutine, which is started if need be.
 func (r *Rooms) send(h *handle, t task) error {
+	r.mu.RLock() // before h.mu, as everywhere
+	defer r.mu.RUnlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.live == nil {
-		l := &live{r: r, h: h, in: make(chan task, queueLength)}
-		if !r.spawn(l.run) {
+		l := &live{r: r, h: h, in: make(chan *task, queueLength)}
+		if !r.spawnLocked(l.run) {
 			return ErrStopped
 		}
 		h.live = l
 	}
 	select {
-	case h.live.in <- t:
+	case h.live.in <- &t:
 		return nil
 	default:
 		return ErrBusy
@@ -84,6 +86,9 @@ func (l *live) run(ctx context.Context) {
 		select {
 		case t := <-l.in:
 			l.all(ctx, t)
+			if l.state == nil && l.h.stand() == nil && l.retire(false) {
+				return // nothing came of it: a name that somebody made up
+			}
 			idle.Reset(l.r.cfg.Idle)
 		case <-idle.C:
 			if l.retire(false) {
@@ -99,6 +104,14 @@ func (l *live) run(ctx context.Context) {
 
 // retire ends the goroutine if nothing waits; always, when the service stops.
 func (l *live) retire(always bool) bool {
+	if !l.leave(always) {
+		return false
+	}
+	l.r.forget(l.h)
+	return true
+}
+
+func (l *live) leave(always bool) bool {
 	l.h.mu.Lock()
 	defer l.h.mu.Unlock()
 	if !always && len(l.in) > 0 {
@@ -120,7 +133,7 @@ func (l *live) retire(always bool) bool {
 }
 
 // all does a task and all that wait behind it, submissions together.
-func (l *live) all(ctx context.Context, t task) {
+func (l *live) all(ctx context.Context, t *task) {
 	for {
 		l.one(ctx, t)
 		if ctx.Err() != nil {
@@ -156,9 +169,12 @@ func (l *live) all(ctx context.Context, t task) {
 	}
 }
 
-func (l *live) one(ctx context.Context, t task) {
+func (l *live) one(ctx context.Context, t *task) {
 	if t.submit == nil {
 		l.flush(ctx)
+	}
+	if t.catch != "" {
+		l.h.asked.Store(false)
 	}
 	if err := l.load(); err != nil {
 		t.reply(err)

@@ -23,6 +23,7 @@ type handle struct {
 	head   *logstore.Head // guarded by mu: as stored; nil while the first entry is still to come
 	live   *live          // guarded by mu: nil while nothing happens
 	broken string         // guarded by mu: why the log cannot be followed
+	pins   int            // guarded by mu: callers of obtain that have not released it
 
 	// joining is held while a topic is joined or left. Gossip asks back meanwhile
 	// who may take part, for which it needs mu: joining is taken before mu, never
@@ -32,6 +33,7 @@ type handle struct {
 	topic   atomic.Pointer[Topic] // nil while nobody else takes part
 
 	behind atomic.Bool // something was missed: catch up
+	asked  atomic.Bool // a task to catch up waits already
 }
 
 func (h *handle) stand() *logstore.Head {
@@ -58,6 +60,14 @@ func (r *Rooms) readHeads() error {
 			id := head.ID()
 			r.rooms[id] = &handle{id: id, head: head}
 		}
+		for c, err := range logstore.AllCondemned(tx) {
+			if err != nil {
+				return err
+			}
+			if h := r.rooms[c.Room]; h != nil {
+				h.broken = c.Why
+			}
+		}
 		return nil
 	})
 }
@@ -73,7 +83,8 @@ func (r *Rooms) lookup(id room.ID) (*handle, error) {
 	return h, nil
 }
 
-// obtain returns a room's handle, made if there is none.
+// obtain returns a room's handle, made if there is none. Whoever obtains it
+// releases it: until then it is not forgotten, or two goroutines could own a room.
 func (r *Rooms) obtain(id room.ID) *handle {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -82,16 +93,29 @@ func (r *Rooms) obtain(id room.ID) *handle {
 		h = &handle{id: id}
 		r.rooms[id] = h
 	}
+	h.mu.Lock()
+	h.pins++
+	h.mu.Unlock()
 	return h
 }
 
-// forget drops the handle of a room that never came to be.
+// release ends what obtain began.
+func (r *Rooms) release(h *handle) {
+	h.mu.Lock()
+	h.pins--
+	h.mu.Unlock()
+	r.forget(h)
+}
+
+// forget drops the handle of a room that never came to be, once nobody needs it:
+// after release, and when its goroutine ends, whichever is later. Like everybody
+// who holds both, it takes r.mu before h.mu.
 func (r *Rooms) forget(h *handle) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if h.head == nil && h.live == nil && r.rooms[h.id] == h {
+	if h.head == nil && h.live == nil && h.pins == 0 && r.rooms[h.id] == h {
 		delete(r.rooms, h.id)
 	}
 }
@@ -132,7 +156,7 @@ func (r *Rooms) refreshTopic(h *handle) error {
 		return nil
 	}
 	want := ""
-	if slices.Contains(head.Providers, r.cfg.Domain) && len(head.Providers) > 1 {
+	if h.stopped() == nil && slices.Contains(head.Providers, r.cfg.Domain) && len(head.Providers) > 1 {
 		want = topicName(head.Topic)
 	}
 	if want == h.name {

@@ -135,6 +135,9 @@ var (
 	ErrBusy = errors.New("rooms: too much is waiting for this room")
 	// ErrUnknown: this provider has no such room.
 	ErrUnknown = errors.New("rooms: no such room")
+	// ErrNoKey: the room names a key of this provider, as its hub, that this
+	// provider no longer has; put the key back or let the room move to another hub.
+	ErrNoKey = errors.New("rooms: the key that the room is ordered with is missing")
 	// ErrBroken: the room's log holds something that cannot be, and this provider
 	// does not follow it any further.
 	ErrBroken = errors.New("rooms: the room's log cannot be followed")
@@ -226,6 +229,11 @@ func (r *Rooms) Run(ctx context.Context) error {
 func (r *Rooms) spawn(f func(ctx context.Context)) bool {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
+	return r.spawnLocked(f)
+}
+
+// spawnLocked is spawn for a caller that holds r.mu.
+func (r *Rooms) spawnLocked(f func(ctx context.Context)) bool {
 	if r.ctx == nil || r.ctx.Err() != nil {
 		return false
 	}

@@ -60,9 +60,9 @@ func (r *Rooms) CreateRoom(ctx context.Context, who account.Identity, n *clienta
 		return nil, problem(403, clientapi.CodeForbidden, "a new room has its creator, %s, as its one participant", who.User)
 	}
 	h := r.obtain(room.IDOf([]byte(name.String())))
+	defer r.release(h)
 	res, err := r.submission(ctx, h, &submission{from: r.cfg.Domain, txn: room.TxnIDOf(nonce, c.Bytes()), create: c})
 	if err != nil {
-		r.forget(h)
 		if refusal(err) {
 			return nil, problem(422, clientapi.CodeInvalid, "the room cannot begin like this: %s", err)
 		}
@@ -221,7 +221,7 @@ func (r *Rooms) vouch(ctx context.Context, who account.Identity, id store.RoomID
 		return nil, problem(422, clientapi.CodeInvalid, "the update cannot be read: %s", err)
 	}
 	if g := req.Bundle.GroupInfo; g != nil && g.Full != nil {
-		if err := r.learnParticipants(ctx, &g.Full.Context); err != nil {
+		if err := r.learnParticipants(ctx, &g.Full.Context, maxLookups); err != nil {
 			r.log.Debug("looking up providers of an update", "room", h.id, "err", err)
 		}
 	}
@@ -317,6 +317,15 @@ func (r *Rooms) Show(ctx context.Context, id store.RoomID) (*clientapi.Room, err
 	return r.show(ctx, h)
 }
 
+// Condemned returns what is known against a room that cannot be followed.
+func (r *Rooms) Condemned(id store.RoomID) (c *logstore.Condemned, err error) {
+	err = r.cfg.Store.View(func(tx *store.Tx) error {
+		c, err = logstore.ReadCondemned(tx, room.ID(id))
+		return err
+	})
+	return c, asProblem(err)
+}
+
 // Page returns a piece of a room's log, for the operator.
 func (r *Rooms) Page(id store.RoomID, from uint64, limit int) (*clientapi.Log, error) {
 	h, err := r.lookup(room.ID(id))
@@ -328,7 +337,7 @@ func (r *Rooms) Page(id store.RoomID, from uint64, limit int) (*clientapi.Log, e
 
 // counters count since the start.
 type counters struct {
-	ordered, followed, duplicates, refused, ranges, nudges, loaded, broken atomic.Uint64
+	ordered, followed, duplicates, refused, ranges, nudges, loaded, broken, searched atomic.Uint64
 }
 
 // Stats are counts since the start, and what there is now.
