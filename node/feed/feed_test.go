@@ -455,6 +455,53 @@ func TestInboxIsBounded(t *testing.T) {
 }
 
 // TestEntriesData: by hand, and yet what encoding/json makes of it.
+// TestPutCost: what a put reads does not depend on how many events there are.
+func TestPutCost(t *testing.T) {
+	d := open(t)
+	defer d.close()
+	alice := user("alice")
+	put := func(n int) {
+		d.update(func(tx *store.Tx) error {
+			for i := range n {
+				if err := d.f.Put(tx, alice, "event", i); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	for range feed.MaxInbox / 50 {
+		put(50)
+	}
+	before := d.f.Trimmed()
+	if before > 1 {
+		t.Errorf("%d keys read to put %d events", before, feed.MaxInbox)
+	}
+	for range 40 {
+		put(10)
+	}
+	if n := d.f.Trimmed() - before; n != 2*400 {
+		t.Errorf("%d keys read for 400 events in a full inbox, 2 each expected", n)
+	}
+}
+
+// TestOnce: a Welcome is told once, whatever else is told.
+func TestOnce(t *testing.T) {
+	d := open(t)
+	defer d.close()
+	var got []bool
+	for _, next := range []uint64{2, 2, 3, 2} {
+		d.update(func(tx *store.Tx) error {
+			first, err := d.f.Once(tx, room.ID{1}, next)
+			got = append(got, first)
+			return err
+		})
+	}
+	if !slices.Equal(got, []bool{true, false, true, false}) {
+		t.Errorf("first: %v", got)
+	}
+}
+
 func TestEntriesData(t *testing.T) {
 	id := room.ID{1, 2, 3}
 	es := [][]byte{{0}, {255, 254}, []byte("three"), {}}

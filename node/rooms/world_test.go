@@ -32,7 +32,9 @@ type world struct {
 	t testing.TB
 	// large takes stores as providers have them, and batches to go with them.
 	large bool
-	ps    map[string]*provider
+	// lazy providers know others' keys only after they have looked them up.
+	lazy bool
+	ps   map[string]*provider
 }
 
 // provider is one provider's rooms over a real store.
@@ -52,6 +54,14 @@ type provider struct {
 	down   bool // answers nobody and hears nothing
 	deaf   bool // hears no gossip
 	calls  map[string]int
+	known  map[string]int // domains that were looked up, and how often
+	ctx    context.Context
+	wg     *sync.WaitGroup
+
+	// What tests change; set before start, or under mu.
+	tweak   func(*rooms.Config)
+	answer  func(ctx context.Context, q *rooms.Request, endpoint string, next rooms.Endpoint) (*rooms.Response, error)
+	deliver func(tx *store.Tx, c rooms.Call) error // before the outbox takes a call
 }
 
 func (p *provider) isDown() bool { p.mu.Lock(); defer p.mu.Unlock(); return p.down }
@@ -64,7 +74,7 @@ func makeWorld(t testing.TB, large bool, domains ...string) *world {
 	w := &world{t: t, large: large, ps: map[string]*provider{}}
 	for i, d := range domains {
 		p := &provider{w: w, domain: d, key: ed25519.NewKeyFromSeed(append(make([]byte, 31), byte(i+1))), dir: t.TempDir() + "/store",
-			topics: map[string]overlay.TopicHandler{}, calls: map[string]int{}}
+			topics: map[string]overlay.TopicHandler{}, calls: map[string]int{}, known: map[string]int{}}
 		w.ps[d] = p
 	}
 	for _, d := range domains {
@@ -85,6 +95,15 @@ func (w *world) anchors(domain string) []crypto.PublicKey {
 	return nil
 }
 
+func (p *provider) anchors(domain string) []crypto.PublicKey {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.w.lazy && domain != p.domain && p.known[domain] == 0 {
+		return nil
+	}
+	return p.w.anchors(domain)
+}
+
 func (p *provider) start() {
 	t := p.w.t
 	t.Helper()
@@ -98,16 +117,21 @@ func (p *provider) start() {
 	if p.feed, err = feed.Open(ctx, p.st); err != nil {
 		t.Fatal(err)
 	}
-	if p.auth, err = x509auth.New(x509auth.Options{Anchors: p.w.anchors}); err != nil {
+	if p.auth, err = x509auth.New(x509auth.Options{Anchors: p.anchors}); err != nil {
 		t.Fatal(err)
 	}
 	batch := 24 << 10
 	if p.w.large {
 		batch = 0
 	}
-	service, err := rooms.Open(rooms.Config{Store: p.st, Feed: p.feed, Domain: p.domain, Key: p.key, Rules: room.Rules{Auth: p.auth, Anchors: p.w.anchors},
+	p.ctx, p.wg = ctx, &wg
+	cfg := rooms.Config{Store: p.st, Feed: p.feed, Domain: p.domain, Key: p.key, Rules: room.Rules{Auth: p.auth, Anchors: p.anchors},
 		Peers: peers{p}, Gossip: gossip{p}, Outbox: outbox{p}, Idle: 50 * time.Millisecond, Exchange: time.Hour,
-		BatchBytes: batch})
+		BatchBytes: batch}
+	if p.tweak != nil {
+		p.tweak(&cfg)
+	}
+	service, err := rooms.Open(cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,19 +165,47 @@ func (n peers) Call(ctx context.Context, c rooms.Call) ([]byte, error) {
 	if to == nil || to.isDown() || n.p.isDown() {
 		return nil, &clientapi.Problem{Status: 502, Code: clientapi.CodeUnreachable, Detail: "down"}
 	}
-	var h rooms.Endpoint
-	to.set(func() {
-		to.calls[c.Endpoint]++
-		h = to.rooms.Endpoints()[c.Endpoint]
-	})
-	res, err := h(ctx, &rooms.Request{Source: n.p.domain, Subject: c.Subject, Room: c.Room, ID: c.ID, Body: c.Body})
+	res, err := to.serve(ctx, c.Endpoint, &rooms.Request{Source: n.p.domain, Subject: c.Subject, Room: c.Room, ID: c.ID, Body: c.Body})
 	if err != nil {
 		return nil, err
 	}
 	return res.Body, nil
 }
 
+// serve answers a call as the network would bring it.
+func (p *provider) serve(ctx context.Context, endpoint string, q *rooms.Request) (*rooms.Response, error) {
+	p.mu.Lock()
+	p.calls[endpoint]++
+	h, answer := p.rooms.Endpoints()[endpoint], p.answer
+	p.mu.Unlock()
+	if answer != nil {
+		return answer(ctx, q, endpoint, h)
+	}
+	return h(ctx, q)
+}
+
+func (p *provider) called(endpoint string) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.calls[endpoint]
+}
+
+// gossip gives data to the provider as if from a peer, and returns the verdict.
+func (p *provider) gossip(from string, data []byte) overlay.Verdict {
+	p.mu.Lock()
+	var h overlay.TopicHandler
+	for _, x := range p.topics {
+		h = x
+	}
+	p.mu.Unlock()
+	return h.Receive(overlay.PeerID(from), slices.Clone(data))
+}
+
 func (n peers) Resolve(_ context.Context, domain string) ([]overlay.PeerID, error) {
+	n.p.set(func() { n.p.known[domain]++ })
+	if strings.HasPrefix(domain, "many") {
+		return nil, nil
+	}
 	if n.p.w.ps[domain] == nil {
 		return nil, fmt.Errorf("no provider %s", domain)
 	}
@@ -214,15 +266,23 @@ func (t topic) Leave() { t.p.set(func() { delete(t.p.topics, t.name) }) }
 type outbox struct{ p *provider }
 
 func (o outbox) Put(tx *store.Tx, c rooms.Call) error {
+	o.p.mu.Lock()
+	hook := o.p.deliver
+	o.p.mu.Unlock()
+	if hook != nil {
+		if err := hook(tx, c); err != nil {
+			return err
+		}
+	}
 	tx.OnCommit(func() {
-		go func() {
+		o.p.wg.Go(func() {
 			for range 200 {
-				if _, err := peers(o).Call(context.Background(), c); err == nil {
+				if _, err := peers(o).Call(o.p.ctx, c); err == nil || o.p.ctx.Err() != nil {
 					return
 				}
 				time.Sleep(20 * time.Millisecond)
 			}
-		}()
+		})
 	})
 	return nil
 }
@@ -230,6 +290,7 @@ func (o outbox) Put(tx *store.Tx, c rooms.Call) error {
 // device is a client that has its MLS group and nothing else of a client.
 type device struct {
 	p     *provider
+	auth  *x509auth.Authenticator
 	who   account.Identity
 	leaf  mls.LeafParams
 	group *mls.Group
@@ -260,7 +321,8 @@ func (w *world) device(short, name string) *device {
 	sig := must(mls.GenerateSignatureKey(room.Suite))(t)
 	c := must(u.Provider().Client(u.Name(), name))(t)
 	leaf := must(x509auth.IssueClient(priv, cert, c.String(), sig.Public(), v))(t)
-	return &device{p: p, who: account.Identity{User: u, Client: c, Device: name}, own: map[string]*mls.StagedCommit{},
+	auth := must(x509auth.New(x509auth.Options{Anchors: w.anchors}))(t)
+	return &device{p: p, auth: auth, who: account.Identity{User: u, Client: c, Device: name}, own: map[string]*mls.StagedCommit{},
 		leaf: mls.LeafParams{Suite: room.Suite, Signer: sig, Credential: mls.X509Credential(leaf, cert), Lifetime: mls.LifetimeOf(time.Now(), 30*24*time.Hour)}}
 }
 
@@ -274,7 +336,7 @@ func must2[A, B any](a A, b B, err error) func(t testing.TB) (A, B) {
 	}
 }
 
-func (d *device) config() mls.Config { return room.Config(d.p.auth) }
+func (d *device) config() mls.Config { return room.Config(d.auth) }
 
 func nonce() []byte { n := room.NewTxnNonce(); return n[:] }
 
@@ -313,12 +375,23 @@ func (d *device) add(id store.RoomID, others ...*device) error {
 }
 
 func (d *device) commit(id store.RoomID, o mls.CommitOptions) error {
+	return d.update(id, d.handshake(o))
+}
+
+// handshake makes a commit, to be submitted.
+func (d *device) handshake(o mls.CommitOptions) []byte {
 	t := d.p.w.t
 	t.Helper()
 	s := must(d.group.Commit(o, time.Now()))(t)
 	raw := must((&wire.UpdateRequest{Bundle: wire.HandshakeBundle{Message: s.Message, Welcome: s.Welcome, GroupInfo: &wire.GroupInfoOption{Full: s.GroupInfo},
 		Tree: &wire.RatchetTreeOption{Representation: wire.TreeDistributionService}}}).Bytes())(t)
 	d.own[string(s.Message.Bytes())] = s
+	return raw
+}
+
+func (d *device) update(id store.RoomID, raw []byte) error {
+	t := d.p.w.t
+	t.Helper()
 	got, err := d.p.rooms.SubmitUpdate(context.Background(), d.who, id, &clientapi.SubmitUpdate{Request: raw, Nonce: nonce()})
 	if err != nil {
 		return err

@@ -1,0 +1,58 @@
+package rooms
+
+import (
+	"context"
+
+	"github.com/mimid/mimid/protocol/room"
+)
+
+// Handles is how many rooms there are handles of, those included that never came
+// to be.
+func (r *Rooms) Handles() int { return len(r.all()) }
+
+// Queued is how many tasks wait for a room.
+func (r *Rooms) Queued(id room.ID) int {
+	h, err := r.lookup(id)
+	if err != nil {
+		return 0
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.live == nil {
+		return 0
+	}
+	return len(h.live.in)
+}
+
+// Searched is how many entries were read in search of commits.
+func (r *Rooms) Searched() uint64 { return r.counts.searched.Load() }
+
+// SearchCommit searches a room's log.
+func (r *Rooms) SearchCommit(ctx context.Context, id room.ID, tree []byte, at uint64) (room.Position, bool, error) {
+	h, err := r.lookup(id)
+	if err != nil {
+		return room.Position{}, false, err
+	}
+	return r.searchCommit(ctx, h, tree, at)
+}
+
+// NudgeAll has a provider told of heads, all at once.
+func (r *Rooms) NudgeAll(domain string, heads []room.SignedHead) {
+	r.nudges.mu.Lock()
+	w := map[room.ID]room.SignedHead{}
+	for _, h := range heads[1:] {
+		w[h.Room] = h
+	}
+	r.nudges.waiting[domain] = w
+	r.nudges.mu.Unlock()
+	if !r.spawn(func(ctx context.Context) { r.runNudges(ctx, domain) }) {
+		panic("rooms are not running")
+	}
+	r.nudge(domain, heads[0])
+}
+
+const (
+	QueueLength = queueLength
+	MaxLookups  = maxLookups
+	MaxSearch   = maxSearch
+)
