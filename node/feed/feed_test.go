@@ -454,7 +454,6 @@ func TestInboxIsBounded(t *testing.T) {
 	}
 }
 
-// TestEntriesData: by hand, and yet what encoding/json makes of it.
 // TestPutCost: what a put reads does not depend on how many events there are.
 func TestPutCost(t *testing.T) {
 	d := open(t)
@@ -502,6 +501,7 @@ func TestOnce(t *testing.T) {
 	}
 }
 
+// TestEntriesData: by hand, and yet what encoding/json makes of it.
 func TestEntriesData(t *testing.T) {
 	id := room.ID{1, 2, 3}
 	es := [][]byte{{0}, {255, 254}, []byte("three"), {}}

@@ -83,9 +83,9 @@ func (r *Rooms) mine(who account.Identity, id store.RoomID) (*handle, error) {
 		return err
 	})
 	if err == nil && !found {
-		err = asProblem(ErrUnknown)
+		err = ErrUnknown
 	}
-	return h, err
+	return h, asProblem(err)
 }
 
 // Rooms lists the user's rooms, without their participants.
@@ -105,7 +105,7 @@ func (r *Rooms) Rooms(ctx context.Context, who account.Identity) (*clientapi.Roo
 		}
 		return nil
 	})
-	return out, err
+	return out, asProblem(err)
 }
 
 func describe(h *logstore.Head) clientapi.Room {
@@ -164,7 +164,7 @@ func (r *Rooms) page(h *handle, from uint64, limit int) (*clientapi.Log, error) 
 		}
 		return nil
 	})
-	return out, err
+	return out, asProblem(err)
 }
 
 // SubmitMessage brings a message of a client to the room's hub.

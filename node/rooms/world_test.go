@@ -71,21 +71,31 @@ func (p *provider) set(f func()) { p.mu.Lock(); defer p.mu.Unlock(); f() }
 func newWorld(t testing.TB, domains ...string) *world { return makeWorld(t, false, domains...) }
 
 func makeWorld(t testing.TB, large bool, domains ...string) *world {
+	w := prepareWorld(t, large, domains...)
+	w.start()
+	return w
+}
+
+// prepareWorld makes a world that has not started, so that it can be changed.
+func prepareWorld(t testing.TB, large bool, domains ...string) *world {
 	w := &world{t: t, large: large, ps: map[string]*provider{}}
 	for i, d := range domains {
 		p := &provider{w: w, domain: d, key: ed25519.NewKeyFromSeed(append(make([]byte, 31), byte(i+1))), dir: t.TempDir() + "/store",
 			topics: map[string]overlay.TopicHandler{}, calls: map[string]int{}, known: map[string]int{}}
 		w.ps[d] = p
 	}
-	for _, d := range domains {
-		w.ps[d].start()
+	return w
+}
+
+func (w *world) start() {
+	for _, p := range w.ps {
+		p.start()
 	}
-	t.Cleanup(func() {
-		for _, d := range domains {
-			w.ps[d].close()
+	w.t.Cleanup(func() {
+		for _, p := range w.ps {
+			p.close()
 		}
 	})
-	return w
 }
 
 func (w *world) anchors(domain string) []crypto.PublicKey {
@@ -358,6 +368,11 @@ func (d *device) create(name string) (store.RoomID, *clientapi.NewRoom, error) {
 
 // add commits the addition of others' clients.
 func (d *device) add(id store.RoomID, others ...*device) error {
+	return d.commit(id, d.adding(others...))
+}
+
+// adding is what a commit is made of that adds others' clients.
+func (d *device) adding(others ...*device) mls.CommitOptions {
 	t := d.p.w.t
 	t.Helper()
 	var o mls.CommitOptions
@@ -371,7 +386,7 @@ func (d *device) add(id store.RoomID, others ...*device) error {
 	if p != nil {
 		o.Proposals = append(o.Proposals, p)
 	}
-	return d.commit(id, o)
+	return o
 }
 
 func (d *device) commit(id store.RoomID, o mls.CommitOptions) error {
