@@ -21,6 +21,9 @@ var (
 	// ErrUnreachable: the provider could not be reached. The client tries again
 	// by itself where the call was durable.
 	ErrUnreachable = errors.New("client: provider not reachable")
+	// ErrURL: what was given as the provider's URL is none. Give one that begins
+	// with https://, or http:// on the same machine.
+	ErrURL = errors.New("client: not a provider's URL")
 	// ErrNoRoom: there is no such room here, or this client is no longer in it.
 	ErrNoRoom = errors.New("client: no such room")
 	// ErrNotReady: the client is in the room, but not in its group yet: the room

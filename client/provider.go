@@ -34,7 +34,7 @@ type provider struct {
 func newProvider(base string, h *http.Client) (*provider, error) {
 	u, err := url.Parse(base)
 	if err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
-		return nil, fmt.Errorf("provider URL %q: an http or https URL is needed: %w", base, ErrProtocol)
+		return nil, fmt.Errorf("%q has no https:// or http:// and host: %w", base, ErrURL)
 	}
 	return &provider{base: strings.TrimRight(base, "/"), http: h}, nil
 }
@@ -61,6 +61,10 @@ func (p *provider) call(ctx context.Context, method, path string, in, out any) e
 		_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
 	} else {
 		err = json.NewDecoder(io.LimitReader(resp.Body, maxAnswer)).Decode(out)
+	}
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		return fmt.Errorf("%s %s was answered with no JSON, not by a provider as it seems: %w: %w", method, path, ErrUnreachable, err)
 	}
 	if err != nil {
 		return fmt.Errorf("reading answer to %s %s: %w: %w", method, path, ErrUnreachable, err)

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +20,7 @@ type chatCommand struct {
 }
 
 func (c *chatCommand) Help() string {
-	return "Type to send; messages stream in. Lines that begin with / are commands, /help lists them.\nExample:\n  mimid chat clubhouse"
+	return "Type to send; messages stream in. Lines that begin with / are commands, /help lists them.\n\nExample:\n  mimid chat clubhouse"
 }
 
 const chatHelp = `/rooms            your rooms
@@ -38,6 +40,8 @@ type chat struct {
 	c    *client.Client
 	room client.Room
 	next uint64 // index of the first message that was not shown
+	// own are this user's messages that are on their way, as they were shown.
+	own map[uint64]client.State
 	// patience is how long the end waits for what was typed to go out.
 	patience time.Duration
 }
@@ -47,7 +51,10 @@ func (c *chatCommand) Run(s *session) error {
 		ctx, cancel := context.WithCancel(ctx)
 		defer cancel()
 		if err := c.sync(ctx, cl); err != nil {
-			fmt.Fprintln(s.errw, "mimid:", err)
+			if codeOf(err) != 3 {
+				return err
+			}
+			fmt.Fprintf(s.errw, "mimid: offline, what you type is kept and goes out later: %v\n", err)
 		}
 		ch := &chat{s: s, c: cl, patience: c.Timeout}
 		if c.Room != "" {
@@ -55,7 +62,7 @@ func (c *chatCommand) Run(s *session) error {
 				return err
 			}
 		} else {
-			fmt.Fprintf(s.out.w, "You are %s. /rooms lists your rooms, /join ROOM enters one, /help says more.\n", cl.User().Short())
+			ch.say("user", cl.User().Short(), "You are %s. /rooms lists your rooms, /join ROOM enters one, /help says more.", cl.User().Short())
 		}
 		return ch.talk(ctx)
 	})
@@ -67,35 +74,77 @@ func (c *chatCommand) sync(ctx context.Context, cl *client.Client) error {
 	return cl.Sync(ctx)
 }
 
-// talk reads lines and notices until the input ends.
-func (ch *chat) talk(ctx context.Context) error {
-	lines := make(chan string)
-	go func() {
-		defer close(lines)
-		in := bufio.NewScanner(ch.s.in)
-		in.Buffer(nil, 64<<10)
-		for in.Scan() {
+// say prints a line, and as JSON an object with one field.
+func (ch *chat) say(field string, value any, format string, args ...any) {
+	ch.s.out.result(map[string]any{field: value}, func(w io.Writer) { fmt.Fprintf(w, format+"\n", args...) })
+}
+
+// complain says what went wrong; the chat goes on.
+func (ch *chat) complain(err error) { complain(ch.s.errw, ch.s.out.json, err, codeOf(err)) }
+
+// typed is a line of the input, or why there is none.
+type typed struct {
+	line string
+	err  error
+}
+
+// maxLine bounds a line of the input.
+const maxLine = 64 << 10
+
+var errLine = fmt.Errorf("that line is longer than %d bytes and was not sent: send it in parts", maxLine)
+
+// readLines hands out lines until the input ends. What is too long is skipped up to
+// its end, so that no part of it is taken for a line.
+func readLines(ctx context.Context, r io.Reader, lines chan<- typed) {
+	defer close(lines)
+	in := bufio.NewReaderSize(r, maxLine+2) // with the line's end
+	for {
+		b, err := in.ReadSlice('\n')
+		t := typed{line: strings.TrimRight(string(b), "\r\n")}
+		for errors.Is(err, bufio.ErrBufferFull) {
+			t.err = errLine
+			_, err = in.ReadSlice('\n')
+		}
+		if len(t.line) > maxLine {
+			t.err = errLine
+		}
+		if err != nil && err != io.EOF {
+			t.err = fmt.Errorf("reading what is typed: %w", err)
+		}
+		if err == nil || t.line != "" || t.err != nil {
 			select {
-			case lines <- in.Text():
+			case lines <- t:
 			case <-ctx.Done():
 				return
 			}
 		}
-	}()
+		if err != nil {
+			return
+		}
+	}
+}
+
+// talk reads lines and notices until the input ends.
+func (ch *chat) talk(ctx context.Context) error {
+	lines := make(chan typed)
+	go readLines(ctx, ch.s.in, lines)
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case n := <-ch.c.Events():
 			ch.notice(n)
-		case line, ok := <-lines:
+		case t, ok := <-lines:
 			if !ok {
 				return ch.end(ctx)
 			}
-			if err := ch.line(ctx, strings.TrimSpace(line)); errors.Is(err, errQuit) {
+			if t.err == nil {
+				t.err = ch.obey(ctx, strings.TrimSpace(t.line))
+			}
+			if errors.Is(t.err, errQuit) {
 				return ch.end(ctx)
-			} else if err != nil {
-				fmt.Fprintln(ch.s.errw, "mimid:", err)
+			} else if t.err != nil {
+				ch.complain(t.err)
 			}
 		}
 	}
@@ -122,39 +171,66 @@ func (ch *chat) notice(n client.Notice) {
 			return
 		}
 		for _, u := range n.Added {
-			fmt.Fprintf(ch.s.out.w, "         %s came\n", u.Short())
+			ch.say("came", u.Short(), "         %s came", u.Short())
 		}
 		for _, u := range n.Removed {
-			fmt.Fprintf(ch.s.out.w, "         %s left\n", u.Short())
+			ch.say("left", u.Short(), "         %s left", u.Short())
 		}
 	case client.ConsentChanged:
 		if n.State == "requested" && n.Target == ch.c.User() {
-			fmt.Fprintf(ch.s.out.w, "         %s asks for your consent: /accept %s\n", n.Requester.Short(), n.Requester.Short())
+			ch.say("asks_consent", n.Requester.Short(), "         %s asks for your consent: /accept %s", n.Requester.Short(), n.Requester.Short())
 		}
 	case client.UserKeyChanged:
-		fmt.Fprintf(ch.s.out.w, "WARNING  %s has another key than before. Ask them by another way whether they lost their devices.\n", n.User.Short())
+		ch.say("other_key", n.User.Short(), "WARNING  %s has another key than before. Ask them by another way whether they lost their devices.", n.User.Short())
 	case client.Problem:
-		fmt.Fprintln(ch.s.errw, "mimid:", n.Err)
+		ch.complain(n.Err)
 	}
 	ch.show()
 }
 
-// show prints the messages that have not been shown.
+// show prints the messages that have not been shown, and the own ones again that
+// got further: queued, accepted, failed. That a message is final after it was
+// accepted is said in JSON only.
 func (ch *chat) show() {
 	if ch.room.URI.IsZero() {
 		return
 	}
-	list, err := ch.c.Messages(ch.room.URI, ch.next, 1000)
-	if err != nil {
-		fmt.Fprintln(ch.s.errw, "mimid:", err)
-		return
-	}
-	for _, m := range list {
-		if m.Sender == ch.c.User() && m.State == client.StateQueued {
-			return // shown when it is there
+	for _, i := range slices.Sorted(maps.Keys(ch.own)) {
+		list, err := ch.c.Messages(ch.room.URI, i, 1)
+		if err != nil {
+			ch.complain(err)
+			return
 		}
+		if len(list) == 1 && list[0].Index == i && list[0].State != ch.own[i] {
+			ch.print(list[0], ch.own[i] == client.StateAccepted && !ch.s.out.json)
+		}
+	}
+	for {
+		list, err := ch.c.Messages(ch.room.URI, ch.next, 1000)
+		if err != nil {
+			ch.complain(err)
+			return
+		}
+		if len(list) == 0 {
+			return
+		}
+		for _, m := range list {
+			ch.print(m, false)
+			ch.next = m.Index + 1
+		}
+	}
+}
+
+// print shows a message, unless it is to be silent, and remembers how far it is.
+func (ch *chat) print(m client.Message, silent bool) {
+	if !silent {
 		ch.s.out.result(messageView(m), func(w io.Writer) { printMessage(w, m) })
-		ch.next = m.Index + 1
+	}
+	switch m.State {
+	case client.StateQueued, client.StateAccepted:
+		ch.own[m.Index] = m.State
+	default:
+		delete(ch.own, m.Index)
 	}
 }
 
@@ -163,7 +239,7 @@ func (ch *chat) join(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	ch.room, ch.next = r, 0
+	ch.room, ch.next, ch.own = r, 0, map[uint64]client.State{}
 	if n := r.Messages; n > 20 {
 		ch.next = n - 20
 	}
@@ -171,46 +247,102 @@ func (ch *chat) join(ctx context.Context, name string) error {
 	return nil
 }
 
-func (ch *chat) line(ctx context.Context, line string) error {
+// errNoRoomYet answers what needs a room.
+var errNoRoomYet = errors.New("you are in no room: /rooms lists yours, /join ROOM enters one, /new NAME creates one")
+
+// needs is what must be there before a command is obeyed.
+type needs struct {
+	room bool
+	arg  string // what follows the command; empty if nothing does
+}
+
+// needsOf tells what a command needs, and whether there is such a command.
+func needsOf(command string) (needs, bool) {
+	switch command {
+	case "/help", "/quit", "/rooms", "/requests":
+		return needs{}, true
+	case "/join":
+		return needs{arg: "ROOM"}, true
+	case "/new":
+		return needs{arg: "NAME"}, true
+	case "/contact", "/accept":
+		return needs{arg: "WHO"}, true
+	case "/who", "/leave":
+		return needs{room: true}, true
+	case "/add":
+		return needs{room: true, arg: "WHO"}, true
+	}
+	return needs{}, false
+}
+
+// obey does what a line asks for, and gives up after the chat's patience.
+func (ch *chat) obey(ctx context.Context, line string) error {
+	ctx, cancel := context.WithTimeout(ctx, ch.patience)
+	defer cancel()
 	if line == "" {
 		return nil
 	}
 	if !strings.HasPrefix(line, "/") {
 		if ch.room.URI.IsZero() {
-			return errors.New("enter a room first: /join ROOM")
+			return errNoRoomYet
+		}
+		if err := messageText(line); err != nil {
+			return errors.New(err.Error())
 		}
 		_, err := ch.c.Send(ctx, ch.room.URI, line)
+		ch.show()
 		return err
 	}
 	command, arg, _ := strings.Cut(line, " ")
 	arg = strings.TrimSpace(arg)
+	n, ok := needsOf(command)
+	switch {
+	case !ok:
+		return fmt.Errorf("there is no command %s; /help lists them", command)
+	case n.room && ch.room.URI.IsZero():
+		return errNoRoomYet
+	case n.arg != "" && arg == "":
+		return fmt.Errorf("%s what? Type: %s %s", command, command, n.arg)
+	}
+	return ch.command(ctx, command, arg)
+}
+
+func (ch *chat) command(ctx context.Context, command, arg string) error {
+
 	switch command {
 	case "/help":
-		fmt.Fprintln(ch.s.out.w, chatHelp)
+		ch.say("help", chatHelp, "%s", chatHelp)
 		return nil
 	case "/quit":
 		return errQuit
 	case "/rooms":
 		rooms, err := ch.c.Rooms(ctx)
 		for _, r := range rooms {
-			fmt.Fprintf(ch.s.out.w, "%s  %s  %s\n", viewOf(r).Name, r.State, r.URI)
+			ch.say("room", viewOf(r), "%s  %s  %s", viewOf(r).Name, r.State, r.URI)
 		}
 		return err
 	case "/join":
 		return ch.join(ctx, arg)
 	case "/new":
+		if err := roomName(arg); err != nil {
+			return errors.New(err.Error())
+		}
 		u, err := ch.c.CreateRoom(ctx, arg)
 		if err != nil {
 			return err
 		}
 		if err := ch.c.Settle(ctx); err != nil {
+			return fmt.Errorf("the room is not there yet, look with /rooms: %w", err)
+		}
+		if err := ch.join(ctx, u.String()); err != nil {
 			return err
 		}
-		return ch.join(ctx, u.String())
+		ch.say("entered", viewOf(ch.room), "         you are in %s now", viewOf(ch.room).Name)
+		return nil
 	case "/requests":
 		list, err := ch.c.Requests(ctx)
 		for _, u := range list {
-			fmt.Fprintln(ch.s.out.w, u.Short())
+			ch.say("asks_consent", u.Short(), "%s", u.Short())
 		}
 		return err
 	case "/contact", "/accept", "/add":
@@ -227,11 +359,16 @@ func (ch *chat) line(ctx context.Context, line string) error {
 	case "/who":
 		r, err := ch.c.FindRoom(ctx, ch.room.URI.String())
 		for _, p := range viewOf(r).Participants {
-			fmt.Fprintln(ch.s.out.w, p)
+			ch.say("participant", p, "%s", p)
 		}
 		return err
-	case "/leave":
-		return ch.c.Leave(ctx, ch.room.URI)
 	}
-	return fmt.Errorf("there is no command %s; /help lists them", command)
+	// It is /leave.
+	left := ch.room
+	if err := ch.c.Leave(ctx, left.URI); err != nil {
+		return err
+	}
+	ch.room = client.Room{}
+	ch.say("left_room", left.URI.String(), "         you leave %s; another member's device completes it. /join ROOM enters another.", viewOf(left).Name)
+	return nil
 }

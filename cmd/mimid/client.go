@@ -7,25 +7,16 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/mimid/mimid/client"
 	"github.com/mimid/mimid/client/disk"
-	"github.com/mimid/mimid/node/admin"
 )
-
-// codeOf tells the exit code of an error, see main.go.
-func codeOf(err error) int {
-	switch {
-	case client.Unreachable(err), errors.Is(err, admin.ErrNotRunning), errors.Is(err, context.DeadlineExceeded):
-		return 3
-	case client.Refused(err):
-		return 4
-	}
-	return 1
-}
 
 // defaultClientData is where a user's data is unless --dir says otherwise.
 func defaultClientData() string {
@@ -61,18 +52,35 @@ type device struct {
 	Timeout time.Duration `help:"How long to wait for the provider." default:"30s"`
 }
 
-// with opens the device, runs it, and calls f; catchUp has it read what it missed
-// before.
-func (d *device) with(s *session, catchUp bool, f func(ctx context.Context, c *client.Client) error) error {
+// catchUp says what a command does before its own work.
+type catchUp int
+
+const (
+	asIs    catchUp = iota // works with what is here
+	online                 // catches up, and ends if that cannot be
+	offline                // catches up if it can, and says so if not
+)
+
+// with opens the device, runs it, and calls f.
+func (d *device) with(s *session, first catchUp, f func(ctx context.Context, c *client.Client) error) error {
 	ctx, cancel := context.WithTimeout(s.ctx, d.Timeout)
 	defer cancel()
 	return d.run(s, ctx, func(ctx context.Context, c *client.Client) error {
-		if catchUp {
-			if err := c.Sync(ctx); err != nil {
-				return err
-			}
+		if first == asIs {
+			return f(ctx, c)
 		}
-		return f(ctx, c)
+		err := c.Sync(ctx)
+		switch {
+		case err == nil:
+			return f(ctx, c)
+		case first == online, s.ctx.Err() != nil, codeOf(err) != 3:
+			return err
+		}
+		fmt.Fprintf(s.errw, "mimid: offline, this is what is here; it may be out of date: %v\n", err)
+		// The time may be used up. What is here takes none.
+		rest, cancel := context.WithTimeout(s.ctx, d.Timeout)
+		defer cancel()
+		return f(rest, c)
 	})
 }
 
@@ -102,7 +110,9 @@ func (d *device) open() (*client.Client, func(), error) {
 }
 
 func (d *device) run(s *session, ctx context.Context, f func(ctx context.Context, c *client.Client) error) error {
-	if there, err := disk.Exists(d.Dir); err != nil || !there {
+	if there, err := disk.Exists(d.Dir); err != nil {
+		return fmt.Errorf("looking for a device in %s: %w; name the right directory with --dir", d.Dir, err)
+	} else if !there {
 		return fmt.Errorf("no device is registered in %s; register one with `mimid client register`, or name the right directory with --dir", d.Dir)
 	}
 	c, closeAll, err := d.open()
@@ -110,6 +120,9 @@ func (d *device) run(s *session, ctx context.Context, f func(ctx context.Context
 		return err
 	}
 	defer closeAll()
+	if c.User().IsZero() {
+		return fmt.Errorf("no device is registered in %s, though somebody tried: %w", d.Dir, client.ErrNotRegistered)
+	}
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run(run) }()
@@ -145,7 +158,7 @@ func (c *clientRegister) Run(s *session) error {
 		return err
 	}
 	// Run once, so that KeyPackages are there when somebody wants to add us.
-	return c.with(s, true, func(ctx context.Context, cl *client.Client) error {
+	return c.with(s, online, func(ctx context.Context, cl *client.Client) error {
 		if err := cl.Settle(ctx); err != nil {
 			return err
 		}
@@ -157,8 +170,12 @@ func (c *clientRegister) Run(s *session) error {
 
 type clientWhoami struct{ device }
 
+func (c *clientWhoami) Help() string {
+	return "Needs no connection.\n\nExample:\n  mimid client whoami"
+}
+
 func (c *clientWhoami) Run(s *session) error {
-	return c.with(s, false, func(ctx context.Context, cl *client.Client) error {
+	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
 		return s.out.result(map[string]string{"user": cl.User().String(), "short": cl.User().Short()}, func(w io.Writer) { fmt.Fprintln(w, cl.User().Short()) })
 	})
 }
@@ -172,7 +189,7 @@ type clientPublish struct {
 func (c *clientPublish) Help() string { return "Example:\n  mimid client publish handle:alice" }
 
 func (c *clientPublish) Run(s *session) error {
-	return c.with(s, false, func(ctx context.Context, cl *client.Client) error {
+	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
 		if c.Withdraw {
 			if err := cl.Unpublish(ctx, c.Identifier); err != nil {
 				return err
@@ -192,11 +209,11 @@ type clientFind struct {
 }
 
 func (c *clientFind) Help() string {
-	return "Shows everybody who claims the identifier; several are normal. Nothing is sent to any of them.\nExample:\n  mimid client find handle:bob"
+	return "Shows everybody who claims the identifier; several are normal. Nothing is sent to any of them.\n\nExample:\n  mimid client find handle:bob"
 }
 
 func (c *clientFind) Run(s *session) error {
-	return c.with(s, false, func(ctx context.Context, cl *client.Client) error {
+	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
 		res, err := cl.Discover(ctx, c.Identifier)
 		if err != nil {
 			return err
@@ -222,7 +239,7 @@ func (c *clientContact) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	return c.with(s, false, func(ctx context.Context, cl *client.Client) error {
+	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
 		if err := cl.RequestContact(ctx, u); err != nil {
 			return err
 		}
@@ -234,8 +251,10 @@ func (c *clientContact) Run(s *session) error {
 
 type clientRequests struct{ device }
 
+func (c *clientRequests) Help() string { return "Example:\n  mimid client requests" }
+
 func (c *clientRequests) Run(s *session) error {
-	return c.with(s, false, func(ctx context.Context, cl *client.Client) error {
+	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
 		list, err := cl.Requests(ctx)
 		if err != nil {
 			return err
@@ -267,7 +286,7 @@ func (c *clientAccept) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	return c.with(s, false, func(ctx context.Context, cl *client.Client) error {
+	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
 		if err := cl.Accept(ctx, u); err != nil {
 			return err
 		}
@@ -280,12 +299,16 @@ type clientReject struct {
 	device `embed:""`
 }
 
+func (c *clientReject) Help() string {
+	return "Example:\n  mimid client reject mallory@atlanta.example"
+}
+
 func (c *clientReject) Run(s *session) error {
 	u, err := client.ParseUser(c.Who)
 	if err != nil {
 		return err
 	}
-	return c.with(s, false, func(ctx context.Context, cl *client.Client) error {
+	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
 		if err := cl.Reject(ctx, u); err != nil {
 			return err
 		}
@@ -309,7 +332,10 @@ type clientRoomCreate struct {
 func (c *clientRoomCreate) Help() string { return "Example:\n  mimid client room create clubhouse" }
 
 func (c *clientRoomCreate) Run(s *session) error {
-	return c.with(s, true, func(ctx context.Context, cl *client.Client) error {
+	if err := roomName(c.Name); err != nil {
+		return err
+	}
+	return c.with(s, online, func(ctx context.Context, cl *client.Client) error {
 		r, err := cl.CreateRoom(ctx, c.Name)
 		if err != nil {
 			return err
@@ -319,6 +345,17 @@ func (c *clientRoomCreate) Run(s *session) error {
 		}
 		return s.out.result(map[string]string{"room": r.String(), "name": c.Name}, func(w io.Writer) { fmt.Fprintln(w, r) })
 	})
+}
+
+// roomName refuses names that nobody could type or see.
+func roomName(s string) error {
+	switch {
+	case strings.TrimSpace(s) == "":
+		return usageError("a room needs a name that is not empty")
+	case !utf8.ValidString(s), strings.ContainsFunc(s, unicode.IsControl):
+		return usageError("a room's name is one line of text, without control characters")
+	}
+	return nil
 }
 
 type roomView struct {
@@ -340,8 +377,12 @@ func viewOf(r client.Room) roomView {
 
 type clientRoomList struct{ device }
 
+func (c *clientRoomList) Help() string {
+	return "Without a connection it shows what was known last, and says so.\n\nExample:\n  mimid client room list"
+}
+
 func (c *clientRoomList) Run(s *session) error {
-	return c.with(s, true, func(ctx context.Context, cl *client.Client) error {
+	return c.with(s, offline, func(ctx context.Context, cl *client.Client) error {
 		rooms, err := cl.Rooms(ctx)
 		if err != nil {
 			return err
@@ -365,8 +406,10 @@ type clientRoomShow struct {
 	device `embed:""`
 }
 
+func (c *clientRoomShow) Help() string { return "Example:\n  mimid client room show clubhouse" }
+
 func (c *clientRoomShow) Run(s *session) error {
-	return c.with(s, true, func(ctx context.Context, cl *client.Client) error {
+	return c.with(s, online, func(ctx context.Context, cl *client.Client) error {
 		r, err := cl.FindRoom(ctx, c.Room)
 		if err != nil {
 			return err
@@ -400,7 +443,7 @@ func (c *clientRoomAdd) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	return c.with(s, true, func(ctx context.Context, cl *client.Client) error {
+	return c.with(s, online, func(ctx context.Context, cl *client.Client) error {
 		r, err := cl.FindRoom(ctx, c.Room)
 		if err != nil {
 			return err
@@ -418,15 +461,22 @@ type clientRoomRemove struct {
 	device `embed:""`
 }
 
+func (c *clientRoomRemove) Help() string {
+	return "Example:\n  mimid client room remove clubhouse bob@biloxi.example"
+}
+
 func (c *clientRoomRemove) Run(s *session) error {
 	u, err := client.ParseUser(c.Who)
 	if err != nil {
 		return err
 	}
-	return c.with(s, true, func(ctx context.Context, cl *client.Client) error {
+	return c.with(s, online, func(ctx context.Context, cl *client.Client) error {
 		r, err := cl.FindRoom(ctx, c.Room)
 		if err != nil {
 			return err
+		}
+		if !slices.ContainsFunc(r.Participants, func(p client.Participant) bool { return p.User == u }) {
+			return fmt.Errorf("%s is not in %s; `mimid client room show` lists who is", u.Short(), viewOf(r).Name)
 		}
 		if err := cl.RemoveUser(ctx, r.URI, u); err != nil {
 			return err
@@ -435,128 +485,14 @@ func (c *clientRoomRemove) Run(s *session) error {
 	})
 }
 
-type clientSend struct {
-	Room   string   `arg:"" help:"Name or URI of the room, or the beginning of its id."`
-	Text   []string `arg:"" help:"What to say."`
-	NoWait bool     `help:"Do not wait until the hub has it: it goes out the next time that this device runs."`
-	device `embed:""`
-}
-
-func (c *clientSend) Help() string { return "Example:\n  mimid client send clubhouse hello everybody" }
-
-func (c *clientSend) Run(s *session) error {
-	return c.with(s, !c.NoWait, func(ctx context.Context, cl *client.Client) error {
-		r, err := cl.FindRoom(ctx, c.Room)
-		if err != nil {
-			return err
-		}
-		index, err := cl.Send(ctx, r.URI, strings.Join(c.Text, " "))
-		if err != nil {
-			return err
-		}
-		m := client.Message{State: client.StateQueued}
-		for !c.NoWait && m.State == client.StateQueued {
-			list, err := cl.Messages(r.URI, index, 1)
-			if err != nil {
-				return err
-			}
-			if len(list) > 0 {
-				m = list[0]
-			}
-			select {
-			case <-time.After(5 * time.Millisecond):
-			case <-ctx.Done():
-				return fmt.Errorf("the message is kept and goes out later; so far the hub does not have it: %w", ctx.Err())
-			}
-		}
-		err = s.out.result(messageView(m), func(w io.Writer) { fmt.Fprintln(w, m.State) })
-		if err == nil && m.State == client.StateFailed {
-			return exitCode(4)
-		}
-		return err
-	})
-}
-
-type shownMessage struct {
-	Index      uint64    `json:"index"`
-	Sender     string    `json:"sender"`
-	Text       string    `json:"text"`
-	AcceptedAt time.Time `json:"accepted_at"`
-	State      string    `json:"state"`
-}
-
-func messageView(m client.Message) shownMessage {
-	v := shownMessage{Index: m.Index, Text: m.Text, AcceptedAt: m.AcceptedAt, State: string(m.State)}
-	if !m.Sender.IsZero() {
-		v.Sender = m.Sender.Short()
-	}
-	return v
-}
-
-type clientRead struct {
-	Room   string `arg:"" help:"Name or URI of the room, or the beginning of its id."`
-	From   uint64 `help:"Number of the first message."`
-	Follow bool   `help:"Go on until interrupted." short:"f"`
-	device `embed:""`
-}
-
-func (c *clientRead) Help() string {
-	return "Example:\n  mimid client read clubhouse\n  mimid client read clubhouse --follow"
-}
-
-func (c *clientRead) Run(s *session) error {
-	body := func(ctx context.Context, cl *client.Client) error {
-		r, err := cl.FindRoom(ctx, c.Room)
-		if err != nil {
-			return err
-		}
-		from := c.From
-		for {
-			list, err := cl.Messages(r.URI, from, 1000)
-			if err != nil {
-				return err
-			}
-			for _, m := range list {
-				if err := s.out.result(messageView(m), func(w io.Writer) { printMessage(w, m) }); err != nil {
-					return err
-				}
-				from = m.Index + 1
-			}
-			if len(list) > 0 {
-				continue
-			}
-			if !c.Follow {
-				return nil
-			}
-			select {
-			case <-cl.Events():
-			case <-ctx.Done():
-				return nil
-			}
-		}
-	}
-	if c.Follow {
-		return c.run(s, s.ctx, body)
-	}
-	return c.with(s, true, body)
-}
-
-func printMessage(w io.Writer, m client.Message) {
-	at := "        "
-	if !m.AcceptedAt.IsZero() {
-		at = m.AcceptedAt.Local().Format("15:04:05")
-	}
-	state := ""
-	if m.State != client.StateFinal {
-		state = "  (" + string(m.State) + ")"
-	}
-	fmt.Fprintf(w, "%s %s: %s%s\n", at, m.Sender.Short(), printable(m.Text, "           "), state)
-}
-
 type clientSync struct{ device }
 
+func (c *clientSync) Help() string {
+	return "Sends what is kept here and reads what was missed.\n\nExample:\n  mimid client sync"
+}
+
 func (c *clientSync) Run(s *session) error {
-	return c.with(s, true, func(ctx context.Context, cl *client.Client) error {
+	return c.with(s, online, func(ctx context.Context, cl *client.Client) error {
 		if err := cl.Settle(ctx); err != nil {
 			return err
 		}
@@ -582,7 +518,7 @@ type clientLeave struct {
 func (c *clientLeave) Help() string { return "Example:\n  mimid client leave clubhouse" }
 
 func (c *clientLeave) Run(s *session) error {
-	return c.with(s, true, func(ctx context.Context, cl *client.Client) error {
+	return c.with(s, online, func(ctx context.Context, cl *client.Client) error {
 		r, err := cl.FindRoom(ctx, c.Room)
 		if err != nil {
 			return err

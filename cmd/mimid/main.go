@@ -1,9 +1,9 @@
 // Command mimid is a messaging provider's node, the operator's tool for it, and a
 // client for its users. It holds flags and printing only.
 //
-// Read main.go (the grammar of the command line, errors and exit codes), output.go
-// (how results are shown), serve.go and operator.go (the node and its operator),
-// client.go and chat.go (a user's device), demo.go and its neighbours (the demo,
+// Read main.go (the grammar of the command line, exit codes), output.go and fault.go
+// (how results and errors are shown), serve.go and operator.go (the node and its operator),
+// client.go, talk.go and chat.go (a user's device), demo.go and its neighbours (the demo,
 // which runs the other commands as processes).
 //
 // # Exit codes
@@ -11,8 +11,15 @@
 //	0  it worked
 //	1  it did not; standard error says why and what to do
 //	2  the command line is wrong
-//	3  the node, or the other provider, cannot be reached: try again later
+//	3  the node, or the other provider, cannot be reached: try again later; a
+//	   message is kept, and goes out without being sent again
 //	4  refused: a rule or a person says no
+//
+// # JSON
+//
+// With --json standard output is one object per line, and an error is one object on
+// standard error: error, advice (what to do, where it is known) and exit_code.
+// Logs and warnings stay as they are.
 package main
 
 import (
@@ -81,7 +88,7 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 		return code
 	}
 	if err != nil {
-		fmt.Fprintf(errw, "mimid: %s\nmimid --help lists the commands.\n", err)
+		complain(errw, g.JSON || wantsJSON(args), usageError(err.Error()), 2)
 		return 2
 	}
 	s := &session{ctx: ctx, out: &output{w: out, json: g.JSON}, in: in, errw: errw}
@@ -90,10 +97,26 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 		if errors.As(err, &silent) {
 			return int(silent)
 		}
-		fmt.Fprintln(errw, "mimid:", err)
+		complain(errw, g.JSON, err, codeOf(err))
 		return codeOf(err)
 	}
 	return 0
+}
+
+// wantsJSON looks for --json in a command line that could not be read.
+func wantsJSON(args []string) bool {
+	if v := os.Getenv("MIMID_JSON"); v == "1" || v == "true" {
+		return true
+	}
+	for _, a := range args {
+		switch a {
+		case "--json":
+			return true
+		case "--":
+			return false
+		}
+	}
+	return false
 }
 
 // exitCode ends the program with a code, after everything has been said.
@@ -102,6 +125,8 @@ type exitCode int
 func (e exitCode) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
 type versionCommand struct{}
+
+func (versionCommand) Help() string { return "Example:\n  mimid version" }
 
 func (versionCommand) Run(s *session) error {
 	return s.out.result(map[string]string{"version": version()}, func(w io.Writer) { fmt.Fprintln(w, "mimid", version()) })

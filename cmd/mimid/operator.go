@@ -45,6 +45,8 @@ func (c *inviteCommand) Run(s *session) error {
 
 type usersCommand struct{ dataFlag }
 
+func (c *usersCommand) Help() string { return "Example:\n  mimid account list" }
+
 func (c *usersCommand) Run(s *session) error {
 	a, err := c.dial(s)
 	if err != nil {
@@ -86,6 +88,8 @@ type roomCommand struct {
 
 type roomsCommand struct{ dataFlag }
 
+func (c *roomsCommand) Help() string { return "Example:\n  mimid room list" }
+
 func (c *roomsCommand) Run(s *session) error {
 	a, err := c.dial(s)
 	if err != nil {
@@ -117,6 +121,8 @@ type roomShowCommand struct {
 	dataFlag
 }
 
+func (c *roomShowCommand) Help() string { return "Example:\n  mimid room show 3f9a" }
+
 func (c *roomShowCommand) Run(s *session) error {
 	a, err := c.dial(s)
 	if err != nil {
@@ -143,6 +149,10 @@ type roomLogCommand struct {
 	dataFlag
 	From  uint64 `help:"First sequence number."`
 	Limit int    `help:"How many entries." default:"100"`
+}
+
+func (c *roomLogCommand) Help() string {
+	return "Example:\n  mimid room log 3f9a --from 100 --limit 20"
 }
 
 func (c *roomLogCommand) Run(s *session) error {
@@ -174,6 +184,8 @@ type peersCommand struct {
 }
 
 type peersListCommand struct{ dataFlag }
+
+func (c *peersListCommand) Help() string { return "Example:\n  mimid peers list" }
 
 func (c *peersListCommand) Run(s *session) error {
 	a, err := c.dial(s)
@@ -208,6 +220,10 @@ type pinCommand struct {
 	dataFlag
 }
 
+func (c *pinCommand) Help() string {
+	return "From then on nobody with another key is believed to be that provider. Compare the fingerprint by\nanother way first, such as by telephone: `mimid status` shows it to its operator.\n\nExample:\n  mimid peers pin biloxi.example FINGERPRINT"
+}
+
 func (c *pinCommand) Run(s *session) error {
 	a, err := c.dial(s)
 	if err != nil {
@@ -227,6 +243,8 @@ type forgetCommand struct {
 	dataFlag
 }
 
+func (c *forgetCommand) Help() string { return "Example:\n  mimid peers forget biloxi.example" }
+
 func (c *forgetCommand) Run(s *session) error {
 	a, err := c.dial(s)
 	if err != nil {
@@ -240,6 +258,8 @@ func (c *forgetCommand) Run(s *session) error {
 }
 
 type statusCommand struct{ dataFlag }
+
+func (c *statusCommand) Help() string { return "Example:\n  mimid status" }
 
 func (c *statusCommand) Run(s *session) error {
 	a, err := c.dial(s)
@@ -272,6 +292,10 @@ type keyCommand struct {
 }
 
 type rotateCommand struct{ dataFlag }
+
+func (c *rotateCommand) Help() string {
+	return "Works with a running node and with a stopped one.\n\nExample:\n  mimid key rotate"
+}
 
 func (c *rotateCommand) Run(s *session) error {
 	var r *admin.Rotated

@@ -68,7 +68,7 @@ type serveCommand struct {
 }
 
 func (c *serveCommand) Help() string {
-	return "Runs until interrupted (Ctrl-C or SIGTERM), then stops in order.\nExample:\n  mimid serve --dir /var/lib/mimid"
+	return "Runs until interrupted (Ctrl-C or SIGTERM), then stops in order.\n\nExample:\n  mimid serve --dir /var/lib/mimid"
 }
 
 func (c *serveCommand) Run(s *session) error {
@@ -118,7 +118,7 @@ type verifyCommand struct {
 }
 
 func (c *verifyCommand) Help() string {
-	return "Checks checksums, and every room's log anew from its first entry: hashes, signatures,\ncertificates, MLS, roles, indexes. The node must be stopped, or use --running."
+	return "Checks checksums, and every room's log anew from its first entry: hashes, signatures,\ncertificates, MLS, roles, indexes. The node must be stopped, or use --running.\n\nExample:\n  mimid verify"
 }
 
 func (c *verifyCommand) Run(s *session) error {
@@ -138,7 +138,9 @@ func (c *verifyCommand) Run(s *session) error {
 			return err
 		}
 		v, err = node.Verify(s.ctx, cfg, func(rooms int, entries uint64) {
-			fmt.Fprintf(s.errw, "\r%d rooms, %d entries", rooms, entries)
+			if !s.out.json {
+				fmt.Fprintf(s.errw, "\r%d rooms, %d entries", rooms, entries)
+			}
 		})
 		if err != nil {
 			return err

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/mimid/mimid/client"
+)
+
+type clientSend struct {
+	Room   string   `arg:"" help:"Name or URI of the room, or the beginning of its id."`
+	Text   []string `arg:"" help:"What to say."`
+	NoWait bool     `help:"Do not wait until the hub has it: it goes out the next time that this device runs."`
+	device `embed:""`
+}
+
+func (c *clientSend) Help() string {
+	return "The message is kept first. Without a connection it goes out the next time that this device runs,\nsuch as with `mimid client sync`: do not send it again.\n\nExample:\n  mimid client send clubhouse hello everybody"
+}
+
+// messageText refuses what could not be read by anybody.
+func messageText(s string) error {
+	switch {
+	case strings.TrimSpace(s) == "":
+		return usageError("the message is empty: say something")
+	case !utf8.ValidString(s):
+		return usageError("the message is no text: it is not UTF-8")
+	case len(s) > maxText:
+		return usageError(fmt.Sprintf("the message has %d bytes, and at most %d are taken: shorten it or send it in parts", len(s), maxText))
+	}
+	return nil
+}
+
+// maxText is below what rooms take, so that a text is refused before it is kept.
+const maxText = 256 << 10
+
+func (c *clientSend) Run(s *session) error {
+	text := strings.Join(c.Text, " ")
+	if err := messageText(text); err != nil {
+		return err
+	}
+	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
+		r, err := cl.FindRoom(ctx, c.Room)
+		if errors.Is(err, client.ErrName) && !c.NoWait {
+			// Perhaps somebody added us just now.
+			if err = cl.Sync(ctx); err == nil {
+				r, err = cl.FindRoom(ctx, c.Room)
+			}
+		}
+		if err != nil {
+			return err
+		}
+		// Kept before anything is asked of the network.
+		index, err := cl.Send(ctx, r.URI, text)
+		if err != nil {
+			return err
+		}
+		m, late := client.Message{State: client.StateQueued}, error(nil)
+		if !c.NoWait {
+			m, late = awaitSent(ctx, cl, r, index)
+		}
+		if late != nil && m.State == client.StateQueued {
+			late = fmt.Errorf("the message is kept here and goes out the next time that this device runs, do not send it again: %w", late)
+		} else {
+			late = nil
+		}
+		err = s.out.result(messageView(m), func(w io.Writer) { fmt.Fprintln(w, m.State) })
+		switch {
+		case err != nil || late != nil:
+			return errors.Join(err, late)
+		case m.State == client.StateFailed:
+			return exitCode(4)
+		}
+		return nil
+	})
+}
+
+// awaitSent waits until the hub has answered about a message. It gives up before
+// ctx ends if the own provider cannot be reached.
+func awaitSent(ctx context.Context, cl *client.Client, room client.Room, index uint64) (m client.Message, err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer cancel(nil)
+	wg.Go(func() {
+		if err := cl.Sync(ctx); client.Unreachable(err) {
+			cancel(err)
+		}
+	})
+	for {
+		list, err := cl.Messages(room.URI, index, 1)
+		if err != nil {
+			return m, err
+		}
+		if len(list) > 0 {
+			m = list[0]
+		}
+		if m.State != client.StateQueued {
+			return m, nil
+		}
+		select {
+		case <-time.After(5 * time.Millisecond):
+		case <-ctx.Done():
+			return m, context.Cause(ctx)
+		}
+	}
+}
+
+type shownMessage struct {
+	Index      uint64    `json:"index"`
+	Sender     string    `json:"sender"`
+	Text       string    `json:"text"`
+	AcceptedAt time.Time `json:"accepted_at"`
+	State      string    `json:"state"`
+}
+
+func messageView(m client.Message) shownMessage {
+	v := shownMessage{Index: m.Index, Text: m.Text, AcceptedAt: m.AcceptedAt, State: string(m.State)}
+	if !m.Sender.IsZero() {
+		v.Sender = m.Sender.Short()
+	}
+	return v
+}
+
+type clientRead struct {
+	Room   string `arg:"" help:"Name or URI of the room, or the beginning of its id."`
+	From   uint64 `help:"Number of the first message."`
+	Follow bool   `help:"Go on until interrupted." short:"f"`
+	device `embed:""`
+}
+
+func (c *clientRead) Help() string {
+	return "Without a connection it shows what is here, and says so.\n\nExample:\n  mimid client read clubhouse\n  mimid client read clubhouse --follow"
+}
+
+func (c *clientRead) Run(s *session) error {
+	body := func(ctx context.Context, cl *client.Client) error {
+		r, err := cl.FindRoom(ctx, c.Room)
+		if err != nil {
+			return err
+		}
+		from := c.From
+		for {
+			list, err := cl.Messages(r.URI, from, 1000)
+			if err != nil {
+				return err
+			}
+			for _, m := range list {
+				if err := s.out.result(messageView(m), func(w io.Writer) { printMessage(w, m) }); err != nil {
+					return err
+				}
+				from = m.Index + 1
+			}
+			if len(list) > 0 {
+				continue
+			}
+			if !c.Follow {
+				return nil
+			}
+			select {
+			case <-cl.Events():
+			case <-ctx.Done():
+				return nil
+			}
+		}
+	}
+	if c.Follow {
+		return c.run(s, s.ctx, body)
+	}
+	return c.with(s, offline, body)
+}
+
+func printMessage(w io.Writer, m client.Message) {
+	at := "        "
+	if !m.AcceptedAt.IsZero() {
+		at = m.AcceptedAt.Local().Format("15:04:05")
+	}
+	state := ""
+	if m.State != client.StateFinal {
+		state = "  (" + string(m.State) + ")"
+	}
+	fmt.Fprintf(w, "%s %s: %s%s\n", at, m.Sender.Short(), printable(m.Text, "           "), state)
+}
