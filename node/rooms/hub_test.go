@@ -29,8 +29,9 @@ func status(err error) string {
 // signing is a hub's key that a test can take away, or make slow.
 type signing struct {
 	gone    atomic.Bool
-	entered chan struct{} // told of each use
-	proceed chan struct{} // nil, or waited for with each use
+	slow    atomic.Bool   // the next use closes entered and waits for proceed
+	entered chan struct{}
+	proceed chan struct{}
 }
 
 // pair is a room of alice at its hub and bob at a follower, with two entries.
@@ -58,12 +59,9 @@ func (s *signing) tweak(w *world) {
 	p := w.ps["atlanta.example"]
 	p.tweak = func(c *rooms.Config) {
 		c.Signer = func(pub ed25519.PublicKey) ed25519.PrivateKey {
-			if s.entered != nil {
-				select {
-				case s.entered <- struct{}{}:
-					<-s.proceed
-				default: // nobody watches
-				}
+			if s.slow.CompareAndSwap(true, false) {
+				close(s.entered)
+				<-s.proceed
 			}
 			if s.gone.Load() {
 				return nil
@@ -100,7 +98,8 @@ func TestMissingKey(t *testing.T) {
 // returned function is called, which returns what became of the message.
 func (s *signing) hold(t *testing.T, alice *device, id store.RoomID) (release func() error) {
 	t.Helper()
-	s.proceed = make(chan struct{})
+	s.entered, s.proceed = make(chan struct{}), make(chan struct{})
+	s.slow.Store(true)
 	done := make(chan error, 1)
 	m := alice.message("held")
 	go func() {
@@ -121,7 +120,7 @@ func (s *signing) hold(t *testing.T, alice *device, id store.RoomID) (release fu
 // TestDuplicateDuringBatch: what is durable already is said at once, whatever
 // becomes of the batch that is being made.
 func TestDuplicateDuringBatch(t *testing.T) {
-	s := &signing{entered: make(chan struct{})}
+	s := &signing{}
 	w, alice, _, id := pair(t, s.tweak)
 	p := w.ps["atlanta.example"]
 	old := alice.message("old")
@@ -162,7 +161,7 @@ func TestDuplicateDuringBatch(t *testing.T) {
 // TestBusy: who comes when the room's queue is full is told to come again; who is
 // in it is answered.
 func TestBusy(t *testing.T) {
-	s := &signing{entered: make(chan struct{})}
+	s := &signing{}
 	w, alice, _, id := pair(t, s.tweak)
 	p := w.ps["atlanta.example"]
 	old := alice.message("old")
@@ -201,7 +200,7 @@ func TestBusy(t *testing.T) {
 // TestShutdownAnswers: whoever waits when the provider stops is answered, and what
 // was being written is written.
 func TestShutdownAnswers(t *testing.T) {
-	s := &signing{entered: make(chan struct{})}
+	s := &signing{}
 	w, alice, _, id := pair(t, s.tweak)
 	p := w.ps["atlanta.example"]
 	release := s.hold(t, alice, id)
