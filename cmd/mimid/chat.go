@@ -287,7 +287,7 @@ func (ch *chat) obey(ctx context.Context, line string) error {
 			return errNoRoomYet
 		}
 		if err := messageText(line); err != nil {
-			return errors.New(err.Error())
+			return err
 		}
 		_, err := ch.c.Send(ctx, ch.room.URI, line)
 		ch.show()
@@ -325,7 +325,7 @@ func (ch *chat) command(ctx context.Context, command, arg string) error {
 		return ch.join(ctx, arg)
 	case "/new":
 		if err := roomName(arg); err != nil {
-			return errors.New(err.Error())
+			return err
 		}
 		u, err := ch.c.CreateRoom(ctx, arg)
 		if err != nil {

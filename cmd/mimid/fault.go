@@ -14,16 +14,20 @@ import (
 	"github.com/mimid/mimid/node/admin"
 )
 
-// usageError is a command line that cannot be meant: exit code 2.
+// usageError says what is wrong with a value of the command line: exit code 2.
 type usageError string
 
 func (e usageError) Error() string { return string(e) }
 
+// grammarError is a command line that could not be read: exit code 2.
+type grammarError struct{ error }
+
 // codeOf tells the exit code of an error, see main.go.
 func codeOf(err error) int {
 	var usage usageError
+	var grammar grammarError
 	switch {
-	case errors.As(err, &usage), errors.Is(err, client.ErrURL):
+	case errors.As(err, &usage), errors.As(err, &grammar), errors.Is(err, client.ErrURL):
 		return 2
 	case certificate(err) != "":
 		return 1 // trying again is of no use
@@ -60,12 +64,12 @@ func complain(w io.Writer, asJSON bool, err error, code int) {
 // advice says what a person can do about an error that does not say so itself.
 func advice(err error) string {
 	text := err.Error()
-	var usage usageError
+	var grammar grammarError
 	if a := certificate(err); a != "" {
 		return a
 	}
 	switch {
-	case errors.As(err, &usage):
+	case errors.As(err, &grammar):
 		return "mimid --help lists the commands."
 	case errors.Is(err, client.ErrURL):
 		return "A provider's URL begins with https://, or with http:// on this machine."

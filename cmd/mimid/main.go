@@ -88,7 +88,7 @@ func run(args []string, in io.Reader, out, errw io.Writer) int {
 		return code
 	}
 	if err != nil {
-		complain(errw, g.JSON || wantsJSON(args), usageError(err.Error()), 2)
+		complain(errw, g.JSON || wantsJSON(args), grammarError{err}, 2)
 		return 2
 	}
 	s := &session{ctx: ctx, out: &output{w: out, json: g.JSON}, in: in, errw: errw}
