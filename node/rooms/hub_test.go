@@ -29,7 +29,7 @@ func status(err error) string {
 // signing is a hub's key that a test can take away, or make slow.
 type signing struct {
 	gone    atomic.Bool
-	slow    atomic.Bool   // the next use closes entered and waits for proceed
+	slow    atomic.Bool // the next use closes entered and waits for proceed
 	entered chan struct{}
 	proceed chan struct{}
 }
