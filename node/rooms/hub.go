@@ -361,13 +361,19 @@ func (l *live) write(ctx context.Context, b *room.Batch, before []room.Participa
 	if err != nil {
 		return fmt.Errorf("writing room: %w", err)
 	}
+	var known []string
 	l.h.mu.Lock()
+	if l.h.head != nil {
+		known = l.h.head.Providers
+	}
 	l.h.head = head
 	l.h.mu.Unlock()
 	if err := l.r.refreshTopic(l.h); err != nil {
 		l.r.log.Error("joining topic", "room", id, "err", err)
 	}
-	for _, p := range head.Providers {
+	// Those that are new; whoever cannot be found now is looked up with the next
+	// exchange, not with every batch.
+	for _, p := range without(head.Providers, known) {
 		if !l.r.knows(p) {
 			l.r.spawn(func(ctx context.Context) {
 				ctx, cancel := context.WithTimeout(ctx, callTimeout)
