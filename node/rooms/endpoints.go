@@ -172,11 +172,20 @@ func (r *Rooms) update(ctx context.Context, id room.ID, from string, nonce room.
 		// Users of providers that are new here: look those up before, not in the
 		// room's goroutine. A stranger cannot make us look up any, nor can those who
 		// take part make us look up more than maxLookups.
-		if err := r.learnParticipants(ctx, &g.Full.Context, maxLookups); err != nil {
+		if err := r.learnParticipants(ctx, &g.Full.Context, maxLookups, false); err != nil {
 			r.log.Debug("looking up providers of an update", "room", id, "err", err)
 		}
 	}
-	res, err := r.submission(ctx, h, &submission{from: from, txn: room.TxnIDOf(nonce, raw), update: &req.Bundle})
+	submit := func() (result, error) {
+		return r.submission(ctx, h, &submission{from: from, txn: room.TxnIDOf(nonce, raw), update: &req.Bundle})
+	}
+	res, err := submit()
+	if g := req.Bundle.GroupInfo; errors.Is(err, x509auth.ErrUntrusted) && g != nil && g.Full != nil {
+		if err := r.learnParticipants(ctx, &g.Full.Context, maxLookups, true); err != nil {
+			r.log.Debug("looking up providers of an update again", "room", id, "err", err)
+		}
+		res, err = submit()
+	}
 	out := &wire.UpdateRoomResponse{}
 	switch {
 	case err == nil:
@@ -412,7 +421,7 @@ func (r *Rooms) searchCommit(ctx context.Context, h *handle, tree []byte, at uin
 		}
 		return nil
 	})
-	end = min(end, seq+maxSearch)
+	end = min(end, seq+r.searchLimit)
 	for err == nil && !found && seq < end {
 		if err := ctx.Err(); err != nil {
 			return p, false, err

@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"context"
+	"slices"
 
 	"github.com/mimid/mimid/protocol/room"
 )
@@ -27,6 +28,9 @@ func (r *Rooms) Queued(id room.ID) int {
 // Searched is how many entries were read in search of commits.
 func (r *Rooms) Searched() uint64 { return r.counts.searched.Load() }
 
+// LimitSearch makes searches shorter.
+func (r *Rooms) LimitSearch(n uint64) { r.searchLimit = n }
+
 // SearchCommit searches a room's log.
 func (r *Rooms) SearchCommit(ctx context.Context, id room.ID, tree []byte, at uint64) (room.Position, bool, error) {
 	h, err := r.lookup(id)
@@ -34,6 +38,20 @@ func (r *Rooms) SearchCommit(ctx context.Context, id room.ID, tree []byte, at ui
 		return room.Position{}, false, err
 	}
 	return r.searchCommit(ctx, h, tree, at)
+}
+
+// TakePart has what is in memory of a room say that a provider takes part, as it
+// does for a moment when the store knows better already.
+func (r *Rooms) TakePart(id room.ID, domain string) {
+	h, err := r.lookup(id)
+	if err != nil {
+		panic(err)
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	head := *h.head
+	head.Providers = append(slices.Clone(head.Providers), domain)
+	h.head = &head
 }
 
 // NudgeAll has a provider told of heads, all at once.
@@ -54,5 +72,4 @@ func (r *Rooms) NudgeAll(domain string, heads []room.SignedHead) {
 const (
 	QueueLength = queueLength
 	MaxLookups  = maxLookups
-	MaxSearch   = maxSearch
 )

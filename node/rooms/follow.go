@@ -155,7 +155,7 @@ func (l *live) follow(ctx context.Context, at room.Position, entries, rest []*ro
 // check checks an entry; if a provider in it is not known yet, it is looked up.
 func (l *live) check(ctx context.Context, e *room.Entry) (*room.Step, error) {
 	st, err := l.state.Check(e)
-	if !errors.Is(err, x509auth.ErrUnknownProvider) || e.Kind != room.KindHandshake {
+	if !keyless(err) || e.Kind != room.KindHandshake {
 		return st, err
 	}
 	h, perr := room.ParseHandshake(e.Body)
@@ -163,7 +163,7 @@ func (l *live) check(ctx context.Context, e *room.Entry) (*room.Step, error) {
 		return st, err
 	}
 	// As many as the hub has looked up; it has signed the entry.
-	if lerr := l.r.learnParticipants(ctx, &h.Info().Context, math.MaxInt); lerr != nil {
+	if lerr := l.r.learnParticipants(ctx, &h.Info().Context, math.MaxInt, errors.Is(err, x509auth.ErrUntrusted)); lerr != nil {
 		return nil, fmt.Errorf("%w (%w)", err, lerr)
 	}
 	return l.state.Check(e)
@@ -173,9 +173,16 @@ func (l *live) check(ctx context.Context, e *room.Entry) (*room.Step, error) {
 // adds users of more in one commit is told that they are unknown.
 const maxLookups = 64
 
+// keyless says whether an error may be of this provider's not knowing another's key,
+// or its newest one. Nobody but that provider can be blamed for it.
+func keyless(err error) bool {
+	return errors.Is(err, x509auth.ErrUnknownProvider) || errors.Is(err, x509auth.ErrUntrusted)
+}
+
 // learnParticipants looks up the providers of a context's participants that have
-// no key here yet, no more than limit.
-func (r *Rooms) learnParticipants(ctx context.Context, c *mls.GroupContext, limit int) error {
+// no key here yet, no more than limit; with afresh, those that have one, too,
+// because somebody's certificate is not by it.
+func (r *Rooms) learnParticipants(ctx context.Context, c *mls.GroupContext, limit int, afresh bool) error {
 	list, err := room.ParticipantsOf(c)
 	if err != nil {
 		return err
@@ -190,13 +197,18 @@ func (r *Rooms) learnParticipants(ctx context.Context, c *mls.GroupContext, limi
 		if seen[d] {
 			continue
 		}
-		if seen[d] = true; len(r.cfg.Rules.Anchors(d)) > 0 {
+		known := len(r.cfg.Rules.Anchors(d)) > 0
+		if seen[d] = true; known && !afresh {
 			continue
 		}
 		if limit--; limit < 0 {
 			return nil
 		}
-		if err := r.learn(ctx, d); err != nil {
+		find := r.cfg.Peers.Resolve
+		if known {
+			find = r.cfg.Peers.Refresh
+		}
+		if err := r.learnBy(ctx, d, find); err != nil && !known {
 			return fmt.Errorf("looking up %s: %w", d, err)
 		}
 	}
@@ -204,12 +216,12 @@ func (r *Rooms) learnParticipants(ctx context.Context, c *mls.GroupContext, limi
 }
 
 // condemn stops following a room whose hub signed what cannot be. That another
-// provider cannot be found is no such thing, nor is a full disk. What the
+// provider or its newest key cannot be found is no such thing, nor is a full disk. What the
 // hub has signed is kept, as the proof and so that a restart does not try again.
 // Of a room that has not come to be here nothing is kept, or anybody could fill the
 // disk with rooms that begin wrong.
 func (l *live) condemn(ctx context.Context, err error, bad *room.Entry, entries []*room.Entry, head *room.SignedHead) {
-	if errors.Is(err, x509auth.ErrUnknownProvider) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if keyless(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return
 	}
 	l.r.log.Error("the hub has signed an entry that cannot be; this provider stops following the room", "room", l.h.id, "err", err)

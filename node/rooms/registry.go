@@ -211,10 +211,14 @@ func (r *Rooms) allows(h *handle, p overlay.PeerID) bool {
 
 // learn finds a provider and notes whose nodes its nodes are.
 func (r *Rooms) learn(ctx context.Context, domain string) error {
+	return r.learnBy(ctx, domain, r.cfg.Peers.Resolve)
+}
+
+func (r *Rooms) learnBy(ctx context.Context, domain string, find func(context.Context, string) ([]overlay.PeerID, error)) error {
 	if domain == r.cfg.Domain {
 		return nil
 	}
-	nodes, err := r.cfg.Peers.Resolve(ctx, domain)
+	nodes, err := find(ctx, domain)
 	if err != nil {
 		return err
 	}

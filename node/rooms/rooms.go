@@ -67,6 +67,8 @@ type Peers interface {
 	// Resolve finds a provider and verifies its key, which from then on counts
 	// as an anchor of its users' certificates, and returns its nodes.
 	Resolve(ctx context.Context, domain string) ([]overlay.PeerID, error)
+	// Refresh is Resolve when a certificate says that the provider has a newer key.
+	Refresh(ctx context.Context, domain string) ([]overlay.PeerID, error)
 }
 
 // Topic is a joined topic.
@@ -157,6 +159,8 @@ type Rooms struct {
 	wg     sync.WaitGroup  // goroutines of rooms and nudges
 	nudges nudges
 	counts counters
+
+	searchLimit uint64 // maxSearch, but for tests
 }
 
 // Open reads the heads of all rooms. It starts nothing.
@@ -184,7 +188,7 @@ func Open(cfg Config) (*Rooms, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	r := &Rooms{cfg: cfg, log: cfg.Log, rooms: map[room.ID]*handle{}, nodes: map[overlay.PeerID]string{}, ready: make(chan struct{})}
+	r := &Rooms{cfg: cfg, log: cfg.Log, rooms: map[room.ID]*handle{}, nodes: map[overlay.PeerID]string{}, ready: make(chan struct{}), searchLimit: maxSearch}
 	r.nudges.waiting = map[string]map[room.ID]room.SignedHead{}
 	if err := r.readHeads(); err != nil {
 		return nil, fmt.Errorf("opening rooms: %w", err)

@@ -220,19 +220,29 @@ func (r *Rooms) vouch(ctx context.Context, who account.Identity, id store.RoomID
 	if err != nil {
 		return nil, problem(422, clientapi.CodeInvalid, "the update cannot be read: %s", err)
 	}
-	if g := req.Bundle.GroupInfo; g != nil && g.Full != nil {
-		if err := r.learnParticipants(ctx, &g.Full.Context, maxLookups); err != nil {
-			r.log.Debug("looking up providers of an update", "room", h.id, "err", err)
+	learn := func(afresh bool) {
+		if g := req.Bundle.GroupInfo; g != nil && g.Full != nil {
+			if err := r.learnParticipants(ctx, &g.Full.Context, maxLookups, afresh); err != nil {
+				r.log.Debug("looking up providers of an update", "room", h.id, "err", err)
+			}
 		}
 	}
 	var bad error
-	err = r.view(ctx, h, func(s *room.State) {
-		_, err := s.Check(s.NewEntry(room.KindHandshake, room.TxnID{}, body, r.cfg.Now()))
-		unknown := errors.Is(err, x509auth.ErrUnknownProvider)
-		if errors.Is(err, mls.ErrBadSignature) || errors.Is(err, mls.ErrBadCredential) && !unknown || errors.Is(err, room.ErrPolicy) {
-			bad = err
-		}
-	})
+	check := func() error {
+		return r.view(ctx, h, func(s *room.State) {
+			_, err := s.Check(s.NewEntry(room.KindHandshake, room.TxnID{}, body, r.cfg.Now()))
+			unknown := errors.Is(err, x509auth.ErrUnknownProvider)
+			bad = nil
+			if errors.Is(err, mls.ErrBadSignature) || errors.Is(err, mls.ErrBadCredential) && !unknown || errors.Is(err, room.ErrPolicy) {
+				bad = err
+			}
+		})
+	}
+	learn(false)
+	if err = check(); err == nil && errors.Is(bad, x509auth.ErrUntrusted) {
+		learn(true)
+		err = check()
+	}
 	if err != nil || bad == nil {
 		return nil, asProblem(err)
 	}
