@@ -1,41 +1,8 @@
-// Package rooms runs a provider's rooms: those that it is the hub of, whose logs
-// it orders, and those that it follows, whose logs it verifies and keeps. Either
-// way an entry takes the same way through protocol/room into the store and into
-// the feed of the users' devices.
-//
-// # One goroutine per busy room
-//
-// A room's state (room.State) is loaded when something happens in it and dropped
-// when nothing has happened for a while; between, one goroutine owns it (live.go).
-// What needs no state, such as where a log stands and who may read it, is in the
-// room's head, which all share (registry.go). A provider with 10,000 quiet rooms
-// holds 10,000 heads.
-//
-// # The hub (hub.go)
-//
-// Submissions wait in the room's queue while a batch is written; then all that
-// wait become the next batch: one signature, one transaction, one fsync, one
-// gossip message. Under low load a batch is one entry and nothing waits. The order
-// is always: check, write, then answer, publish and tell devices, so nothing is
-// heard of an entry that a crash could take back. If the write fails, the state in
-// memory is dropped and read again.
-//
-// # Followers (follow.go)
-//
-// Pieces of the log come by gossip. A piece that does not connect, a nudge, a
-// notice (MIMI notify), and every new connection to a hub lead to the same thing:
-// ranges are asked for until the log is complete. Nothing that a peer says is
-// believed: entries are chained, heads signed, handshakes verified and judged. A
-// room whose hub signed something that cannot be is stopped and shown.
-//
-// endpoints.go is what other providers call, users.go what the own users' clients
-// call.
 package rooms
 
 import (
 	"context"
 	"crypto/ed25519"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -127,22 +94,6 @@ const (
 	rangeBytes   = 512 << 10 // entries of one piece of a range
 	pieceLimit   = 2 << 20   // encoded piece in a response: a batch of one large entry fits
 	callTimeout  = 20 * time.Second
-)
-
-// Errors.
-var (
-	// ErrStopped: the service is stopping or has not started.
-	ErrStopped = errors.New("rooms: not running")
-	// ErrBusy: the room's queue is full.
-	ErrBusy = errors.New("rooms: too much is waiting for this room")
-	// ErrUnknown: this provider has no such room.
-	ErrUnknown = errors.New("rooms: no such room")
-	// ErrNoKey: the room names a key of this provider, as its hub, that this
-	// provider no longer has; put the key back or let the room move to another hub.
-	ErrNoKey = errors.New("rooms: the key that the room is ordered with is missing")
-	// ErrBroken: the room's log holds something that cannot be, and this provider
-	// does not follow it any further.
-	ErrBroken = errors.New("rooms: the room's log cannot be followed")
 )
 
 // Rooms is the service. Its methods are safe for concurrent use.

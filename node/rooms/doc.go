@@ -1,0 +1,47 @@
+// Package rooms runs a provider's rooms: those that it is the hub of, whose logs
+// it orders, and those that it follows, whose logs it verifies and keeps. Either
+// way an entry takes the same way through protocol/room into the store and into
+// the feed of the users' devices.
+//
+// # One goroutine per busy room
+//
+// A room's state (room.State) is loaded when something happens in it and dropped
+// when nothing has happened for a while; between, one goroutine owns it (live.go).
+// What needs no state, such as where a log stands and who may read it, is in the
+// room's head, which all share (registry.go). A provider with 10,000 quiet rooms
+// holds 10,000 heads.
+//
+// # The hub (hub.go)
+//
+// Submissions wait in the room's queue while a batch is written; then all that
+// wait become the next batch: one signature, one transaction, one fsync, one
+// gossip message. Under low load a batch is one entry and nothing waits. The order
+// is always: check, write, then answer, publish and tell devices, so nothing is
+// heard of an entry that a crash could take back. If the write fails, the state in
+// memory is dropped and read again.
+//
+// # Followers (follow.go)
+//
+// Pieces of the log come by gossip. A piece that does not connect, a nudge, a
+// notice (MIMI notify), and every new connection to a hub lead to the same thing:
+// ranges are asked for until the log is complete. Nothing that a peer says is
+// believed: entries are chained, heads signed, handshakes verified and judged. A
+// room whose hub signed something that cannot be is stopped and shown; what was
+// signed is kept as the proof (logstore.Condemned), and a restart does not try
+// again.
+//
+// # What holds always
+//
+//   - A room has at most one goroutine, and one handle as long as anybody needs it:
+//     whoever may begin a room obtains the handle and releases it (registry.go). A
+//     name that nothing came of leaves nothing behind.
+//   - Locks are taken in this order: handle.joining, Rooms.mu, handle.mu.
+//   - What a provider may read is decided in the snapshot that it is read from.
+//   - A duplicate is answered from the store at once, or with the batch that holds
+//     the first of its kind; an error says that nothing was written, or not to
+//     anybody's knowledge: the same again is safe.
+//   - A Welcome is told to the users' devices once, however often the hub tells it.
+//
+// endpoints.go is what other providers call, users.go what the own users' clients
+// call.
+package rooms
