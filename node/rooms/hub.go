@@ -271,10 +271,10 @@ func (l *live) flush(ctx context.Context) {
 		l.failBatch(err)
 		return
 	}
+	l.r.counts.ordered.Add(uint64(len(b.entries)))
 	for i, s := range b.waiting {
 		s.result <- b.results[i]
 	}
-	l.r.counts.ordered.Add(uint64(len(b.entries)))
 	l.publish(ctx, sealed)
 }
 

@@ -309,7 +309,7 @@ func TestIdleUnderLoad(t *testing.T) {
 		t.Errorf("bob read %d of %d messages", len(bob.plain), senders*each)
 	}
 	for _, p := range w.ps {
-		eventually(t, "rooms rest", func() bool { return p.rooms.Stats().Loaded == 0 })
+		rest(t, p)
 	}
 	if s := w.ps["atlanta.example"].rooms.Stats(); s.Loads < 2 || s.Ordered != 2+senders*each {
 		t.Errorf("%+v", s)

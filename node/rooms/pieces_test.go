@@ -36,6 +36,12 @@ func alone(t *testing.T, w *world, alice *device, id store.RoomID, n int) {
 	p.set(func() { p.down = false })
 }
 
+// rest waits until a provider has done all that there was to do.
+func rest(t *testing.T, p *provider) {
+	t.Helper()
+	eventually(t, "rooms rest", func() bool { return p.rooms.Stats().Loaded == 0 })
+}
+
 func copyEntries(p *room.Piece) *room.Piece {
 	q := &room.Piece{Head: p.Head}
 	for _, e := range p.Entries {
@@ -109,6 +115,7 @@ func TestDamagedGossip(t *testing.T) {
 	}
 	atlanta.set(func() { atlanta.down = false })
 	bob.follow(id, 5)
+	rest(t, biloxi)
 	if s := biloxi.rooms.Stats(); s.Followed != 5 || s.Broken != 0 {
 		t.Errorf("%+v", s)
 	}
@@ -133,7 +140,7 @@ func TestDamagedRanges(t *testing.T) {
 		n := atlanta.called(rooms.EndpointLog)
 		biloxi.rooms.Exchange(context.Background(), "atlanta.example")
 		eventually(t, name+": asked", func() bool { return atlanta.called(rooms.EndpointLog) > n })
-		eventually(t, name+": at rest", func() bool { return biloxi.rooms.Stats().Loaded == 0 })
+		rest(t, biloxi)
 		if l := biloxi.rooms.List()[0]; l.Next != 2 || l.Broken != "" {
 			t.Errorf("%s: %+v", name, l)
 		}
@@ -144,6 +151,7 @@ func TestDamagedRanges(t *testing.T) {
 	atlanta.set(func() { atlanta.answer = nil })
 	biloxi.rooms.Exchange(context.Background(), "atlanta.example")
 	bob.follow(id, 5)
+	rest(t, biloxi)
 	if s := biloxi.rooms.Stats(); s.Followed != 5 {
 		t.Errorf("%+v", s)
 	}
