@@ -1,0 +1,2 @@
+// Package hub decides who orders a room.
+package hub

@@ -1,0 +1,166 @@
+package hub
+
+import "github.com/mimid/mimid/protocol/room"
+
+// This file is the take-over: canvassing, standing, voting.
+
+// may reports whether we may stand for hub: as a replica in force that knows all
+// it has signed. After an acknowledged move only a log with that move can win in
+// its era: without this an old replica set elects beside the moved room.
+func (s *step) may() bool {
+	return s.isReplica() && !s.state.Restored && s.state.Seen.Era == s.log.Last().Term.Era
+}
+
+// suspect begins a take over by asking around, without recording anything: a
+// replica that is alone with its suspicion must not raise the term.
+func (s *step) suspect() {
+	switch s.role {
+	case Hub:
+		return
+	case Releasing, Mover:
+		s.resend()
+		return
+	}
+	s.suspects = true
+	if set, next := s.log.InForce(); !s.may() || len(set) < 3 && len(next) < 3 {
+		return // nobody else could vote; only an admin moves this room
+	}
+	s.role, s.votes = Canvasser, Set{s.cfg.Self}
+	s.sendAll(s.log.now().replicas(), Message{Kind: AskVote, Term: next(s.state.Seen), Head: s.log.Last()})
+}
+
+// onAskVote answers whether Stand would be granted: Term, Head.
+func (s *step) onAskVote(m *Message) {
+	s.send(m.From, Message{Kind: Would, Term: m.Term, Seen: s.state.Seen, Grant: s.suspects && s.acceptable(m)})
+}
+
+// onWould counts: Term, Grant, Seen.
+func (s *step) onWould(m *Message) {
+	if s.role != Canvasser {
+		return
+	}
+	if m.Seen.Compare(s.state.Seen) > 0 {
+		// Raising our own term is safe at any time; it takes a write.
+		s.raise(m.Seen)
+		s.suspects = true
+		s.write()
+		return
+	}
+	if m.Term == next(s.state.Seen) && m.Grant {
+		s.votes = s.votes.With(m.From)
+		if s.quorum(s.votes) {
+			s.stand(NoExcuse)
+		}
+	}
+}
+
+// stand votes for ourselves in a term above all seen and asks for votes.
+func (s *step) stand(ex Excuse) {
+	t := next(s.state.Seen)
+	s.follow(0)
+	s.suspects = true
+	s.role, s.excuse, s.votes = Candidate, ex, Set{s.cfg.Self}
+	s.vote(t, s.cfg.Self, s.log.Last())
+	if s.elected() {
+		return
+	}
+	s.writeVote()
+	s.canvass()
+}
+
+// vote notes a vote. It is not one before it is written.
+func (s *step) vote(t room.Term, p Provider, h Head) {
+	s.state.Seen = t
+	s.state.Vote = Vote{Term: t, For: p, Head: h}
+}
+
+func (s *step) writeVote() {
+	if mutant == voteNotDurable {
+		return
+	}
+	s.write()
+}
+
+func (s *step) canvass() {
+	for _, p := range s.log.now().replicas() {
+		if !s.votes.Has(p) {
+			s.send(p, Message{Kind: Stand, Term: s.state.Seen, Head: s.state.Vote.Head, Excuse: s.excuse})
+		}
+	}
+}
+
+// acceptable is every check of a voter but suspicion: Term, Head.
+func (s *step) acceptable(m *Message) bool {
+	last, final := s.log.Last(), s.state.Final.Head
+	switch {
+	case s.state.Restored:
+		return false // it may have voted in this term and forgotten
+	case m.Term.Compare(s.state.Seen) < 0 || m.Term.Compare(s.state.Vote.Term) <= 0:
+		return false // one vote per term, none below the fence
+	case m.Head.Term.Era != m.Term.Era:
+		return false // see may
+	case mutant == logCheckFinalOnly:
+		return !m.Head.Behind(final)
+	case m.Head.Behind(last):
+		// By the last stored entry, final here or not: others may know that it
+		// is final.
+		return false
+	case m.Head.Seq < final.Seq || m.Head.Seq == final.Seq && m.Head.Hash != final.Hash:
+		return false
+	}
+	return true
+}
+
+// onStand votes or refuses: Term, Head, Excuse.
+func (s *step) onStand(m *Message) {
+	again := s.state.Vote == Vote{Term: m.Term, For: m.From, Head: m.Head} && s.state.Seen == m.Term && !s.state.Restored
+	if !again {
+		if !s.acceptable(m) || !s.suspects && m.Excuse == NoExcuse {
+			s.send(m.From, Message{Kind: Grant, Term: m.Term, Head: m.Head, Seen: s.state.Seen})
+			return
+		}
+		s.follow(0)
+		s.suspects = true
+		s.vote(m.Term, m.From, m.Head)
+		s.writeVote()
+	}
+	s.send(m.From, Message{Kind: Grant, Term: m.Term, Head: m.Head, Seen: m.Term, Grant: true})
+}
+
+// onGrant counts a vote: Term, Head, Grant, Seen.
+func (s *step) onGrant(m *Message) {
+	switch {
+	case m.Seen.Compare(s.state.Seen) > 0 && !m.Grant && s.role == Candidate:
+		s.raise(m.Seen)
+		s.suspects = true
+		s.write()
+	case m.Grant && s.role == Candidate && m.Term == s.state.Seen && m.Head == s.state.Vote.Head:
+		s.votes = s.votes.With(m.From)
+		s.elected()
+	}
+}
+
+// elected makes us hub if a majority has voted for us.
+func (s *step) elected() bool {
+	if !s.quorum(s.votes) {
+		return false
+	}
+	s.lead(&Entry{Kind: Change, Hub: s.cfg.Self, Via: ByVotes, Voters: s.votes})
+	return true
+}
+
+// lead begins our term with its Change, whose prev is the head that was voted
+// for: nothing can have been appended between.
+func (s *step) lead(e *Entry) {
+	t := s.state.Seen
+	s.follow(s.cfg.Self)
+	s.role, s.leads = Hub, t
+	s.order(e)
+	before := s.state.Final.Head
+	s.certify()
+	s.settle()
+	s.write()
+	s.effect(Effect{Kind: Leads, Head: e.Head()})
+	s.publish()
+	s.announce(before)
+}

@@ -1,0 +1,73 @@
+package hub
+
+// This file is the hand over: an election that the hub itself asks for.
+
+// handOver stops ordering and releases the room to target.
+func (s *step) handOver(target Provider) {
+	if s.role != Hub || target == s.cfg.Self {
+		return
+	}
+	f := s.log.now()
+	single := len(f.old) == 1 && len(f.new) == 0
+	if !single && !f.replicas().Has(target) || !s.cfg.Peers.Has(target) {
+		s.effect(Effect{Kind: Rejected, Why: ErrTarget})
+		return
+	}
+	t := next(s.state.Seen)
+	s.follow(0)
+	s.role = Releasing
+	// The release is our vote in that term, so it binds us as one.
+	s.state.Seen = t
+	s.state.Vote = Vote{Term: t, For: target, Head: s.log.Last(), Release: true}
+	s.write()
+	s.release()
+}
+
+// release says so, again if need be, until a hub is heard in that term.
+func (s *step) release() {
+	v := s.state.Vote
+	s.send(v.For, Message{Kind: Release, Term: v.Term, Head: v.Head,
+		Entries: s.log.After(min(s.state.Final.Head.Seq, v.Head.Seq)), Final: s.state.Final})
+}
+
+// onRelease takes the room over, in a set of one at once, else as a candidate
+// with two votes: Term, Head, Entries, Final.
+func (s *step) onRelease(m *Message) {
+	if m.Term.Compare(s.state.Seen) <= 0 || s.state.Restored || m.Term.Era != m.Head.Term.Era || m.Head.Behind(s.log.Last()) {
+		return
+	}
+	log, aside, ok := s.join(m)
+	if !ok || log.Last() != m.Head || log.Hub() != m.From {
+		return
+	}
+	before := s.state.Final.Head
+	s.adopt(log, len(aside))
+	if !s.certified(m.Final) {
+		return
+	}
+	s.follow(0)
+	s.vote(m.Term, s.cfg.Self, m.Head)
+	s.votes = Set{s.cfg.Self}.With(m.From)
+	f := s.log.now()
+	switch {
+	case len(f.old) == 1 && len(f.new) == 0 && f.old.Has(m.From):
+		// The whole set has agreed: its only place moves with the release.
+		s.lead(&Entry{Kind: Change, Hub: s.cfg.Self, Via: ByRelease, Voters: Set{m.From}, Set: Set{s.cfg.Self}})
+	case mutant == handOverAlone:
+		s.lead(&Entry{Kind: Change, Hub: s.cfg.Self, Via: ByVotes, Voters: s.votes})
+	case !s.isReplica():
+		s.write()
+	default:
+		s.role, s.excuse = Candidate, Released
+		if !s.elected() {
+			s.write()
+			s.canvass()
+		}
+	}
+	if len(aside) > 0 {
+		s.effect(Effect{Kind: SetAside, Entries: aside})
+	}
+	if f := s.state.Final.Head; f != before && s.role != Hub {
+		s.effect(Effect{Kind: Final, Head: f})
+	}
+}

@@ -1,0 +1,102 @@
+package hub
+
+import "github.com/mimid/mimid/protocol/room"
+
+// This file is the admin move: a new era without the old hub's consent.
+
+// moved reports whether enough have acknowledged a move away from hub: a
+// majority of the participating providers, the replaced one not counted.
+func (m *Machine) moved(replaced Provider, acks Set) bool {
+	return majority(m.cfg.Peers.Without(replaced), acks.Without(replaced))
+}
+
+// moveHere begins a move by an admin's commit that makes the given set.
+func (s *step) moveHere(set Set) {
+	if s.role == Hub || s.state.Restored || len(set) == 0 {
+		return
+	}
+	s.follow(0)
+	s.vote(room.Term{Era: s.state.Seen.Era + 1, Number: 1}, s.cfg.Self, s.log.Last())
+	s.role, s.votes, s.commit, s.on = Mover, Set{s.cfg.Self}, set, s.log.handshake()
+	s.write()
+	s.callMove()
+	s.move()
+}
+
+func (s *step) callMove() {
+	for _, p := range s.cfg.Peers {
+		if !s.votes.Has(p) {
+			s.send(p, Message{Kind: Move, Term: s.state.Seen, Head: s.on, Set: s.commit, Final: s.state.Final})
+		}
+	}
+}
+
+// onMove acknowledges, once per era: Term, Final. The answer shows the log that
+// we hold, which does not change any more until the move is decided.
+func (s *step) onMove(m *Message) {
+	again := s.state.Vote.Term == m.Term && s.state.Vote.For == m.From && s.state.Seen == m.Term && s.leader == 0
+	if !again {
+		if m.Term.Era <= s.state.Seen.Era || s.state.Restored {
+			s.send(m.From, Message{Kind: Ack, Term: m.Term, Seen: s.state.Seen})
+			return
+		}
+		s.follow(0)
+		s.vote(m.Term, m.From, s.log.Last())
+		s.write()
+	}
+	from := uint64(0)
+	if s.log.Holds(m.Final.Head) {
+		from = m.Final.Head.Seq
+	}
+	s.send(m.From, Message{Kind: Ack, Term: m.Term, Head: s.log.Last(), Entries: s.log.After(from), Final: s.state.Final, Grant: true})
+}
+
+// onAck counts an acknowledgement and takes the newest log among them: Term,
+// Head, Entries, Final, Grant.
+func (s *step) onAck(m *Message) {
+	if s.role != Mover || m.Term != s.state.Seen || !m.Grant || s.votes.Has(m.From) {
+		return
+	}
+	if s.log.Last().Behind(m.Head) && !s.take(m) {
+		return
+	}
+	s.votes = s.votes.With(m.From)
+	s.move()
+}
+
+// take adopts a newer log as another holds it, without co-signing it. Storing
+// what others have proven needs no fence: only signatures make things final.
+func (s *step) take(m *Message) bool {
+	log, aside, ok := s.join(m)
+	if !ok || log.Last().Behind(m.Head) {
+		return false
+	}
+	before := s.state.Final.Head
+	s.adopt(log, len(aside))
+	if !s.certified(m.Final) {
+		return false
+	}
+	s.write()
+	if len(aside) > 0 {
+		s.effect(Effect{Kind: SetAside, Entries: aside})
+	}
+	if f := s.state.Final.Head; f != before {
+		s.effect(Effect{Kind: Final, Head: f})
+	}
+	return true
+}
+
+// move takes effect when enough have acknowledged, if the commit extends the
+// newest handshake that they hold. So nobody can be kept in a room, or in power,
+// by moving it from before the commit that removed them.
+func (s *step) move() {
+	if !s.moved(s.log.Hub(), s.votes) {
+		return
+	}
+	if s.log.handshake() != s.on {
+		s.follow(0)
+		s.effect(Effect{Kind: Rejected, Why: ErrMove})
+		return
+	}
+	s.lead(&Entry{Kind: Change, Hub: s.cfg.Self, Via: ByMove, Voters: s.votes, Set: s.commit})
+}

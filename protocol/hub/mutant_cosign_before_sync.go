@@ -1,0 +1,5 @@
+//go:build mutant_cosign_before_sync
+
+package hub
+
+const mutant = coSignBeforeSync

@@ -1,0 +1,5 @@
+//go:build mutant_forget_resubmission
+
+package hub
+
+const mutant = forgetResubmission

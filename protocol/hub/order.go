@@ -1,0 +1,169 @@
+package hub
+
+// This file is the hub's: it appends, collects co-signatures, certifies.
+
+// submit takes a submission into the log.
+func (s *step) submit(ev Event) {
+	reject := func(why error) { s.effect(Effect{Kind: Rejected, Txn: ev.Txn, Why: why}) }
+	if s.role != Hub {
+		reject(ErrNotHub)
+		return
+	}
+	if at := s.log.Find(ev.Txn); at != 0 {
+		// A duplicate is answered with the first result.
+		s.effect(Effect{Kind: Accepted, Txn: ev.Txn, Head: s.log.At(at).Head()})
+		return
+	}
+	e := &Entry{Kind: Ordinary, Txn: ev.Txn}
+	if ev.Handshake {
+		// One handshake at a time, and none before a set change has settled: two
+		// open set changes would have no majorities in common.
+		if f := s.log.now(); len(f.new) > 0 || max(f.handshake, f.settled) > s.state.Final.Head.Seq {
+			reject(ErrWait)
+			return
+		}
+		e.Kind, e.Set = Handshake, ev.Set
+	}
+	s.order(e)
+	before := s.state.Final.Head
+	s.certify()
+	s.settle()
+	s.write()
+	s.effect(Effect{Kind: Accepted, Txn: ev.Txn, Head: e.Head()})
+	s.publish()
+	s.announce(before)
+}
+
+// order appends an entry of our term. It must be written before anyone hears.
+func (s *step) order(e *Entry) {
+	last := s.log.Last()
+	e.Term, e.Seq, e.Prev = s.leads, last.Seq+1, last.Hash
+	e.Hash = s.cfg.Seal(e)
+	s.log = s.log.append(e)
+}
+
+// publish sends every peer what it has not co-signed yet, under our signed head.
+func (s *step) publish() {
+	for _, p := range s.cfg.Peers {
+		from, ok := s.acked(p)
+		if !ok {
+			from = min(s.state.Final.Head.Seq, s.log.Last().Seq)
+		}
+		if from < s.log.Last().Seq || !ok {
+			s.sendFrom(p, from)
+		}
+	}
+}
+
+func (s *step) sendFrom(p Provider, seq uint64) {
+	s.send(p, Message{Kind: Append, Term: s.leads, Head: s.log.Last(), Entries: s.log.After(seq), Final: s.state.Final})
+}
+
+// onCoSign counts a replica's signature: Term, Head.
+func (s *step) onCoSign(m *Message) {
+	if s.role != Hub || m.Term != s.leads || !s.log.Holds(m.Head) || !s.noteAck(m.From, m.Head.Seq) {
+		return
+	}
+	before := s.state.Final.Head
+	settled := s.log.Len()
+	s.certify()
+	s.settle()
+	if s.state.Final.Head == before {
+		return
+	}
+	s.write()
+	s.announce(before)
+	if s.log.Len() > settled {
+		s.publish()
+	}
+	s.retire()
+}
+
+// retire hands the room over once it is final that the hub is no replica any
+// more: a hub that does not vote cannot be outvoted by those who do.
+func (s *step) retire() {
+	f := s.log.now()
+	if len(f.new) == 0 && f.settled <= s.state.Final.Head.Seq && !f.old.Has(s.cfg.Self) {
+		s.handOver(f.old[0])
+	}
+}
+
+// certify moves the certificate to the newest head that enough have co-signed.
+// Only heads of our own term count: an older term's entry on a majority can
+// still be replaced by a candidate with a newer term, until one of ours is
+// above it.
+func (s *step) certify() {
+	for seq := s.log.Last().Seq; seq > s.state.Final.Head.Seq; seq-- {
+		e := s.log.At(seq)
+		if e.Term != s.leads {
+			return
+		}
+		if signers := s.ackedBy(seq); s.log.forceAt(seq).quorum(signers, s.state.Final.Head.Seq) {
+			s.state.Final = Certificate{Head: e.Head(), Signers: signers}
+			return
+		}
+	}
+}
+
+// settle ends a set change once its commit is final. From there on the new set
+// decides alone; the entry carries the old set's consent.
+func (s *step) settle() {
+	if f := s.log.now(); len(f.new) > 0 && f.handshake <= s.state.Final.Head.Seq {
+		s.order(&Entry{Kind: Settled, Voters: s.state.Final.Signers})
+		s.certify() // a new set of one is satisfied at once
+	}
+}
+
+// announce tells of a new certificate, after it is written.
+func (s *step) announce(before Head) {
+	if s.state.Final.Head == before {
+		return
+	}
+	s.effect(Effect{Kind: Final, Head: s.state.Final.Head})
+	s.sendAll(s.cfg.Peers, Message{Kind: Certify, Term: s.leads, Final: s.state.Final})
+}
+
+// onNeed sends again from a head that the asker knows to be final: Head.
+func (s *step) onNeed(m *Message) {
+	if s.role != Hub {
+		return
+	}
+	from := m.Head.Seq
+	if !s.log.Holds(m.Head) {
+		from = 0 // let the asker see where we part
+	}
+	s.sendFrom(m.From, min(from, s.log.Last().Seq))
+}
+
+// onRefuse stops a hub that has been outvoted: Seen is the refuser's term, Hub
+// whom it follows there. If there is nobody, a failed election has fenced off
+// enough to stop us, and we stand again above it: else the room would wait for
+// a suspicion that nobody has.
+func (s *step) onRefuse(m *Message) {
+	if m.Seen.Compare(s.state.Seen) <= 0 {
+		return
+	}
+	was := s.role == Hub
+	s.raise(m.Seen)
+	if was && m.Hub == 0 && s.may() {
+		s.stand(Refused)
+		return
+	}
+	s.write()
+}
+
+// resend repeats what may have been lost.
+func (s *step) resend() {
+	switch {
+	case s.state.Restored:
+		s.ask()
+	case s.role == Hub:
+		s.publish()
+	case s.role == Releasing:
+		s.release()
+	case s.role == Candidate:
+		s.canvass()
+	case s.role == Mover:
+		s.callMove()
+	}
+}

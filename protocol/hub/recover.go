@@ -1,0 +1,69 @@
+package hub
+
+// This file is the return of a replica from a backup, which has forgotten
+// signatures that others hold.
+
+// ask asks all other replicas what they hold.
+func (s *step) ask() {
+	for _, p := range s.others() {
+		if !s.answered.Has(p) {
+			s.send(p, Message{Kind: Ask, Final: s.state.Final})
+		}
+	}
+	s.whole()
+}
+
+// others are who must answer: the other replicas, or all participants where
+// there is no other replica.
+func (s *step) others() Set {
+	o := s.log.now().replicas().Without(s.cfg.Self)
+	if len(o) == 0 {
+		o = s.cfg.Peers.Without(s.cfg.Self)
+	}
+	return o
+}
+
+// onAsk answers with all that is beyond the asker's final head: Final. One that
+// has forgotten itself is no witness.
+func (s *step) onAsk(m *Message) {
+	if s.state.Restored {
+		return
+	}
+	from := uint64(0)
+	if s.log.Holds(m.Final.Head) {
+		from = m.Final.Head.Seq
+	}
+	s.send(m.From, Message{Kind: Answer, Head: s.log.Last(), Entries: s.log.After(from), Final: s.state.Final,
+		Seen: later(s.state.Seen, s.state.Vote.Term)})
+}
+
+// onAnswer collects: Head, Entries, Final, Seen.
+func (s *step) onAnswer(m *Message) {
+	if !s.state.Restored || s.answered.Has(m.From) {
+		return
+	}
+	if s.log.Last().Behind(m.Head) && !s.take(m) {
+		return
+	}
+	s.state.Seen = later(s.state.Seen, m.Seen)
+	s.answered = s.answered.With(m.From)
+	s.write()
+	s.whole()
+}
+
+// whole ends the quarantine when all others have answered. Of what we may have
+// signed and forgotten, every vote was for somebody who has now told of its
+// term, and every co-signature is of a head that its hub has now shown. What we
+// may have ordered ourselves nobody can tell, so we are hub of none of these
+// terms any more.
+func (s *step) whole() {
+	if !s.others().Within(s.answered) {
+		return
+	}
+	s.follow(0)
+	s.answered = nil
+	s.state.Restored = false
+	s.state.Lost = s.state.Seen
+	s.state.Vote = Vote{Term: s.state.Seen}
+	s.write()
+}

@@ -1,0 +1,159 @@
+package search
+
+import (
+	"fmt"
+
+	"github.com/mimid/mimid/protocol/hub"
+)
+
+// An action is one thing that happens in a world.
+type action struct {
+	kind actionKind
+	at   int       // node
+	ev   hub.Event // of happen
+	cut  int       // effects performed before a crash, -1: all and no crash
+	lie  bool      // the machine that answers is a copy, thrown away
+}
+
+type actionKind uint8
+
+const (
+	happen actionKind = iota
+	restart
+	restore
+)
+
+func (a action) String() string {
+	who := hub.Provider(a.at + 1).String()
+	var s string
+	switch a.kind {
+	case restart:
+		return who + " restarts"
+	case restore:
+		return who + " restarts from its backup"
+	}
+	switch a.ev.Kind {
+	case hub.Deliver:
+		s = "deliver " + a.ev.Message.String()
+	case hub.Submit:
+		s = fmt.Sprintf("%s gets submission %d", who, a.ev.Txn[0])
+		if len(a.ev.Set) > 0 {
+			s += ": set " + a.ev.Set.String()
+		}
+	case hub.Suspect:
+		s = who + " suspects the hub"
+	case hub.Resend:
+		s = who + " repeats"
+	case hub.HandOver:
+		s = fmt.Sprintf("%s is asked to hand over to %s", who, a.ev.Target)
+	case hub.MoveHere:
+		s = fmt.Sprintf("%s gets an admin's commit: set %s", who, a.ev.Set)
+	case hub.Request:
+		s = who + " is asked to stand"
+	}
+	if a.lie {
+		s += ", LYING"
+	}
+	if a.cut >= 0 {
+		s += fmt.Sprintf(", and crashes after %d effects", a.cut)
+	}
+	return s
+}
+
+// step performs an action. It returns nil if nothing comes of it, and a sentence
+// if something happened that must not.
+func (s *Scenario) step(w *world, a action, packetIndex int, keep bool) (*world, []hub.Effect, string) {
+	n := w.nodes[a.at]
+	nw := *w
+	nn := *n
+	var effects []hub.Effect
+	switch a.kind {
+	case restart:
+		nn.up = true
+		nn.m, effects = hub.Restart(n.cfg, n.d, false)
+	case restore:
+		nn.up = true
+		nn.d = *n.back
+		nn.m, effects = hub.Restart(n.cfg, nn.d, true)
+		nw.left.Restore--
+	default:
+		nn.m, effects = n.m.Step(a.ev)
+		if a.ev.Kind == hub.Deliver {
+			if !keep {
+				nw.take(packetIndex)
+			} else {
+				nw.left.Duplicate--
+			}
+		}
+	}
+	why := ""
+	for i, e := range effects {
+		if i == a.cut {
+			break
+		}
+		if bad := s.perform(&nw, &nn, e, a); bad != "" && why == "" {
+			why = bad
+		}
+	}
+	if a.cut >= 0 {
+		nn.up = false
+		nn.m = hub.Machine{}
+		nw.left.Crash--
+	}
+	if a.lie {
+		nn = *n
+		nw.left.Lie--
+	}
+	nn.seal()
+	if a.kind == happen && a.ev.Kind == hub.Deliver && len(effects) == 0 && nn.fp == n.fp {
+		return nil, nil, "" // as if it were still on its way
+	}
+	nw.nodes[a.at] = &nn
+	if nw.past != w.past {
+		nw.pastFP = nw.past.digest()
+	}
+	return &nw, effects, why
+}
+
+// perform does one effect.
+func (s *Scenario) perform(w *world, n *node, e hub.Effect, a action) string {
+	switch e.Kind {
+	case hub.Write:
+		if a.lie {
+			return ""
+		}
+		before := n.d
+		n.d = n.d.Apply(e.Store)
+		return s.written(w, n, before)
+	case hub.Send:
+		if e.Message.Kind == hub.Certify && s.Quiet {
+			return ""
+		}
+		if int(e.Message.To) <= s.Nodes {
+			w.post(e.Message)
+		}
+	case hub.Accepted:
+		if a.lie {
+			return ""
+		}
+		for _, t := range w.past.accepted {
+			if t == e.Txn {
+				return ""
+			}
+		}
+		p := *w.past
+		p.accepted = append(p.accepted[:len(p.accepted):len(p.accepted)], e.Txn)
+		w.past = &p
+	case hub.Leads:
+		return s.leads(w, n, e)
+	case hub.Stopped:
+		if s.Budget.Lie == 0 {
+			return fmt.Sprintf("%s sees two final histories: %s and %s", n.cfg.Self, e.Proof.A, e.Proof.B)
+		}
+	case hub.Convicted:
+		if s.Budget.Lie == 0 || e.Proof.Liar != 1 {
+			return fmt.Sprintf("%s convicts %s, which has not lied", n.cfg.Self, e.Proof.Liar)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,84 @@
+package search
+
+import "github.com/mimid/mimid/protocol/hub"
+
+// A budget bounds what goes wrong, and what is asked for, in one history.
+type budget struct {
+	Crash     int8 // crashes, each before or after any durable write
+	Duplicate int8 // messages that arrive twice
+	Suspect   int8 // suspicions, with asking around
+	Request   int8 // elections without asking around
+	Resend    int8
+	HandOver  int8
+	Move      int8 // admin moves
+	Lie       int8 // times that a hub orders two things at one place
+	Restore   int8 // restarts from the backup, which was made at the start
+}
+
+func (b budget) fold() uint64 {
+	x := uint64(0)
+	for _, n := range [...]int8{b.Crash, b.Duplicate, b.Suspect, b.Request, b.Resend, b.HandOver, b.Move, b.Lie, b.Restore} {
+		x = x<<4 | uint64(n&15)
+	}
+	return x
+}
+
+// A Scenario is a room at its beginning and what may happen to it.
+type Scenario struct {
+	Name  string
+	Nodes int     // providers, numbered from 1; all keep the room
+	Set   hub.Set // replica set; 1 is hub
+	// Submissions are the client's, in this order. Those with a Set change the
+	// replica set.
+	Submissions []hub.Event
+	Targets     hub.Set // HandOver goes to these
+	Standing    hub.Set // who may be Requested or Suspect; nil: all
+	MoveSet     func(to hub.Provider) hub.Set
+	Movers      hub.Set
+	Budget      budget
+	Quiet       bool // certificates travel with entries only
+	Limit       int  // states to look at, 0: all
+	Calm        int  // every how many states to see whether the room comes to rest with all that was accepted; 0: never
+}
+
+func messages(n int) []hub.Event {
+	var out []hub.Event
+	for i := range n {
+		out = append(out, hub.Event{Kind: hub.Submit, Txn: txn(i + 1)})
+	}
+	return out
+}
+
+// change makes the i-th submission a commit that names a new set.
+func change(i int, set hub.Set) hub.Event {
+	return hub.Event{Kind: hub.Submit, Txn: txn(i), Handshake: true, Set: set}
+}
+
+func (s *Scenario) start() *world {
+	w := &world{left: s.Budget, past: &past{}}
+	peers := hub.Set{}
+	for i := range s.Nodes {
+		peers = peers.With(hub.Provider(i + 1))
+	}
+	first := &hub.Entry{Kind: hub.Create, Set: s.Set, Hub: 1}
+	first.Term.Number = 1
+	first.Hash = seal(first)
+	d := hub.Durable{Log: hub.Begin(first)}
+	d.State.Seen = first.Term
+	d.State.Final = hub.Certificate{Head: first.Head(), Signers: s.Set}
+	for i := range s.Nodes {
+		cfg := &hub.Config{Self: hub.Provider(i + 1), Peers: peers, Seal: seal}
+		m, _ := hub.Restart(cfg, d, false)
+		n := &node{m: m, d: d, up: true, back: &d}
+		n.cfg = cfg
+		n.seal()
+		w.nodes[i] = n
+	}
+	for _, ev := range s.Submissions {
+		w.out = w.out.Add(ev)
+	}
+	w.past.finals = append(w.past.finals, first.Hash)
+	w.past.leads = []lead{{first.Term, 1, d.Log}}
+	w.pastFP = w.past.digest()
+	return w
+}
