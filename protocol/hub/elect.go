@@ -131,8 +131,15 @@ func (s *step) onStand(m *Message) {
 func (s *step) onGrant(m *Message) {
 	switch {
 	case m.Seen.Compare(s.state.Seen) > 0 && !m.Grant && s.role == Candidate:
+		// Whoever stood with a reason still has it above: else two candidates
+		// that fence each other off wait for each other.
+		ex := s.excuse
 		s.raise(m.Seen)
 		s.suspects = true
+		if ex != NoExcuse && s.may() {
+			s.stand(ex)
+			return
+		}
 		s.write()
 	case m.Grant && s.role == Candidate && m.Term == s.state.Seen && m.Head == s.state.Vote.Head:
 		s.votes = s.votes.With(m.From)

@@ -109,6 +109,9 @@ func (s *Scenario) step(w *world, a action, packetIndex int, keep bool) (*world,
 		return nil, nil, "" // as if it were still on its way
 	}
 	nw.nodes[a.at] = &nn
+	if s.Budget.Restore == 0 { // a backup forgets what is durable
+		nw.prune(a.at)
+	}
 	if nw.past != w.past {
 		nw.pastFP = nw.past.digest()
 	}

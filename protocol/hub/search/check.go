@@ -34,23 +34,24 @@ func (s *Scenario) final(w *world, n *node, head hub.Head) string {
 		}
 	}
 	p := *w.past
-	p.finals = append([]room.Hash(nil), p.finals...)
+	p.finals = append([]final(nil), p.finals...)
 	for seq := uint64(0); seq <= head.Seq; seq++ {
 		e := n.d.Log.At(seq)
 		if seq < uint64(len(p.finals)) {
-			if p.finals[seq] != e.Hash {
+			if p.finals[seq].hash != e.Hash {
 				return fmt.Sprintf("two final entries at %d: %s has %s", seq, n.cfg.Self, e)
+			}
+			if head.Term.Compare(p.finals[seq].by) < 0 {
+				p.finals[seq].by = head.Term
 			}
 			continue
 		}
 		if e.Txn != (room.TxnID{}) && n.d.Log.Find(e.Txn) != seq {
 			return fmt.Sprintf("submission %d is in the log twice", e.Txn[0])
 		}
-		p.finals = append(p.finals, e.Hash)
+		p.finals = append(p.finals, final{e.Hash, head.Term})
 	}
-	if len(p.finals) > len(w.past.finals) {
-		w.past = &p
-	}
+	w.past = &p
 	return ""
 }
 
@@ -65,8 +66,11 @@ func (s *Scenario) leads(w *world, n *node, e hub.Effect) string {
 			return fmt.Sprintf("%s and %s are both hub of term %s", l.by, n.cfg.Self, l.term)
 		}
 	}
-	for seq, h := range w.past.finals {
-		if at := log.At(uint64(seq)); at == nil || at.Hash != h {
+	for seq, f := range w.past.finals {
+		if e.Head.Term.Compare(f.by) < 0 {
+			continue // the hub that certified it was ahead of this one
+		}
+		if at := log.At(uint64(seq)); at == nil || at.Hash != f.hash {
 			return fmt.Sprintf("%s becomes hub of term %s without the final entry %d", n.cfg.Self, e.Head.Term, seq)
 		}
 	}

@@ -41,6 +41,8 @@ type Scenario struct {
 	Calm        int  // every how many states to see whether the room comes to rest with all that was accepted; 0: never
 }
 
+func message(i int) hub.Event { return hub.Event{Kind: hub.Submit, Txn: txn(i)} }
+
 func messages(n int) []hub.Event {
 	var out []hub.Event
 	for i := range n {
@@ -77,7 +79,7 @@ func (s *Scenario) start() *world {
 	for _, ev := range s.Submissions {
 		w.out = w.out.Add(ev)
 	}
-	w.past.finals = append(w.past.finals, first.Hash)
+	w.past.finals = append(w.past.finals, final{first.Hash, first.Term})
 	w.past.leads = []lead{{first.Term, 1, d.Log}}
 	w.pastFP = w.past.digest()
 	return w

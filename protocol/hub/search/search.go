@@ -11,7 +11,8 @@ import (
 type Result struct {
 	States      int
 	Transitions int
-	Depth       int  // of the deepest state whose successors were all made
+	Depth       int  // up to here all states were looked at
+	Deepest     int  // the longest history looked at
 	Complete    bool // nothing was left out within the bounds
 	Calms       int  // states from which the room was seen to come to rest
 	Violation   string
@@ -20,7 +21,7 @@ type Result struct {
 
 // String is one line, and the trace if something was found.
 func (r *Result) String() string {
-	s := fmt.Sprintf("%d distinct states, %d transitions, depth %d, complete %v, %d at rest", r.States, r.Transitions, r.Depth, r.Complete, r.Calms)
+	s := fmt.Sprintf("%d distinct states, %d transitions, all to depth %d, some to %d, complete %v, %d at rest", r.States, r.Transitions, r.Depth, r.Deepest, r.Complete, r.Calms)
 	if r.Violation != "" {
 		s += fmt.Sprintf("\n%s\n%s", r.Violation, strings.Join(r.Trace, "\n"))
 	}
@@ -43,35 +44,21 @@ func Run(s *Scenario) *Result {
 		var nextFrontier []*world
 		for i, w := range frontier {
 			frontier[i] = nil
-			if s.Limit > 0 && seen.n >= s.Limit {
-				r.Complete = false
-				r.States = seen.n
-				return r
-			}
-			before := len(nextFrontier)
 			nextFrontier = s.expand(w, seen, r, nextFrontier)
-			if r.Violation != "" {
+			switch {
+			case s.Limit > 0 && seen.n >= s.Limit/2:
+				// Half of the states near the beginning, half far from it.
+				s.deepen(append(nextFrontier, frontier[i+1:]...), 0, seen, r)
+				nextFrontier = nil
+			case len(nextFrontier) > maxFrontier:
+				nextFrontier = s.deepen(nextFrontier, maxFrontier/2, seen, r)
+			}
+			if r.Violation != "" || !r.Complete {
 				r.States = seen.n
 				return r
 			}
-			if len(nextFrontier) == before && s.Calm > 0 || s.Calm > 0 && w.fingerprint()%uint64(s.Calm) == 0 {
-				r.Calms++
-				if trace, why := s.calm(w); why != "" {
-					r.Violation = why
-					r.Trace = append(w.path.trace(), "    Nothing goes wrong any more; what was under way is lost.")
-					for _, a := range trace {
-						r.Trace = append(r.Trace, "    "+a.String())
-					}
-					r.States = seen.n
-					return r
-				}
-			}
-			if len(nextFrontier) > maxFrontier {
-				nextFrontier = s.deepen(nextFrontier, seen, r)
-				if r.Violation != "" || !r.Complete {
-					r.States = seen.n
-					return r
-				}
+			if nextFrontier == nil && s.Limit > 0 && seen.n >= s.Limit/2 {
+				break
 			}
 		}
 		frontier = nextFrontier
@@ -81,16 +68,23 @@ func Run(s *Scenario) *Result {
 	return r
 }
 
-// deepen empties half of a frontier depth first.
-func (s *Scenario) deepen(stack []*world, seen *visited, r *Result) []*world {
-	keep := len(stack) / 2
-	for len(stack) > keep {
+// deepen searches depth first until keep worlds of the stack are left. Now and
+// then it goes on from another place of the stack, so that one corner does not
+// take all the time.
+func (s *Scenario) deepen(stack []*world, keep int, seen *visited, r *Result) []*world {
+	for n := uint64(1); len(stack) > keep; n++ {
 		if s.Limit > 0 && seen.n >= s.Limit {
 			r.Complete = false
 			return nil
 		}
-		w := stack[len(stack)-1]
-		stack = s.expand(w, seen, r, stack[:len(stack)-1])
+		last := len(stack) - 1
+		if n%64 == 0 {
+			i := n * 0x9e3779b97f4a7c15 % uint64(len(stack))
+			stack[i], stack[last] = stack[last], stack[i]
+		}
+		w := stack[last]
+		stack[last] = nil
+		stack = s.expand(w, seen, r, stack[:last])
 		if r.Violation != "" {
 			return nil
 		}
@@ -116,7 +110,8 @@ func (s *Scenario) expand(w *world, seen *visited, r *Result, out []*world) []*w
 			return 0
 		}
 		if seen.add(nw.fingerprint()) {
-			nw.path = &hop{prev: w.path, act: a}
+			nw.path = &hop{prev: w.path, act: a, depth: w.path.len() + 1}
+			r.Deepest = max(r.Deepest, nw.path.depth)
 			out = append(out, nw)
 		}
 		return crashes(effects)
@@ -145,6 +140,16 @@ func (s *Scenario) expand(w *world, seen *visited, r *Result, out []*world) []*w
 		try(a, packet, keep)
 	}
 	s.actions(w, each)
+	if r.Violation == "" && s.Calm > 0 && w.fingerprint()%uint64(s.Calm) == 0 {
+		r.Calms++
+		if trace, why := s.calm(w); why != "" {
+			r.Violation = why
+			r.Trace = append(w.path.trace(), "    Nothing goes wrong any more; what was under way is lost.")
+			for _, a := range trace {
+				r.Trace = append(r.Trace, "    "+a.String())
+			}
+		}
+	}
 	return out
 }
 
@@ -232,6 +237,13 @@ func (w *world) sameEarlier(i int) bool {
 		}
 	}
 	return false
+}
+
+func (h *hop) len() int {
+	if h == nil {
+		return 0
+	}
+	return h.depth
 }
 
 func (h *hop) trace() []string {

@@ -42,9 +42,15 @@ type packet struct {
 // past is what was ever true: histories that look alike now but differ here are
 // different states.
 type past struct {
-	finals   []room.Hash // by place; zero where nothing is final yet
+	finals   []final // by place
 	leads    []lead
 	accepted []room.TxnID
+}
+
+// final is an entry and the lowest term that has certified it.
+type final struct {
+	hash room.Hash
+	by   room.Term
 }
 
 type lead struct {
@@ -55,8 +61,9 @@ type lead struct {
 
 // A hop is a step of a path from the beginning.
 type hop struct {
-	prev *hop
-	act  action
+	prev  *hop
+	depth int
+	act   action
 }
 
 func (n *node) seal() {
@@ -110,10 +117,41 @@ func (w *world) take(i int) {
 	w.net = append(append(net, w.net[:i]...), w.net[i+1:]...)
 }
 
+// prune forgets messages that can do nothing at a node any more, ever. What is
+// durable there decides, because a crash takes back the rest.
+func (w *world) prune(at int) {
+	d := w.nodes[at].d
+	seen, self := d.State.Seen, hub.Provider(at+1)
+	dead := func(m *hub.Message) bool {
+		if m.To != self {
+			return false
+		}
+		switch m.Kind {
+		case hub.CoSign:
+			return m.Term.Compare(seen) < 0
+		case hub.Grant, hub.Would:
+			return m.Term.Compare(seen) < 0 && m.Seen.Compare(seen) <= 0
+		case hub.Refuse:
+			return m.Seen.Compare(seen) <= 0
+		case hub.Certify:
+			return m.Final.Head.Seq <= d.State.Final.Head.Seq && d.Log.Holds(m.Final.Head)
+		}
+		return false
+	}
+	for i := 0; i < len(w.net); {
+		if dead(w.net[i].m) {
+			w.take(i)
+			continue
+		}
+		i++
+	}
+}
+
 func (p *past) digest() uint64 {
 	var d hub.Digest
-	for _, h := range p.finals {
-		d.Add(binary.LittleEndian.Uint64(h[:8]))
+	for _, f := range p.finals {
+		d.Add(binary.LittleEndian.Uint64(f.hash[:8]))
+		d.Add(uint64(f.by.Era)<<48 | f.by.Number)
 	}
 	for _, l := range p.leads {
 		d.Add(uint64(l.term.Era)<<48 | l.term.Number<<8 | uint64(l.by))
