@@ -1,2 +1,114 @@
-// Package hub decides who orders a room.
+// Package hub decides who orders a room, and which entries of its log are final.
+// It is one machine per room and provider, over values that the caller has
+// verified: signatures, hashes and MLS are checked before an event goes in.
+//
+// # In words
+//
+// A room's log is ordered by its hub and kept by a replica set of 1, 3 or 5
+// providers. The hub appends, writes, answers "accepted", and sends entries under
+// a signed head. A replica stores them and then co-signs the head. A head that a
+// majority has co-signed is final: its certificate is published. In a set of one
+// final means that the hub says so.
+//
+// A term (era, number) has at most one hub. The hub moves
+//
+//   - by take over: a replica that suspects the hub asks around (AskVote), then
+//     stands in a term above all it has seen (Stand), and leads with the votes of
+//     a majority (Grant);
+//   - by hand over: the hub stops, votes for its successor in the next term and
+//     says so (Release). The successor needs a majority like any candidate, but
+//     for a set of one, whose only place moves with the release;
+//   - by an admin's move: a commit that names a new hub and set makes era+1 and
+//     takes effect when a majority of all participating providers, the replaced
+//     hub not counted, has acknowledged it (Move, Ack).
+//
+// A term begins with a Change entry on the head that was voted for. It carries
+// its proof, so that the log alone says who was hub when, and who decides.
+//
+// # Events, effects, crashes
+//
+// A Machine is a value. Step takes it and an Event and returns the next machine
+// and the effects in the order in which the caller performs them. A Write is a
+// barrier: nothing that follows it may be seen by anybody before it is durable. A
+// caller that batches puts several submissions behind one fsync by stepping them
+// one after the other and performing their effects together, all writes first.
+// After a crash the caller hands what is durable to Restart, which is also how a
+// machine begins. So a crash is: a prefix of the effects, and Restart.
+//
+// # Who decides
+//
+// The replica set in force is a function of the log alone (log.go). A Handshake
+// with a Set begins a change; from that entry on certificates and votes need a
+// majority of the old and of the new set; when it is final the hub appends
+// Settled, which carries the commit's certificate, and from there on the new set
+// decides. No other handshake is taken before Settled is final.
+//
+// # Invariants, and what they hang on
+//
+// Each of these lines stops a counterexample that package search prints when the
+// line is taken out. The tag plants the bug (mutants.go).
+//
+//   - One hub per term: a vote is written before it is sent, one per term
+//     (mutant_vote_not_durable, mutant_quorum_off_by_one, mutant_hand_over_alone).
+//   - What is final is in the log of every later hub: replicas write before they
+//     co-sign (mutant_cosign_before_sync); who has voted or seen a term helps no
+//     lower one (mutant_no_term_fence); a voter compares the candidate's log with
+//     its own last stored entry, final or not (mutant_log_check_final_only).
+//   - No two final entries at one place, while the set changes too: joint
+//     majorities from the commit on, by what is in the log and not by what one
+//     replica knows to be final (mutant_new_set_at_once, mutant_new_set_when_final).
+//   - An older term's entries become final only under a head of the hub's own
+//     term: certify stops at the first entry of another term.
+//   - A set change ends by its own certificate: extend checks every Settled.
+//   - Terms and final heads never go back on any disk.
+//   - No accepted message is lost while its origin lives: Outbox submits it again
+//     to every new hub until it is final, and a transaction identifier is ordered
+//     once (mutant_forget_resubmission).
+//   - Nobody rolls back what it knows to be final. If another log proves to be
+//     final too, the room stops there and shows both (Stopped).
+//   - Nobody is convicted (Convicted) who has not signed a contradiction.
+//
+// Three rules are more than the first sketch of the protocol said:
+//
+//   - Whoever has acknowledged a move takes part in ordinary elections again only
+//     with a log of that era. An old set would otherwise elect a hub in the new
+//     era beside the moved room. A move that stays without a majority therefore
+//     leaves those who acknowledged it waiting for another move.
+//   - The acknowledged log is compared by its last entry, as in an election, and
+//     the commit must extend the newest handshake of the newest log. The newest
+//     handshake by itself may sit on a branch that has lost. Where all
+//     participants are replicas an acknowledging majority meets every
+//     certificate, so a move loses nothing final. With further participants it
+//     may, and then those who know stop.
+//   - A candidate with a reason (an admin's request, a release, a refusal) that
+//     is refused for a higher term stands again above it. Otherwise a replica
+//     that alone could win, and one that fences it off, wait for each other.
+//
+// # A restored backup
+//
+// A replica restored from a backup has forgotten what it signed. It co-signs,
+// votes and acknowledges nothing until all other replicas have answered (Ask,
+// Answer); one that is itself restored is no witness. Of what it forgot, every
+// vote is in a term that its candidate has told, every co-signature is of a head
+// that the hub has shown. What it ordered itself nobody may know: it is hub in
+// none of these terms any more. The caller matches answers to its own questions,
+// so that no answer to an earlier question counts.
+//
+// # Reading order
+//
+//   - values.go, log.go: entries, sets, and the set in force
+//   - event.go, message.go: what goes in and comes out
+//   - machine.go: the machine
+//   - order.go, follow.go: the hub's side of ordering, and the replica's
+//   - elect.go, handover.go, move.go: the three ways to another hub
+//   - convict.go, recover.go, outbox.go: liars, backups, origins
+//
+// testdata has a trace of each story.
+//
+// # Limits
+//
+// The machine holds the log from its first entry in memory, as pointers. Config
+// lists the participating providers once and for all, although in a room they
+// change by commits. Whether failover is automatic, and whether a suspicion or an
+// admin's request is justified, the caller decides.
 package hub
