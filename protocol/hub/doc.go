@@ -45,8 +45,8 @@
 //
 // # Invariants, and what they hang on
 //
-// Each of these lines stops a counterexample that package search prints when the
-// line is taken out. The tag plants the bug (mutants.go).
+// Where a tag is named, it takes the line out, and package search prints the
+// shortest history in which the invariant breaks (mutants.go).
 //
 //   - One hub per term: a vote is written before it is sent, one per term
 //     (mutant_vote_not_durable, mutant_quorum_off_by_one, mutant_hand_over_alone).
@@ -58,7 +58,9 @@
 //     majorities from the commit on, by what is in the log and not by what one
 //     replica knows to be final (mutant_new_set_at_once, mutant_new_set_when_final).
 //   - An older term's entries become final only under a head of the hub's own
-//     term: certify stops at the first entry of another term.
+//     term. A head has the term of its last entry, a term begins with its Change,
+//     and only heads of the present term are co-signed; certify need not look
+//     further down.
 //   - A set change ends by its own certificate: extend checks every Settled.
 //   - Terms and final heads never go back on any disk.
 //   - No accepted message is lost while its origin lives: Outbox submits it again
@@ -72,7 +74,7 @@
 //
 //   - Whoever has acknowledged a move takes part in ordinary elections again only
 //     with a log of that era. An old set would otherwise elect a hub in the new
-//     era beside the moved room. A move that stays without a majority therefore
+//     era beside the moved room (mutant_era_crossing). A move that stays without a majority therefore
 //     leaves those who acknowledged it waiting for another move.
 //   - The acknowledged log is compared by its last entry, as in an election, and
 //     the commit must extend the newest handshake of the newest log. The newest
@@ -86,7 +88,8 @@
 //
 // # A restored backup
 //
-// A replica restored from a backup has forgotten what it signed. It co-signs,
+// A replica restored from a backup has forgotten what it signed
+// (mutant_restored_signs). It co-signs,
 // votes and acknowledges nothing until all other replicas have answered (Ask,
 // Answer); one that is itself restored is no witness. Of what it forgot, every
 // vote is in a term that its candidate has told, every co-signature is of a head

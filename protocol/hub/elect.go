@@ -8,7 +8,7 @@ import "github.com/mimid/mimid/protocol/room"
 // it has signed. After an acknowledged move only a log with that move can win in
 // its era: without this an old replica set elects beside the moved room.
 func (s *step) may() bool {
-	return s.isReplica() && !s.state.Restored && s.state.Seen.Era == s.log.Last().Term.Era
+	return s.isReplica() && !s.state.Restored && (s.state.Seen.Era == s.log.Last().Term.Era || mutant == eraCrossing)
 }
 
 // suspect begins a take over by asking around, without recording anything: a
@@ -97,7 +97,7 @@ func (s *step) acceptable(m *Message) bool {
 		return false // it may have voted in this term and forgotten
 	case m.Term.Compare(s.state.Seen) < 0 || m.Term.Compare(s.state.Vote.Term) <= 0:
 		return false // one vote per term, none below the fence
-	case m.Head.Term.Era != m.Term.Era:
+	case m.Head.Term.Era != m.Term.Era && mutant != eraCrossing:
 		return false // see may
 	case mutant == logCheckFinalOnly:
 		return !m.Head.Behind(final)

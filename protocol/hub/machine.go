@@ -68,7 +68,7 @@ type step struct {
 // signatures may exist which it does not remember.
 func Restart(cfg *Config, d Durable, restored bool) (Machine, []Effect) {
 	s := step{Machine: Machine{cfg: cfg, state: d.State, log: d.Log}, kept: d.Log.Len()}
-	if restored {
+	if restored && mutant != restoredSigns {
 		s.state.Restored = true
 		s.write()
 	}

@@ -13,4 +13,6 @@ const (
 	handOverAlone
 	quorumOffByOne
 	forgetResubmission
+	eraCrossing
+	restoredSigns
 )

@@ -16,8 +16,9 @@ func (s *step) submit(ev Event) {
 	}
 	e := &Entry{Kind: Ordinary, Txn: ev.Txn}
 	if ev.Handshake {
-		// One handshake at a time, and none before a set change has settled: two
-		// open set changes would have no majorities in common.
+		// One handshake at a time, because clients merge a commit when it is
+		// final; and none before a set change has settled, because two sets have
+		// a say then and a third would have to agree with both.
 		if f := s.log.now(); len(f.new) > 0 || max(f.handshake, f.settled) > s.state.Final.Head.Seq {
 			reject(ErrWait)
 			return

@@ -26,6 +26,8 @@ var planted = []struct {
 	{"mutant_hand_over_alone", "hand over: in a set of five", 7},
 	{"mutant_quorum_off_by_one", "order", 2},
 	{"mutant_forget_resubmission", "resubmission", 5},
+	{"mutant_era_crossing", "move: to one replica", 6},
+	{"mutant_restored_signs", "restore", 5},
 }
 
 var numbered = regexp.MustCompile(`(?m)^ +\d+\. `)
@@ -33,7 +35,7 @@ var numbered = regexp.MustCompile(`(?m)^ +\d+\. `)
 // TestMutants runs the search against the machine with each of them.
 func TestMutants(t *testing.T) {
 	if testing.Short() {
-		t.Skip("compiles the machine nine times")
+		t.Skip("compiles the machine for every bug")
 	}
 	goTool, err := exec.LookPath("go")
 	if err != nil {

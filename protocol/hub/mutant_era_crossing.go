@@ -1,0 +1,5 @@
+//go:build mutant_era_crossing
+
+package hub
+
+const mutant = eraCrossing

@@ -1,0 +1,5 @@
+//go:build mutant_restored_signs
+
+package hub
+
+const mutant = restoredSigns
