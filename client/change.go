@@ -9,6 +9,7 @@ import (
 
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
@@ -205,11 +206,20 @@ func (c *Client) claim(ctx context.Context, u uri.Room, who uri.User) ([][]byte,
 		return nil, fmt.Errorf("%s: %v: %w", who, resp.Status, ErrNoKeyPackage)
 	}
 	var out [][]byte
+	var again bool
 	for _, x := range resp.Clients {
 		if x.Status != wire.ClientSuccess {
 			continue
 		}
-		if _, err := c.checkPackage(x.KeyPackage, who); err != nil {
+		_, err := c.checkPackage(x.KeyPackage, who)
+		if errors.Is(err, x509auth.ErrUntrusted) && !again {
+			// The provider may have a new key: it is looked up again, once a claim.
+			again = true
+			if err = c.knowAgain(ctx, who.Provider().Domain()); err == nil {
+				_, err = c.checkPackage(x.KeyPackage, who)
+			}
+		}
+		if err != nil {
 			c.log.Warn("KeyPackage is of no use", "client", x.Client, "error", err)
 			continue
 		}

@@ -143,6 +143,11 @@ func (c *Client) know(ctx context.Context, domain string) error {
 	if c.trust.knows(domain) {
 		return nil
 	}
+	return c.knowAgain(ctx, domain)
+}
+
+// knowAgain looks a provider up, known or not.
+func (c *Client) knowAgain(ctx context.Context, domain string) error {
 	p, err := c.lookUp(ctx, domain)
 	if err != nil {
 		return err

@@ -218,7 +218,14 @@ func (r roomPeers) Call(ctx context.Context, c rooms.Call) ([]byte, error) {
 }
 
 func (r roomPeers) Resolve(ctx context.Context, domain string) ([]overlay.PeerID, error) {
-	rec, err := r.p.overlay.Resolve(ctx, domain)
+	return nodesOf(r.p.overlay.Resolve(ctx, domain))
+}
+
+func (r roomPeers) Refresh(ctx context.Context, domain string) ([]overlay.PeerID, error) {
+	return nodesOf(r.p.overlay.Refresh(ctx, domain))
+}
+
+func nodesOf(rec *overlay.Record, err error) ([]overlay.PeerID, error) {
 	if err != nil {
 		return nil, err
 	}
