@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"strings"
 
 	"github.com/mimid/mimid/protocol/presentation"
 	"github.com/mimid/mimid/protocol/room"
@@ -29,7 +30,7 @@ func condemnedKey(id room.ID, rest []byte) store.Key {
 
 // PutCondemned writes that a room is not followed any further.
 func PutCondemned(tx *store.Tx, c *Condemned) error {
-	b := presentation.AppendOpaque([]byte{version}, []byte(c.Why[:min(len(c.Why), maxWhy)]))
+	b := presentation.AppendOpaque([]byte{version}, []byte(strings.ToValidUTF8(c.Why[:min(len(c.Why), maxWhy)], "")))
 	if err := tx.Set(condemnedKey(c.Room, nil), c.Head.Append(b)); err != nil {
 		return err
 	}

@@ -120,7 +120,19 @@ func ReadHead(tx *store.Tx, id room.ID) (*Head, error) {
 	if err != nil {
 		return nil, err
 	}
-	return parseHead(b)
+	return parseHeadOf(id, b)
+}
+
+// parseHeadOf does not take one room's head for another's.
+func parseHeadOf(id room.ID, b []byte) (*Head, error) {
+	h, err := parseHead(b)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("room %s: %w", id, err)
+	case h.ID() != id:
+		return nil, fmt.Errorf("room %s: head of %s: %w", id, h.URI, ErrDamaged)
+	}
+	return h, nil
 }
 
 // Heads yields all rooms' heads, by id.
@@ -128,8 +140,12 @@ func Heads(tx *store.Tx) iter.Seq2[*Head, error] {
 	return func(yield func(*Head, error) bool) {
 		for it, err := range tx.Scan(store.Scan{Prefix: store.RoomHeads()}) {
 			var h *Head
+			var id store.RoomID
 			if err == nil {
-				h, err = parseHead(it.Value)
+				id, err = store.ParseRoomHead(it.Key)
+			}
+			if err == nil {
+				h, err = parseHeadOf(room.ID(id), it.Value)
 			}
 			if !yield(h, err) {
 				return
@@ -218,8 +234,11 @@ func ReadEntry(tx *store.Tx, id room.ID, seq uint64) (*room.Entry, error) {
 		return nil, err
 	}
 	e, err := room.ParseEntry(b)
-	if err != nil {
-		return nil, fmt.Errorf("entry %d: %w: %w", seq, err, ErrDamaged)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("room %s, entry %d: %w: %w", id, seq, err, ErrDamaged)
+	case e.Room != id || e.Seq != seq:
+		return nil, fmt.Errorf("room %s, entry %d: is entry %d of room %s: %w", id, seq, e.Seq, e.Room, ErrDamaged)
 	}
 	return e, nil
 }
@@ -236,15 +255,16 @@ func parseBatch(it store.Item) (Batch, error) {
 	v := r.U8()
 	b.Feed = r.U64()
 	b.Head.Read(r)
-	_, seq, err := store.ParseRoomBatch(it.Key)
+	of, seq, err := store.ParseRoomBatch(it.Key)
+	id := room.ID(of)
 	if err == nil {
 		err = r.Done()
 	}
 	switch {
 	case err != nil:
-		return b, fmt.Errorf("batch %d: %w: %w", seq, err, ErrDamaged)
-	case v != version || b.Head.Seq != seq:
-		return b, fmt.Errorf("batch %d: version %d, head %d: %w", seq, v, b.Head.Seq, ErrDamaged)
+		return b, fmt.Errorf("room %s, batch %d: %w: %w", id, seq, err, ErrDamaged)
+	case v != version || b.Head.Seq != seq || b.Head.Room != id:
+		return b, fmt.Errorf("room %s, batch %d: version %d, head %d of room %s: %w", id, seq, v, b.Head.Seq, b.Head.Room, ErrDamaged)
 	}
 	return b, nil
 }
@@ -273,9 +293,12 @@ func scanBatches(tx *store.Tx, sc store.Scan) iter.Seq2[Batch, error] {
 	}
 }
 
-// Entries returns the encoded entries from seq to last. Error: ErrDamaged if one
-// is missing.
+// Entries returns the encoded entries from seq to last; none if last is before seq.
+// Error: ErrDamaged if one is missing.
 func Entries(tx *store.Tx, id room.ID, seq, last uint64) ([][]byte, error) {
+	if last < seq {
+		return nil, nil
+	}
 	var out [][]byte
 	want := seq
 	for it, err := range tx.Scan(store.Scan{Prefix: store.RoomEntries(key(id)), From: store.RoomEntryKey(key(id), seq), Limit: int(last - seq + 1)}) {
@@ -284,13 +307,13 @@ func Entries(tx *store.Tx, id room.ID, seq, last uint64) ([][]byte, error) {
 		}
 		_, n, err := store.ParseRoomEntry(it.Key)
 		if err != nil || n != want {
-			return nil, fmt.Errorf("entry %d: found %d: %w", want, n, ErrDamaged)
+			return nil, fmt.Errorf("room %s, entry %d: found %d: %w", id, want, n, ErrDamaged)
 		}
 		out = append(out, it.Value)
 		want++
 	}
 	if want != last+1 {
-		return nil, fmt.Errorf("entries %d to %d are missing: %w", want, last, ErrDamaged)
+		return nil, fmt.Errorf("room %s: entries %d to %d are missing: %w", id, want, last, ErrDamaged)
 	}
 	return out, nil
 }
