@@ -152,8 +152,8 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	if p.metrics != nil {
 		s.start("metrics", n.serveMetrics, nil)
 	}
-	if err := s.failed(); err != nil {
-		return err
+	if !s.up() {
+		return s.failed() // nil if somebody stopped us while we started
 	}
 	n.mu.Lock()
 	n.serving = true

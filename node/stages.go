@@ -31,6 +31,7 @@ type stage struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	err    error // read after done
+	told   bool  // read after done: err is what failed returns
 }
 
 func newStages(ctx context.Context, log *slog.Logger) *stages {
@@ -42,7 +43,7 @@ func newStages(ctx context.Context, log *slog.Logger) *stages {
 // start runs a part, and waits until it is ready if it says when that is. After a
 // part has failed, or the node is to stop, it does nothing.
 func (s *stages) start(name string, run func(context.Context) error, ready <-chan struct{}) {
-	if s.ctx.Err() != nil || s.failed() != nil {
+	if !s.up() {
 		return
 	}
 	ctx, cancel := context.WithCancel(context.WithoutCancel(s.ctx))
@@ -52,7 +53,7 @@ func (s *stages) start(name string, run func(context.Context) error, ready <-cha
 		defer close(st.done)
 		st.err = run(ctx)
 		if ctx.Err() == nil { // by itself
-			s.fail(name, st.err)
+			st.told = s.fail(name, st.err)
 		}
 	}()
 	if ready != nil {
@@ -64,11 +65,12 @@ func (s *stages) start(name string, run func(context.Context) error, ready <-cha
 	}
 }
 
-func (s *stages) fail(name string, err error) {
+// fail says whether this is why the node ends.
+func (s *stages) fail(name string, err error) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
-		return
+		return false
 	}
 	s.ended = true
 	if err == nil {
@@ -76,7 +78,11 @@ func (s *stages) fail(name string, err error) {
 	}
 	s.first = fmt.Errorf("%s: %w", name, err)
 	close(s.end)
+	return true
 }
+
+// up says whether all that was started runs, and nobody wants the node to stop.
+func (s *stages) up() bool { return s.ctx.Err() == nil && s.failed() == nil }
 
 // failed returns why a part has ended by itself, if one has.
 func (s *stages) failed() error {
@@ -105,8 +111,14 @@ func (s *stages) spawn(f func(ctx context.Context)) {
 	s.bgWait.Go(func() { f(s.bg) })
 }
 
-// stop ends the parts, the last one first, all within the time given.
+// stop ends the parts, the last one first, all within the time given. What does not
+// end by then is named, and all that is left is told to end nevertheless.
 func (s *stages) stop(within time.Duration) error {
+	defer func() {
+		for _, st := range s.list {
+			st.cancel()
+		}
+	}()
 	s.mu.Lock()
 	s.bgCancel()
 	s.mu.Unlock()
@@ -124,7 +136,7 @@ func (s *stages) stop(within time.Duration) error {
 		st.cancel()
 		select {
 		case <-st.done:
-			if st.err != nil && s.failed() == nil {
+			if st.err != nil && !st.told {
 				errs = append(errs, fmt.Errorf("stopping %s: %w", st.name, st.err))
 			}
 		case <-deadline:
