@@ -79,12 +79,15 @@
 //   - The acknowledged log is compared by its last entry, as in an election, and
 //     the commit must extend the newest handshake of the newest log. The newest
 //     handshake by itself may sit on a branch that has lost. Where all
-//     participants are replicas an acknowledging majority meets every
-//     certificate, so a move loses nothing final. With further participants it
-//     may, and then those who know stop.
+//     participants are replicas, and not just one, an acknowledging majority
+//     meets every certificate, so a move loses nothing final. A move away from a
+//     set of one loses what only its hub knew to be final; with participants that
+//     are no replicas it may, too. Then those who know stop.
 //   - A candidate with a reason (an admin's request, a release, a refusal) that
-//     is refused for a higher term stands again above it. Otherwise a replica
-//     that alone could win, and one that fences it off, wait for each other.
+//     is refused for a higher term stands again above it, like a refused hub:
+//     otherwise a replica that alone could win, and one that fences it off, wait
+//     for each other. Both do so after a random time (Wait): two refused hubs
+//     that stand at once outbid each other for ever.
 //
 // # A restored backup
 //

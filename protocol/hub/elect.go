@@ -17,7 +17,7 @@ func (s *step) suspect() {
 	switch s.role {
 	case Hub:
 		return
-	case Releasing, Mover:
+	case Releasing, Mover, Waiting:
 		s.resend()
 		return
 	}
@@ -136,11 +136,10 @@ func (s *step) onGrant(m *Message) {
 		ex := s.excuse
 		s.raise(m.Seen)
 		s.suspects = true
-		if ex != NoExcuse && s.may() {
-			s.stand(ex)
-			return
-		}
 		s.write()
+		if ex != NoExcuse {
+			s.wait(ex)
+		}
 	case m.Grant && s.role == Candidate && m.Term == s.state.Seen && m.Head == s.state.Vote.Head:
 		s.votes = s.votes.With(m.From)
 		s.elected()
@@ -156,6 +155,16 @@ func (s *step) elected() bool {
 	return true
 }
 
+// wait keeps a reason to stand until the caller has let a random time pass. Two
+// that stood again at once would fence each other off for ever.
+func (s *step) wait(ex Excuse) {
+	if !s.may() {
+		return
+	}
+	s.role, s.excuse, s.suspects = Waiting, ex, true
+	s.effect(Effect{Kind: Wait})
+}
+
 // lead begins our term with its Change, whose prev is the head that was voted
 // for: nothing can have been appended between.
 func (s *step) lead(e *Entry) {
@@ -168,6 +177,6 @@ func (s *step) lead(e *Entry) {
 	s.settle()
 	s.write()
 	s.effect(Effect{Kind: Leads, Head: e.Head()})
-	s.publish()
+	s.publish(before.Seq)
 	s.announce(before)
 }

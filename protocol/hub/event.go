@@ -12,7 +12,7 @@ const (
 	Deliver  EventKind = iota + 1 // Message has arrived
 	Submit                        // Txn, Handshake, Set: somebody wants it in the log
 	Suspect                       // the caller has reason to think that the hub is gone
-	Resend                        // time has passed: say again what is unanswered
+	Resend                        // time has passed: say again what is unanswered, stand again
 	HandOver                      // Target: give the room to another
 	MoveHere                      // Set: a commit by an admin, on the newest handshake here, names us as hub
 	Request                       // an admin's signed request to elect us
@@ -42,6 +42,7 @@ const (
 	Leads                           // we are hub from Head on
 	Stopped                         // the room stands still: Proof.A and B are a fork of what was final
 	Convicted                       // Proof: Liar counts as failed from now on
+	Wait                            // Resend after a random time: who is refused together must not stand together
 )
 
 // An Effect comes out of Step. Effects are performed in the order in which they

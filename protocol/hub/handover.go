@@ -25,9 +25,14 @@ func (s *step) handOver(target Provider) {
 
 // release says so, again if need be, until a hub is heard in that term.
 func (s *step) release() {
+	s.releaseFrom(s.state.Final.Head.Seq)
+}
+
+// releaseFrom sends the release with the entries after a place.
+func (s *step) releaseFrom(seq uint64) {
 	v := s.state.Vote
 	s.send(v.For, Message{Kind: Release, Term: v.Term, Head: v.Head,
-		Entries: s.log.After(min(s.state.Final.Head.Seq, v.Head.Seq)), Final: s.state.Final})
+		Entries: s.log.After(seq), Final: s.state.Final})
 }
 
 // onRelease takes the room over, in a set of one at once, else as a candidate

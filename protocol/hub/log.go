@@ -145,10 +145,13 @@ func (l Log) splice(es []*Entry) (at uint64, rest []*Entry, ok bool) {
 	if len(es) == 0 {
 		return uint64(len(l.links)), nil, true
 	}
-	if first := es[0]; first.Seq == 0 || l.At(first.Seq-1) == nil || l.At(first.Seq-1).Hash != first.Prev {
+	if first := es[0]; first == nil || first.Seq == 0 || l.At(first.Seq-1) == nil || l.At(first.Seq-1).Hash != first.Prev {
 		return 0, nil, false
 	}
 	for i, e := range es {
+		if e == nil {
+			return 0, nil, false
+		}
 		mine := l.At(e.Seq)
 		if mine == nil || mine.Hash != e.Hash {
 			return e.Seq, es[i:], true

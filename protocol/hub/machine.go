@@ -29,6 +29,7 @@ const (
 	Mover          // asks for acknowledgements of an admin's move
 	Hub
 	Releasing // was hub, has released the room and repeats that
+	Waiting   // was refused for a higher term, and stands again above it
 )
 
 // A Machine is one provider's view of who orders a room. It is a value: Step
@@ -81,7 +82,7 @@ func Restart(cfg *Config, d Durable, restored bool) (Machine, []Effect) {
 		// An old hub that returns before anyone voted simply goes on. What it
 		// may have signed is in its log, since it stores first.
 		s.role, s.leads, s.leader = Hub, last.Term, cfg.Self
-		s.publish()
+		s.publish(s.state.Final.Head.Seq)
 	case s.state.Vote.Release && s.state.Vote.Term == s.state.Seen:
 		s.role = Releasing
 		s.release()

@@ -31,7 +31,7 @@ func (s *step) submit(ev Event) {
 	s.settle()
 	s.write()
 	s.effect(Effect{Kind: Accepted, Txn: ev.Txn, Head: e.Head()})
-	s.publish()
+	s.publish(before.Seq)
 	s.announce(before)
 }
 
@@ -44,11 +44,13 @@ func (s *step) order(e *Entry) {
 }
 
 // publish sends every peer what it has not co-signed yet, under our signed head.
-func (s *step) publish() {
+// From peers that have co-signed nothing in our term we suppose that they have
+// what was final before this step; those who lack it ask.
+func (s *step) publish(final uint64) {
 	for _, p := range s.cfg.Peers {
 		from, ok := s.acked(p)
 		if !ok {
-			from = min(s.state.Final.Head.Seq, s.log.Last().Seq)
+			from = final
 		}
 		if from < s.log.Last().Seq || !ok {
 			s.sendFrom(p, from)
@@ -75,7 +77,7 @@ func (s *step) onCoSign(m *Message) {
 	s.write()
 	s.announce(before)
 	if s.log.Len() > settled {
-		s.publish()
+		s.publish(before.Seq)
 	}
 	s.retire()
 }
@@ -124,33 +126,34 @@ func (s *step) announce(before Head) {
 	s.sendAll(s.cfg.Peers, Message{Kind: Certify, Term: s.leads, Final: s.state.Final})
 }
 
-// onNeed sends again from a head that the asker knows to be final: Head.
+// onNeed sends entries or a release again, from a head that the asker knows to be final: Head.
 func (s *step) onNeed(m *Message) {
-	if s.role != Hub {
-		return
-	}
 	from := m.Head.Seq
 	if !s.log.Holds(m.Head) {
 		from = 0 // let the asker see where we part
 	}
-	s.sendFrom(m.From, min(from, s.log.Last().Seq))
+	switch {
+	case s.role == Hub:
+		s.sendFrom(m.From, from)
+	case s.role == Releasing && m.From == s.state.Vote.For:
+		s.releaseFrom(from)
+	}
 }
 
 // onRefuse stops a hub that has been outvoted: Seen is the refuser's term, Hub
 // whom it follows there. If there is nobody, a failed election has fenced off
-// enough to stop us, and we stand again above it: else the room would wait for
-// a suspicion that nobody has.
+// enough to stop us, and we stand again above it, after a random time: else the
+// room would wait for a suspicion that nobody has.
 func (s *step) onRefuse(m *Message) {
 	if m.Seen.Compare(s.state.Seen) <= 0 {
 		return
 	}
 	was := s.role == Hub
 	s.raise(m.Seen)
-	if was && m.Hub == 0 && s.may() {
-		s.stand(Refused)
-		return
-	}
 	s.write()
+	if was && m.Hub == 0 {
+		s.wait(Refused)
+	}
 }
 
 // resend repeats what may have been lost.
@@ -159,9 +162,13 @@ func (s *step) resend() {
 	case s.state.Restored:
 		s.ask()
 	case s.role == Hub:
-		s.publish()
+		s.publish(s.state.Final.Head.Seq)
 	case s.role == Releasing:
 		s.release()
+	case s.role == Waiting:
+		if s.may() {
+			s.stand(s.excuse)
+		}
 	case s.role == Candidate:
 		s.canvass()
 	case s.role == Mover:

@@ -202,6 +202,8 @@ func (w *world) perform(p hub.Provider, effects []hub.Effect, stop int) {
 				w.out.WriteString(" " + x.String())
 			}
 			w.out.WriteString("\n")
+		case hub.Wait:
+			fmt.Fprintf(&w.out, " waits a random time\n")
 		case hub.Leads:
 			fmt.Fprintf(&w.out, " leads from %s\n", e.Head)
 		case hub.Stopped:
@@ -244,7 +246,7 @@ func written(d hub.Durable, s *hub.Store) string {
 }
 
 func (w *world) state() {
-	roles := [...]string{"follower", "canvasser", "candidate", "mover", "hub", "releasing"}
+	roles := [...]string{"follower", "canvasser", "candidate", "mover", "hub", "releasing", "waiting"}
 	for _, p := range w.all {
 		m, d := w.m[p], w.disk[p]
 		if !w.up[p] {

@@ -24,9 +24,9 @@ func (s *Scenario) calm(w *world) ([]action, string) {
 		for i := range s.Nodes {
 			if c.nodes[i].m.Role() != hub.Follower || s.Budget.Restore > 0 {
 				c = s.calmly(c, action{at: i, ev: hub.Event{Kind: hub.Resend}, cut: -1}, -1, &trace)
+				c = s.drain(c, &trace)
 			}
 		}
-		c = s.drain(c, &trace)
 		best := -1
 		for i := range s.Nodes {
 			m := &c.nodes[i].m
@@ -95,7 +95,7 @@ func (s *Scenario) calmly(c world, a action, packet int, trace *[]action) world 
 }
 
 func (s *Scenario) drain(c world, trace *[]action) world {
-	for range 2000 {
+	for range 400 {
 		if len(c.net) == 0 {
 			break
 		}

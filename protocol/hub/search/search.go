@@ -23,7 +23,8 @@ type Result struct {
 func (r *Result) String() string {
 	s := fmt.Sprintf("%d distinct states, %d transitions, all to depth %d, some to %d, complete %v, %d at rest", r.States, r.Transitions, r.Depth, r.Deepest, r.Complete, r.Calms)
 	if r.Violation != "" {
-		s += fmt.Sprintf("\n%s\n%s", r.Violation, strings.Join(r.Trace, "\n"))
+		trace := r.Trace[:min(len(r.Trace), 100)]
+		s += fmt.Sprintf("\n%s\n%s", r.Violation, strings.Join(trace, "\n"))
 	}
 	return s
 }
