@@ -18,6 +18,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/mimid/mimid/node"
 	"github.com/mimid/mimid/node/admin"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
@@ -32,7 +34,13 @@ func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashServeEnv); dir != "" {
 		os.Exit(crashServe(dir))
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	// Whole nodes have come and gone: nothing of them may be left.
+	if err := goleak.Find(); err != nil && code == 0 {
+		fmt.Fprintln(os.Stderr, "after all tests:", err)
+		code = 1
+	}
+	os.Exit(code)
 }
 
 // crashServe does what `mimid serve --json` does. It also ends with its parent,
