@@ -124,6 +124,9 @@ func (m Machine) Step(ev Event) (Machine, []Effect) {
 }
 
 func (s *step) deliver(m *Message) {
+	if !s.plausible(m.Term) || !s.plausible(m.Seen) {
+		return
+	}
 	if m.From == s.cfg.Self || s.state.Liars.Has(m.From) && m.Kind != Convict {
 		return // a proven liar counts as failed
 	}
@@ -159,6 +162,18 @@ func (s *step) deliver(m *Message) {
 	case Convict:
 		s.convict(m.Proof)
 	}
+}
+
+// reach is how far above ours another's era or number may be. Each step takes an
+// election, so nobody honest is further ahead; without a bound one message would
+// bring us to the last term that can be written, and no hub could follow.
+const reach = 1 << 20
+
+func (s *step) plausible(t room.Term) bool {
+	if t.Era != s.state.Seen.Era {
+		return t.Era <= s.state.Seen.Era+reach && t.Number <= reach
+	}
+	return t.Number <= s.state.Seen.Number+reach
 }
 
 // State returns the durable state as the machine has it in memory.

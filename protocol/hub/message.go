@@ -90,7 +90,7 @@ func (m *Message) String() string {
 		fmt.Fprintf(&b, " hub %s", m.Hub)
 	}
 	if m.Excuse != NoExcuse {
-		fmt.Fprintf(&b, " %s", [...]string{"", "released", "refused", "asked"}[m.Excuse])
+		fmt.Fprintf(&b, " %s", [...]string{"", "released", "refused", "asked", "?"}[min(m.Excuse, 4)])
 	}
 	if len(m.Set) > 0 {
 		fmt.Fprintf(&b, " set %s", m.Set)
@@ -150,6 +150,10 @@ func (e *Entry) String() string {
 func entriesText(es []*Entry) string {
 	var out []string
 	for _, e := range es {
+		if e == nil {
+			out = append(out, "nothing")
+			continue
+		}
 		out = append(out, e.String())
 	}
 	return strings.Join(out, " ")
