@@ -43,6 +43,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// crashDiskEnv gives the size of a disk of its own for the node's store.
+const crashDiskEnv = "MIMID_TEST_NODE_DISK"
+
 // crashServe does what `mimid serve --json` does. It also ends with its parent,
 // which holds the other end of standard input.
 func crashServe(dir string) int {
@@ -53,6 +56,11 @@ func crashServe(dir string) int {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	err := func() error {
+		if size := os.Getenv(crashDiskEnv); size != "" {
+			if err := mountDisk(dir+"/store", size); err != nil {
+				return err
+			}
+		}
 		cfg, err := node.ReadConfig(dir)
 		if err != nil {
 			return err
@@ -83,6 +91,9 @@ type crashNode struct {
 	dir     string
 	clients string       // where the client API is
 	status  admin.Status // as printed when it was ready
+
+	env  []string             // of the process, besides the usual
+	attr *syscall.SysProcAttr // of the process
 
 	cmd  *exec.Cmd
 	in   io.Closer
@@ -146,7 +157,8 @@ func (n *crashNode) begin() (ready <-chan bool, log *lockedBuffer) {
 	}
 	last := new(lockedBuffer)
 	n.cmd = exec.Command(exe)
-	n.cmd.Env = append(os.Environ(), crashServeEnv+"="+n.dir)
+	n.cmd.Env = append(append(os.Environ(), crashServeEnv+"="+n.dir), n.env...)
+	n.cmd.SysProcAttr = n.attr
 	n.cmd.Stderr = io.MultiWriter(n.log, last)
 	in, err1 := n.cmd.StdinPipe()
 	out, err2 := n.cmd.StdoutPipe()
@@ -260,8 +272,8 @@ type crashWorld struct {
 }
 
 // newCrashWorld starts both nodes and registers both users. The seed decides when
-// something is killed.
-func newCrashWorld(t testing.TB, seed uint64, small bool) *crashWorld {
+// something is killed. The nodes are changed before they start.
+func newCrashWorld(t testing.TB, seed uint64, small bool, change ...func(n *crashNode)) *crashWorld {
 	t.Helper()
 	w := &crashWorld{t: t, rnd: rand.New(rand.NewPCG(seed, 0)), keys: map[string][]crypto.PublicKey{}}
 	var err error
@@ -272,8 +284,14 @@ func newCrashWorld(t testing.TB, seed uint64, small bool) *crashWorld {
 	}}); err != nil {
 		t.Fatal(err)
 	}
-	w.hub = crashPrepare(t, "atlanta.example", small).start()
-	w.follower = crashPrepare(t, "biloxi.example", small, w.hub.status.Addresses[0]).start()
+	begin := func(n *crashNode) *crashNode {
+		for _, f := range change {
+			f(n)
+		}
+		return n.start()
+	}
+	w.hub = begin(crashPrepare(t, "atlanta.example", small))
+	w.follower = begin(crashPrepare(t, "biloxi.example", small, w.hub.status.Addresses[0]))
 	w.alice, w.bob = w.device(w.hub, "alice"), w.device(w.follower, "bob")
 	return w
 }

@@ -29,7 +29,8 @@ type running struct {
 	dir  string
 	n    *node.Node
 	log  *lockedBuffer
-	stop func() error // ends Run and returns its error
+	now  func() time.Time // the node's clock; nil: the real one
+	stop func() error     // ends Run and returns its error
 }
 
 type lockedBuffer struct {
@@ -78,7 +79,7 @@ func (r *running) run() error {
 	if err != nil {
 		return err
 	}
-	if r.n, err = node.New(cfg, node.Options{LogTo: r.log, Version: "test"}); err != nil {
+	if r.n, err = node.New(cfg, node.Options{LogTo: r.log, Version: "test", Now: r.now}); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(context.Background())
