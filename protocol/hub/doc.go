@@ -70,7 +70,7 @@
 //     final too, the room stops there and shows both (Stopped).
 //   - Nobody is convicted (Convicted) who has not signed a contradiction.
 //
-// Three rules are more than the first sketch of the protocol said:
+// Four rules are more than the first sketch of the protocol said:
 //
 //   - Whoever has acknowledged a move takes part in ordinary elections again only
 //     with a log of that era. An old set would otherwise elect a hub in the new
@@ -83,6 +83,9 @@
 //     meets every certificate, so a move loses nothing final. A move away from a
 //     set of one loses what only its hub knew to be final; with participants that
 //     are no replicas it may, too. Then those who know stop.
+//   - Who has released a set of one does not stand again, whoever asks for it,
+//     until it has seen a hub after itself: its own vote would still be that
+//     set's majority (mutant_release_taken_back).
 //   - A candidate with a reason (an admin's request, a release, a refusal) that
 //     is refused for a higher term stands again above it, like a refused hub:
 //     otherwise a replica that alone could win, and one that fences it off, wait

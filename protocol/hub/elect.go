@@ -8,7 +8,7 @@ import "github.com/mimid/mimid/protocol/room"
 // it has signed. After an acknowledged move only a log with that move can win in
 // its era: without this an old replica set elects beside the moved room.
 func (s *step) may() bool {
-	return s.isReplica() && !s.state.Restored && (s.state.Seen.Era == s.log.Last().Term.Era || mutant == eraCrossing)
+	return s.isReplica() && !s.given() && !s.state.Restored && (s.state.Seen.Era == s.log.Last().Term.Era || mutant == eraCrossing)
 }
 
 // suspect begins a take over by asking around, without recording anything: a

@@ -23,6 +23,14 @@ func (s *step) handOver(target Provider) {
 	s.release()
 }
 
+// given reports whether we have released a set of one and know of no hub after
+// us. The release is the whole proof of the next hub, who may be at work already:
+// our vote, which is still the set's majority, must not elect us again.
+func (s *step) given() bool {
+	f, v := s.log.now(), s.state.Vote
+	return v.Release && v.Head == s.log.Last() && len(f.old) == 1 && len(f.new) == 0 && mutant != releaseTakenBack
+}
+
 // release says so, again if need be, until a hub is heard in that term.
 func (s *step) release() {
 	s.releaseFrom(s.state.Final.Head.Seq)

@@ -15,4 +15,5 @@ const (
 	forgetResubmission
 	eraCrossing
 	restoredSigns
+	releaseTakenBack
 )

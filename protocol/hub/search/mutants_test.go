@@ -28,6 +28,7 @@ var planted = []struct {
 	{"mutant_forget_resubmission", "resubmission", 5},
 	{"mutant_era_crossing", "move: to one replica", 6},
 	{"mutant_restored_signs", "restore", 5},
+	{"mutant_release_taken_back", "both: a hand over", 3},
 }
 
 var numbered = regexp.MustCompile(`(?m)^ +\d+\. `)

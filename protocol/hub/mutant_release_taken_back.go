@@ -1,0 +1,5 @@
+//go:build mutant_release_taken_back
+
+package hub
+
+const mutant = releaseTakenBack
