@@ -21,8 +21,8 @@ import (
 
 // Limits bounds what peers can ask for. A zero field means its default.
 type Limits struct {
-	// Past and Future are how far a request's time may be from ours. Default 2
-	// minutes each.
+	// Past and Future are how far a request's time may be from ours. Default 5
+	// minutes each: clocks are minutes off now and then, and nobody gets lost by it.
 	Past, Future time.Duration
 	// Requests of one source, and of one peer, in number and in octets. Default
 	// 2,000 per second, 10,000 at once, and 16 MiB per second, 128 MiB at once.
@@ -44,8 +44,8 @@ type Limits struct {
 }
 
 func (l Limits) withDefaults() Limits {
-	setDefault(&l.Past, 2*time.Minute)
-	setDefault(&l.Future, 2*time.Minute)
+	setDefault(&l.Past, 5*time.Minute)
+	setDefault(&l.Future, 5*time.Minute)
 	setDefault(&l.Requests.PerSecond, 2000)
 	setDefault(&l.Requests.Burst, 10000)
 	setDefault(&l.Octets.PerSecond, 16<<20)
