@@ -104,6 +104,10 @@ func Problem(err error) *clientapi.Problem {
 			return &clientapi.Problem{Status: p.Status, Code: p.Code, Retry: p.Retry,
 				Detail: fmt.Sprintf("%s says: %.300q", refused.Target, p.Detail)}
 		}
+		if p.Code == CodeClock {
+			return &clientapi.Problem{Status: http.StatusBadGateway, Code: clientapi.CodeUnreachable, Retry: p.Retry,
+				Detail: fmt.Sprintf("the clocks of %s and of this provider are too far apart; an operator has to set the wrong one", refused.Target)}
+		}
 		return &clientapi.Problem{Status: http.StatusBadGateway, Code: clientapi.CodeUnreachable, Retry: p.Retry,
 			Detail: fmt.Sprintf("%s does not take this provider's request (status %d, %.40q); try again, and if it stays tell the operator", refused.Target, p.Status, p.Code)}
 	}
