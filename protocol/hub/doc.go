@@ -70,7 +70,7 @@
 //     final too, the room stops there and shows both (Stopped).
 //   - Nobody is convicted (Convicted) who has not signed a contradiction.
 //
-// Four rules are more than the first sketch of the protocol said:
+// Five rules are more than the first sketch of the protocol said:
 //
 //   - Whoever has acknowledged a move takes part in ordinary elections again only
 //     with a log of that era. An old set would otherwise elect a hub in the new
@@ -83,9 +83,13 @@
 //     meets every certificate, so a move loses nothing final. A move away from a
 //     set of one loses what only its hub knew to be final; with participants that
 //     are no replicas it may, too. Then those who know stop.
+//   - A replica that a set change removes still stands for hub until it knows
+//     that Settled is final. It may be the only one who has stored that, and then
+//     nobody else can win (mutant_new_set_stands_only). It retires afterwards.
 //   - Who has released a set of one does not stand again, whoever asks for it,
 //     until it has seen a hub after itself: its own vote would still be that
-//     set's majority (mutant_release_taken_back).
+//     set's majority (mutant_release_taken_back). A target that has seen a higher
+//     term says so and gets the same release above it.
 //   - A candidate with a reason (an admin's request, a release, a refusal) that
 //     is refused for a higher term stands again above it, like a refused hub:
 //     otherwise a replica that alone could win, and one that fences it off, wait
@@ -115,6 +119,11 @@
 // testdata has a trace of each story.
 //
 // # Limits
+//
+// A set of one that is restored from a backup while its release is still under
+// way can stand in the term that it has given away: what it released nobody else
+// may know. A caller that answers a release only after the target has (a request
+// with a response) narrows this to a crash between the two.
 //
 // The machine holds the log from its first entry in memory, as pointers. Config
 // lists the participating providers once and for all, although in a room they

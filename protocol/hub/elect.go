@@ -8,7 +8,16 @@ import "github.com/mimid/mimid/protocol/room"
 // it has signed. After an acknowledged move only a log with that move can win in
 // its era: without this an old replica set elects beside the moved room.
 func (s *step) may() bool {
-	return s.isReplica() && !s.given() && !s.state.Restored && (s.state.Seen.Era == s.log.Last().Term.Era || mutant == eraCrossing)
+	return s.stands() && !s.given() && !s.state.Restored && (s.state.Seen.Era == s.log.Last().Term.Era || mutant == eraCrossing)
+}
+
+// stands reports whether we are in the set in force, or in the one before as long
+// as we do not know that its end is final: Settled may be stored by nobody else
+// yet, and then nobody who has it is in the new set, and nobody without it wins.
+func (s *step) stands() bool {
+	f := s.log.now()
+	return f.replicas().Has(s.cfg.Self) ||
+		f.before.Has(s.cfg.Self) && s.state.Final.Head.Seq < f.settled && mutant != newSetStandsOnly
 }
 
 // suspect begins a take over by asking around, without recording anything: a
@@ -22,7 +31,7 @@ func (s *step) suspect() {
 		return
 	}
 	s.suspects = true
-	if set, next := s.log.InForce(); !s.may() || len(set) < 3 && len(next) < 3 {
+	if set, next := s.log.InForce(); !s.may() || s.isReplica() && len(set) < 3 && len(next) < 3 {
 		return // nobody else could vote; only an admin moves this room
 	}
 	s.role, s.votes = Canvasser, Set{s.cfg.Self}

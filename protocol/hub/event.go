@@ -62,6 +62,7 @@ type Effect struct {
 type State struct {
 	Seen     room.Term   // the highest term voted in or seen: nothing below it is stored or co-signed
 	Vote     Vote        // the newest vote
+	Given    Vote        // the release of a set of one: other votes must not make us forget it
 	Final    Certificate // the newest certificate that the log holds
 	Liars    Set         // proven
 	Fork     [2]Head     // what stopped the room, if anything did

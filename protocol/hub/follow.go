@@ -111,7 +111,7 @@ func (s *step) extend(log Log, es []*Entry) (Log, bool) {
 func (s *step) proven(f force, e *Entry) bool {
 	switch e.Via {
 	case ByVotes:
-		return len(e.Set) == 0 && f.replicas().Has(e.Hub) && f.quorum(e.Voters, s.state.Final.Head.Seq) || mutant == handOverAlone || mutant == newSetWhenFinal
+		return len(e.Set) == 0 && f.replicas().Union(f.before).Has(e.Hub) && f.quorum(e.Voters, s.state.Final.Head.Seq) || mutant == handOverAlone || mutant == newSetWhenFinal
 	case ByRelease:
 		return len(f.old) == 1 && len(f.new) == 0 && e.Voters.Has(f.old[0]) && len(e.Set) == 1 && e.Set[0] == e.Hub
 	case ByMove:

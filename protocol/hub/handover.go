@@ -1,5 +1,7 @@
 package hub
 
+import "github.com/mimid/mimid/protocol/room"
+
 // This file is the hand over: an election that the hub itself asks for.
 
 // handOver stops ordering and releases the room to target.
@@ -8,7 +10,7 @@ func (s *step) handOver(target Provider) {
 		return
 	}
 	f := s.log.now()
-	single := len(f.old) == 1 && len(f.new) == 0
+	single := len(f.old) == 1 && len(f.new) == 0 && f.old.Has(s.cfg.Self) // ours to give
 	if !single && !f.replicas().Has(target) || !s.cfg.Peers.Has(target) {
 		s.effect(Effect{Kind: Rejected, Why: ErrTarget})
 		return
@@ -19,6 +21,9 @@ func (s *step) handOver(target Provider) {
 	// The release is our vote in that term, so it binds us as one.
 	s.state.Seen = t
 	s.state.Vote = Vote{Term: t, For: target, Head: s.log.Last(), Release: true}
+	if single {
+		s.state.Given = s.state.Vote
+	}
 	s.write()
 	s.release()
 }
@@ -27,8 +32,16 @@ func (s *step) handOver(target Provider) {
 // us. The release is the whole proof of the next hub, who may be at work already:
 // our vote, which is still the set's majority, must not elect us again.
 func (s *step) given() bool {
-	f, v := s.log.now(), s.state.Vote
-	return v.Release && v.Head == s.log.Last() && len(f.old) == 1 && len(f.new) == 0 && mutant != releaseTakenBack
+	v := s.state.Given
+	return v.Release && v.Head == s.log.Last() && mutant != releaseTakenBack
+}
+
+// released is the release that we repeat.
+func (s *step) released() Vote {
+	if s.given() {
+		return s.state.Given
+	}
+	return s.state.Vote
 }
 
 // release says so, again if need be, until a hub is heard in that term.
@@ -36,9 +49,19 @@ func (s *step) release() {
 	s.releaseFrom(s.state.Final.Head.Seq)
 }
 
+// releaseAbove moves the release of a set of one above a term that its target has
+// seen meanwhile. It is the same gift, of the same log to the same provider.
+func (s *step) releaseAbove(t room.Term) {
+	v := s.state.Given
+	v.Term = next(t)
+	s.state.Seen, s.state.Vote, s.state.Given = v.Term, v, v
+	s.write()
+	s.release()
+}
+
 // releaseFrom sends the release with the entries after a place.
 func (s *step) releaseFrom(seq uint64) {
-	v := s.state.Vote
+	v := s.released()
 	s.send(v.For, Message{Kind: Release, Term: v.Term, Head: v.Head,
 		Entries: s.log.After(seq), Final: s.state.Final})
 }
@@ -46,7 +69,13 @@ func (s *step) releaseFrom(seq uint64) {
 // onRelease takes the room over, in a set of one at once, else as a candidate
 // with two votes: Term, Head, Entries, Final.
 func (s *step) onRelease(m *Message) {
-	if m.Term.Compare(s.state.Seen) <= 0 || s.state.Restored || m.Term.Era != m.Head.Term.Era || m.Head.Behind(s.log.Last()) {
+	if m.Term.Compare(s.state.Seen) <= 0 {
+		if !s.log.Holds(m.Head) || s.log.Last() == m.Head {
+			s.send(m.From, Message{Kind: Refuse, Term: m.Term, Seen: s.state.Seen, Hub: s.leader})
+		}
+		return
+	}
+	if s.state.Restored || m.Term.Era != m.Head.Term.Era || m.Head.Behind(s.log.Last()) {
 		return
 	}
 	log, aside, ok := s.join(m)

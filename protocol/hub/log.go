@@ -18,6 +18,7 @@ type link struct {
 // and, until that is settled, the set after it.
 type force struct {
 	old, new  Set
+	before    Set // the set that the newest Settled has ended
 	hub       Provider
 	handshake uint64 // place of the newest handshake
 	settled   uint64 // place of the newest Settled or other end of a set change
@@ -37,13 +38,13 @@ func (f force) then(e *Entry) force {
 			}
 		}
 	case Settled:
-		f.old, f.new, f.settled = f.new, nil, e.Seq
+		f.before, f.old, f.new, f.settled = f.old, f.new, nil, e.Seq
 	case Change:
 		f.hub = e.Hub
 		if len(e.Set) > 0 {
 			// A release of a set of one and an admin's move carry a proof that
 			// needs no majority of the new set.
-			f.old, f.new, f.settled = e.Set, nil, e.Seq
+			f.before, f.old, f.new, f.settled = nil, e.Set, nil, e.Seq
 		}
 		if e.Via == ByMove {
 			f.handshake = e.Seq

@@ -16,4 +16,5 @@ const (
 	eraCrossing
 	restoredSigns
 	releaseTakenBack
+	newSetStandsOnly
 )

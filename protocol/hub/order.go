@@ -135,7 +135,7 @@ func (s *step) onNeed(m *Message) {
 	switch {
 	case s.role == Hub:
 		s.sendFrom(m.From, from)
-	case s.role == Releasing && m.From == s.state.Vote.For:
+	case s.role == Releasing && m.From == s.released().For:
 		s.releaseFrom(from)
 	}
 }
@@ -145,6 +145,10 @@ func (s *step) onNeed(m *Message) {
 // enough to stop us, and we stand again above it, after a random time: else the
 // room would wait for a suspicion that nobody has.
 func (s *step) onRefuse(m *Message) {
+	if s.role == Releasing && s.given() && m.From == s.state.Given.For && m.Seen.Compare(s.state.Given.Term) >= 0 {
+		s.releaseAbove(later(m.Seen, s.state.Seen))
+		return
+	}
 	if m.Seen.Compare(s.state.Seen) <= 0 {
 		return
 	}

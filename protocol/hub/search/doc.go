@@ -40,7 +40,7 @@
 // scenario, 0 for all, and MIMID_HUB_SCENARIO chooses by the beginning of the
 // name; a long search is
 //
-//	GOMAXPROCS=1 MIMID_HUB_STATES=6000000 nice go test -timeout 0 -v -run Scenarios ./protocol/hub/search
+//	GOMAXPROCS=1 MIMID_HUB_STATES=4000000 nice go test -timeout 0 -v -run Scenarios ./protocol/hub/search
 //
-// over all scenarios, 10^8 worlds in about two hours of one core.
+// over all scenarios, 10^8 worlds in somewhat more than an hour of one core.
 package search

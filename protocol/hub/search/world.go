@@ -132,7 +132,7 @@ func (w *world) prune(at int) {
 		case hub.Grant, hub.Would:
 			return m.Term.Compare(seen) < 0 && m.Seen.Compare(seen) <= 0
 		case hub.Refuse:
-			return m.Seen.Compare(seen) <= 0
+			return m.Seen.Compare(seen) < 0
 		case hub.Certify:
 			return m.Final.Head.Seq <= d.State.Final.Head.Seq && d.Log.Holds(m.Final.Head)
 		}

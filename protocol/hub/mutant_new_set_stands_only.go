@@ -1,0 +1,5 @@
+//go:build mutant_new_set_stands_only
+
+package hub
+
+const mutant = newSetStandsOnly
