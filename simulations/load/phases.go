@@ -125,7 +125,7 @@ func (r *run) sample(f *flight, stop <-chan struct{}) (out []Memory) {
 		case <-t.C:
 			m := Memory{Accepted: f.accepted.Load()}
 			for _, p := range r.providers {
-				m.RSS = append(m.RSS, p.usage().rss)
+				m.Anonymous = append(m.Anonymous, p.usage().anon)
 			}
 			out = append(out, m)
 		case <-stop:

@@ -35,8 +35,8 @@ type provider struct {
 
 // usage is what a process has used.
 type usage struct {
-	cpu       time.Duration
-	rss, peak int64
+	cpu             time.Duration
+	rss, peak, anon int64
 }
 
 // newProvider makes a data directory with the command that an operator uses. Its

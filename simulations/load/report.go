@@ -70,10 +70,12 @@ type Process struct {
 	PerCommit float64 `json:"messages_per_commit"`
 }
 
-// Memory is the providers' memory at one moment, in their order.
+// Memory is the providers' memory at one moment, in their order. Anonymous memory is
+// what a process has for itself; RSS has tables in it, too, that are mapped from the
+// page cache and that the system takes back when it needs to.
 type Memory struct {
-	Accepted int64   `json:"accepted"`
-	RSS      []int64 `json:"rss"`
+	Accepted  int64   `json:"accepted"`
+	Anonymous []int64 `json:"anonymous"`
 }
 
 // CatchUp is how a provider came back.
@@ -153,7 +155,7 @@ func (r *Report) Print(w io.Writer) {
 		if len(p.Memory) < 20 {
 			continue
 		}
-		fmt.Fprintf(w, "\nMemory in MiB while %s:\n", p.Name)
+		fmt.Fprintf(w, "\nAnonymous memory in MiB while %s:\n", p.Name)
 		fmt.Fprint(t, "accepted")
 		for _, x := range p.Processes {
 			fmt.Fprint(t, "\t", x.Name)
@@ -162,7 +164,7 @@ func (r *Report) Print(w io.Writer) {
 		for i := range 10 {
 			m := p.Memory[(i+1)*len(p.Memory)/10-1]
 			fmt.Fprint(t, m.Accepted)
-			for _, b := range m.RSS {
+			for _, b := range m.Anonymous {
 				fmt.Fprint(t, "\t", b>>20)
 			}
 			fmt.Fprintln(t)

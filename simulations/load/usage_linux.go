@@ -46,6 +46,8 @@ func usageOf(pid int) (u usage, err error) {
 		switch name {
 		case "VmRSS":
 			u.rss = kib << 10
+		case "RssAnon":
+			u.anon = kib << 10
 		case "VmHWM":
 			u.peak = kib << 10
 		}
