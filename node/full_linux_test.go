@@ -3,6 +3,7 @@ package node_test
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -110,7 +111,15 @@ func TestDiskFull(t *testing.T) {
 func probe(t *testing.T, own func(n *crashNode)) error {
 	n := crashPrepare(t, "probe.example", true)
 	own(n)
-	err := n.launch()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	try := exec.Command(exe, "-test.run=^$")
+	if try.SysProcAttr = n.attr; try.Run() != nil {
+		return fmt.Errorf("a namespace: %w", os.ErrPermission)
+	}
+	err = n.launch()
 	n.kill()
 	if err != nil && !strings.Contains(err.Error(), "not permitted") {
 		t.Fatal(err)
