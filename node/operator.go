@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -111,7 +112,7 @@ func (o operatorRooms) ListRooms(_ context.Context, after string, limit int) ([]
 
 func describe(s *rooms.Summary) admin.Room {
 	return admin.Room{ID: s.ID, URI: s.URI, Hub: s.Hub, Term: s.Term, Next: s.Next, Head: s.Head, Epoch: s.Epoch,
-		Replicas: []string{s.Hub}, Trouble: s.Broken}
+		Replicas: []string{s.Hub}, Trouble: cmp.Or(s.Broken, s.Held)}
 }
 
 // ShowRoom implements admin.Rooms.

@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -42,10 +43,10 @@ func TestMDNS(t *testing.T) {
 	switch said := string(out); {
 	case len(out) == 0 && err != nil:
 		t.Skipf("no network namespace here: %v", err)
-	case err != nil:
+	case err == nil && strings.Contains(said, "no LAN: "):
+		t.Skipf("loopback cannot pass for a LAN here: %s", said)
+	case err != nil || !strings.Contains(said, "\nmet\n"):
 		t.Fatalf("%v: %s", err, said)
-	default:
-		t.Log(said)
 	}
 }
 

@@ -28,6 +28,7 @@ func (c *benchCommand) Help() string {
 	return `Starts providers as processes of this program, on this machine only, makes one room with
 a sender at the first and receivers at the second, and measures what they carry. The load
 takes its share of the machine: figures of different machines do not compare.
+
 Example:
   mimid bench
   mimid bench --providers 3 --receivers 1 --rate 0 --messages 1000000

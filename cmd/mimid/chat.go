@@ -308,7 +308,6 @@ func (ch *chat) obey(ctx context.Context, line string) error {
 }
 
 func (ch *chat) command(ctx context.Context, command, arg string) error {
-
 	switch command {
 	case "/help":
 		ch.say("help", chatHelp, "%s", chatHelp)

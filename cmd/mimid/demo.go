@@ -22,6 +22,7 @@ func (c *demoCommand) Help() string {
 	return `Starts three providers (atlanta, biloxi, chicago) as processes of this program, on this
 machine only, and five users' clients, and tells what happens. Every claim is checked.
 The exit code is 0 only if every check held.
+
 Example:
   mimid demo
   mimid demo --dir /tmp/demo --verbose`

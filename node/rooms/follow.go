@@ -113,12 +113,13 @@ const maxSkew = 5 * time.Minute
 
 func (l *live) beginWith(ctx context.Context, e *room.Entry) (*room.State, error) {
 	s, err := room.Begin(e, l.r.cfg.Rules)
-	if errors.Is(err, x509auth.ErrUnknownProvider) || errors.Is(err, room.ErrHosting) {
+	if keyless(err) || errors.Is(err, room.ErrHosting) {
 		c, perr := room.ParseCreate(e.Body)
 		if perr != nil {
 			return nil, err
 		}
-		if lerr := l.r.learn(ctx, c.URI.Provider().Domain()); lerr != nil {
+		// Afresh: the room may be the first thing that is by a new key.
+		if lerr := l.r.learnBy(ctx, c.URI.Provider().Domain(), l.r.cfg.Peers.Refresh); lerr != nil {
 			return nil, fmt.Errorf("%w (%w)", err, lerr)
 		}
 		s, err = room.Begin(e, l.r.cfg.Rules)
@@ -162,8 +163,13 @@ func (l *live) check(ctx context.Context, e *room.Entry) (*room.Step, error) {
 	if perr != nil || h.Info() == nil {
 		return st, err
 	}
-	// As many as the hub has looked up; it has signed the entry.
-	if lerr := l.r.learnParticipants(ctx, &h.Info().Context, math.MaxInt, errors.Is(err, x509auth.ErrUntrusted)); lerr != nil {
+	// As many new ones as the hub has looked up; it has signed the entry. That it makes
+	// us look up again those that are known has a bound.
+	limit, afresh := math.MaxInt, errors.Is(err, x509auth.ErrUntrusted)
+	if afresh {
+		limit = maxLookups
+	}
+	if lerr := l.r.learnParticipants(ctx, &h.Info().Context, limit, afresh); lerr != nil {
 		return nil, fmt.Errorf("%w (%w)", err, lerr)
 	}
 	return l.state.Check(e)
@@ -216,12 +222,19 @@ func (r *Rooms) learnParticipants(ctx context.Context, c *mls.GroupContext, limi
 }
 
 // condemn stops following a room whose hub signed what cannot be. That another
-// provider or its newest key cannot be found is no such thing, nor is a full disk. What the
-// hub has signed is kept, as the proof and so that a restart does not try again.
-// Of a room that has not come to be here nothing is kept, or anybody could fill the
-// disk with rooms that begin wrong.
+// provider or its newest key cannot be found is no such thing, nor is a full disk: then
+// the log waits before the entry, and the operator sees why. What the hub has signed is
+// kept, as the proof and so that a restart does not try again. Of a room that has not
+// come to be here nothing is kept, or anybody could fill the disk with rooms that begin
+// wrong.
 func (l *live) condemn(ctx context.Context, err error, bad *room.Entry, entries []*room.Entry, head *room.SignedHead) {
-	if keyless(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if keyless(err) {
+		l.h.mu.Lock()
+		l.h.held = fmt.Sprintf("entry %d cannot be verified yet: %v", bad.Seq, err)
+		l.h.mu.Unlock()
+		return
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return
 	}
 	l.r.log.Error("the hub has signed an entry that cannot be; this provider stops following the room", "room", l.h.id, "err", err)

@@ -13,17 +13,7 @@ import (
 
 // An altered piece under a genuine head must not make a follower begin the log anew.
 func TestAlteredPiece(t *testing.T) {
-	w := newWorld(t, "atlanta.example", "biloxi.example")
-	alice, bob := w.device("alice@atlanta.example", "phone"), w.device("bob@biloxi.example", "phone")
-	id, _, err := alice.create("room")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := alice.add(id, bob); err != nil {
-		t.Fatal(err)
-	}
-	alice.follow(id, 2)
-	bob.follow(id, 2)
+	w, alice, _, id := pair(t, nil)
 	biloxi := w.ps["biloxi.example"]
 	biloxi.set(func() { biloxi.down = true })
 	if _, err := alice.send(id, alice.message("one")); err != nil {

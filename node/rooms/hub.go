@@ -366,7 +366,7 @@ func (l *live) write(ctx context.Context, b *room.Batch, before []room.Participa
 	if l.h.head != nil {
 		known = l.h.head.Providers
 	}
-	l.h.head = head
+	l.h.head, l.h.held = head, ""
 	l.h.mu.Unlock()
 	if err := l.r.refreshTopic(l.h); err != nil {
 		l.r.log.Error("joining topic", "room", id, "err", err)

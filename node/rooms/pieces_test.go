@@ -2,6 +2,7 @@ package rooms_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"slices"
 	"strings"
@@ -312,5 +313,33 @@ func TestStall(t *testing.T) {
 	case <-closed:
 	case <-time.After(5 * time.Second):
 		t.Error("does not stop while a hub stalls")
+	}
+}
+
+// TestHeld: a commit adds a user by a key of its provider that the follower does not
+// have. While it cannot look, the log waits there, the operator sees why, and the hub is
+// not blamed. As soon as it can, the log goes on.
+func TestHeld(t *testing.T) {
+	w, alice, bob, id := pair(t, nil)
+	carol := w.device("carol@chicago.example", "phone")
+	biloxi := w.ps["biloxi.example"]
+	before := ed25519.NewKeyFromSeed(make([]byte, 32)).Public()
+	biloxi.set(func() { biloxi.old, biloxi.lost = map[string]crypto.PublicKey{"chicago.example": before}, true })
+	if err := alice.add(id, carol); err != nil {
+		t.Fatal(err)
+	}
+	carol.follow(id, 3)
+	eventually(t, "the log waits", func() bool { return biloxi.rooms.List()[0].Held != "" })
+	if l := biloxi.rooms.List()[0]; l.Next != 2 || l.Broken != "" || !strings.Contains(l.Held, "entry 2") || !strings.Contains(l.Held, "carol") {
+		t.Errorf("%+v", l)
+	}
+	biloxi.set(func() { biloxi.lost = false })
+	if _, err := alice.send(id, alice.message("one")); err != nil {
+		t.Fatal(err)
+	}
+	bob.follow(id, 4)
+	eventually(t, "nothing is held", func() bool { return biloxi.rooms.List()[0].Held == "" })
+	if s := biloxi.rooms.Stats(); s.Broken != 0 {
+		t.Errorf("%+v", s)
 	}
 }

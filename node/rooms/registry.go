@@ -23,6 +23,7 @@ type handle struct {
 	head   *logstore.Head // guarded by mu: as stored; nil while the first entry is still to come
 	live   *live          // guarded by mu: nil while nothing happens
 	broken string         // guarded by mu: why the log cannot be followed
+	held   string         // guarded by mu: why the next entry cannot be verified yet
 	pins   int            // guarded by mu: callers of obtain that have not released it
 
 	// joining is held while a topic is joined or left. Gossip asks back meanwhile

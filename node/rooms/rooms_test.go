@@ -23,17 +23,8 @@ var three = []string{"atlanta.example", "biloxi.example", "chicago.example"}
 // order, also a provider that hears no gossip, one that was away, and one that was
 // restarted.
 func TestStory(t *testing.T) {
-	w := newWorld(t, three...)
-	alice, bob, carol := w.device("alice@atlanta.example", "phone"), w.device("bob@biloxi.example", "phone"), w.device("carol@chicago.example", "phone")
-	id, _, err := alice.create("story")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := alice.add(id, bob); err != nil {
-		t.Fatal(err)
-	}
-	alice.follow(id, 2)
-	bob.follow(id, 2)
+	w, alice, bob, id := pair(t, nil)
+	carol := w.device("carol@chicago.example", "phone")
 	if err := bob.add(id, carol); err != nil {
 		t.Fatal(err)
 	}

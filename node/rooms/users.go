@@ -300,7 +300,8 @@ type Summary struct {
 	clientapi.Room
 	Head      string // hash of the last entry
 	Providers []string
-	Broken    string
+	Broken    string // why the log is not followed any further
+	Held      string // why the next entry cannot be verified yet
 	Loaded    bool
 }
 
@@ -310,7 +311,7 @@ func (r *Rooms) List() []Summary {
 	for _, h := range r.all() {
 		h.mu.Lock()
 		if h.head != nil {
-			out = append(out, Summary{Room: describe(h.head), Head: h.head.At.Last.String(), Providers: h.head.Providers, Broken: h.broken, Loaded: h.live != nil})
+			out = append(out, Summary{Room: describe(h.head), Head: h.head.At.Last.String(), Providers: h.head.Providers, Broken: h.broken, Held: h.held, Loaded: h.live != nil})
 		}
 		h.mu.Unlock()
 	}

@@ -58,6 +58,11 @@ type provider struct {
 	ctx    context.Context
 	wg     *sync.WaitGroup
 
+	// old are keys that this provider has of others whose newest ones it would find;
+	// lost says that it cannot look.
+	old  map[string]crypto.PublicKey
+	lost bool
+
 	// What tests change; set before start, or under mu.
 	tweak   func(*rooms.Config)
 	answer  func(ctx context.Context, q *rooms.Request, endpoint string, next rooms.Endpoint) (*rooms.Response, error)
@@ -110,6 +115,9 @@ func (p *provider) anchors(domain string) []crypto.PublicKey {
 	defer p.mu.Unlock()
 	if p.w.lazy && domain != p.domain && p.known[domain] == 0 {
 		return nil
+	}
+	if k := p.old[domain]; k != nil {
+		return []crypto.PublicKey{k}
 	}
 	return p.w.anchors(domain)
 }
@@ -223,6 +231,15 @@ func (n peers) Resolve(_ context.Context, domain string) ([]overlay.PeerID, erro
 }
 
 func (n peers) Refresh(ctx context.Context, domain string) ([]overlay.PeerID, error) {
+	n.p.mu.Lock()
+	lost := n.p.lost
+	if !lost {
+		delete(n.p.old, domain)
+	}
+	n.p.mu.Unlock()
+	if lost {
+		return nil, errors.New("not found")
+	}
 	return n.Resolve(ctx, domain)
 }
 

@@ -19,9 +19,9 @@
 // run of more messages than Distinct sends the same ciphertexts again, each time as a
 // new submission; providers cannot tell, they see no plaintext.
 //
-// A message's time runs from the moment at which it was due (the timer's firing), before a connection is
-// taken for it, until the receiver has read the event that holds it to its end. Both
-// clocks are this process's. Every receiver looks at every entry: which message it is,
+// A message's time runs from the moment at which it was due and the load's timer fired,
+// before a connection is taken for it, until the receiver has read the event that holds
+// it to its end. Both clocks are this process's. Every receiver looks at every entry: which message it is,
 // by its transaction id, and whether it was there before; so loss and duplicates are
 // counted, not inferred.
 //
