@@ -284,7 +284,6 @@ func (s *State) Advance(st *Step) error {
 	if st.of != s || st.after.Next != s.at.Next+1 || st.Entry.Prev != s.at.Last {
 		return fmt.Errorf("advancing room to entry %d: %w", st.Entry.Seq, mls.ErrStale)
 	}
-	before := s.Providers()
 	for _, c := range st.Changes {
 		if err := s.group.Apply(c); err != nil {
 			return fmt.Errorf("advancing room: %w", err)
@@ -299,6 +298,7 @@ func (s *State) Advance(st *Step) error {
 			return fmt.Errorf("advancing room: %w", err)
 		}
 		s.hosting, s.info, s.unsavedInfo = h, st.info, true
+		before := s.Providers() // of the list that readList replaces
 		if err := s.readList(); err != nil {
 			return fmt.Errorf("advancing room: %w", err)
 		}
