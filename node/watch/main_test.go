@@ -33,6 +33,7 @@ const (
 	refuses        // at once
 	hangs          // until the context ends
 	ignores        // hangs, and does not care for the context
+	lingers        // hangs until a little after it
 )
 
 // A world is a watch and the providers that it watches, in virtual time.
@@ -131,6 +132,10 @@ func (n *world) ping(ctx context.Context, domain string) error {
 	case hangs:
 		<-ctx.Done()
 		return ctx.Err()
+	case lingers:
+		<-ctx.Done()
+		time.Sleep(50 * time.Millisecond)
+		return ctx.Err()
 	}
 	select {
 	case <-time.After(delay):
@@ -187,6 +192,18 @@ func (n *world) want(when string, want ...string) {
 		n.t.Errorf("%s: changes %q, want %q", when, got, want)
 	}
 }
+
+// pinged returns how many pings were sent to a provider.
+func (n *world) pinged(domain string) int { n.mu.Lock(); defer n.mu.Unlock(); return n.pings[domain] }
+
+// pingedAtAll returns to how many providers pings were sent.
+func (n *world) pingedAtAll() int { n.mu.Lock(); defer n.mu.Unlock(); return len(n.pings) }
+
+// outTo returns how many pings to a provider have not returned.
+func (n *world) outTo(domain string) int { n.mu.Lock(); defer n.mu.Unlock(); return n.out[domain] }
+
+// peak returns how many pings were out at most.
+func (n *world) peak() int { n.mu.Lock(); defer n.mu.Unlock(); return n.most }
 
 func many(n int, rate watch.Rate) map[string]watch.Rate {
 	out := map[string]watch.Rate{}

@@ -132,11 +132,8 @@ func (w *Watch) pull(now time.Duration) {
 		w.targets = append(w.targets, t)
 	}
 	for domain, t := range have {
-		if next[domain] == nil {
-			t.gone = true
-			if t.out {
-				t.cancel()
-			}
+		if next[domain] == nil && t.out {
+			t.cancel()
 		}
 	}
 	w.view.Store(&next)
@@ -173,9 +170,7 @@ func (w *Watch) take(r result, now time.Duration) {
 		t.err = r.err
 		t.failed(now)
 	}
-	if !t.gone {
-		w.wake = min(w.wake, max(t.due, w.scanned+w.grain()))
-	}
+	w.wake = min(w.wake, max(t.due, w.scanned+w.grain()))
 }
 
 // grain is how long two scans are apart at least, unless somebody came back.
@@ -222,7 +217,7 @@ func (w *Watch) bury(t *target, now time.Duration) {
 	w.cfg.Changed(t.domain, true)
 }
 
-// ping begins a ping. If the last one ignores the end of its context, it counts
+// ping begins a ping. If the last one does not return, it is ended and counts
 // once more instead, so that even then a silent provider is found dead.
 func (w *Watch) ping(ctx context.Context, pings *sync.WaitGroup, t *target, now time.Duration) {
 	switch {
@@ -230,6 +225,7 @@ func (w *Watch) ping(ctx context.Context, pings *sync.WaitGroup, t *target, now 
 		t.due = t.overdue()
 		return
 	case t.out:
+		t.cancel()
 		t.begin(now)
 		return
 	case w.out >= w.cfg.MaxTargets: // pings to former targets do not end

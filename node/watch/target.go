@@ -20,7 +20,6 @@ type target struct {
 
 	// Owned by the goroutine of Run.
 	rate   Rate
-	gone   bool          // is no target any more
 	since  time.Duration // the first time it was watched, or when it was forgiven
 	life   time.Duration // the last sign of life that the loop saw
 	known  bool          // there was one after since

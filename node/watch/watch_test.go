@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -46,28 +47,38 @@ func TestADeadBusyProviderIsFoundWithinTimeout(t *testing.T) {
 func TestADeadIdleProviderIsFoundWithinIdleAndTimeout(t *testing.T) {
 	run(t, many(20, watch.Idle), nil, func(n *world) {
 		n.wait(time.Minute)
-		died := n.since()
 		for d := range many(20, watch.Idle) {
 			n.set(hangs, d)
 		}
 		n.wait(idle + timeout)
-		got := n.log()
-		if len(got) != 20 {
-			t.Fatalf("%d of 20 found dead", len(got))
-		}
-		for _, c := range got {
-			if c.at-died < timeout-interval-grain {
-				t.Errorf("%s dead after only %v", c.domain, c.at-died)
-			}
+		if got := len(n.log()); got != 20 {
+			t.Errorf("%d of 20 found dead", got)
 		}
 	})
+	// From the first ping on, it has as long as a busy one.
+	for _, m := range []manner{refuses, hangs, ignores} {
+		run(t, map[string]watch.Rate{biloxi: watch.Idle}, nil, func(n *world) {
+			n.wait(time.Minute)
+			n.set(m, biloxi)
+			for before := n.pinged(biloxi); n.pinged(biloxi) == before; n.wait(time.Millisecond) {
+			}
+			asked := n.since()
+			n.wait(timeout)
+			got := n.log()
+			if len(got) != 1 {
+				t.Fatalf("changes %v, want one death", got)
+			}
+			if took := got[0].at - asked; took < timeout-interval-grain || took > timeout-interval+grain {
+				t.Errorf("dead %v after the first ping, want %v", took, timeout-interval)
+			}
+		})
+	}
 }
 
 func TestAProviderThatBecomesBusyIsAskedSoon(t *testing.T) {
 	run(t, map[string]watch.Rate{biloxi: watch.Idle}, nil, func(n *world) {
 		n.wait(time.Minute)
-		for n.pings[biloxi] == 12 { // just after a ping: the worst moment
-			n.wait(grain)
+		for before := n.pinged(biloxi); n.pinged(biloxi) == before; n.wait(grain) { // just after a ping: the worst moment
 		}
 		n.set(hangs, biloxi)
 		n.wait(interval)
@@ -109,10 +120,17 @@ func TestAReturnIsNoticed(t *testing.T) {
 func TestPingsToTheDeadBecomeRare(t *testing.T) {
 	run(t, map[string]watch.Rate{biloxi: watch.Busy}, nil, func(n *world) {
 		n.set(refuses, biloxi)
+		n.wait(3*timeout + interval/2)
+		n.want("refuses", biloxi+" true")
+		before := n.pinged(biloxi)
+		n.wait(idle)
+		if got := n.pinged(biloxi) - before; got < 3 || got > 5 {
+			t.Errorf("%d pings in the first idle interval after death, want 3 to 5: a short failure should be short", got)
+		}
 		n.wait(time.Minute)
-		before := n.pings[biloxi]
+		before = n.pinged(biloxi)
 		n.wait(100 * idle)
-		if got := n.pings[biloxi] - before; got < 100 || got > 126 {
+		if got := n.pinged(biloxi) - before; got < 100 || got > 126 {
 			t.Errorf("%d pings in 100 idle intervals, want 100 to 125", got)
 		}
 	})
@@ -122,13 +140,13 @@ func TestWhoIsHeardIsAliveAndNotPinged(t *testing.T) {
 	run(t, map[string]watch.Rate{biloxi: watch.Busy}, nil, func(n *world) {
 		n.wait(2 * time.Second)
 		n.set(refuses, biloxi) // one way only
-		before := n.pings[biloxi]
+		before := n.pinged(biloxi)
 		for range 400 {
 			n.Heard(biloxi)
 			n.wait(interval / 2)
 		}
 		n.want("heard all the time")
-		if got := n.pings[biloxi] - before; got > 0 {
+		if got := n.pinged(biloxi) - before; got > 0 {
 			t.Errorf("%d pings to one that is heard", got)
 		}
 	})
@@ -206,16 +224,16 @@ func TestHungPingsDelayNobody(t *testing.T) {
 				n.set(ignores, d)
 			}
 		}
-		before := n.pings["p150.example"]
+		before := n.pinged("p150.example")
 		n.wait(time.Minute)
 		if got := len(n.log()); got != 299 || n.Dead("p150.example") {
 			t.Errorf("%d deaths among 299", got)
 		}
-		if got := n.pings["p150.example"] - before; got < 148 || got > 188 {
+		if got := n.pinged("p150.example") - before; got < 148 || got > 188 {
 			t.Errorf("%d pings in a minute to the one that answers, want about 165", got)
 		}
-		if n.most > 300 {
-			t.Errorf("%d pings out at once for 300 providers", n.most)
+		if n.peak() > 300 {
+			t.Errorf("%d pings out at once for 300 providers", n.peak())
 		}
 	})
 }
@@ -283,13 +301,24 @@ func TestTargetsComeAndGo(t *testing.T) {
 		if s := n.Stats(); s.Targets != 1 || s.Dead != 1 {
 			t.Errorf("counted %+v", s)
 		}
+		n.with(func() { n.targets = map[string]watch.Rate{biloxi: watch.Busy, chicago: watch.Busy} })
+		for n.outTo(biloxi) == 0 {
+			n.wait(grain)
+		}
+		if s := n.Stats(); s.Targets != 2 || s.Dead != 1 {
+			t.Errorf("counted %+v", s)
+		}
 		n.with(func() { n.targets = nil })
+		n.wait(interval + grain) // its ping would have gone on for longer
+		if n.outTo(biloxi) != 0 {
+			t.Error("the ping to a former target goes on")
+		}
 		n.wait(10 * time.Second)
 		n.want("nobody left")
 		if s := n.Stats(); s.Targets != 0 || s.Dead != 0 {
 			t.Errorf("counted %+v", s)
 		}
-		if n.out[biloxi]+n.out[chicago] != 0 {
+		if n.outTo(biloxi)+n.outTo(chicago) != 0 {
 			t.Error("pings to former targets are still out")
 		}
 	})
@@ -301,8 +330,8 @@ func TestTargetsAndPingsAreBounded(t *testing.T) {
 	targets["p009.example"] = watch.Busy
 	run(t, targets, edit, func(n *world) {
 		n.wait(time.Minute)
-		if len(n.pings) != 3 || n.pings["p009.example"] == 0 || n.pings["p000.example"] == 0 || n.pings["p001.example"] == 0 {
-			t.Errorf("pinged %v, want the busy one and the two first", n.pings)
+		if n.pingedAtAll() != 3 || n.pinged("p009.example") == 0 || n.pinged("p000.example") == 0 || n.pinged("p001.example") == 0 {
+			t.Errorf("pinged %d providers, want the busy one and the two first", n.pingedAtAll())
 		}
 		// Pings to former targets that do not end take up the places.
 		for d := range targets {
@@ -311,8 +340,8 @@ func TestTargetsAndPingsAreBounded(t *testing.T) {
 		n.wait(time.Minute)
 		n.with(func() { n.targets = map[string]watch.Rate{biloxi: watch.Busy} })
 		n.wait(time.Minute)
-		if n.most > 3 || n.pings[biloxi] != 0 {
-			t.Errorf("%d pings out at once, %d to biloxi", n.most, n.pings[biloxi])
+		if n.peak() > 3 || n.pinged(biloxi) != 0 {
+			t.Errorf("%d pings out at once, %d to biloxi", n.peak(), n.pinged(biloxi))
 		}
 	})
 }
@@ -327,7 +356,7 @@ func TestRunEndsAndMayBeginAgain(t *testing.T) {
 		n.wait(10 * time.Second)
 		n.want("biloxi hangs", biloxi+" true")
 		n.stop()
-		if n.out[biloxi] != 0 {
+		if n.outTo(biloxi) != 0 {
 			t.Error("a ping is out after Run")
 		}
 		n.wait(time.Hour)
@@ -337,6 +366,48 @@ func TestRunEndsAndMayBeginAgain(t *testing.T) {
 		n.set(answers, biloxi)
 		n.wait(10 * time.Second)
 		n.want("biloxi answers", biloxi+" false")
+
+		// Stopped just before a death, with a ping out that takes its time to end.
+		n.set(lingers, chicago)
+		for before := n.pinged(chicago); n.pinged(chicago) < before+2; n.wait(grain) {
+		}
+		n.stop()
+		if n.outTo(chicago) != 0 {
+			t.Error("a ping is out after Run")
+		}
+		n.set(answers, chicago)
+		n.wait(time.Hour)
+		n.begin()
+		n.wait(time.Minute)
+		n.want("begun once more")
+	})
+}
+
+func TestPingsAreEven(t *testing.T) {
+	run(t, map[string]watch.Rate{biloxi: watch.Busy}, nil, func(n *world) {
+		n.wait(time.Minute)
+		var times []time.Duration
+		n.with(func() { times = slices.Clone(n.times) })
+		for i := 1; i < len(times); i++ {
+			if gap := times[i] - times[i-1]; gap < interval*4/5 || gap > interval+2*time.Millisecond {
+				t.Fatalf("%v between two pings, want %v to %v", gap, interval*4/5, interval)
+			}
+		}
+	})
+}
+
+// One who was heard while the first connection was being made, and then not any
+// more, is pinged anew: that ping may have been lost.
+func TestAPingFromBeforeASignOfLifeIsEnded(t *testing.T) {
+	run(t, map[string]watch.Rate{biloxi: watch.Busy}, nil, func(n *world) {
+		n.set(hangs, biloxi)
+		for n.outTo(biloxi) == 0 {
+			n.wait(grain)
+		}
+		n.Heard(biloxi)
+		n.set(answers, biloxi)
+		n.wait(time.Minute)
+		n.want("answers the second ping")
 	})
 }
 
