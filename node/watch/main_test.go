@@ -134,7 +134,7 @@ func (n *world) ping(ctx context.Context, domain string) error {
 		return ctx.Err()
 	case lingers:
 		<-ctx.Done()
-		time.Sleep(50 * time.Millisecond)
+		time.Sleep(5 * time.Millisecond)
 		return ctx.Err()
 	}
 	select {

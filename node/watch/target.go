@@ -75,7 +75,7 @@ func (t *target) patience() time.Duration {
 // overdue is when a ping that is still out is taken for lost, a little after its
 // context has ended.
 func (t *target) overdue() time.Duration {
-	return t.sent + t.patience() + t.cfg.Timeout/50
+	return t.sent + t.patience() + t.cfg.Timeout/20
 }
 
 // note takes over what was heard since. It says whether that was anything.

@@ -12,6 +12,7 @@ import (
 
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/node/ration"
+	"github.com/mimid/mimid/node/watch"
 )
 
 // counted counts the octets that pass a connection.
@@ -85,4 +86,32 @@ func processor() time.Duration {
 		return 0
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// BenchmarkSecond tells what a second of watching 300 providers costs, without
+// the pings themselves. Run it with -benchtime=10x.
+func BenchmarkSecond(b *testing.B) {
+	for _, rate := range []watch.Rate{watch.Busy, watch.Idle} {
+		b.Run(rate.String(), func(b *testing.B) {
+			targets := many(300, rate)
+			w, err := watch.Open(watch.Config{
+				Ping:    func(context.Context, string) error { return nil },
+				Targets: func() map[string]watch.Rate { return targets },
+			})
+			if err != nil {
+				b.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(context.Background())
+			done := make(chan error)
+			go func() { done <- w.Run(ctx) }()
+			time.Sleep(time.Second)
+			b.ResetTimer()
+			before, pings := processor(), w.Stats().Pings
+			time.Sleep(time.Duration(b.N) * time.Second)
+			b.ReportMetric(float64((processor()-before).Microseconds())/float64(b.N), "cpu-us/op")
+			b.ReportMetric(float64(w.Stats().Pings-pings)/float64(b.N), "pings/op")
+			cancel()
+			<-done
+		})
+	}
 }
