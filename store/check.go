@@ -190,6 +190,11 @@ func (s *Store) readState(bound uint64) error {
 	if newest < bound {
 		return fmt.Errorf("%w: the store ends at commit %d, %d were acknowledged", ErrLost, newest, bound)
 	}
+	if _, err := tx.Get(unfinishedKey); err == nil {
+		return ErrUnfinished
+	} else if !errors.Is(err, ErrNotFound) {
+		return fmt.Errorf("reading whether the store is whole: %w", err)
+	}
 	s.commit = newest
 	return nil
 }

@@ -5,7 +5,8 @@
 //
 // Read store.go for opening and closing, writer.go for the group commit, tx.go for what
 // a function may do, keys.go for the key space, check.go and acked.go for what happens
-// before a damaged store is believed.
+// before a damaged store is believed, backup.go for the format of backups, backup_read.go
+// for restoring one.
 //
 // # Why acknowledged writes are not lost
 //
@@ -52,6 +53,8 @@
 //	01 00                       format: uint32 version = 1, uint64 creation, Unix ms
 //	01 01                       uint64 number of the last commit, which is also the
 //	                            Badger timestamp of everything in that commit
+//	01 02                       the mark of a restored store, see Restored
+//	01 03                       the same, while it is being restored: Open refuses it
 //	10 room[32]                 room head
 //	11 room[32] seq[8]          room log entry
 //	12 room[32] txn[32]         uint64 seq of the entry with this transaction id
@@ -69,6 +72,7 @@
 //	28 name[...]                published identifiers
 //	29 name[...]                a client's own store (never in a provider's)
 //	2a name[...]                rooms whose log cannot be followed, and the proof
+//	2b room[32]                 the mark of a restored room, until it is whole again
 //
 // The heads of all rooms lie together: a start reads these and no entries. The values
 // of 10, 11 and 13 and everything in 14 and 20 to 2a belong to the packages that

@@ -64,6 +64,18 @@ var ErrCorrupted = errors.New("store: corrupted")
 // the file ACKED and opens again.
 var ErrLost = errors.New("store: acknowledged writes are missing")
 
+// ErrBackup says that a stream is no whole backup: it is something else, was cut off,
+// altered or damaged. Nothing that Restore has made of it is used: take another copy.
+var ErrBackup = errors.New("store: not a whole backup")
+
+// ErrExists says that Restore found something where it was to make a store. It makes new
+// ones only: name another directory, or move away what is there.
+var ErrExists = errors.New("store: there is something already")
+
+// ErrUnfinished says that the restoring of this store did not come to its end. Remove the
+// directory and restore again.
+var ErrUnfinished = errors.New("store: restoring was interrupted, the store is not whole")
+
 // classify gives an error of Badger or the operating system its sentinel: the one that
 // its cause asks for, or else other, which may be nil.
 func classify(err, other error) error {

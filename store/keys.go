@@ -47,6 +47,9 @@ const (
 	SpaceClaims      Space = 0x28 // identifiers that local users published
 	SpaceClient      Space = 0x29 // a client's own store, encrypted; never a provider's
 	SpaceCondemned   Space = 0x2a // rooms whose log cannot be followed, and the proof
+	SpaceRestored    Space = 0x2b // rooms that came from a backup and are not yet whole, see Restored
+
+	lastSpace = SpaceRestored
 )
 
 // A Key names one value. Only the functions of this package make keys, so a key
@@ -71,8 +74,10 @@ func (k Key) String() string { return fmt.Sprintf("%x", k.s) }
 func (p Prefix) Has(k Key) bool { return len(k.s) >= len(p.s) && k.s[:len(p.s)] == p.s }
 
 var (
-	formatKey = Key{"\x01\x00"}
-	commitKey = Key{"\x01\x01"}
+	formatKey     = Key{"\x01\x00"}
+	commitKey     = Key{"\x01\x01"}
+	restoredKey   = Key{"\x01\x02"}
+	unfinishedKey = Key{"\x01\x03"}
 )
 
 // RoomHeads are the heads of all rooms, which is what a start reads.
@@ -185,7 +190,7 @@ func (sp Space) Parse(k Key) (name []byte, err error) {
 
 // prefix keeps a made-up Space from reaching into keys that have another meaning.
 func (sp Space) prefix() string {
-	if sp < SpaceAccounts || sp > SpaceCondemned {
+	if sp < SpaceAccounts || sp > lastSpace {
 		panic(fmt.Sprintf("store: space %#x is not defined", byte(sp)))
 	}
 	return string([]byte{byte(sp)})
