@@ -23,12 +23,14 @@
 //	idle    pinged 4 to 5 s after the last sign of life; if there is no answer,
 //	        from then on like a busy one: dead at most 5.62 s after its true death
 //	new     not heard since it became a target: its pings have 2 s, as we may have to
-//	        connect first; dead after 3 s
+//	        connect first; dead after 3 s, and 2.6 s after the first ping at the
+//	        earliest, which an idle one gets within 5 s
 //	dead    pinged after 0.4 s, then after pauses that double, up to 5 s; these
 //	        pings have 2 s too. The first sign of life ends it: at once if the
 //	        provider asks us something, else after at most 7 s
 //
-// Death takes two pings without an answer, however long the silence. A provider
+// Death takes two pings without an answer, however long the silence; one that does
+// not even return when its context ends counts again. A provider
 // whose answers take longer than half of Timeout is as good as dead, and stays so,
 // instead of dying and coming back all the time. One that does flap is told as
 // such, dead and back in turns, at most once each per Timeout.
