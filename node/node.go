@@ -122,6 +122,9 @@ func (n *Node) Run(ctx context.Context) (err error) {
 		defer cancel()
 		err = errors.Join(err, st.Close(close))
 	}()
+	if err := warnRestored(st, n.log); err != nil {
+		return fmt.Errorf("reading whether the store was restored: %w", err)
+	}
 	s := newStages(ctx, n.log)
 	var p *parts
 	defer func() {

@@ -2,7 +2,7 @@
 // client for its users. It holds flags and printing only.
 //
 // Read main.go (the grammar of the command line, exit codes), output.go and fault.go
-// (how results and errors are shown), serve.go and operator.go (the node and its operator),
+// (how results and errors are shown), serve.go, operator.go and backup.go (the node and its operator),
 // client.go, talk.go and chat.go (a user's device), demo.go and its neighbours (the demo,
 // which runs the other commands as processes).
 //
@@ -48,6 +48,8 @@ type grammar struct {
 	Peers   peersCommand   `cmd:"" help:"List the other providers, pin or forget their keys." group:"Provider"`
 	Status  statusCommand  `cmd:"" help:"Say how the running node is." group:"Provider"`
 	Verify  verifyCommand  `cmd:"" help:"Check a store from end to end." group:"Provider"`
+	Backup  backupCommand  `cmd:"" help:"Copy everything that a provider has into one file." group:"Provider"`
+	Restore restoreCommand `cmd:"" help:"Make a data directory from a backup." group:"Provider"`
 	Key     keyCommand     `cmd:"" help:"Change the provider key." group:"Provider"`
 	Client  clientCommand  `cmd:"" help:"Be a user: register, find people, talk." group:"User"`
 	Chat    chatCommand    `cmd:"" help:"Talk in a room, line by line." group:"User"`

@@ -42,6 +42,7 @@ type fake struct {
 	t      testing.TB
 	fail   error
 	panics bool
+	writes string // into a backup
 	asked  string
 }
 
@@ -100,6 +101,14 @@ func (f *fake) RotateKey(context.Context) (*admin.Rotated, error) {
 }
 func (f *fake) Verify(context.Context) (*admin.Verification, error) {
 	return &admin.Verification{Rooms: 2, Entries: 9, Faults: []string{"room 01: entry 5 is missing"}}, f.ask("verify")
+}
+func (f *fake) Backup(_ context.Context, w io.Writer) (*admin.Backup, error) {
+	if f.writes != "" {
+		if _, err := io.WriteString(w, f.writes); err != nil {
+			return nil, err
+		}
+	}
+	return &admin.Backup{ID: "0a", Rooms: 2, Bytes: uint64(len(f.writes))}, f.ask("backup")
 }
 
 // socketDir is a data directory whose path is short enough for a socket.

@@ -4,7 +4,7 @@
 //	curl --unix-socket DATA/admin.sock http://admin/status
 //
 // Read types.go (what is said), services.go (who answers), server.go (the socket),
-// client.go (the other side).
+// client.go (the other side), backup.go (a stream instead of JSON).
 //
 // Who may open the socket may do everything: it has mode 0600, and the data directory
 // 0700, so that is the user that the node runs as. There are no tokens. Unlike a
@@ -23,6 +23,7 @@
 //	DELETE /peers/{domain}/pin           forget what was trusted, and trust anew
 //	POST   /key/rotate                   Rotated
 //	POST   /verify                       Verification; reads the whole store
+//	POST   /backup                       a backup as a stream, keys included, see backup.go
 //
 // Errors have a clientapi.Problem as their body.
 //

@@ -20,4 +20,7 @@ var (
 	ErrAnswer = errors.New("admin: the node's answer makes no sense")
 	// ErrConfig says that New was given a configuration that cannot work.
 	ErrConfig = errors.New("admin: unusable configuration")
+	// ErrBackup says that the node began a backup and did not finish it: what was
+	// written of it is worth nothing.
+	ErrBackup = errors.New("admin: the backup was not finished")
 )

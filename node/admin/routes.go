@@ -53,6 +53,7 @@ func (s *Server) routes() http.Handler {
 	}))
 	mux.Handle("POST /key/rotate", s.change(func(req *http.Request) (any, error) { return v.Node.RotateKey(req.Context()) }))
 	mux.Handle("POST /verify", s.call(func(req *http.Request) (any, error) { return v.Node.Verify(req.Context()) }))
+	mux.Handle("POST /backup", http.HandlerFunc(s.backup))
 	mux.Handle("/", s.call(func(req *http.Request) (any, error) {
 		return nil, problem(http.StatusNotFound, clientapi.CodeNotFound,
 			"this node does not know %s %.100s: the command may be of a newer version than the node", req.Method, req.URL.Path)
@@ -66,13 +67,7 @@ func (s *Server) call(f func(req *http.Request) (any, error)) http.Handler {
 		req.Body = http.MaxBytesReader(w, req.Body, maxBody)
 		out, err := s.guarded(req, f)
 		if err != nil {
-			var p *clientapi.Problem
-			if !errors.As(err, &p) {
-				p = problem(http.StatusInternalServerError, clientapi.CodeInternal, "%v", err)
-			}
-			w.Header().Set("Content-Type", "application/problem+json")
-			w.WriteHeader(p.Status)
-			_ = json.NewEncoder(w).Encode(p)
+			refuse(w, err)
 			return
 		}
 		if out == nil {
@@ -82,6 +77,16 @@ func (s *Server) call(f func(req *http.Request) (any, error)) http.Handler {
 		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(out)
 	})
+}
+
+func refuse(w http.ResponseWriter, err error) {
+	var p *clientapi.Problem
+	if !errors.As(err, &p) {
+		p = problem(http.StatusInternalServerError, clientapi.CodeInternal, "%v", err)
+	}
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(p.Status)
+	_ = json.NewEncoder(w).Encode(p)
 }
 
 // change is a call that changes something, which the log is told.

@@ -2,6 +2,7 @@ package admin
 
 import (
 	"context"
+	"io"
 
 	"github.com/mimid/mimid/node/account"
 )
@@ -46,4 +47,5 @@ type Node interface {
 	Status(ctx context.Context) (*Status, error)
 	RotateKey(ctx context.Context) (*Rotated, error)
 	Verify(ctx context.Context) (*Verification, error)
+	Backup(ctx context.Context, w io.Writer) (*Backup, error)
 }

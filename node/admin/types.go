@@ -164,3 +164,13 @@ type Verification struct {
 	// Faults are sentences; none means that all is well.
 	Faults []string `json:"faults,omitempty"`
 }
+
+// Backup is the result of making or restoring a backup.
+type Backup struct {
+	ID      string        `json:"id"`
+	Created time.Time     `json:"created"`
+	Rooms   uint64        `json:"rooms"`
+	Keys    uint64        `json:"keys"` // of the store
+	Bytes   uint64        `json:"bytes"`
+	Took    time.Duration `json:"took_ns"`
+}
