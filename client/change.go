@@ -362,7 +362,7 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := r.roster.Judge(pub, s.Change); err != nil {
+	if err := c.judge(r, s.Change); err != nil {
 		return false, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	bundle := wire.HandshakeBundle{Message: s.Message, Welcome: s.Welcome, GroupInfo: &wire.GroupInfoOption{Full: s.GroupInfo},

@@ -132,7 +132,7 @@ func (c *Client) handshake(b *batch, r *roomState, e *room.Entry) error {
 	if own != nil && own.Staged != nil {
 		s, err := r.group.LoadStaged(own.Staged)
 		if err == nil {
-			err = r.roster.Judge(r.group.Public(), s.Change)
+			err = c.judge(r, s.Change)
 		}
 		if err == nil {
 			err = r.group.Merge(s)
@@ -146,7 +146,7 @@ func (c *Client) handshake(b *batch, r *roomState, e *room.Entry) error {
 	for _, m := range append([]*mls.Message{h.Bundle.Message}, h.Bundle.MoreProposals...) {
 		x, err := r.group.Process(m, at)
 		if err == nil {
-			err = r.roster.Judge(r.group.Public(), x.Change)
+			err = c.judge(r, x.Change)
 		}
 		if err != nil {
 			if c.anchorless(r, err) {
@@ -168,6 +168,19 @@ func (c *Client) handshake(b *batch, r *roomState, e *room.Entry) error {
 		c.wishOrdered(b, own)
 	}
 	return nil
+}
+
+// judge says whether the room's policy allows a change of its group. Who orders
+// the room is taken from room_hosting, because entries that move a room are not
+// followed here yet: what it says is then the truth.
+func (c *Client) judge(r *roomState, ch *mls.Change) error {
+	g := r.group.Public()
+	h, err := room.HostingOf(g.Context())
+	if err != nil {
+		return err
+	}
+	lead := room.LeadOf(h)
+	return r.roster.Judge(g, ch, &lead, c.trust.anchors)
 }
 
 // committed draws the consequences of a commit that the group has merged.

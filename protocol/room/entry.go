@@ -24,7 +24,8 @@ var (
 	ErrChain = errors.New("room: entry does not continue the log")
 	// ErrHead: a head does not belong to the entries that it came with.
 	ErrHead = errors.New("room: head does not end these entries")
-	// ErrSignature: a head is not signed by the key that it is checked with.
+	// ErrSignature: a head, co-signature or vote is not signed by the key that it
+	// is checked with.
 	ErrSignature = errors.New("room: head signature does not verify")
 	// ErrBody: an entry's body decodes and makes no sense in its kind.
 	ErrBody = errors.New("room: invalid body")
@@ -40,6 +41,17 @@ var (
 	ErrEnded = errors.New("room: ended")
 	// ErrNoProof: what is presented as a proof of equivocation proves nothing.
 	ErrNoProof = errors.New("room: not a proof of equivocation")
+	// ErrSettling: a handshake while a change of the replica set is in progress:
+	// it may be made again after the settled entry.
+	ErrSettling = errors.New("room: a change of the replica set is in progress")
+	// ErrCertificate: a certificate whose parts do not belong together, or that
+	// does not show what the entry claims.
+	ErrCertificate = errors.New("room: invalid certificate")
+	// ErrVote: the votes of a hub_change do not make this provider hub of this
+	// term at this place of the log.
+	ErrVote = errors.New("room: hub_change without its proof")
+	// ErrQuorum: the votes or co-signatures are good, and of too few replicas.
+	ErrQuorum = errors.New("room: no majority of the replicas")
 )
 
 // Version is the format version of entries and heads.

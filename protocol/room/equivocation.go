@@ -106,3 +106,48 @@ func ParseEquivocation(b []byte) (*Equivocation, error) {
 	}
 	return p, nil
 }
+
+// DoubleVote proves that the holder of one key voted twice in one term of a room.
+//
+//	struct { SignedVote a; SignedVote b; } DoubleVote;
+type DoubleVote struct {
+	A, B SignedVote
+}
+
+// Verify checks the proof against the voter's key. Errors: ErrNoProof,
+// ErrSignature.
+func (p *DoubleVote) Verify(key ed25519.PublicKey) error {
+	if err := p.verify(key); err != nil {
+		return fmt.Errorf("verifying proof of a double vote: %w", err)
+	}
+	return nil
+}
+
+func (p *DoubleVote) verify(key ed25519.PublicKey) error {
+	a, b := &p.A, &p.B
+	switch {
+	case a.Room != b.Room || a.Term != b.Term || a.Voter != b.Voter:
+		return fmt.Errorf("votes of different rooms, terms or voters: %w", ErrNoProof)
+	case a.Vote == b.Vote:
+		return fmt.Errorf("one vote twice: %w", ErrNoProof)
+	}
+	if err := a.Verify(key); err != nil {
+		return err
+	}
+	return b.Verify(key)
+}
+
+// Append appends the proof's encoding.
+func (p *DoubleVote) Append(b []byte) []byte { return p.B.Append(p.A.Append(b)) }
+
+// ParseDoubleVote reads a proof.
+func ParseDoubleVote(b []byte) (*DoubleVote, error) {
+	p := new(DoubleVote)
+	r := presentation.NewReader(b)
+	p.A.Read(r)
+	p.B.Read(r)
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("reading proof of a double vote: %w", err)
+	}
+	return p, nil
+}

@@ -1,6 +1,7 @@
 package room
 
 import (
+	"crypto"
 	"fmt"
 	"slices"
 
@@ -109,6 +110,9 @@ type judgement struct {
 	roles  map[string]policy.Role
 	next   map[string]policy.Role // after a commit
 	joiner uri.User               // of an external commit
+
+	lead    *Lead
+	anchors func(domain string) []crypto.PublicKey
 }
 
 // Judge says whether the room's policy allows a change that Process of g has
@@ -121,10 +125,13 @@ type judgement struct {
 //     that may have clients.
 //   - A commit includes the pending removals (see judgePending).
 //   - From outside, only a participant joins with a client of its own.
+//   - room_hosting says what the log says of hub and term. lead is that: who
+//     orders the room before the change and who decides. anchors are as in Rules.
 //
-// Errors: ErrPolicy, ErrPending, ErrHosting.
-func (r *Roster) Judge(g *mls.PublicGroup, c *mls.Change) error {
-	j := &judgement{r: r, g: g, c: c}
+// Errors: ErrPolicy, ErrPending, ErrHosting, ErrSettling, and for a new replica
+// x509auth.ErrUnknownProvider, which may pass.
+func (r *Roster) Judge(g *mls.PublicGroup, c *mls.Change, lead *Lead, anchors func(domain string) []crypto.PublicKey) error {
+	j := &judgement{r: r, g: g, c: c, lead: lead, anchors: anchors}
 	if err := j.judge(); err != nil {
 		return fmt.Errorf("judging %s of epoch %d: %w", c.Kind, g.Epoch(), err)
 	}
@@ -273,20 +280,28 @@ func (j *judgement) component(a *mls.AppDataUpdate, user string, role policy.Rol
 		}
 		return nil
 	case HostingComponent:
-		if !role.May(policy.ChangeHosting) {
-			return deny("changes the room's hosting")
-		}
-		return j.hosting(a.Update)
+		return j.hosting(a.Update, user, role)
 	}
 	return deny(fmt.Sprintf("changes component %#04x", uint16(a.Component)))
 }
 
 const maxMetadata = 16 << 10
 
+// updatesHosting reports whether a commit replaces room_hosting.
+func updatesHosting(c *mls.Change) bool {
+	return slices.ContainsFunc(c.Proposals, func(p *mls.UsedProposal) bool {
+		a := p.Proposal.AppData
+		return p.Proposal.Type == mls.ProposalAppDataUpdate && a != nil && a.Component == HostingComponent
+	})
+}
+
 // hosting: the hub and term are what the log says, so an update may not make
-// them up. Until replica sets change by commit, neither do the replicas.
-func (j *judgement) hosting(data []byte) error {
-	now, err := HostingOf(j.g.Context())
+// them up. Whoever only copies what the log says needs no capability; the rest is
+// ChangeHosting's. New replicas are of participating providers, by a key that all
+// who judge know for the domain, and the hub stays in the set while its provider
+// takes part.
+func (j *judgement) hosting(data []byte, user string, role policy.Role) error {
+	was, err := HostingOf(j.g.Context())
 	if err != nil {
 		return err
 	}
@@ -294,14 +309,52 @@ func (j *judgement) hosting(data []byte) error {
 	if err != nil {
 		return err
 	}
-	same := next.Term == now.Term && next.Hub.equal(&now.Hub) && next.Failover == now.Failover && len(next.Replicas) == len(now.Replicas)
-	for i := range next.Replicas {
-		same = same && next.Replicas[i].equal(&now.Replicas[i])
+	now := j.lead
+	if next.Term != now.Term || !next.Hub.equal(&now.Hub) {
+		return fmt.Errorf("room_hosting says hub %s in term %s, the log %s in %s, or another key: %w",
+			next.Hub.Domain, next.Term, now.Hub.Domain, now.Term, ErrPolicy)
 	}
-	if !same {
-		return fmt.Errorf("room_hosting changes in more than its topic: %w", ErrPolicy)
+	moves := !sameSet(next.Replicas, now.Now)
+	copies := !moves && next.Failover == was.Failover && next.Topic == was.Topic
+	if !copies && !role.May(policy.ChangeHosting) || !role.Active() {
+		return fmt.Errorf("%s, %s, changes the room's hosting: %w", user, role, ErrPolicy)
+	}
+	if !moves {
+		return nil
+	}
+	if now.Changing() {
+		return ErrSettling
+	}
+	for i := range next.Replicas {
+		x := &next.Replicas[i]
+		if slices.ContainsFunc(now.Now, func(y Replica) bool { return x.equal(&y) }) {
+			continue
+		}
+		if !j.takesPart(x.Domain) {
+			return fmt.Errorf("replica %s has no participant: %w", x.Domain, ErrPolicy)
+		}
+		if err := anchoredBy(j.anchors, x); err != nil {
+			return fmt.Errorf("replica: %w", err)
+		}
+	}
+	in := func(set []Replica) bool { return len(keysIn(now.Hub.Domain, set)) > 0 }
+	if in(now.Now) && !in(next.Replicas) && j.takesPart(now.Hub.Domain) {
+		return fmt.Errorf("the hub %s, whose users stay, is not among the new replicas; let it hand over first: %w", now.Hub.Domain, ErrPolicy)
 	}
 	return nil
+}
+
+// takesPart reports whether a provider has a participant after the change. What a
+// proposal by itself leads to is not known: it is judged again in its commit.
+func (j *judgement) takesPart(domain string) bool {
+	list := j.after
+	if j.c.Kind == mls.ContentProposal {
+		list = j.before
+	}
+	return slices.ContainsFunc(list, func(p wire.UserRolePair) bool {
+		u, err := uri.ParseUser(string(p.User))
+		return err == nil && policy.Role(p.Role).Active() && u.Provider().Domain() == domain
+	})
 }
 
 func (r *Replica) equal(o *Replica) bool {

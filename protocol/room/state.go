@@ -43,12 +43,14 @@ type State struct {
 	at      Position
 	group   *mls.PublicGroup
 	roster  *Roster
-	hosting *Hosting
+	hosting *Hosting          // as the context says: the hub in it is a checkpoint
+	lead    Lead              // as the log says
 	info    *mls.GroupInfo    // of the present epoch, without a tree
 	list    []Participant     // the participant list, read out
 	left    map[string]uint64 // domain -> seq of the entry with which it stopped taking part
 
 	unsavedInfo bool
+	unsavedLead bool
 	unsavedLeft []string
 }
 
@@ -61,7 +63,14 @@ type Step struct {
 	of    *State
 	after Position
 	info  *mls.GroupInfo
+	lead  *Lead // of a hub_change, a settled, and a commit that changes the set
+	cites []Head
 }
+
+// Cites returns the heads that the log before the entry must hold, for the caller
+// to compare with its store: those of the certificate in a settled entry. A step
+// whose heads are not all there must not be adopted; the entry is a lie.
+func (s *Step) Cites() []Head { return s.cites }
 
 // Commit returns the change of a commit, nil for anything else.
 func (s *Step) Commit() *mls.Change {
@@ -129,6 +138,7 @@ func begin(e *Entry, rules Rules) (*State, error) {
 	if err := s.checkFirst(); err != nil {
 		return nil, err
 	}
+	s.lead = LeadOf(s.hosting)
 	return s, s.readList()
 }
 
@@ -175,7 +185,7 @@ func (s *State) checkFirst() error {
 		return fmt.Errorf("room begins with %d replicas, its hub alone expected: %w", len(h.Replicas), ErrHosting)
 	case h.Failover != FailoverAdmin:
 		return fmt.Errorf("room begins with failover mode %d: %w", h.Failover, ErrHosting)
-	case !s.anchored(domain, h.Hub.ProviderKey):
+	case anchoredBy(s.rules.Anchors, &h.Hub) != nil:
 		return fmt.Errorf("hub key %x is none that %s is known by: %w", h.Hub.ProviderKey[:8], domain, ErrHosting)
 	}
 	want := mls.Extensions{required().Extension(), mls.ExternalSendersExtension(senders(h))}
@@ -205,19 +215,13 @@ func (s *State) checkFirst() error {
 	return nil
 }
 
-func (s *State) anchored(domain string, key [ed25519.PublicKeySize]byte) bool {
-	return slices.ContainsFunc(s.rules.Anchors(domain), func(k crypto.PublicKey) bool {
-		e, ok := k.(ed25519.PublicKey)
-		return ok && bytes.Equal(e, key[:])
-	})
-}
-
 // Check verifies that an entry continues the log and that its body is good in
 // the room's present state. It changes nothing. That the hub signed the entry,
 // which Verify shows for a batch, is not looked at.
 //
 // Errors: ErrWrongRoom, ErrChain, ErrBody, ErrEpoch, ErrPolicy, ErrPending,
-// ErrHosting, ErrKind, and those of mls. An error from x509auth that says
+// ErrHosting, ErrKind, ErrSettling, ErrVote, ErrCertificate, ErrQuorum,
+// ErrSignature, and those of mls. An error from x509auth that says
 // ErrUnknownProvider may pass when the provider has been looked up.
 func (s *State) Check(e *Entry) (*Step, error) {
 	st, err := s.check(e)
@@ -245,12 +249,53 @@ func (s *State) check(e *Entry) (*Step, error) {
 		if err != nil {
 			return nil, err
 		}
+		if s.lead.Changing() {
+			return nil, ErrSettling
+		}
 		st.Changes, err = s.checkHandshake(h, e.AcceptedAt)
+		if err != nil {
+			return nil, err
+		}
 		st.info = h.Info()
-		return st, err
+		return st, s.checkSetChange(st)
+	case KindHubChange:
+		lead, err := s.lead.hubChange(e, s.at, s.active, s.rules.Anchors)
+		if err != nil {
+			return nil, err
+		}
+		st.lead = &lead
+		return st, nil
+	case KindSettled:
+		lead, body, err := s.lead.settled(e, s.at)
+		if err != nil {
+			return nil, err
+		}
+		st.lead, st.cites = &lead, body.Certificate.Cites()
+		return st, nil
 	}
 	return nil, ErrKind
 }
+
+// checkSetChange notes what a commit does to the replica set. Judge has looked
+// at room_hosting before.
+func (s *State) checkSetChange(st *Step) error {
+	c := st.Commit()
+	if c == nil || !updatesHosting(c) {
+		return nil // room_hosting may be behind the log; that changes nothing
+	}
+	h, err := HostingOf(c.Context)
+	if err != nil {
+		return err
+	}
+	if !sameSet(h.Replicas, s.lead.Now) {
+		lead := s.lead.changed(h, HeadOf(st.Entry))
+		st.lead = &lead
+	}
+	return nil
+}
+
+// active reports whether a provider has a participant that is not banned.
+func (s *State) active(domain string) bool { return slices.Contains(s.Providers(), domain) }
 
 func (s *State) checkMessage(m *mls.PrivateMessage) error {
 	now := s.group.Epoch()
@@ -270,7 +315,7 @@ func (s *State) checkHandshake(h *Handshake, at uint64) ([]*mls.Change, error) {
 		if err != nil {
 			return nil, err
 		}
-		if err := s.roster.Judge(s.group, c); err != nil {
+		if err := s.roster.Judge(s.group, c, &s.lead, s.rules.Anchors); err != nil {
 			return nil, err
 		}
 		out = append(out, c)
@@ -303,6 +348,9 @@ func (s *State) Advance(st *Step) error {
 			return fmt.Errorf("advancing room: %w", err)
 		}
 		s.noteProviders(before, s.Providers(), st.Entry.Seq)
+	}
+	if st.lead != nil {
+		s.lead, s.unsavedLead = *st.lead, true
 	}
 	s.at = st.after
 	return nil
@@ -341,14 +389,34 @@ func (s *State) Group() *mls.PublicGroup { return s.group }
 // Roster returns who has clients in the group, to read from.
 func (s *State) Roster() *Roster { return s.roster }
 
-// Hosting returns the present room_hosting, to read from.
+// Hosting returns the present room_hosting, to read from. Its hub, term and
+// replicas are a checkpoint; Hub, At and Set are what the log says.
 func (s *State) Hosting() *Hosting { return s.hosting }
 
 // GroupInfo returns the present epoch's GroupInfo, without a tree.
 func (s *State) GroupInfo() *mls.GroupInfo { return s.info }
 
 // HubKey returns the key that the present term's heads are signed with.
-func (s *State) HubKey() ed25519.PublicKey { return s.hosting.Hub.ProviderKey[:] }
+func (s *State) HubKey() ed25519.PublicKey { return s.lead.Hub.ProviderKey[:] }
+
+// Hub returns who orders the room now, as the log says, to read from.
+func (s *State) Hub() *Replica { return &s.lead.Hub }
+
+// Set returns the replica set in force and, while a change is in progress, the
+// next one, to read from. SetHash(s.Set()) is what votes bind.
+func (s *State) Set() (now, next []Replica) { return s.lead.Now, s.lead.Next }
+
+// Changing reports whether a change of the replica set is in progress, from its
+// commit to the settled entry.
+func (s *State) Changing() bool { return s.lead.Changing() }
+
+// Replica returns a replica of the next set, the set in force or the set before,
+// the first that has the domain, to read from.
+func (s *State) Replica(domain string) (*Replica, bool) { return s.lead.Replica(domain) }
+
+// Lead returns all that the log says about who orders and who decides, to read
+// from.
+func (s *State) Lead() Lead { return s.lead }
 
 // Participants returns the participant list, to read from.
 func (s *State) Participants() []Participant { return s.list }
@@ -394,10 +462,13 @@ type Part = mls.Part
 //
 //	m PART      a part of the public group (mls.Part)
 //	i           the present epoch's GroupInfo
+//	h           who orders and who decides (Lead.append); without it, as
+//	            room_hosting says: nothing has moved yet
 //	l DOMAIN    uint64 seq of the entry with which a provider stopped taking part
 const (
 	partGroup = "m"
 	partInfo  = "i"
+	partLead  = "h"
 	partLeft  = "l"
 )
 
@@ -411,6 +482,9 @@ func (s *State) Unsaved() []Part {
 	if s.unsavedInfo {
 		out = append(out, Part{Key: partInfo, Value: s.info.Bytes()})
 	}
+	if s.unsavedLead {
+		out = append(out, Part{Key: partLead, Value: s.lead.append(nil)})
+	}
 	for _, d := range s.unsavedLeft {
 		p := Part{Key: partLeft + d}
 		if seq, ok := s.left[d]; ok {
@@ -418,7 +492,7 @@ func (s *State) Unsaved() []Part {
 		}
 		out = append(out, p)
 	}
-	s.unsavedInfo, s.unsavedLeft = false, nil
+	s.unsavedInfo, s.unsavedLead, s.unsavedLeft = false, false, nil
 	return out
 }
 
@@ -431,6 +505,7 @@ func Load(room uri.Room, at Position, parts iter.Seq2[string, []byte], rules Rul
 	}
 	var bad error
 	var err error
+	var stored *Lead
 	s.group, err = mls.LoadPublicGroup(func(yield func(string, []byte) bool) {
 		for k, v := range parts {
 			switch {
@@ -442,6 +517,12 @@ func Load(room uri.Room, at Position, parts iter.Seq2[string, []byte], rules Rul
 				if s.info, err = mls.ParseGroupInfo(v, BodyLimits().Limits); err != nil {
 					bad = err
 				}
+			case k == partLead:
+				var lead Lead
+				if lead, err = parseLead(v); err != nil {
+					bad = err
+				}
+				stored = &lead
 			case strings.HasPrefix(k, partLeft) && len(v) == 8:
 				s.left[k[len(partLeft):]] = presentation.NewReader(v).U64()
 			default:
@@ -462,6 +543,13 @@ func Load(room uri.Room, at Position, parts iter.Seq2[string, []byte], rules Rul
 	}
 	if s.hosting, err = HostingOf(s.group.Context()); err != nil {
 		return damaged("%v", err)
+	}
+	s.lead = LeadOf(s.hosting)
+	if stored != nil {
+		s.lead = *stored
+	}
+	if s.lead.Term != at.Term {
+		return damaged("the log is in term %s, its hub in %s", at.Term, s.lead.Term)
 	}
 	if err := s.readList(); err != nil {
 		return damaged("%v", err)

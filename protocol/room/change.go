@@ -1,0 +1,135 @@
+package room
+
+import (
+	"fmt"
+
+	"github.com/mimid/mimid/protocol/presentation"
+)
+
+// Via says by which way a hub came to be hub.
+type Via uint8
+
+// Ways to become hub.
+const (
+	// ByVotes: a majority of the set in force voted.
+	ByVotes Via = 1
+	// ByRelease: the hub that was a set of one gave its place away.
+	ByRelease Via = 2
+	// ByMove is reserved for an admin's commit with the participants'
+	// acknowledgements. ParseHubChange refuses it.
+	ByMove Via = 3
+)
+
+func (v Via) String() string {
+	switch v {
+	case ByVotes:
+		return "by votes"
+	case ByRelease:
+		return "by release"
+	case ByMove:
+		return "by move"
+	}
+	return fmt.Sprintf("Via(%d)", uint8(v))
+}
+
+// HubChange is the body of a hub_change entry, a new hub's first, and proves that
+// it is hub:
+//
+//	struct {
+//	    uint8 version = 1;
+//	    uint8 via;                /* votes(1), release(2), move(3, reserved) */
+//	    Replica hub;
+//	    SignedVote votes<V>;      /* 1 to 10, ascending voters; one by release */
+//	} HubChange;
+type HubChange struct {
+	Via   Via
+	Hub   Replica
+	Votes []SignedVote
+}
+
+// Bytes encodes the body.
+func (c *HubChange) Bytes() []byte {
+	b := c.Hub.append([]byte{Version, byte(c.Via)})
+	return presentation.AppendList(b, func(b []byte) []byte {
+		for i := range c.Votes {
+			b = c.Votes[i].Append(b)
+		}
+		return b
+	})
+}
+
+// ParseHubChange reads the body of a hub_change entry and checks its form.
+// Errors: ErrKind for a move, ErrVote, ErrHosting, and those of presentation.
+func ParseHubChange(b []byte) (*HubChange, error) {
+	c := new(HubChange)
+	r := presentation.NewReader(b)
+	readVersion(r, "hub_change")
+	c.Via = Via(r.U8())
+	if r.Err() == nil && c.Via == ByMove {
+		return nil, fmt.Errorf("reading hub_change: an admin's move is not followed yet: %w", ErrKind)
+	}
+	if r.Err() == nil && c.Via != ByVotes && c.Via != ByRelease {
+		r.Fail(presentation.ErrMalformed, "hub_change via %d", uint8(c.Via))
+	}
+	c.Hub.read(r)
+	r.List(MaxSigners, func() {
+		var v SignedVote
+		v.Read(r)
+		c.Votes = append(c.Votes, v)
+	})
+	err := r.Done()
+	if err == nil {
+		err = c.check()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading hub_change: %w", err)
+	}
+	return c, nil
+}
+
+func (c *HubChange) check() error {
+	if err := c.Hub.check(); err != nil {
+		return err
+	}
+	if n := len(c.Votes); n == 0 || n > MaxSigners || c.Via == ByRelease && n != 1 {
+		return fmt.Errorf("hub_change %s with %d votes: %w", c.Via, n, ErrVote)
+	}
+	for i := 1; i < len(c.Votes); i++ {
+		if c.Votes[i].Voter <= c.Votes[i-1].Voter {
+			return fmt.Errorf("voter %q after %q: %w", c.Votes[i].Voter, c.Votes[i-1].Voter, ErrVote)
+		}
+	}
+	return nil
+}
+
+// Settled is the body of a settled entry: the proof that the commit which began
+// the change of the replica set is final, so that from here on the new set
+// decides.
+//
+//	struct {
+//	    uint8 version = 1;
+//	    Certificate certificate;
+//	} Settled;
+type Settled struct {
+	Certificate Certificate
+}
+
+// Bytes encodes the body.
+func (s *Settled) Bytes() []byte { return s.Certificate.Append([]byte{Version}) }
+
+// ParseSettled reads the body of a settled entry and checks its form.
+// Errors: ErrCertificate, and those of presentation.
+func ParseSettled(b []byte) (*Settled, error) {
+	s := new(Settled)
+	r := presentation.NewReader(b)
+	readVersion(r, "settled")
+	s.Certificate.Read(r)
+	err := r.Done()
+	if err == nil {
+		err = s.Certificate.check()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading settled: %w", err)
+	}
+	return s, nil
+}
