@@ -379,3 +379,47 @@ func TestClientAgainstNonsense(t *testing.T) {
 }
 
 var _ admin.Accounts = (*account.Registry)(nil)
+
+// TestBackup: the stream arrives whole with its result; what fails before it or in its
+// middle is an error, with the node's words.
+func TestBackup(t *testing.T) {
+	dir := socketDir(t)
+	f, s := newServer(t, dir)
+	defer run(t, s, dir)()
+	c, err := admin.Dial(ctx, dir)
+	must(t, err)
+	defer c.Close()
+
+	for _, size := range []int{1, 5000, 3 << 20} {
+		f.writes = strings.Repeat("x", size)
+		var got strings.Builder
+		r, err := c.Backup(ctx, &got)
+		must(t, err)
+		if got.String() != f.writes || r.ID != "0a" || r.Bytes != uint64(size) {
+			t.Errorf("%d bytes of %d, %+v", got.Len(), size, r)
+		}
+	}
+	f.fail = errors.New("planted: \"quoted\"\nand a line")
+	if _, err := c.Backup(ctx, io.Discard); !errors.Is(err, admin.ErrBackup) || !strings.Contains(err.Error(), f.fail.Error()) {
+		t.Errorf("failing in the middle: %v", err)
+	}
+	f.writes = ""
+	var p *clientapi.Problem
+	if _, err := c.Backup(ctx, io.Discard); !errors.As(err, &p) || !strings.Contains(p.Detail, "planted") {
+		t.Errorf("failing at once: %v", err)
+	}
+	f.fail = nil
+	if _, err := c.Backup(ctx, io.Discard); !errors.Is(err, admin.ErrBackup) {
+		t.Errorf("without a stream: %v", err)
+	}
+	f.writes = strings.Repeat("x", 3<<20)
+	pr, pw := io.Pipe()
+	must(t, pr.Close())
+	if _, err := c.Backup(ctx, pw); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("nowhere to write to: %v", err)
+	}
+	f.panics = true
+	if _, err := c.Backup(ctx, io.Discard); !errors.Is(err, admin.ErrBackup) || !strings.Contains(err.Error(), "planted") {
+		t.Errorf("a panic in the middle: %v", err)
+	}
+}
