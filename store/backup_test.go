@@ -186,7 +186,7 @@ func TestBackupWhileWriting(t *testing.T) {
 	s := start(t, small(filepath.Join(t.TempDir(), "store")))
 	var acked [historyRooms]uint64
 	for n := range acked {
-		for range 20 {
+		for range 100 { // several times what a backup holds at once
 			seq, err := appendHistory(t.Context(), s.Store, n)
 			if err != nil {
 				t.Fatal(err)
@@ -205,8 +205,10 @@ func TestBackupWhileWriting(t *testing.T) {
 		})
 	}
 	var out bytes.Buffer
+	writes := 0
 	// The writer of the backup waits in its middle until others have committed.
 	slow := writerFunc(func(p []byte) (int, error) {
+		writes++
 		for before := s.Stats().Commits; s.Stats().Commits < before+5; {
 			if ctx.Err() != nil {
 				return 0, ctx.Err()
@@ -219,6 +221,9 @@ func TestBackupWhileWriting(t *testing.T) {
 	writers.Wait()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if writes < 4 {
+		t.Errorf("only %d writes: others had no time to come between", writes)
 	}
 	dir := filepath.Join(t.TempDir(), "restored")
 	if _, err := restore(out.Bytes(), small(dir)); err != nil {
