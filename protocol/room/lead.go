@@ -100,10 +100,13 @@ func (l Lead) hubChange(e *Entry, at Position, active func(domain string) bool, 
 	var voters []string
 	for i := range c.Votes {
 		v := &c.Votes[i]
-		if err := l.checkVote(v, want); err != nil {
+		counts, err := l.checkVote(v, want)
+		if err != nil {
 			return l, err
 		}
-		voters = append(voters, v.Voter)
+		if counts {
+			voters = append(voters, v.Voter)
+		}
 	}
 	single := len(l.Now) == 1 && !l.Changing()
 	isHub := func(r Replica) bool { return r.equal(&c.Hub) }
@@ -136,9 +139,12 @@ func (l Lead) hubChange(e *Entry, at Position, active func(domain string) bool, 
 	return l, nil
 }
 
-func (l *Lead) checkVote(v *SignedVote, want Vote) error {
-	bad := func(format string, args ...any) error {
-		return fmt.Errorf("vote of %q: %s: %w", v.Voter, fmt.Sprintf(format, args...), ErrVote)
+// checkVote says whether a vote is for what is wanted, and whether it counts: by a
+// key that the sets in force name. A candidate of the set before may show its own
+// vote, which does not.
+func (l *Lead) checkVote(v *SignedVote, want Vote) (counts bool, err error) {
+	bad := func(format string, args ...any) (bool, error) {
+		return false, fmt.Errorf("vote of %q: %s: %w", v.Voter, fmt.Sprintf(format, args...), ErrVote)
 	}
 	switch {
 	case v.Room != want.Room:
@@ -152,18 +158,22 @@ func (l *Lead) checkVote(v *SignedVote, want Vote) error {
 	case v.Set != want.Set:
 		return bad("for set %.8s, %.8s expected", v.Set, want.Set)
 	}
-	// A candidate of the set before may show its own vote; it does not count.
+	signed := func(k ed25519.PublicKey) bool { return v.Verify(k) == nil }
 	keys := keysIn(v.Voter, l.Next, l.Now)
+	if slices.ContainsFunc(keys, signed) {
+		return true, nil
+	}
 	if v.Voter == want.Candidate {
-		keys = append(keys, keysIn(v.Voter, l.Before)...)
+		old := keysIn(v.Voter, l.Before)
+		if slices.ContainsFunc(old, signed) {
+			return false, nil
+		}
+		keys = append(keys, old...)
 	}
 	if len(keys) == 0 {
 		return bad("no replica")
 	}
-	if !slices.ContainsFunc(keys, func(k ed25519.PublicKey) bool { return v.Verify(k) == nil }) {
-		return fmt.Errorf("vote of %q: %w", v.Voter, ErrSignature)
-	}
-	return nil
+	return false, fmt.Errorf("vote of %q: %w", v.Voter, ErrSignature)
 }
 
 // settled checks the certificate of a settled entry that continues the log at at,

@@ -22,6 +22,7 @@ var start = time.UnixMilli(1_700_000_000_000)
 type world struct {
 	t         testing.TB
 	providers map[string]ed25519.PrivateKey
+	extra     map[string]ed25519.PublicKey // further keys of providers
 	rules     room.Rules
 	auth      *x509auth.Authenticator
 	now       time.Time
@@ -46,7 +47,11 @@ func newWorld(t testing.TB) *world {
 	}
 	anchors := func(domain string) []crypto.PublicKey {
 		if k, ok := w.providers[domain]; ok {
-			return []crypto.PublicKey{k.Public()}
+			out := []crypto.PublicKey{k.Public()}
+			if x, ok := w.extra[domain]; ok {
+				out = append(out, x)
+			}
+			return out
 		}
 		return nil
 	}
