@@ -19,10 +19,31 @@
 // neither continues the other prove that their signer forked the log
 // (equivocation.go).
 //
+// # Who leads
+//
+// A hub_change entry carries its proof (change.go): the votes (vote.go) of a
+// majority of the replica set in force, or, from a set of one, the release that
+// gives the place away. Votes bind room, set, term, candidate and the head that
+// the entry continues. A commit that changes the replica set begins a time in
+// which a majority of the old and of the new set is needed for everything, and in
+// which no other handshake is taken; settled ends it, with the certificate
+// (certificate.go) of replicas that have stored the commit (cosign.go) under a
+// head of the present term.
+//
+// So who leads, and who decides, is a function of the log (lead.go). Whoever
+// follows a log checks all that with what the entries hold, but for one thing:
+// that the heads which a certificate cites are in the log before it (Step.Cites).
+// Which of two chains to keep, when to vote and when to stand is package hub's.
+//
 // # What members agree on
 //
 // The GroupContext component room_hosting (hosting.go) says by MLS agreement who
-// may order the room and who may replace it.
+// may order the room and who may replace it. Its hub and term are a checkpoint,
+// exact whenever a commit writes them and behind the log in between; any member
+// may copy there what the log says. New replicas are of providers with a
+// participant, by a key that everybody who judges knows. external_senders stays as
+// the room was created: nothing is taken from external senders, and changing it
+// would take a GroupContextExtensions proposal, which no role allows.
 //
 // # The room that the log makes
 //
@@ -39,10 +60,10 @@
 //
 // # Scope today
 //
-// A replica set of one that never moves. The bodies of hub_change and settled, and
-// the machine that decides about them, are not here yet, nor who may write a
-// tombstone: their kinds are reserved, so that they change no stored byte, and
-// Check refuses them.
+// An admin's move to a new era (ByMove) is reserved and refused, as is the
+// tombstone, of which it is not decided who may write it. That a commit which
+// removes a replica's last user also replaces the replica is not demanded: the
+// provider stays in the set until a commit changes it.
 //
 // Everything is pure: values and time in, values out.
 package room

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/presentation"
 )
@@ -79,10 +80,44 @@ func sameSet(a, b []Replica) bool {
 	return slices.EqualFunc(a, b, func(x, y Replica) bool { return x.equal(&y) })
 }
 
-// changed follows a commit with this room_hosting, in the entry that ends at h.
-func (l Lead) changed(h *Hosting, at Head) Lead {
-	l.Next, l.Began = h.Replicas, at
-	return l
+// FollowCommit returns who leads after an entry with a commit that Judge allowed.
+// A commit that leaves room_hosting alone changes nothing, however far behind the
+// log that is. Error: ErrHosting.
+func (l Lead) FollowCommit(e *Entry, c *mls.Change) (Lead, error) {
+	if !updatesHosting(c) {
+		return l, nil
+	}
+	h, err := HostingOf(c.Context)
+	if err != nil {
+		return l, err
+	}
+	if !sameSet(h.Replicas, l.Now) {
+		l.Next, l.Began = h.Replicas, HeadOf(e)
+	}
+	return l, nil
+}
+
+// Follow checks the proof in a hub_change or settled entry that continues the log
+// at at, and returns who leads after it and the heads that the log before it must
+// hold (Step.Cites). It is for whoever follows a log without a State, as members
+// do. active says whether a provider has a participant, anchors are as in Rules.
+//
+// Errors: ErrKind for other kinds and for moves; ErrVote, ErrCertificate,
+// ErrQuorum, ErrSignature, ErrPolicy, ErrHosting, ErrWrongRoom, those of
+// presentation, and x509auth.ErrUnknownProvider, which may pass.
+func (l Lead) Follow(e *Entry, at Position, active func(domain string) bool, anchors func(domain string) []crypto.PublicKey) (Lead, []Head, error) {
+	switch e.Kind {
+	case KindHubChange:
+		next, err := l.hubChange(e, at, active, anchors)
+		return next, nil, err
+	case KindSettled:
+		next, body, err := l.settled(e, at)
+		if err != nil {
+			return l, nil, err
+		}
+		return next, body.Certificate.Cites(), nil
+	}
+	return l, nil, ErrKind
 }
 
 // hubChange checks the proof that a hub_change entry carries, and follows it. The
@@ -234,7 +269,7 @@ func anchoredBy(anchors func(string) []crypto.PublicKey, x *Replica) error {
 	return nil
 }
 
-// append appends the encoding in which a Lead is stored (part h):
+// Append appends the encoding in which a Lead is stored:
 //
 //	struct {
 //	    uint8 version = 1;
@@ -245,7 +280,7 @@ func anchoredBy(anchors func(string) []crypto.PublicKey, x *Replica) error {
 //	    Replica before<V>;        /* as now, or none */
 //	    optional<Head> began;     /* present with next */
 //	} Lead;
-func (l *Lead) append(b []byte) []byte {
+func (l *Lead) Append(b []byte) []byte {
 	b = l.Term.append(l.Hub.append(append(b, Version)))
 	b = appendReplicas(appendReplicas(appendReplicas(b, l.Now), l.Next), l.Before)
 	b = presentation.AppendOptional(b, l.Changing())
@@ -255,8 +290,8 @@ func (l *Lead) append(b []byte) []byte {
 	return b
 }
 
-// parseLead reads a stored Lead.
-func parseLead(b []byte) (Lead, error) {
+// ParseLead reads a stored Lead.
+func ParseLead(b []byte) (Lead, error) {
 	var l Lead
 	r := presentation.NewReader(b)
 	readVersion(r, "lead")

@@ -481,7 +481,7 @@ func TestHostingJudged(t *testing.T) {
 // a new provider's user comes with the commit that makes it a replica, and a
 // provider that is not known yet is worth a second look.
 func TestHostingOfLeavers(t *testing.T) {
-	w, alice, bob, carol := settledThree(t)
+	w, alice, bob, _ := settledThree(t)
 	_, err := w.put(w.entry(w.change(room.ByVotes, biloxi, biloxi, chicago)))
 	wantErr(t, "take over", err, nil)
 	off := must(room.UpdateParticipants(alice.group.Public().Context(), nil, []uri.User{bob.user}))(t)
@@ -494,9 +494,14 @@ func TestHostingOfLeavers(t *testing.T) {
 	h.Topic[0]++
 	wantErr(t, "a new topic under a hub that has left the set", alice.host(h), nil)
 	wantErr(t, "another set under it", alice.host(w.refreshed(chicago)), nil)
-	_ = carol
 
-	w, alice, bob, carol = three(t)
+	// A hub that came from the set before is on its way out, though its users stay.
+	w = shrunk(t)
+	_, err = w.put(w.entry(w.change(room.ByVotes, biloxi, atlanta, biloxi)))
+	wantErr(t, "take over from the set before", err, nil)
+	wantErr(t, "a set without it", w.clients[0].host(w.refreshed(chicago)), nil)
+
+	w, alice, _, carol := three(t)
 	off = must(room.UpdateParticipants(alice.group.Public().Context(), nil, []uri.User{carol.user}))(t)
 	wantErr(t, "a provider becomes a replica with the commit that removes its user", alice.commit(mls.CommitOptions{
 		Remove:    []mls.LeafIndex{carol.group.OwnLeaf()},

@@ -239,6 +239,8 @@ func proofs() []struct {
 	w := room.SignVote(someVote(), "p3.example", key(3))
 	cert := someCertificate(3)
 	h := &room.HubChange{Via: room.ByVotes, Hub: hosting(1, 2).Replicas[0], Votes: []room.SignedVote{v, w}}
+	set := hosting(3, room.FailoverAuto).Replicas
+	lead := &room.Lead{Hub: set[0], Term: room.FirstTerm, Now: set[:1], Next: set, Before: set[1:2], Began: someHead}
 	return []struct {
 		name  string
 		bytes []byte
@@ -273,6 +275,13 @@ func proofs() []struct {
 			}
 			_ = s.Verify(pub(2))
 			return s.Append(nil), nil
+		}},
+		{"lead", lead.Append(nil), func(b []byte) ([]byte, error) {
+			l, err := room.ParseLead(b)
+			if err != nil {
+				return nil, err
+			}
+			return l.Append(nil), nil
 		}},
 		{"double vote", (&room.DoubleVote{A: v, B: w}).Append(nil), func(b []byte) ([]byte, error) {
 			p, err := room.ParseDoubleVote(b)

@@ -257,41 +257,25 @@ func (s *State) check(e *Entry) (*Step, error) {
 			return nil, err
 		}
 		st.info = h.Info()
-		return st, s.checkSetChange(st)
-	case KindHubChange:
-		lead, err := s.lead.hubChange(e, s.at, s.active, s.rules.Anchors)
-		if err != nil {
-			return nil, err
+		if c := st.Commit(); c != nil {
+			lead, err := s.lead.FollowCommit(e, c)
+			if err != nil {
+				return nil, err
+			}
+			if lead.Changing() {
+				st.lead = &lead
+			}
 		}
-		st.lead = &lead
 		return st, nil
-	case KindSettled:
-		lead, body, err := s.lead.settled(e, s.at)
+	case KindHubChange, KindSettled:
+		lead, cites, err := s.lead.Follow(e, s.at, s.active, s.rules.Anchors)
 		if err != nil {
 			return nil, err
 		}
-		st.lead, st.cites = &lead, body.Certificate.Cites()
+		st.lead, st.cites = &lead, cites
 		return st, nil
 	}
 	return nil, ErrKind
-}
-
-// checkSetChange notes what a commit does to the replica set. Judge has looked
-// at room_hosting before.
-func (s *State) checkSetChange(st *Step) error {
-	c := st.Commit()
-	if c == nil || !updatesHosting(c) {
-		return nil // room_hosting may be behind the log; that changes nothing
-	}
-	h, err := HostingOf(c.Context)
-	if err != nil {
-		return err
-	}
-	if !sameSet(h.Replicas, s.lead.Now) {
-		lead := s.lead.changed(h, HeadOf(st.Entry))
-		st.lead = &lead
-	}
-	return nil
 }
 
 // active reports whether a provider has a participant that is not banned.
@@ -462,7 +446,7 @@ type Part = mls.Part
 //
 //	m PART      a part of the public group (mls.Part)
 //	i           the present epoch's GroupInfo
-//	h           who orders and who decides (Lead.append); without it, as
+//	h           who orders and who decides (Lead.Append); without it, as
 //	            room_hosting says: nothing has moved yet
 //	l DOMAIN    uint64 seq of the entry with which a provider stopped taking part
 const (
@@ -483,7 +467,7 @@ func (s *State) Unsaved() []Part {
 		out = append(out, Part{Key: partInfo, Value: s.info.Bytes()})
 	}
 	if s.unsavedLead {
-		out = append(out, Part{Key: partLead, Value: s.lead.append(nil)})
+		out = append(out, Part{Key: partLead, Value: s.lead.Append(nil)})
 	}
 	for _, d := range s.unsavedLeft {
 		p := Part{Key: partLeft + d}
@@ -519,7 +503,7 @@ func Load(room uri.Room, at Position, parts iter.Seq2[string, []byte], rules Rul
 				}
 			case k == partLead:
 				var lead Lead
-				if lead, err = parseLead(v); err != nil {
+				if lead, err = ParseLead(v); err != nil {
 					bad = err
 				}
 				stored = &lead
