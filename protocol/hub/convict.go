@@ -48,7 +48,7 @@ func (s *step) votedTwice(log Log, t room.Term) {
 	if s.role != Candidate || s.state.Seen != t {
 		return
 	}
-	for seq := uint64(log.Len()) - 1; seq > 0 && log.At(seq).Term == t; seq-- {
+	for seq := uint64(log.Len()) - 1; seq > log.base && log.At(seq).Term == t; seq-- {
 		e := log.At(seq)
 		if e.Kind != Change || e.Hub == s.cfg.Self || e.Via != ByVotes {
 			continue

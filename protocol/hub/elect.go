@@ -30,6 +30,9 @@ func (s *step) suspect() {
 		s.resend()
 		return
 	}
+	if s.cfg.Manual {
+		return
+	}
 	s.suspects = true
 	if set, next := s.log.InForce(); !s.may() || s.isReplica() && len(set) < 3 && len(next) < 3 {
 		return // nobody else could vote; only an admin moves this room

@@ -1,17 +1,38 @@
 package hub
 
-import "github.com/mimid/mimid/protocol/room"
+import (
+	"slices"
 
-// A Log is a chain of entries from the room's first. It is a value: Append and
-// cut return new ones and leave the old as they were. The set in force after
-// each entry is kept with it, because it is a function of the log alone.
+	"github.com/mimid/mimid/protocol/room"
+)
+
+// A Log is a chain of entries from the room's first, or from a final one on below
+// which only the caller's store has them. It is a value: Append and cut return new
+// ones and leave the old as they were. The set in force after each entry is kept with
+// it, because it is a function of the log alone.
 type Log struct {
+	base  uint64 // place of the first link
+	marks []Mark // who decides below the base; the last is in force at the base
 	links []link
+	// used is how much of links' array is taken, for logs whose copies share it
+	// (Resume); nil for those that are copied whenever they grow.
+	used *int
 }
 
 type link struct {
 	*Entry
 	force
+}
+
+// A Mark says who decides from a place on: the replica set, while it changes the
+// next one too, and the hub. A log has few, whatever its length.
+type Mark struct {
+	From      uint64
+	Old, New  Set
+	Before    Set // the set that the newest Settled has ended
+	Hub       Provider
+	Handshake Head   // the newest
+	Settled   uint64 // place of the newest Settled or other end of a set change
 }
 
 // A force is who decides after an entry: the set before the commit in progress
@@ -21,16 +42,25 @@ type force struct {
 	before    Set // the set that the newest Settled has ended
 	hub       Provider
 	handshake uint64 // place of the newest handshake
+	shook     Head   // it
 	settled   uint64 // place of the newest Settled or other end of a set change
+}
+
+func (f force) mark(from uint64) Mark {
+	return Mark{From: from, Old: f.old, New: f.new, Before: f.before, Hub: f.hub, Handshake: f.shook, Settled: f.settled}
+}
+
+func (m Mark) force() force {
+	return force{old: m.Old, new: m.New, before: m.Before, hub: m.Hub, handshake: m.Handshake.Seq, shook: m.Handshake, settled: m.Settled}
 }
 
 // then is who decides after e.
 func (f force) then(e *Entry) force {
 	switch e.Kind {
 	case Create:
-		return force{old: e.Set, hub: e.Hub}
+		return force{old: e.Set, hub: e.Hub, shook: e.Head()}
 	case Handshake:
-		f.handshake = e.Seq
+		f.handshake, f.shook = e.Seq, e.Head()
 		if len(e.Set) > 0 {
 			f.new = e.Set
 			if mutant == newSetAtOnce {
@@ -47,7 +77,7 @@ func (f force) then(e *Entry) force {
 			f.before, f.old, f.new, f.settled = nil, e.Set, nil, e.Seq
 		}
 		if e.Via == ByMove {
-			f.handshake = e.Seq
+			f.handshake, f.shook = e.Seq, e.Head()
 		}
 	}
 	return f
@@ -74,15 +104,53 @@ func Begin(create *Entry) Log {
 	return Log{}.append(create)
 }
 
-// Len returns the number of entries.
-func (l Log) Len() int { return len(l.links) }
+// Resume returns a log that begins at base, a final entry, and goes on with entries.
+// marks are those of the log up to base, as Marks has returned them. What is below
+// the base is the caller's to send, to compare, and to look duplicates up in.
+func Resume(marks []Mark, base *Entry, entries ...*Entry) Log {
+	n := 1
+	for n < len(marks) && marks[n].From <= base.Seq {
+		n++
+	}
+	l := Log{base: base.Seq, marks: slices.Clone(marks[:n]), used: new(int)}
+	l.links = append(make([]link, 0, 64), link{base, marks[n-1].force()})
+	*l.used = 1
+	return l.append(entries...)
+}
 
-// At returns the entry at a place, nil beyond the end.
+// Marks returns who decided where in the whole log.
+func (l Log) Marks() []Mark {
+	out := slices.Clone(l.marks)
+	for i, k := range l.links {
+		if i == 0 && len(out) == 0 || k.Kind == Create || k.Kind == Handshake || k.Kind == Settled || k.Kind == Change {
+			m := k.force.mark(k.Seq)
+			if len(out) > 0 && sameForce(out[len(out)-1], m) {
+				continue
+			}
+			out = append(out, m)
+		}
+	}
+	return out
+}
+
+// sameForce reports whether two marks differ in no more than their handshake.
+func sameForce(a, b Mark) bool {
+	return slices.Equal(a.Old, b.Old) && slices.Equal(a.New, b.New) && slices.Equal(a.Before, b.Before) &&
+		a.Hub == b.Hub && a.Settled == b.Settled && len(b.New) == 0
+}
+
+// Len returns the number of entries, those below the base included.
+func (l Log) Len() int { return int(l.base) + len(l.links) }
+
+// Base returns the place of the first entry that is here.
+func (l Log) Base() uint64 { return l.base }
+
+// At returns the entry at a place, nil beyond the end and below the base.
 func (l Log) At(seq uint64) *Entry {
-	if seq >= uint64(len(l.links)) {
+	if seq < l.base || seq-l.base >= uint64(len(l.links)) {
 		return nil
 	}
-	return l.links[seq].Entry
+	return l.links[seq-l.base].Entry
 }
 
 // Last returns the head of the log.
@@ -95,39 +163,97 @@ func (l Log) Hub() Provider { return l.now().hub }
 // change is in progress the next one.
 func (l Log) InForce() (set, next Set) { return l.now().old, l.now().new }
 
-// Holds reports whether the head is an entry of the log.
+// Holds reports whether the head is an entry of the log that is here.
 func (l Log) Holds(h Head) bool {
 	e := l.At(h.Seq)
 	return e != nil && e.Hash == h.Hash
 }
 
-// Find returns the place of a submission, 0 if it is not in the log.
+// Find returns the place of a submission, 0 if it is not in the part of the log that
+// is here.
 func (l Log) Find(txn room.TxnID) uint64 {
-	for i := len(l.links) - 1; i > 0; i-- {
-		if l.links[i].Txn == txn {
-			return uint64(i)
+	for i := len(l.links) - 1; i >= 0; i-- {
+		if e := l.links[i].Entry; e.Seq > 0 && e.Txn == txn {
+			return e.Seq
 		}
 	}
 	return 0
 }
 
-// After returns the entries beyond a place.
+// After returns the entries beyond a place that are here.
 func (l Log) After(seq uint64) []*Entry {
 	var out []*Entry
-	for i := seq + 1; i < uint64(len(l.links)); i++ {
+	for i := max(seq+1, l.base) - l.base; i < uint64(len(l.links)); i++ {
 		out = append(out, l.links[i].Entry)
 	}
 	return out
 }
 
-func (l Log) now() force               { return l.links[len(l.links)-1].force }
-func (l Log) forceAt(seq uint64) force { return l.links[seq].force }
-func (l Log) cut(n uint64) Log         { return Log{l.links[:n:n]} }
-func (l Log) handshake() Head          { return l.links[l.now().handshake].Head() }
+// trim leaves out what is more than keep places below a final one.
+func (l Log) trim(final uint64, keep int) Log {
+	if final < l.base+2*uint64(keep)+1 {
+		return l // not for every entry
+	}
+	n := final - uint64(keep) - l.base
+	l.marks = l.marksTo(l.base + n)
+	l.links = slices.Clone(l.links[n:])
+	l.base += n
+	if l.used != nil {
+		l.used = new(int)
+		*l.used = len(l.links)
+	}
+	return l
+}
+
+// marksTo returns the marks up to a place.
+func (l Log) marksTo(seq uint64) []Mark {
+	out := l.Marks()
+	for len(out) > 1 && out[len(out)-1].From > seq {
+		out = out[:len(out)-1]
+	}
+	// The newest handshake may be newer than the mark.
+	last := l.forceAt(seq).mark(out[len(out)-1].From)
+	out[len(out)-1] = last
+	return out
+}
+
+func (l Log) now() force { return l.links[len(l.links)-1].force }
+
+func (l Log) forceAt(seq uint64) force {
+	if seq >= l.base {
+		return l.links[seq-l.base].force
+	}
+	f := l.marks[0].force()
+	for _, m := range l.marks {
+		if m.From <= seq {
+			f = m.force()
+		}
+	}
+	return f
+}
+
+// cut returns the log's first n entries; it cannot lose what is below the base.
+func (l Log) cut(n uint64) Log {
+	l.links = l.links[: n-l.base : n-l.base]
+	return l
+}
+
+func (l Log) handshake() Head { return l.now().shook }
+
 func (l Log) append(es ...*Entry) Log {
 	n := len(l.links)
-	links := make([]link, n, n+len(es)) // never into a copy's spare capacity
-	copy(links, l.links)
+	links := l.links
+	if l.used == nil || *l.used != n || n+len(es) > cap(links) {
+		size := n + len(es)
+		if l.used != nil {
+			size = 2 * size
+		}
+		links = make([]link, n, size) // never into a copy's spare capacity
+		copy(links, l.links)
+		if l.used != nil {
+			l.used = new(int)
+		}
+	}
 	var f force
 	if n > 0 {
 		f = links[n-1].force
@@ -136,7 +262,11 @@ func (l Log) append(es ...*Entry) Log {
 		f = f.then(e)
 		links = append(links, link{e, f})
 	}
-	return Log{links}
+	if l.used != nil {
+		*l.used = len(links)
+	}
+	l.links = links
+	return l
 }
 
 // splice finds where entries of another log meet this one: at is the first
@@ -144,7 +274,7 @@ func (l Log) append(es ...*Entry) Log {
 // false if they do not connect.
 func (l Log) splice(es []*Entry) (at uint64, rest []*Entry, ok bool) {
 	if len(es) == 0 {
-		return uint64(len(l.links)), nil, true
+		return uint64(l.Len()), nil, true
 	}
 	if first := es[0]; first == nil || first.Seq == 0 || l.At(first.Seq-1) == nil || l.At(first.Seq-1).Hash != first.Prev {
 		return 0, nil, false
@@ -158,7 +288,7 @@ func (l Log) splice(es []*Entry) (at uint64, rest []*Entry, ok bool) {
 			return e.Seq, es[i:], true
 		}
 	}
-	return uint64(len(l.links)), nil, true
+	return uint64(l.Len()), nil, true
 }
 
 // lastOf returns the newest head of a term among entries.

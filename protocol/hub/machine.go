@@ -16,6 +16,12 @@ type Config struct {
 	// Seal computes the hash of an entry that the machine makes. It is a pure
 	// function of the other fields.
 	Seal func(*Entry) room.Hash
+	// Window is how many entries below the newest final one stay in memory at least;
+	// 0 for all. See the package doc for what the caller does for those that do not.
+	Window int
+	// Manual says that nobody takes the room over because of a suspicion: only an
+	// admin, or its hub, moves it.
+	Manual bool
 }
 
 // A Role is what a machine is doing.
@@ -120,7 +126,17 @@ func (m Machine) Step(ev Event) (Machine, []Effect) {
 			s.stand(Asked)
 		}
 	}
+	if s.cfg.Window > 0 {
+		s.log = s.log.trim(s.state.Final.Head.Seq, s.cfg.Window)
+	}
 	return s.Machine, s.effects
+}
+
+// WithConfig returns the machine with another configuration, for when the providers
+// that keep the room have changed. Self stays the same.
+func (m Machine) WithConfig(cfg *Config) Machine {
+	m.cfg = cfg
+	return m
 }
 
 func (s *step) deliver(m *Message) {
