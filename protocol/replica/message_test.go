@@ -1,0 +1,167 @@
+package replica_test
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"flag"
+	"os"
+	"reflect"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/mimid/mimid/protocol/hub"
+	"github.com/mimid/mimid/protocol/presentation"
+	"github.com/mimid/mimid/protocol/replica"
+	"github.com/mimid/mimid/protocol/room"
+)
+
+func TestMain(m *testing.M) {
+	flag.Set("rapid.seed", "1")
+	os.Exit(m.Run())
+}
+
+var key = ed25519.NewKeyFromSeed(make([]byte, 32))
+
+func term(t *rapid.T) room.Term {
+	return room.Term{Era: rapid.Uint32().Draw(t, "era"), Number: rapid.Uint64().Draw(t, "number")}
+}
+
+func hash(t *rapid.T) (h room.Hash) {
+	copy(h[:], rapid.SliceOfN(rapid.Byte(), 32, 32).Draw(t, "hash"))
+	return h
+}
+
+func place(t *rapid.T) hub.Head {
+	return hub.Head{Term: term(t), Seq: rapid.Uint64().Draw(t, "seq"), Hash: hash(t)}
+}
+
+func vote(t *rapid.T, m *replica.Message, release bool) *room.SignedVote {
+	v := room.Vote{Room: m.Room, Set: hash(t), Term: m.Term, Candidate: "b.example", Release: release,
+		Head: room.Head{Room: m.Room, Term: m.Head.Term, Seq: m.Head.Seq, Hash: m.Head.Hash}}
+	s := room.SignVote(v, "a.example", key)
+	return &s
+}
+
+// message draws a message as a provider sends it.
+func message(t *rapid.T) *replica.Message {
+	m := &replica.Message{Kind: replica.Kind(rapid.IntRange(1, 10).Draw(t, "kind"))}
+	m.Room = room.ID(hash(t))
+	switch m.Kind {
+	case replica.CoSign:
+		h := place(t)
+		c := room.CoSign(room.Head{Room: m.Room, Term: h.Term, Seq: h.Seq, Hash: h.Hash}, key)
+		m.Sign, m.Head, m.Term = &c, h, h.Term
+	case replica.Refuse:
+		m.Term, m.Seen, m.Hub = term(t), term(t), rapid.SampledFrom([]string{"", "a.example"}).Draw(t, "hub")
+	case replica.Need, replica.Ask:
+		m.Head = place(t)
+	case replica.AskVote:
+		m.Term, m.Head = term(t), place(t)
+	case replica.Would:
+		m.Term, m.Seen, m.Grant = term(t), term(t), rapid.Bool().Draw(t, "grant")
+	case replica.Stand:
+		m.Term, m.Head, m.Set = term(t), place(t), hash(t)
+		if m.Excuse = hub.Excuse(rapid.IntRange(0, 3).Draw(t, "excuse")); m.Excuse == hub.Released {
+			rel := *m
+			rel.Term, rel.Head = term(t), place(t)
+			m.Vote = vote(t, &rel, true)
+		}
+	case replica.Grant:
+		m.Term, m.Head, m.Seen = term(t), place(t), term(t)
+		if m.Grant = rapid.Bool().Draw(t, "grant"); m.Grant {
+			m.Vote = vote(t, m, false)
+		}
+	case replica.Release:
+		m.Term, m.Head = term(t), place(t)
+		m.Vote = vote(t, m, true)
+	case replica.Answer:
+		m.Head, m.Seen = place(t), term(t)
+	}
+	return m
+}
+
+// TestRoundTrip: what is sent is what arrives, and no shorter input is anything.
+func TestRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		list := rapid.SliceOfN(rapid.Custom(message), 0, 4).Draw(t, "messages")
+		b := replica.Append(nil, list)
+		back, err := replica.Parse(b)
+		if err != nil {
+			// A vote below the head's term, which only a liar would send.
+			if errors.Is(err, replica.ErrMessage) || errors.Is(err, room.ErrVote) || errors.Is(err, presentation.ErrMalformed) {
+				t.Skip(err)
+			}
+			t.Fatal(err)
+		}
+		if len(back) != len(list) {
+			t.Fatalf("%d messages of %d", len(back), len(list))
+		}
+		for i := range list {
+			if !reflect.DeepEqual(back[i], list[i]) {
+				t.Fatalf("message %d: %+v\nback: %+v", i, list[i], back[i])
+			}
+		}
+		for n := range len(b) {
+			if _, err := replica.Parse(b[:n]); err == nil {
+				t.Fatalf("the first %d of %d octets are messages", n, len(b))
+			}
+		}
+	})
+}
+
+// TestRefused: messages that contradict themselves.
+func TestRefused(t *testing.T) {
+	id := room.ID{1}
+	head := room.Head{Room: id, Term: room.Term{Number: 1}, Seq: 7, Hash: room.Hash{2}}
+	at := hub.Head{Term: head.Term, Seq: head.Seq, Hash: head.Hash}
+	signed := func(f func(v *room.Vote)) *room.SignedVote {
+		v := room.Vote{Room: id, Term: room.Term{Number: 2}, Candidate: "b.example", Head: head}
+		f(&v)
+		s := room.SignVote(v, "a.example", key)
+		return &s
+	}
+	elsewhere := head
+	elsewhere.Room = room.ID{9}
+	cosigned := room.CoSign(elsewhere, key)
+	grant := func(v *room.SignedVote) *replica.Message {
+		return &replica.Message{Room: id, Kind: replica.Grant, Term: room.Term{Number: 2}, Head: at, Grant: true, Vote: v}
+	}
+	if _, err := replica.Parse(replica.Append(nil, []*replica.Message{grant(signed(func(*room.Vote) {}))})); err != nil {
+		t.Fatalf("a good vote: %v", err)
+	}
+	for what, m := range map[string]*replica.Message{
+		"co-signature of another room": {Room: id, Kind: replica.CoSign, Sign: &cosigned},
+		"vote in another term":         grant(signed(func(v *room.Vote) { v.Term.Number = 3 })),
+		"vote on another head":         grant(signed(func(v *room.Vote) { v.Head.Seq++ })),
+		"vote of another room":         grant(signed(func(v *room.Vote) { v.Room, v.Head.Room = room.ID{9}, room.ID{9} })),
+		"release as a grant":           grant(signed(func(v *room.Vote) { v.Release = true })),
+		"grant as a release":           {Room: id, Kind: replica.Release, Vote: signed(func(*room.Vote) {})},
+		"excuse 4":                     {Room: id, Kind: replica.Stand, Excuse: 4},
+	} {
+		if _, err := replica.Parse(replica.Append(nil, []*replica.Message{m})); !errors.Is(err, replica.ErrMessage) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := replica.Parse(append([]byte{33}, make([]byte, 33)...)); !errors.Is(err, replica.ErrMessage) {
+		t.Errorf("kind 0: %v", err)
+	}
+	if _, err := replica.Parse(make([]byte, replica.MaxBytes+1)); !errors.Is(err, presentation.ErrTooLarge) {
+		t.Errorf("too large: %v", err)
+	}
+}
+
+func FuzzMessages(f *testing.F) {
+	f.Add(replica.Append(nil, nil))
+	f.Add(replica.Append(nil, []*replica.Message{{Kind: replica.AskVote}, {Kind: replica.Would, Grant: true}, {Kind: replica.Refuse, Hub: "a.example"}}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		list, err := replica.Parse(b)
+		if err != nil {
+			return
+		}
+		if again := replica.Append(nil, list); !bytes.Equal(again, b) {
+			t.Fatalf("%x became %x", b, again)
+		}
+	})
+}
