@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"time"
 
 	"github.com/mimid/mimid/node/account"
 	"github.com/mimid/mimid/node/clienthttp"
@@ -81,6 +82,8 @@ type providers struct {
 	overlay  *overlay.Overlay
 	franking ed25519.PublicKey
 	salt     string
+	// ask asks another provider something, nil before there is a caller.
+	ask func(ctx context.Context, domain, endpoint string) ([]byte, error)
 }
 
 // anchors are the keys that certificates of a domain's users may rest on. In
@@ -159,6 +162,15 @@ func (p *providers) Provider(ctx context.Context, domain string) (*clientapi.Pro
 			out.Trust = trustName(k.Trust)
 		}
 	}
+	if p.ask != nil {
+		// Without it the provider is known all the same; it cannot become a replica
+		// of a room before it has told.
+		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+		defer cancel()
+		if key, err := p.ask(ctx, rec.Domain, rooms.EndpointFranking); err == nil && len(key) == ed25519.PublicKeySize {
+			out.FrankingKey = key
+		}
+	}
 	return out, nil
 }
 
@@ -203,17 +215,23 @@ func known(rec *overlay.Record, err error) (*peering.Provider, error) {
 type roomPeers struct {
 	p      *providers
 	caller *peering.Caller
+	heard  func(domain string) // called when it has answered
 }
 
 func (r roomPeers) Call(ctx context.Context, c rooms.Call) ([]byte, error) {
 	res, err := r.caller.Call(ctx, peering.Request{Target: c.Target, Endpoint: c.Endpoint, Subject: c.Subject, Room: c.Room,
 		ID: c.ID, Body: c.Body, MaxResponse: c.Max})
 	if err != nil {
+		var refused *peering.Refused
+		if errors.As(err, &refused) {
+			r.heard(c.Target)
+		}
 		if p := peering.Problem(err); p != nil {
 			return nil, p
 		}
 		return nil, err
 	}
+	r.heard(c.Target)
 	return res.Body, nil
 }
 
@@ -261,11 +279,13 @@ func (s streams) Open(ctx context.Context, who account.Identity, cursor string) 
 	return s.f.Open(ctx, who.User, who.Client, cursor)
 }
 
-// roomRoutes are the endpoints of rooms, as peering judges them.
-func roomRoutes(r *rooms.Rooms) []peering.Route {
+// roomRoutes are the endpoints of rooms, as peering judges them. heard is told who
+// asks.
+func roomRoutes(r *rooms.Rooms, heard func(domain string)) []peering.Route {
 	var out []peering.Route
 	for name, h := range r.Endpoints() {
 		rt := peering.Route{Endpoint: name, Idempotent: true, Handler: func(ctx context.Context, in *peering.Incoming) (*peering.Response, error) {
+			heard(in.Source)
 			res, err := h(ctx, &rooms.Request{Source: in.Source, Subject: in.Subject, Room: in.Room, ID: in.ID, Body: in.Body})
 			if err != nil {
 				return nil, err
@@ -274,7 +294,8 @@ func roomRoutes(r *rooms.Rooms) []peering.Route {
 		}}
 		switch name {
 		case rooms.EndpointLog:
-		case rooms.EndpointHeads, rooms.EndpointNudge:
+		case rooms.EndpointFranking:
+		case rooms.EndpointHeads, rooms.EndpointNudge, rooms.EndpointReplica:
 			rt.MaxBody = 1 << 20
 		default:
 			rt.InRoom, rt.MaxBody = true, 2<<20

@@ -33,6 +33,7 @@ type Config struct {
 	Clients   Clients   `toml:"clients" comment:"Where users' clients connect."`
 	Overlay   Overlay   `toml:"overlay" comment:"Where other providers connect."`
 	Trust     Trust     `toml:"trust" comment:"Which key speaks for which provider."`
+	Failover  Failover  `toml:"failover" comment:"When another provider counts as dead, so that rooms move away from it."`
 	Discovery Discovery `toml:"discovery" comment:"How users are found by handle or phone number."`
 	Metrics   Metrics   `toml:"metrics" comment:"Prometheus metrics and health."`
 	Store     Store     `toml:"store" comment:"The database."`
@@ -81,6 +82,18 @@ type Trust struct {
 	Pins map[string]string `toml:"pins" comment:"Fingerprints of provider keys that outrank all else, by domain."`
 }
 
+// Failover is the section [failover]: how closely the other providers of rooms with
+// several replicas are watched.
+type Failover struct {
+	// Interval is how often a provider is pinged with which rooms are shared that are
+	// in use; at most 0.45 of Timeout.
+	Interval Duration `toml:"interval" comment:"How often a provider is pinged with which busy rooms are shared; at most 0.45 of timeout."`
+	// Idle is the same where nothing is said in these rooms.
+	Idle Duration `toml:"idle" comment:"The same while nothing is said in the rooms."`
+	// Timeout is how long a provider may be silent before it counts as dead.
+	Timeout Duration `toml:"timeout" comment:"How long a provider may be silent before it counts as dead."`
+}
+
 // Discovery is the section [discovery].
 type Discovery struct {
 	// Salt is the network's, the same at all providers that shall find each other's
@@ -120,6 +133,7 @@ func DefaultConfig(domain string) Config {
 		Clients:   Clients{Listen: "127.0.0.1:8448", RequestsPerSecond: 50},
 		Overlay:   Overlay{Listen: []string{"/ip4/127.0.0.1/tcp/4001", "/ip4/127.0.0.1/udp/4001/quic-v1"}, Announce: []string{}, Bootstrap: []string{}},
 		Trust:     Trust{DNS: "system", Pins: map[string]string{}},
+		Failover:  Failover{Interval: Duration(400 * time.Millisecond), Idle: Duration(5 * time.Second), Timeout: Duration(time.Second)},
 		Discovery: Discovery{Salt: "mimi"},
 		Metrics:   Metrics{Listen: "127.0.0.1:9448"},
 		Log:       Log{Level: "info"},
@@ -197,6 +211,10 @@ func (c *Config) check() error {
 		if err := hostPort("trust.dns", s); err != nil {
 			return fmt.Errorf("trust.dns: %q is neither system nor off nor a resolver's host:port", s)
 		}
+	}
+	if f := c.Failover; f.Interval <= 0 || f.Timeout <= 0 || float64(f.Interval) > 0.45*float64(f.Timeout) || f.Idle < f.Interval {
+		return fmt.Errorf("failover: interval %s must be positive and at most 0.45 of timeout %s, idle %s at least interval",
+			time.Duration(f.Interval), time.Duration(f.Timeout), time.Duration(f.Idle))
 	}
 	if c.Discovery.Salt == "" {
 		return errors.New("discovery.salt: must not be empty")

@@ -67,6 +67,7 @@ type parts struct {
 	server    *peering.Server
 	outbox    *outbox.Outbox
 	rooms     *rooms.Rooms
+	failover  *failover
 	contacts  *contact.Service
 	clients   *clienthttp.Server
 	listener  net.Listener
@@ -148,6 +149,8 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	stopWatching := n.watch(p, s)
 	defer stopWatching()
 	s.start("rooms", p.rooms.Run, p.rooms.Ready())
+	s.start("watch", p.failover.watch.Run, nil)
+	s.start("failover", p.failover.run, nil)
 	s.start("outbox", p.outbox.Run, nil)
 	s.start("contacts", p.contacts.Run, nil)
 	s.start("clients", p.clients.Run, nil)
@@ -231,7 +234,17 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	}
 	p.providers.overlay = p.overlay
 	p.caller = &peering.Caller{Domain: domain, Key: func() ed25519.PrivateKey { return signer }, Client: p.overlay.Client(), Now: n.now}
+	p.providers.ask = func(ctx context.Context, to, endpoint string) ([]byte, error) {
+		res, err := p.caller.Call(ctx, peering.Request{Target: to, Endpoint: endpoint, Subject: to, MaxResponse: 1 << 10})
+		if err != nil {
+			return nil, err
+		}
+		return res.Body, nil
+	}
 	if p.outbox, err = outbox.New(outbox.Config{Store: st, Caller: p.caller, Now: n.now, Log: part("outbox")}); err != nil {
+		return p, err
+	}
+	if p.failover, err = newFailover(n.cfg.Failover, p.caller, part("failover"), n.now); err != nil {
 		return p, err
 	}
 	batch := 0 // the default, which a small store cannot hold
@@ -241,11 +254,18 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if p.rooms, err = rooms.Open(rooms.Config{
 		BatchBytes: batch, Store: st, Feed: p.feed, Domain: domain, Key: signer, Signer: n.keys.signer,
 		Rules: room.Rules{Auth: auth, Anchors: p.providers.anchors},
-		Peers: roomPeers{p.providers, p.caller}, Gossip: roomGossip{p.overlay}, Outbox: roomOutbox{p.outbox}, Joined: p.accounts.Joined,
+		Peers: roomPeers{p.providers, p.caller, p.failover.watch.Heard}, Dead: p.failover.watch.Dead,
+		Replica: func() room.Replica {
+			x := room.Replica{Domain: domain, FrankingKey: p.providers.franking}
+			copy(x.ProviderKey[:], signer.Public().(ed25519.PublicKey))
+			return x
+		},
+		Gossip: roomGossip{p.overlay}, Outbox: roomOutbox{p.outbox}, Joined: p.accounts.Joined,
 		Log: part("rooms"), Now: n.now,
 	}); err != nil {
 		return p, err
 	}
+	p.failover.rooms = p.rooms
 	if p.contacts, err = n.makeContacts(p, auth); err != nil {
 		return p, err
 	}
@@ -254,7 +274,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		return p, err
 	}
 	if p.server, err = peering.NewServer(peering.Config{
-		Domain: domain, Aliases: []string{host}, Routes: append(roomRoutes(p.rooms), p.contacts.Routes()...), Directory: directory{p.providers},
+		Domain: domain, Aliases: []string{host}, Routes: append(roomRoutes(p.rooms, p.failover.watch.Heard), p.contacts.Routes()...), Directory: directory{p.providers},
 		Peer: func(r *http.Request) (string, bool) {
 			id, ok := overlay.RequestPeer(r)
 			return string(id), ok

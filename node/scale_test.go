@@ -323,7 +323,7 @@ func (w *writing) write(ctx context.Context, to *founder, parts []room.Part) err
 			if err != nil {
 				return err
 			}
-			if err := logstore.Append(tx, id, b, pos); err != nil {
+			if err := logstore.Append(tx, id, b, nil, pos); err != nil {
 				return err
 			}
 			head.Feed = pos

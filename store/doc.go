@@ -73,6 +73,7 @@
 //	29 name[...]                a client's own store (never in a provider's)
 //	2a name[...]                rooms whose log cannot be followed, and the proof
 //	2b room[32]                 the mark of a restored room, until it is whole again
+//	2c room[32] name[...]       votes, terms and unfinal entries of rooms with replicas
 //
 // The heads of all rooms lie together: a start reads these and no entries. The values
 // of 10, 11 and 13 and everything in 14 and 20 to 2a belong to the packages that

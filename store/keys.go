@@ -48,8 +48,9 @@ const (
 	SpaceClient      Space = 0x29 // a client's own store, encrypted; never a provider's
 	SpaceCondemned   Space = 0x2a // rooms whose log cannot be followed, and the proof
 	SpaceRestored    Space = 0x2b // rooms that came from a backup and are not yet whole, see Restored
+	SpaceReplica     Space = 0x2c // what replicas know of a room beside its log, and what is not final yet
 
-	lastSpace = SpaceRestored
+	lastSpace = SpaceReplica
 )
 
 // A Key names one value. Only the functions of this package make keys, so a key

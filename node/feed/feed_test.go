@@ -145,7 +145,7 @@ func (d *desk) write(name string, n int, readers, join, leave []uri.User, encode
 			}
 		}
 		d.f.Entries(tx, readers, pos, data)
-		return errors.Join(logstore.Append(tx, l.id, b, pos), logstore.PutHead(tx, &logstore.Head{URI: l.uri, At: b.After(), Feed: pos}))
+		return errors.Join(logstore.Append(tx, l.id, b, nil, pos), logstore.PutHead(tx, &logstore.Head{URI: l.uri, At: b.After(), Feed: pos}))
 	})
 	l.at = b.After()
 }

@@ -77,7 +77,7 @@ func (f *fixture) write(u uri.Room, body int, sizes ...int) *logstore.Head {
 		}
 		h.At, h.Feed = b.After(), uint64(10*(i+1))
 		f.update(func(tx *store.Tx) error {
-			if err := logstore.Append(tx, h.ID(), b, h.Feed); err != nil {
+			if err := logstore.Append(tx, h.ID(), b, nil, h.Feed); err != nil {
 				return err
 			}
 			return logstore.PutHead(tx, h)
@@ -192,7 +192,7 @@ func TestRange(t *testing.T) {
 			es, head, err := logstore.Range(tx, h.ID(), c.seq, c.last, c.max)
 			got := none
 			if head != nil {
-				got = head.Seq
+				got = head.Head.Seq
 			}
 			if len(es) != c.n || got != c.head {
 				t.Errorf("from %d to %d in %d octets: %d entries, head %d; want %d, %d", c.seq, c.last, c.max, len(es), got, c.n, c.head)
@@ -320,7 +320,7 @@ func TestNothingOfAFailedAppend(t *testing.T) {
 	}
 	full := errors.New("full")
 	err = f.st.Update(context.Background(), func(tx *store.Tx) error {
-		if err := logstore.Append(tx, h.ID(), b, 99); err != nil {
+		if err := logstore.Append(tx, h.ID(), b, nil, 99); err != nil {
 			return err
 		}
 		if err := logstore.PutParts(tx, h.ID(), []room.Part{{Key: "p", Value: []byte("v")}}); err != nil {

@@ -8,7 +8,7 @@
 //
 // Room head (key 10), written with every batch:
 //
-//	uint8 version = 1
+//	uint8 version = 1 or 2
 //	opaque uri<V>
 //	Position: uint32 era, uint64 number, uint64 next, opaque last[32], uint64 accepted_at
 //	opaque topic[16]
@@ -17,14 +17,22 @@
 //	opaque providers<V>         opaque domain<V> each: who may follow
 //	uint64 feed                 feed position of the last batch
 //	uint64 epoch                MLS epoch
+//	Replica set<V>              version 2: who decides about the room, if it is more
+//	                            than its hub: {opaque domain<V>, opaque key[32]} each
+//	uint8 auto                  version 2: 1 if the set may elect another hub
 //
 // Log entry (11): room.Entry as it is. Transaction id (12): sequence number.
 // State part (13): as package room made it. Batch (14), under the sequence number
 // of its last entry:
 //
-//	uint8 version = 1
+//	uint8 version = 1 or 2
 //	uint64 feed                 position in the feed, rising from batch to batch
 //	SignedHead head             149 octets
+//	Certificate certificate     version 2: that the head is final
+//
+// The log holds what is final. In a room with one replica that is what its hub has
+// signed; in others, entries wait in store.SpaceReplica until enough replicas have
+// stored them (replica.go).
 //
 // A room that cannot be followed has in store.SpaceCondemned, under room[32]:
 //
@@ -49,6 +57,12 @@ import (
 
 const version = 1
 
+// versionReplicated is that of heads and batches of rooms with several replicas.
+const versionReplicated = 2
+
+// maxSet is the largest replica set; while it changes there are two.
+const maxSet = 5
+
 // ErrDamaged: a stored value does not decode, or entries that the head counts
 // are missing. `mimid verify` tells more.
 var ErrDamaged = errors.New("logstore: stored room is damaged")
@@ -63,13 +77,38 @@ type Head struct {
 	Providers []string
 	Feed      uint64
 	Epoch     uint64
+	// Set are the providers that decide about the room, none if that is its hub alone.
+	// While the set changes, those of both sets. Auto says that they may elect another
+	// hub.
+	Set  []Member
+	Auto bool
+}
+
+// Member is one provider of a replica set, with the key that counts in the room.
+type Member struct {
+	Domain string
+	Key    [32]byte
+}
+
+// Member says whether a provider is one of several that decide about the room.
+func (h *Head) Member(domain string) bool {
+	for _, m := range h.Set {
+		if m.Domain == domain {
+			return true
+		}
+	}
+	return false
 }
 
 // ID returns the room's id.
 func (h *Head) ID() room.ID { return room.IDOf([]byte(h.URI.String())) }
 
 func (h *Head) bytes() []byte {
-	b := presentation.AppendOpaque([]byte{version}, []byte(h.URI.String()))
+	v := byte(version)
+	if len(h.Set) > 0 {
+		v = versionReplicated
+	}
+	b := presentation.AppendOpaque([]byte{v}, []byte(h.URI.String()))
 	b = presentation.AppendU64(presentation.AppendU32(b, h.At.Term.Era), h.At.Term.Number)
 	b = append(presentation.AppendU64(b, h.At.Next), h.At.Last[:]...)
 	b = append(presentation.AppendU64(b, h.At.AcceptedAt), h.Topic[:]...)
@@ -80,13 +119,24 @@ func (h *Head) bytes() []byte {
 		}
 		return b
 	})
-	return presentation.AppendU64(presentation.AppendU64(b, h.Feed), h.Epoch)
+	b = presentation.AppendU64(presentation.AppendU64(b, h.Feed), h.Epoch)
+	if v == version {
+		return b
+	}
+	b = presentation.AppendList(b, func(b []byte) []byte {
+		for _, m := range h.Set {
+			b = append(presentation.AppendOpaque(b, []byte(m.Domain)), m.Key[:]...)
+		}
+		return b
+	})
+	return presentation.AppendOptional(b, h.Auto)
 }
 
 func parseHead(b []byte) (*Head, error) {
 	h := new(Head)
 	r := presentation.NewReader(b)
-	if v := r.U8(); v != version && r.Err() == nil {
+	v := r.U8()
+	if v != version && v != versionReplicated && r.Err() == nil {
 		return nil, fmt.Errorf("room head of version %d: %w", v, ErrDamaged)
 	}
 	name := string(r.Opaque())
@@ -99,6 +149,14 @@ func parseHead(b []byte) (*Head, error) {
 	copy(h.HubKey[:], r.Fixed(len(h.HubKey)))
 	r.List(1<<16, func() { h.Providers = append(h.Providers, string(r.Opaque())) })
 	h.Feed, h.Epoch = r.U64(), r.U64()
+	if v == versionReplicated {
+		r.List(2*maxSet, func() {
+			m := Member{Domain: string(r.Opaque())}
+			copy(m.Key[:], r.Fixed(len(m.Key)))
+			h.Set = append(h.Set, m)
+		})
+		h.Auto = r.Optional()
+	}
 	err := r.Done()
 	if err == nil {
 		h.URI, err = uri.ParseRoom(name)
@@ -155,8 +213,9 @@ func Heads(tx *store.Tx) iter.Seq2[*Head, error] {
 }
 
 // Append writes a verified batch: entries, their transaction ids, and the head,
-// at a position of the feed.
-func Append(tx *store.Tx, id room.ID, b *room.Batch, feed uint64) error {
+// at a position of the feed. cert is the head's certificate, nil in a room with one
+// replica.
+func Append(tx *store.Tx, id room.ID, b *room.Batch, cert *room.Certificate, feed uint64) error {
 	for _, e := range b.Entries() {
 		if err := tx.Set(store.RoomEntryKey(key(id), e.Seq), e.Append(nil)); err != nil {
 			return err
@@ -168,8 +227,15 @@ func Append(tx *store.Tx, id room.ID, b *room.Batch, feed uint64) error {
 		}
 	}
 	head := b.Head()
-	v := presentation.AppendU64([]byte{version}, feed)
-	return tx.Set(store.RoomBatchKey(key(id), head.Seq), head.Append(v))
+	v := byte(version)
+	if cert != nil {
+		v = versionReplicated
+	}
+	value := head.Append(presentation.AppendU64([]byte{v}, feed))
+	if cert != nil {
+		value = cert.Append(value)
+	}
+	return tx.Set(store.RoomBatchKey(key(id), head.Seq), value)
 }
 
 // PutParts writes what has changed of a room's state.
@@ -247,6 +313,7 @@ func ReadEntry(tx *store.Tx, id room.ID, seq uint64) (*room.Entry, error) {
 type Batch struct {
 	Head room.SignedHead
 	Feed uint64
+	Cert *room.Certificate // nil: of a room with one replica
 }
 
 func parseBatch(it store.Item) (Batch, error) {
@@ -255,6 +322,10 @@ func parseBatch(it store.Item) (Batch, error) {
 	v := r.U8()
 	b.Feed = r.U64()
 	b.Head.Read(r)
+	if v == versionReplicated {
+		b.Cert = new(room.Certificate)
+		b.Cert.Read(r)
+	}
 	of, seq, err := store.ParseRoomBatch(it.Key)
 	id := room.ID(of)
 	if err == nil {
@@ -263,7 +334,7 @@ func parseBatch(it store.Item) (Batch, error) {
 	switch {
 	case err != nil:
 		return b, fmt.Errorf("room %s, batch %d: %w: %w", id, seq, err, ErrDamaged)
-	case v != version || b.Head.Seq != seq || b.Head.Room != id:
+	case v != version && v != versionReplicated || b.Head.Seq != seq || b.Head.Room != id:
 		return b, fmt.Errorf("room %s, batch %d: version %d, head %d of room %s: %w", id, seq, v, b.Head.Seq, b.Head.Room, ErrDamaged)
 	}
 	return b, nil
@@ -320,10 +391,11 @@ func Entries(tx *store.Tx, id room.ID, seq, last uint64) ([][]byte, error) {
 
 // Range returns entries from seq on, to the end of a batch, with the head that
 // ends them: whole batches until maxBytes are reached, at least one, none past
-// entry last. It returns nil without an error if there is none.
-func Range(tx *store.Tx, id room.ID, seq, last uint64, maxBytes int) ([][]byte, *room.SignedHead, error) {
+// entry last. It returns nil without an error if there is none. The batch is the last
+// one.
+func Range(tx *store.Tx, id room.ID, seq, last uint64, maxBytes int) ([][]byte, *Batch, error) {
 	var out [][]byte
-	var head *room.SignedHead
+	var head *Batch
 	size := 0
 	for b, err := range Batches(tx, id, seq) {
 		if err != nil {
@@ -345,7 +417,7 @@ func Range(tx *store.Tx, id room.ID, seq, last uint64, maxBytes int) ([][]byte, 
 		}
 		size += more
 		out = append(out, es...)
-		head, seq = &b.Head, b.Head.Seq+1
+		head, seq = &b, b.Head.Seq+1
 	}
 	return out, head, nil
 }

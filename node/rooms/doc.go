@@ -30,6 +30,30 @@
 // signed is kept as the proof (logstore.Condemned), and a restart does not try
 // again.
 //
+// # Several replicas (replica.go)
+//
+// With three providers or more, a majority of a replica set decides what is final, and
+// who orders (DESIGN of the room; package hub is the machine). A room begins to have
+// them with the commit that names them, and each replica then has a replica.go beside
+// the state:
+//
+//   - The log in the store, and all that follows from it (the feed, Welcomes, notices,
+//     the room's head), ends with what is final. What is not lies beside it as a tail,
+//     which another hub's log may replace. So whatever a user's device is shown is
+//     never taken back. room.State runs ahead of the log by the tail; what it says at
+//     each entry that changes more than the position is kept until that is final.
+//   - The machine's effects are performed after one write of everything since the last
+//     one: entries, votes, terms (decide.go). A message is answered when it is durable
+//     here, a handshake when it is final, because its client merges it then.
+//   - Entries travel as pieces, by gossip and by ranges, and with them the newest
+//     certificate; what replicas say else travels as protocol/replica (say.go). Who is
+//     told of a head that it cannot connect asks for the range from its final entry on.
+//   - A hub that gives no sign of life, or that has signed what cannot be, is suspected
+//     (failover.go, follow_replica.go); votes decide. The store keeps with each vote
+//     what it was about, so that the same vote is the same after a restart.
+//
+// A room whose hub decides alone has nothing of this, and costs nothing for it.
+//
 // # What holds always
 //
 //   - A room has at most one goroutine, and one handle as long as anybody needs it:

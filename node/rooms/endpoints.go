@@ -9,6 +9,7 @@ import (
 
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/hub"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/policy"
@@ -29,6 +30,9 @@ const (
 	// EndpointNudge says that rooms went on which the asked provider did not hear
 	// of. The response is empty.
 	EndpointNudge = "mimid-nudge"
+	// EndpointFranking answers with the key of the provider's franks, which rooms that
+	// it becomes a replica of name.
+	EndpointFranking = "mimid-franking"
 )
 
 // Request is a call by another provider, authenticated.
@@ -60,6 +64,8 @@ func (r *Rooms) Endpoints() map[string]Endpoint {
 		EndpointLog:                         r.serveLog,
 		EndpointHeads:                       r.serveHeads,
 		EndpointNudge:                       r.serveNudge,
+		EndpointReplica:                     r.serveReplica,
+		EndpointFranking:                    r.serveFranking,
 	}
 }
 
@@ -89,6 +95,8 @@ func asProblem(err error) error {
 		return problem(413, clientapi.CodeTooLarge, "%s", err)
 	case errors.Is(err, ErrBusy):
 		return &clientapi.Problem{Status: 429, Code: clientapi.CodeTooMany, Retry: 1000, Detail: "too much is waiting for this room; try again in a second"}
+	case errors.Is(err, errMoving), errors.Is(err, hub.ErrNotHub), errors.Is(err, hub.ErrWait), errors.Is(err, room.ErrSettling):
+		return &clientapi.Problem{Status: 503, Code: clientapi.CodeUnavailable, Retry: 200, Detail: fmt.Sprintf("try again: %s", err)}
 	case errors.Is(err, store.ErrDiskFull):
 		return problem(503, clientapi.CodeUnavailable, "the provider's disk is full; nothing was written; try again later")
 	case errors.Is(err, ErrNoKey):
@@ -470,9 +478,11 @@ func (r *Rooms) serveLog(ctx context.Context, q *Request) (*Response, error) {
 	var body []byte
 	takesPart := false
 	read := func(tx *store.Tx, last uint64) error {
-		entries, head, err := logstore.Range(tx, h.id, stands[0].Next, last, min(rangeBytes, 2*r.cfg.BatchBytes))
-		if err == nil && head != nil {
-			body = room.AppendPiece(nil, head, entries)
+		entries, b, err := logstore.Range(tx, h.id, stands[0].Next, last, min(rangeBytes, 2*r.cfg.BatchBytes))
+		if err == nil && b != nil {
+			body = room.AppendPiece(nil, &b.Head, entries, certifiedOf(b))
+		} else if err == nil && last == ^uint64(0) {
+			body, err = r.tailPiece(tx, h.id, stands[0].Next)
 		}
 		return err
 	}
@@ -516,8 +526,10 @@ func (r *Rooms) serveHeads(_ context.Context, q *Request) (*Response, error) {
 		if err != nil {
 			continue
 		}
-		if head := h.stand(); head.At.Next > s.Next && slices.Contains(head.Providers, q.Source) {
-			out = append(out, room.Stand{Room: s.Room, Next: head.At.Next})
+		head := h.stand()
+		next := max(head.At.Next, h.tip.Load())
+		if next > s.Next && (slices.Contains(head.Providers, q.Source) || head.Member(q.Source)) {
+			out = append(out, room.Stand{Room: s.Room, Next: next})
 		}
 	}
 	return ok(room.AppendStands(nil, out), nil)
@@ -528,4 +540,8 @@ func (r *Rooms) serveNudge(_ context.Context, q *Request) (*Response, error) {
 		return nil, problem(422, clientapi.CodeInvalid, "%s", err)
 	}
 	return ok(nil, nil)
+}
+
+func (r *Rooms) serveFranking(context.Context, *Request) (*Response, error) {
+	return ok(r.cfg.Replica().FrankingKey, nil)
 }

@@ -32,19 +32,33 @@ func (r *Rooms) receive(h *handle, data []byte) overlay.Verdict {
 		return overlay.Ignore
 	case p.Head.Room != h.id:
 		return overlay.Reject
-	case p.Head.Verify(head.HubKey[:]) != nil:
+	case !signedBy(p, head):
 		// A hub that has changed signs with a key that this provider learns of
 		// when it catches up; so a stranger's head is no offence, only no news.
 		return overlay.Ignore
 	case p.Head.Seq < head.At.Next:
 		return overlay.Ignore
-	case head.Hub == r.cfg.Domain:
+	case head.Hub == r.cfg.Domain && len(head.Set) == 0:
 		return overlay.Reject // nobody else speaks for this hub
 	}
 	if err := r.send(h, task{piece: p}); err != nil {
 		h.behind.Store(true)
 	}
 	return overlay.Accept
+}
+
+// signedBy says whether a piece is signed by the hub, or by a replica that may have
+// become it.
+func signedBy(p *room.Piece, head *logstore.Head) bool {
+	if p.Head.Verify(head.HubKey[:]) == nil {
+		return true
+	}
+	for _, m := range head.Set {
+		if m.Key != head.HubKey && p.Head.Verify(m.Key[:]) == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // errGap: a piece that does not connect to what is here.
@@ -72,6 +86,9 @@ func (l *live) ingest(ctx context.Context, p *room.Piece, from string) error {
 func (l *live) adopt(ctx context.Context, p *room.Piece) error {
 	if err := l.h.stopped(); err != nil {
 		return err
+	}
+	if l.rep != nil {
+		return l.adoptReplicated(ctx, p)
 	}
 	at := room.Position{}
 	if l.state != nil {
@@ -101,12 +118,29 @@ func (l *live) adopt(ctx context.Context, p *room.Piece) error {
 		before = l.state.Participants()
 	}
 	// From here the state moves ahead of the store: an error drops it.
-	if err := l.follow(ctx, at, entries, rest, &p.Head, before); err != nil {
-		l.drop()
+	err := l.follow(ctx, at, entries, rest, &p.Head, before)
+	if err == nil {
+		return nil
+	}
+	l.drop()
+	if !errors.Is(err, errReplicated) {
 		return err
 	}
-	return nil
+	// From some entry on more than the hub decides.
+	if err := l.load(ctx); err != nil {
+		return err
+	}
+	if l.state == nil {
+		return errGap
+	}
+	if err := l.replicate(ctx); err != nil {
+		return err
+	}
+	return l.adoptReplicated(ctx, p)
 }
+
+// errReplicated: an entry from which on more than the hub decides about the room.
+var errReplicated = errors.New("rooms: the room is replicated from here on")
 
 // maxSkew is how far the clock of a hub may be ahead.
 const maxSkew = 5 * time.Minute
@@ -129,11 +163,20 @@ func (l *live) beginWith(ctx context.Context, e *room.Entry) (*room.State, error
 
 func (l *live) follow(ctx context.Context, at room.Position, entries, rest []*room.Entry, head *room.SignedHead, before []room.Participant) error {
 	b, err := room.Verify(l.h.id, at, entries, head, l.state.HubKey())
+	if err != nil && slices.ContainsFunc(rest, func(e *room.Entry) bool { return e.Kind == room.KindHubChange }) {
+		return errReplicated
+	}
 	if err != nil {
 		return err
 	}
 	for _, e := range rest {
+		if e.Kind == room.KindHubChange || e.Kind == room.KindSettled {
+			return errReplicated
+		}
 		st, err := l.check(ctx, e)
+		if err == nil && changesSet(l.state, st) {
+			return errReplicated
+		}
 		if err != nil {
 			// The hub has signed it, and it cannot be.
 			l.condemn(ctx, err, e, entries, head)
@@ -246,6 +289,14 @@ func (l *live) condemn(ctx context.Context, err error, bad *room.Entry, entries 
 	if !stored {
 		return
 	}
+	l.keepProof(ctx, err, bad, entries, head)
+	if err := l.r.refreshTopic(l.h); err != nil {
+		l.r.log.Error("leaving topic", "room", l.h.id, "err", err)
+	}
+}
+
+// keepProof stores what a hub has signed, from the entry on that cannot be.
+func (l *live) keepProof(ctx context.Context, err error, bad *room.Entry, entries []*room.Entry, head *room.SignedHead) {
 	c := &logstore.Condemned{Room: l.h.id, Why: err.Error(), Head: *head}
 	for _, e := range entries {
 		if e.Seq >= bad.Seq {
@@ -261,9 +312,6 @@ func (l *live) condemn(ctx context.Context, err error, bad *room.Entry, entries 
 	if werr != nil {
 		l.r.log.Error("keeping the proof against a hub", "room", l.h.id, "err", werr)
 	}
-	if err := l.r.refreshTopic(l.h); err != nil {
-		l.r.log.Error("leaving topic", "room", l.h.id, "err", err)
-	}
 }
 
 // catchUp asks a provider for what is missing, until nothing is. While one piece
@@ -271,7 +319,7 @@ func (l *live) condemn(ctx context.Context, err error, bad *room.Entry, entries 
 func (l *live) catchUp(ctx context.Context, from string) error {
 	l.h.behind.Store(false)
 	// A piece that failed has dropped the state; without it the log would begin anew.
-	if err := l.load(); err != nil {
+	if err := l.load(ctx); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
@@ -296,11 +344,19 @@ func (l *live) catchUp(ctx context.Context, from string) error {
 			l.h.behind.Store(false) // the next piece, nudge or exchange tries again
 			return err
 		}
-		if err := l.load(); err != nil {
+		l.settleUp(ctx)
+		if err := l.load(ctx); err != nil {
 			return err
 		}
 		was := next
-		if next = l.next(); next <= was || next != got.piece.Head.Seq+1 {
+		next = l.next()
+		if l.rep != nil && got.piece.Head.Seq < l.rep.end() && (next > was || got.piece.Head.Seq+1 == l.rep.end()) {
+			if got.piece.Head.Seq+1 == l.rep.end() && len(l.rep.tail) > 0 {
+				return nil // all that there is, not yet final
+			}
+			continue
+		}
+		if next <= was || next != got.piece.Head.Seq+1 {
 			return fmt.Errorf("%s sends a piece that leads nowhere", from)
 		}
 	}
@@ -308,8 +364,11 @@ func (l *live) catchUp(ctx context.Context, from string) error {
 
 // next returns the sequence number of the next entry.
 func (l *live) next() uint64 {
-	if l.state == nil {
+	switch {
+	case l.state == nil:
 		return 0
+	case l.rep != nil:
+		return l.rep.final.Next // what is beyond may be replaced
 	}
 	return l.state.At().Next
 }
@@ -355,12 +414,16 @@ const meshEnough = 5
 // publish sends a batch to the room's topic, and nudges the providers that are
 // not there.
 func (l *live) publish(ctx context.Context, b *room.Batch) {
+	l.publishPiece(ctx, &room.Piece{Head: b.Head(), Entries: b.Entries()})
+}
+
+// publishPiece publishes a piece, or announces it if it is too large.
+func (l *live) publishPiece(ctx context.Context, p *room.Piece) {
 	t, head := l.h.topic.Load(), l.h.stand()
-	if t == nil {
+	if t == nil || p.Head == (room.SignedHead{}) {
 		return
 	}
 	topic := *t
-	p := room.Piece{Head: b.Head(), Entries: b.Entries()}
 	data := p.Append(nil)
 	if len(data) > overlay.MaxMessage {
 		p.Entries = nil // announced, and asked for
@@ -381,7 +444,7 @@ func (l *live) publish(ctx context.Context, b *room.Batch) {
 	}
 	for _, d := range head.Providers {
 		if !there[d] {
-			l.r.nudge(d, b.Head())
+			l.r.nudge(d, p.Head)
 		}
 	}
 }
@@ -449,6 +512,11 @@ func (r *Rooms) exchangeAll(ctx context.Context) {
 			if head.Hub != r.cfg.Domain && slices.Contains(head.Providers, r.cfg.Domain) {
 				hubs[head.Hub] = true
 			}
+			for _, m := range head.Set {
+				if m.Domain != r.cfg.Domain {
+					hubs[m.Domain] = true
+				}
+			}
 			for _, p := range head.Providers {
 				if p != r.cfg.Domain && !r.knows(p) {
 					hubs[p] = true // to learn its nodes
@@ -472,7 +540,7 @@ func (r *Rooms) Exchange(ctx context.Context, domain string) {
 	}
 	var stands []room.Stand
 	for _, h := range r.all() {
-		if head := h.stand(); head != nil && h.stopped() == nil && head.Hub == domain && slices.Contains(head.Providers, r.cfg.Domain) {
+		if head := h.stand(); head != nil && h.stopped() == nil && (head.Hub == domain && slices.Contains(head.Providers, r.cfg.Domain) || head.Member(domain) && head.Member(r.cfg.Domain)) {
 			stands = append(stands, room.Stand{Room: h.id, Next: head.At.Next})
 		}
 	}
@@ -500,7 +568,7 @@ func (r *Rooms) compare(domain string, body []byte) error {
 		if err != nil {
 			continue
 		}
-		if head := h.stand(); head.Hub != domain || s.Next <= head.At.Next || h.stopped() != nil {
+		if head := h.stand(); head.Hub != domain && !head.Member(domain) || s.Next <= head.At.Next || h.stopped() != nil {
 			continue
 		}
 		// Once, however often we are told before it is done.

@@ -86,6 +86,10 @@ func (l *live) submit(s *submission) {
 		s.result <- res
 		return
 	}
+	if l.rep != nil {
+		l.rep.orders = append(l.rep.orders, order{s, res})
+		return
+	}
 	l.batch.waiting = append(l.batch.waiting, s)
 	l.batch.results = append(l.batch.results, res)
 }
@@ -110,8 +114,13 @@ func (l *live) order(s *submission) (result, error) {
 	if l.state == nil {
 		return result{}, ErrUnknown
 	}
-	if l.state.Hosting().Hub.Domain != l.r.cfg.Domain {
-		return result{}, fmt.Errorf("the hub is %s: %w", l.state.Hosting().Hub.Domain, ErrUnknown)
+	if h := l.state.Hub().Domain; h != l.r.cfg.Domain {
+		return result{}, fmt.Errorf("the hub is %s: %w", h, errMoving)
+	}
+	if l.rep != nil {
+		if res, ok := l.rep.ordered(s.txn); ok {
+			return res, nil
+		}
 	}
 	if s.message != nil {
 		return l.orderMessage(s)
@@ -210,6 +219,19 @@ func (l *live) advance(s *submission, kind room.Kind, body []byte, up *wire.Hand
 			return result{}, err
 		}
 	}
+	if l.rep == nil && changesSet(l.state, st) {
+		// From this entry on others decide, too. What is ordered before it is final.
+		l.flush(l.r.background())
+		if l.state == nil {
+			return result{}, errMoving
+		}
+		if err := l.replicate(l.r.background()); err != nil {
+			return result{}, err
+		}
+	}
+	if l.rep != nil {
+		return l.orderReplicated(s, st, up)
+	}
 	from, before := l.state.At(), l.state.Participants()
 	var providers []string
 	if up != nil { // messages change no participant, and there are many
@@ -221,17 +243,25 @@ func (l *live) advance(s *submission, kind room.Kind, body []byte, up *wire.Hand
 		return result{}, err
 	}
 	l.begin(from, before)
-	if c := st.Commit(); c != nil {
-		w := welcome{w: up.Welcome, tree: l.state.Group().Tree(), added: room.AddedClients(c), at: l.state.At(), msg: up.Message}
-		now := l.state.Providers()
-		w.gone = without(providers, now)
-		w.fresh = without(now, providers)
+	if w := l.welcomeOf(st, up, providers); w != nil {
 		if w.w != nil || len(w.gone)+len(w.fresh) > 0 {
-			l.batch.welcome = append(l.batch.welcome, w)
+			l.batch.welcome = append(l.batch.welcome, *w)
 		}
 		l.batch.cut = len(w.gone) > 0
 	}
 	return l.add(e, s), nil
+}
+
+// welcomeOf returns what goes with a commit that the state has adopted; nil for
+// anything else. providers took part before.
+func (l *live) welcomeOf(st *room.Step, up *wire.HandshakeBundle, providers []string) *welcome {
+	c := st.Commit()
+	if c == nil {
+		return nil
+	}
+	now := l.state.Providers()
+	return &welcome{w: up.Welcome, tree: l.state.Group().Tree(), added: room.AddedClients(c), at: l.state.At(), msg: up.Message,
+		gone: without(providers, now), fresh: without(now, providers)}
 }
 
 var errLarge = errors.New("rooms: too large")
@@ -296,19 +326,69 @@ func (l *live) failBatch(err error) {
 	l.drop()
 }
 
-// write makes a verified batch durable, with all that follows from it: the state,
-// the feed of the local users, notices to other providers. The state has been
-// advanced over it. before are the participants before the batch.
+// standing is what a room's state says as of one entry: what is stored and told when
+// the log is durable up to there.
+type standing struct {
+	parts        []room.Part
+	hub          room.Replica
+	topic        [16]byte
+	providers    []string
+	participants []room.Participant
+	epoch        uint64
+	set          []logstore.Member // none where the hub decides alone
+	auto         bool
+}
+
+func standingOf(s *room.State) standing {
+	st := standing{parts: s.Unsaved(), hub: *s.Hub(), topic: s.Hosting().Topic, providers: s.Providers(), participants: s.Participants(), epoch: s.Epoch()}
+	st.auto = s.Hosting().Failover == room.FailoverAuto
+	now, next := s.Set()
+	if len(now) == 1 && len(next) == 0 && now[0].Domain == st.hub.Domain {
+		return st
+	}
+	for _, list := range [][]room.Replica{now, next} {
+		for _, x := range list {
+			m := logstore.Member{Domain: x.Domain, Key: x.ProviderKey}
+			if !slices.Contains(st.set, m) {
+				st.set = append(st.set, m)
+			}
+		}
+	}
+	return st
+}
+
+// decided is a piece of the log that is final, and what goes with it.
+type decided struct {
+	batch    *room.Batch
+	cert     *room.Certificate // nil where the hub decides alone
+	now      standing
+	before   []room.Participant // before the batch
+	welcomes []welcome
+}
+
+// write makes a verified batch durable, with all that follows from it.
 func (l *live) write(ctx context.Context, b *room.Batch, before []room.Participant, welcomes []welcome) error {
-	id, s := l.h.id, l.state
-	parts := s.Unsaved()
-	hosting := s.Hosting()
-	head := &logstore.Head{URI: s.URI(), At: b.After(), Topic: hosting.Topic, Hub: hosting.Hub.Domain, HubKey: hosting.Hub.ProviderKey,
-		Providers: s.Providers(), Epoch: s.Epoch()}
-	local := l.r.localUsers(s.Participants())
+	d := &decided{batch: b, now: standingOf(l.state), before: before, welcomes: welcomes}
+	return l.commit(ctx, d, func(*store.Tx) error { return nil })
+}
+
+// commit makes what is decided durable: the log, the room's state, the feed of the
+// local users, notices to other providers; and what more adds, in one transaction. d
+// is nil if nothing was decided.
+func (l *live) commit(ctx context.Context, d *decided, more func(tx *store.Tx) error) error {
+	if d == nil {
+		if err := l.r.cfg.Store.Update(context.WithoutCancel(ctx), more); err != nil {
+			return fmt.Errorf("writing room: %w", err)
+		}
+		return nil
+	}
+	id, now, b := l.h.id, &d.now, d.batch
+	head := &logstore.Head{URI: l.state.URI(), At: b.After(), Topic: now.topic, Hub: now.hub.Domain, HubKey: now.hub.ProviderKey,
+		Providers: now.providers, Epoch: now.epoch, Set: now.set, Auto: now.auto}
+	local := l.r.localUsers(now.participants)
 	was, readers := local, local
 	if slices.ContainsFunc(b.Entries(), func(e *room.Entry) bool { return e.Kind != room.KindMessage }) {
-		was = l.r.localUsers(before)
+		was = l.r.localUsers(d.before)
 		readers = union(local, was)
 	}
 	data := []byte(nil)
@@ -323,16 +403,19 @@ func (l *live) write(ctx context.Context, b *room.Batch, before []room.Participa
 	// Not the caller's context: once the writer has the batch, giving up would only
 	// leave us not knowing whether it is durable.
 	err := l.r.cfg.Store.Update(context.WithoutCancel(ctx), func(tx *store.Tx) error {
+		if err := more(tx); err != nil {
+			return err
+		}
 		f := l.r.cfg.Feed
 		pos, err := f.Next(tx)
 		if err != nil {
 			return err
 		}
 		head.Feed = pos
-		if err := logstore.Append(tx, id, b, pos); err != nil {
+		if err := logstore.Append(tx, id, b, d.cert, pos); err != nil {
 			return err
 		}
-		if err := logstore.PutParts(tx, id, parts); err != nil {
+		if err := logstore.PutParts(tx, id, now.parts); err != nil {
 			return err
 		}
 		if err := logstore.PutHead(tx, head); err != nil {
@@ -351,7 +434,7 @@ func (l *live) write(ctx context.Context, b *room.Batch, before []room.Participa
 		if len(readers) > 0 {
 			f.Entries(tx, readers, pos, data)
 		}
-		for _, w := range welcomes {
+		for _, w := range d.welcomes {
 			if err := l.notify(tx, w); err != nil {
 				return err
 			}
@@ -365,6 +448,9 @@ func (l *live) write(ctx context.Context, b *room.Batch, before []room.Participa
 	l.h.mu.Lock()
 	if l.h.head != nil {
 		known = l.h.head.Providers
+		if l.h.head.Hub != head.Hub {
+			l.h.moveLocked()
+		}
 	}
 	l.h.head, l.h.held = head, ""
 	l.h.mu.Unlock()

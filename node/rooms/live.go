@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/node/logstore"
+	"github.com/mimid/mimid/protocol/hub"
+	"github.com/mimid/mimid/protocol/replica"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/store"
 )
@@ -17,18 +19,23 @@ type live struct {
 	h  *handle
 	in chan *task
 	// ---
-	state *room.State // nil: to be loaded, or before the first entry
-	batch *batch      // what is not written yet, at the hub
-	adds  recentAdds  // whom the last commits added, for their Welcomes
+	state *room.State   // nil: to be loaded, or before the first entry
+	batch *batch        // what is not written yet, at the hub
+	adds  recentAdds    // whom the last commits added, for their Welcomes
+	rep   *replicaState // nil where the hub decides alone
+	timer *time.Timer   // of rep
 }
 
-// task is something to do with a room: one of a submission, a piece of its log,
-// or a function over its state.
+// task is something to do with a room: one of a submission, a piece of its log, a
+// replica's message, a wish about its hub, or a function over its state.
 type task struct {
 	submit *submission
 	piece  *room.Piece
 	from   string // who a piece came from; "" for gossip
 	catch  string // a provider to catch up from
+	say    *replica.Message
+	event  *hub.Event // for the machine; Target is set from target
+	target string
 	look   func(s *room.State)
 	done   chan error // capacity 1; nil if nobody waits
 }
@@ -82,6 +89,8 @@ func (r *Rooms) view(ctx context.Context, h *handle, f func(s *room.State)) erro
 func (l *live) run(ctx context.Context) {
 	idle := time.NewTimer(l.r.cfg.Idle)
 	defer idle.Stop()
+	l.timer = time.NewTimer(time.Hour)
+	defer l.timer.Stop()
 	for {
 		select {
 		case t := <-l.in:
@@ -90,8 +99,10 @@ func (l *live) run(ctx context.Context) {
 				return // nothing came of it: a name that somebody made up
 			}
 			idle.Reset(l.r.cfg.Idle)
+		case <-l.timer.C:
+			l.tick(ctx)
 		case <-idle.C:
-			if l.retire(false) {
+			if !l.occupied() && l.retire(false) {
 				return
 			}
 			idle.Reset(l.r.cfg.Idle)
@@ -117,6 +128,7 @@ func (l *live) leave(always bool) bool {
 	if !always && len(l.in) > 0 {
 		return false // and nobody sends while mu is held
 	}
+	l.drop()
 	for {
 		select {
 		case t := <-l.in:
@@ -139,18 +151,20 @@ func (l *live) all(ctx context.Context, t *task) {
 		if ctx.Err() != nil {
 			break
 		}
-		if l.batch != nil && l.batch.full(l.r.cfg.BatchBytes) {
+		if l.batch != nil && l.batch.full(l.r.cfg.BatchBytes) || l.rep != nil && l.rep.full(l.r.cfg.BatchBytes) {
 			l.flush(ctx)
+			l.settleUp(ctx)
 		}
 		select {
 		case t = <-l.in:
 			continue
 		default:
 		}
-		if l.batch == nil {
+		if l.batch == nil && (l.rep == nil || !l.rep.unwritten()) {
 			break
 		}
 		l.flush(ctx)
+		l.settleUp(ctx)
 		// While that was written, more may have come.
 		select {
 		case t = <-l.in:
@@ -160,23 +174,54 @@ func (l *live) all(ctx context.Context, t *task) {
 		break
 	}
 	l.flush(ctx)
+	l.settleUp(ctx)
 	if l.h.behind.Load() && ctx.Err() == nil {
-		if head := l.h.stand(); head != nil && head.Hub != l.r.cfg.Domain {
-			l.catchUp(ctx, head.Hub)
+		if from := l.source(); from != "" {
+			l.catchUp(ctx, from)
+			l.settleUp(ctx)
 		} else {
 			l.h.behind.Store(false)
 		}
 	}
 }
 
+// source is whom to ask for what is missing: the hub, or another replica if the hub
+// is dead or we are it. "" if there is nobody.
+func (l *live) source() string {
+	head := l.h.stand()
+	if head == nil {
+		return ""
+	}
+	self := l.r.cfg.Domain
+	hub := head.Hub
+	if l.rep != nil && l.state != nil {
+		hub = l.state.Hub().Domain
+	}
+	if hub != self && !l.r.dead(hub) {
+		return hub
+	}
+	for _, m := range head.Set {
+		if m.Domain != self && m.Domain != hub && !l.r.dead(m.Domain) {
+			return m.Domain
+		}
+	}
+	if hub != self {
+		return hub
+	}
+	return ""
+}
+
 func (l *live) one(ctx context.Context, t *task) {
 	if t.submit == nil {
 		l.flush(ctx)
 	}
+	if t.submit == nil && t.say == nil {
+		l.settleUp(ctx)
+	}
 	if t.catch != "" {
 		l.h.asked.Store(false)
 	}
-	if err := l.load(); err != nil {
+	if err := l.load(ctx); err != nil {
 		t.reply(err)
 		if t.submit != nil {
 			t.submit.fail(err)
@@ -195,13 +240,22 @@ func (l *live) one(ctx context.Context, t *task) {
 		t.reply(nil)
 	case t.piece != nil:
 		t.reply(l.ingest(ctx, t.piece, t.from))
+	case t.say != nil:
+		if l.state == nil {
+			return
+		}
+		if err := l.hear(ctx, t.say, t.from); err != nil {
+			l.r.log.Debug("message of a replica", "room", l.h.id, "what", t.say.Kind, "from", t.from, "err", err)
+		}
+	case t.event != nil:
+		t.reply(l.happen(ctx, *t.event, t.target))
 	case t.catch != "":
 		t.reply(l.catchUp(ctx, t.catch))
 	}
 }
 
 // load reads the room's state, if there is one and it is not in memory.
-func (l *live) load() error {
+func (l *live) load(ctx context.Context) error {
 	if l.state != nil || l.h.stand() == nil {
 		return nil
 	}
@@ -218,8 +272,20 @@ func (l *live) load() error {
 	}
 	l.state = s
 	l.r.counts.loaded.Add(1)
+	if err := l.openReplica(ctx); err != nil {
+		l.drop()
+		l.r.log.Error("loading room", "room", l.h.id, "err", err)
+		return fmt.Errorf("loading room: %w", err)
+	}
 	return nil
 }
 
 // drop forgets the state, which is ahead of the store or of unknown worth.
-func (l *live) drop() { l.state, l.batch = nil, nil }
+func (l *live) drop() {
+	if rep := l.rep; rep != nil {
+		for _, o := range append(rep.orders, rep.waiting...) {
+			o.s.fail(errMoving)
+		}
+	}
+	l.state, l.batch, l.rep = nil, nil, nil
+}

@@ -19,12 +19,16 @@ import (
 type handle struct {
 	id room.ID
 
-	mu     sync.Mutex
-	head   *logstore.Head // guarded by mu: as stored; nil while the first entry is still to come
-	live   *live          // guarded by mu: nil while nothing happens
-	broken string         // guarded by mu: why the log cannot be followed
-	held   string         // guarded by mu: why the next entry cannot be verified yet
-	pins   int            // guarded by mu: callers of obtain that have not released it
+	mu      sync.Mutex
+	head    *logstore.Head // guarded by mu: as stored; nil while the first entry is still to come
+	live    *live          // guarded by mu: nil while nothing happens
+	broken  string         // guarded by mu: why the log cannot be followed
+	accused string         // guarded by mu: a hub of several replicas that has signed what cannot be
+	held    string         // guarded by mu: why the next entry cannot be verified yet
+	pins    int            // guarded by mu: callers of obtain that have not released it
+	// guarded by mu: called once, when another provider orders the room or its hub is
+	// found dead
+	moved map[*func()]struct{}
 
 	// joining is held while a topic is joined or left. Gossip asks back meanwhile
 	// who may take part, for which it needs mu: joining is taken before mu, never
@@ -33,14 +37,39 @@ type handle struct {
 	name    string                // guarded by joining: of the topic
 	topic   atomic.Pointer[Topic] // nil while nobody else takes part
 
-	behind atomic.Bool // something was missed: catch up
-	asked  atomic.Bool // a task to catch up waits already
+	tip    atomic.Uint64 // of a replicated room: the place after what is not final here
+	behind atomic.Bool   // something was missed: catch up
+	asked  atomic.Bool   // a task to catch up waits already
 }
 
 func (h *handle) stand() *logstore.Head {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.head
+}
+
+// whenMoved has f called when the room's hub is another one, or dead, unless stop is
+// called before.
+func (h *handle) whenMoved(f func()) (stop func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.moved == nil {
+		h.moved = map[*func()]struct{}{}
+	}
+	h.moved[&f] = struct{}{}
+	return func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		delete(h.moved, &f)
+	}
+}
+
+// moveLocked calls those who wait for the hub; mu is held.
+func (h *handle) moveLocked() {
+	for f := range h.moved {
+		(*f)()
+	}
+	h.moved = nil
 }
 
 func (h *handle) stopped() error {
@@ -65,7 +94,12 @@ func (r *Rooms) readHeads() error {
 			if err != nil {
 				return err
 			}
-			if h := r.rooms[c.Room]; h != nil {
+			h := r.rooms[c.Room]
+			switch {
+			case h == nil:
+			case len(h.head.Set) > 0 && h.head.Member(h.head.Hub):
+				h.accused = h.head.Hub // others may give the room another hub
+			default:
 				h.broken = c.Why
 			}
 		}

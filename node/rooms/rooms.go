@@ -10,6 +10,7 @@ import (
 
 	"github.com/mimid/mimid/node/feed"
 	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/protocol/replica"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/wire"
 	"github.com/mimid/mimid/store"
@@ -74,8 +75,12 @@ type Config struct {
 	// Joined is told which KeyPackages a Welcome for local users has used, so that
 	// they are not handed out again. May be nil.
 	Joined func(tx *store.Tx, refs ...[]byte) error
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Dead says whether another provider gives no sign of life. Nil: none is dead.
+	Dead func(domain string) bool
+	// Replica is this provider as a replica of a room that it is given.
+	Replica func() room.Replica
+	Log     *slog.Logger
+	Now     func() time.Time
 	// Idle is how long a room without events stays in memory. Default 30 s.
 	Idle time.Duration
 	// Exchange is how often hubs are asked where their rooms stand, beside every
@@ -109,6 +114,7 @@ type Rooms struct {
 	ready  chan struct{}   // closed by Run
 	wg     sync.WaitGroup  // goroutines of rooms and nudges
 	nudges nudges
+	talk   talk
 	counts counters
 
 	searchLimit uint64 // maxSearch, but for tests
@@ -139,8 +145,15 @@ func Open(cfg Config) (*Rooms, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	if cfg.Dead == nil {
+		cfg.Dead = func(string) bool { return false }
+	}
+	if cfg.Replica == nil {
+		cfg.Replica = func() room.Replica { return room.Replica{Domain: cfg.Domain} }
+	}
 	r := &Rooms{cfg: cfg, log: cfg.Log, rooms: map[room.ID]*handle{}, nodes: map[overlay.PeerID]string{}, ready: make(chan struct{}), searchLimit: maxSearch}
 	r.nudges.waiting = map[string]map[room.ID]room.SignedHead{}
+	r.talk.waiting = map[string][]*replica.Message{}
 	if err := r.readHeads(); err != nil {
 		return nil, fmt.Errorf("opening rooms: %w", err)
 	}
@@ -165,6 +178,9 @@ func (r *Rooms) Run(ctx context.Context) error {
 		r.leaveTopics()
 	}()
 	if err := r.joinTopics(ctx); err != nil {
+		return fmt.Errorf("running rooms: %w", err)
+	}
+	if err := r.wakeTails(); err != nil {
 		return fmt.Errorf("running rooms: %w", err)
 	}
 	r.exchangeAll(ctx)

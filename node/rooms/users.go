@@ -3,6 +3,7 @@ package rooms
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -274,10 +275,21 @@ func (r *Rooms) toHub(ctx context.Context, who account.Identity, id store.RoomID
 	if head.Hub == r.cfg.Domain {
 		return here(ctx, h.id, r.cfg.Domain, nonce, body)
 	}
+	if len(head.Set) > 0 && r.dead(head.Hub) {
+		r.Suspect(h.id) // it has something to say
+		return nil, asProblem(fmt.Errorf("%s does not answer: %w", head.Hub, errMoving))
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	// Whoever waits for a hub that is replaced meanwhile waits in vain.
+	stop := h.whenMoved(cancel)
+	defer stop()
 	name := head.URI.String()
-	return r.cfg.Peers.Call(ctx, Call{Target: head.Hub, Endpoint: ep.String(), Subject: name, Room: wire.IdentifierURI(name), ID: nonce, Body: body, Max: pieceLimit})
+	body, err = r.cfg.Peers.Call(ctx, Call{Target: head.Hub, Endpoint: ep.String(), Subject: name, Room: wire.IdentifierURI(name), ID: nonce, Body: body, Max: pieceLimit})
+	if err != nil && h.stand().Hub != head.Hub {
+		err = asProblem(fmt.Errorf("%s does not order the room any more: %w", head.Hub, errMoving))
+	}
+	return body, err
 }
 
 // Hub returns the domain of a room's hub, for a room that this provider has.
@@ -349,6 +361,7 @@ func (r *Rooms) Page(id store.RoomID, from uint64, limit int) (*clientapi.Log, e
 // counters count since the start.
 type counters struct {
 	ordered, followed, duplicates, refused, ranges, nudges, loaded, broken, searched atomic.Uint64
+	decided, aside, led, convicted, said                                             atomic.Uint64
 }
 
 // Stats are counts since the start, and what there is now.
@@ -362,13 +375,19 @@ type Stats struct {
 	Nudges        uint64 // nudges sent
 	Loads         uint64 // rooms read into memory
 	Broken        uint64 // rooms whose log cannot be followed
+	Decided       uint64 // entries that became final by a majority of replicas
+	Aside         uint64 // entries of former hubs that were set aside
+	Led           uint64 // times that this provider became a room's hub
+	Convicted     uint64 // providers that were found to have signed two histories
+	Said          uint64 // messages to other replicas
 }
 
 // Stats returns the counts.
 func (r *Rooms) Stats() Stats {
 	c := &r.counts
 	s := Stats{Ordered: c.ordered.Load(), Followed: c.followed.Load(), Duplicates: c.duplicates.Load(), Refused: c.refused.Load(),
-		Ranges: c.ranges.Load(), Nudges: c.nudges.Load(), Loads: c.loaded.Load(), Broken: c.broken.Load()}
+		Ranges: c.ranges.Load(), Nudges: c.nudges.Load(), Loads: c.loaded.Load(), Broken: c.broken.Load(),
+		Decided: c.decided.Load(), Aside: c.aside.Load(), Led: c.led.Load(), Convicted: c.convicted.Load(), Said: c.said.Load()}
 	for _, h := range r.all() {
 		h.mu.Lock()
 		if h.head != nil {

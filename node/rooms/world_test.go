@@ -494,26 +494,33 @@ func (d *device) follow(id store.RoomID, n uint64) {
 	t := d.p.w.t
 	t.Helper()
 	d.listen("", func(_, event, data string) bool {
-		switch event {
-		case clientapi.EventWelcome:
-			var w clientapi.Welcome
-			if err := json.Unmarshal([]byte(data), &w); err != nil {
-				t.Fatal(err)
-			}
-			d.join(&w)
-		case clientapi.EventEntries:
-			var es clientapi.Entries
-			if err := json.Unmarshal([]byte(data), &es); err != nil {
-				t.Fatal(err)
-			}
-			if es.Room == room.ID(id).String() {
-				for _, b := range es.Entries {
-					d.entry(must(room.ParseEntry(b))(t))
-				}
-			}
-		}
+		d.take(id, event, data)
 		return d.at >= n
 	})
+}
+
+// take processes one event of the stream.
+func (d *device) take(id store.RoomID, event, data string) {
+	t := d.p.w.t
+	t.Helper()
+	switch event {
+	case clientapi.EventWelcome:
+		var w clientapi.Welcome
+		if err := json.Unmarshal([]byte(data), &w); err != nil {
+			t.Fatal(err)
+		}
+		d.join(&w)
+	case clientapi.EventEntries:
+		var es clientapi.Entries
+		if err := json.Unmarshal([]byte(data), &es); err != nil {
+			t.Fatal(err)
+		}
+		if es.Room == room.ID(id).String() {
+			for _, b := range es.Entries {
+				d.entry(must(room.ParseEntry(b))(t))
+			}
+		}
+	}
 }
 
 func (d *device) join(w *clientapi.Welcome) {

@@ -12,12 +12,15 @@ import (
 //	struct {
 //	    SignedHead head;
 //	    Entry entries<V>;
+//	    optional<Certified> certified;  /* the newest certificate that the sender has */
 //	} Piece;
 //
-// A piece without entries announces a head: more is there to be asked for.
+// A piece without entries announces a head: more is there to be asked for, or it is
+// final now.
 type Piece struct {
-	Head    SignedHead
-	Entries []*Entry
+	Head      SignedHead
+	Entries   []*Entry
+	Certified *Certified
 }
 
 // MaxPieceEntries bounds the entries of a piece.
@@ -26,23 +29,32 @@ const MaxPieceEntries = 1 << 16
 // Append appends the piece's encoding.
 func (p *Piece) Append(b []byte) []byte {
 	b = p.Head.Append(b)
-	return presentation.AppendList(b, func(b []byte) []byte {
+	b = presentation.AppendList(b, func(b []byte) []byte {
 		for _, e := range p.Entries {
 			b = e.Append(b)
 		}
 		return b
 	})
+	return appendCertified(b, p.Certified)
 }
 
 // AppendPiece appends a piece of entries that are encoded already.
-func AppendPiece(b []byte, head *SignedHead, entries [][]byte) []byte {
+func AppendPiece(b []byte, head *SignedHead, entries [][]byte, c *Certified) []byte {
 	b = head.Append(b)
-	return presentation.AppendList(b, func(b []byte) []byte {
+	b = presentation.AppendList(b, func(b []byte) []byte {
 		for _, e := range entries {
 			b = append(b, e...)
 		}
 		return b
 	})
+	return appendCertified(b, c)
+}
+
+func appendCertified(b []byte, c *Certified) []byte {
+	if b = presentation.AppendOptional(b, c != nil); c != nil {
+		b = c.Append(b)
+	}
+	return b
 }
 
 // ParsePiece reads a piece of at most limit bytes; its entries alias b.
@@ -58,6 +70,10 @@ func ParsePiece(b []byte, limit int) (*Piece, error) {
 		e.Read(r)
 		p.Entries = append(p.Entries, e)
 	})
+	if r.Optional() && r.Err() == nil {
+		p.Certified = new(Certified)
+		p.Certified.Read(r)
+	}
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("reading piece: %w", err)
 	}

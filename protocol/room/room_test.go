@@ -437,7 +437,7 @@ func TestPiece(t *testing.T) {
 	for _, e := range log {
 		enc = append(enc, e.Append(nil))
 	}
-	if !bytes.Equal(room.AppendPiece(nil, &p.Head, enc), b) {
+	if !bytes.Equal(room.AppendPiece(nil, &p.Head, enc, nil), b) {
 		t.Error("a piece of encoded entries is another")
 	}
 	if _, err := room.ParsePiece(b, len(b)-1); !errors.Is(err, presentation.ErrTooLarge) {

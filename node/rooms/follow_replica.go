@@ -1,0 +1,321 @@
+package rooms
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/mimid/mimid/node/logstore"
+	"github.com/mimid/mimid/protocol/hub"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/store"
+)
+
+// This file takes pieces of a replicated room's log. A piece may contradict the tail,
+// never what is final: then the tail's end is replaced, if the machine says so.
+
+// errOld: a head of a term that a newer one has ended. Its hub has been told.
+var errOld = errors.New("rooms: head of an ended term")
+
+// adoptReplicated verifies a piece, and lets the machine decide about it.
+func (l *live) adoptReplicated(ctx context.Context, p *room.Piece) error {
+	rep := l.rep
+	if p.Head.Room != l.h.id {
+		return room.ErrWrongRoom
+	}
+	entries := p.Entries
+	for len(entries) > 0 && entries[0].Seq < rep.final.Next {
+		if e := entries[0]; e.Seq+1 == rep.final.Next && e.Hash() != rep.final.Last {
+			return l.contradicted(ctx, p)
+		}
+		entries = entries[1:]
+	}
+	if len(entries) == 0 && p.Head.Seq+1 < rep.final.Next {
+		return nil // known
+	}
+	if p.Head.Term.Compare(rep.m.State().Seen) < 0 {
+		return l.fence(p)
+	}
+	// What of it is in the tail already?
+	for len(entries) > 0 && entries[0].Seq < rep.end() && entries[0].Hash() == rep.tail[entries[0].Seq-rep.final.Next].Hash() {
+		entries = entries[1:]
+	}
+	if len(entries) > 0 && entries[0].Seq > rep.end() {
+		return errGap
+	}
+	if n := len(entries); n > 0 && entries[n-1].AcceptedAt > uint64(l.r.cfg.Now().Add(maxSkew).UnixMilli()) {
+		return fmt.Errorf("hub dates entry %d more than %s into the future", entries[n-1].Seq, maxSkew)
+	}
+	if len(entries) == 0 {
+		return l.known(p)
+	}
+	if at := entries[0].Seq; at < rep.end() {
+		if entries[0].Prev != rep.position(at).Last {
+			return errGap
+		}
+		if err := l.rewind(at); err != nil {
+			return err
+		}
+	}
+	if entries[0].Prev != l.state.At().Last {
+		return errGap
+	}
+	if err := l.extend(ctx, p, entries); err != nil {
+		l.drop() // the state is ahead of the store
+		if l.accusedHub() != "" {
+			l.alarm(shortWait)
+		}
+		return err
+	}
+	return nil
+}
+
+// accusedHub is the hub that this provider does not believe any more, if it still
+// orders the room.
+func (l *live) accusedHub() string {
+	l.h.mu.Lock()
+	defer l.h.mu.Unlock()
+	if l.h.head == nil || l.h.head.Hub != l.h.accused {
+		return ""
+	}
+	return l.h.accused
+}
+
+// lost says whether the hub is dead, or has lied.
+func (l *live) lost(hub string) bool { return l.r.dead(hub) || l.accusedHub() == hub }
+
+// fence tells a hub whose term has ended so.
+func (l *live) fence(p *room.Piece) error {
+	for _, m := range l.members() {
+		if p.Head.Verify(m.ProviderKey[:]) == nil {
+			l.step(hub.Event{Kind: hub.Deliver, Message: &hub.Message{Kind: hub.Append, From: l.rep.names.Number(m.Domain), To: l.rep.cfg.Self,
+				Term: p.Head.Term, Head: placeOf(p.Head.Head)}})
+			return errOld
+		}
+	}
+	return fmt.Errorf("head of term %s: %w", p.Head.Term, room.ErrSignature)
+}
+
+func (l *live) members() []room.Replica {
+	now, next := l.state.Set()
+	return slices.Concat(now, next)
+}
+
+// known takes a head, and perhaps a certificate, of entries that are here.
+func (l *live) known(p *room.Piece) error {
+	rep := l.rep
+	head := placeOf(p.Head.Head)
+	if p.Head.Seq >= rep.end() {
+		return errGap
+	}
+	if !l.holds(p.Head.Head) {
+		return errGap // another log: it is asked for from our final entry on
+	}
+	if key := rep.keys[p.Head.Term]; key == nil || p.Head.Verify(key) != nil {
+		return fmt.Errorf("head %d of term %s: %w", p.Head.Seq, p.Head.Term, room.ErrSignature)
+	}
+	if p.Head.Seq >= rep.final.Next {
+		if _, ok := rep.heads[p.Head.Seq]; !ok {
+			rep.heads[p.Head.Seq] = p.Head
+		}
+	}
+	final, err := l.finality(p)
+	if err != nil {
+		return err
+	}
+	m := &hub.Message{Kind: hub.Append, From: rep.names.Number(l.state.Hub().Domain), To: rep.cfg.Self, Term: p.Head.Term, Head: head, Final: final}
+	l.step(hub.Event{Kind: hub.Deliver, Message: m})
+	return nil
+}
+
+// extend lays entries over the state and gives them to the machine.
+func (l *live) extend(ctx context.Context, p *room.Piece, entries []*room.Entry) error {
+	rep := l.rep
+	first := entries[0].Seq
+	var list []*hub.Entry
+	for _, e := range entries {
+		st, err := l.check(ctx, e)
+		if err == nil {
+			err = l.cited(st)
+		}
+		if err != nil {
+			// Signed by its hub, or by nobody?
+			if p.Head.Verify(l.state.HubKey()) == nil {
+				l.accuse(ctx, err, e, entries, &p.Head)
+			}
+			return err
+		}
+		h, err := l.advanceTail(st, nil)
+		if err != nil {
+			return err
+		}
+		list = append(list, h)
+	}
+	at := l.state.At()
+	if want := (room.Head{Room: l.h.id, Term: at.Term, Seq: at.Next - 1, Hash: at.Last}); p.Head.Head != want {
+		return fmt.Errorf("head %d of term %s over entries up to %d: %w", p.Head.Seq, p.Head.Term, want.Seq, room.ErrHead)
+	}
+	if err := p.Head.Verify(l.state.HubKey()); err != nil {
+		return err
+	}
+	final, err := l.finality(p)
+	if err != nil {
+		return err
+	}
+	head := placeOf(p.Head.Head)
+	m := &hub.Message{Kind: hub.Append, From: rep.names.Number(l.state.Hub().Domain), To: rep.cfg.Self, Term: p.Head.Term, Head: head,
+		Entries: list, Final: final}
+	next, effects := rep.m.Step(hub.Event{Kind: hub.Deliver, Message: m})
+	log := next.Log()
+	l.adoptStep(next, effects)
+	if log.Last() != head {
+		// Refused: what the machine says is said, the state goes back.
+		l.perform(ctx, effects, nil, 0)
+		return errOld
+	}
+	rep.heads[p.Head.Seq] = p.Head
+	rep.fresh = min(rep.fresh, first)
+	l.r.counts.followed.Add(uint64(len(entries)))
+	return nil
+}
+
+// cited says whether the log holds what an entry's proof speaks of.
+func (l *live) cited(st *room.Step) error {
+	for _, h := range st.Cites() {
+		if !l.holds(h) {
+			return fmt.Errorf("entry %d cites head %d of term %s, which is not in the log: %w", st.Entry.Seq, h.Seq, h.Term, room.ErrBody)
+		}
+	}
+	return nil
+}
+
+// holds says whether a place is in the log or the tail.
+func (l *live) holds(h room.Head) bool {
+	rep := l.rep
+	switch {
+	case h.Seq >= rep.end():
+		return false
+	case h.Seq >= rep.final.Next:
+		return rep.tail[h.Seq-rep.final.Next].Hash() == h.Hash
+	case h.Seq+1 == rep.final.Next:
+		return rep.final.Last == h.Hash
+	}
+	var e *room.Entry
+	err := l.r.cfg.Store.View(func(tx *store.Tx) (err error) {
+		e, err = logstore.ReadEntry(tx, l.h.id, h.Seq)
+		return err
+	})
+	return err == nil && e.Hash() == h.Hash
+}
+
+// finality verifies the certificate that came with a piece. Without one, the hub's
+// head is the word of a set of one; where there are more, the machine takes no notice.
+func (l *live) finality(p *room.Piece) (hub.Certificate, error) {
+	rep := l.rep
+	c := p.Certified
+	if c == nil {
+		return hub.Certificate{Head: placeOf(p.Head.Head), Signers: hub.SetOf(rep.names.Number(l.state.Hub().Domain))}, nil
+	}
+	if c.Certificate.Head.Seq < rep.final.Next {
+		return hub.Certificate{}, nil // known
+	}
+	for _, h := range c.Certificate.Cites() {
+		if !l.holds(h) {
+			return hub.Certificate{}, nil // cannot be linked yet
+		}
+	}
+	if err := c.Certificate.Verify(l.h.id, l.replicaKey); err != nil {
+		return hub.Certificate{}, err
+	}
+	key := rep.keys[c.Head.Term]
+	if c.Head.Head != c.Certificate.Head || key == nil || c.Head.Verify(key) != nil {
+		return hub.Certificate{}, fmt.Errorf("certified head %d of term %s: %w", c.Head.Seq, c.Head.Term, room.ErrSignature)
+	}
+	rep.heads[c.Head.Seq] = c.Head
+	rep.offer = c
+	out := hub.Certificate{Head: placeOf(c.Certificate.Head)}
+	for _, s := range c.Certificate.Signers {
+		out.Signers = out.Signers.With(rep.names.Number(s.Domain))
+	}
+	return out, nil
+}
+
+// rewind takes the state back to before a place of the tail. The stored tail stays
+// until the machine has decided.
+func (l *live) rewind(seq uint64) error {
+	rep := l.rep
+	keep := slices.Clone(rep.tail[:seq-rep.final.Next])
+	was := rep.tail
+	var s *room.State
+	err := l.r.cfg.Store.View(func(tx *store.Tx) (err error) {
+		s, _, err = logstore.Load(tx, l.h.id, l.r.cfg.Rules)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	l.state = s
+	turns := rep.turns
+	rep.tail, rep.turns = nil, nil
+	for _, e := range keep {
+		st, err := l.state.Check(e)
+		if err == nil {
+			_, err = l.advanceTail(st, nil)
+		}
+		if err != nil {
+			l.drop()
+			return err
+		}
+	}
+	for i := range rep.turns { // what goes with them is not in the log
+		rep.turns[i].welcomes = turns[i].welcomes
+	}
+	for _, e := range was[seq-rep.final.Next:] {
+		delete(rep.heads, e.Seq)
+		if e.Seq < rep.fresh {
+			rep.gone = append(rep.gone, e.Seq)
+		}
+	}
+	rep.fresh = min(rep.fresh, seq)
+	return nil
+}
+
+// contradicted: a piece whose entry at the end of our log is another one. If it is
+// proven to be final, too, the room stands still, because nobody rolls back what it
+// has told people is final.
+func (l *live) contradicted(ctx context.Context, p *room.Piece) error {
+	err := fmt.Errorf("piece up to %d of term %s contradicts what is final here: %w", p.Head.Seq, p.Head.Term, room.ErrChain)
+	c, lead := p.Certified, l.state.Lead()
+	if c == nil || c.Certificate.Verify(l.h.id, l.replicaKey) != nil || !lead.Quorum(c.Certificate.Domains()) {
+		return err
+	}
+	l.condemn(ctx, fmt.Errorf("two histories are final: %w", err), p.Entries[0], p.Entries, &c.Head)
+	return err
+}
+
+// replicaKey is by which key a replica signs in this room.
+func (l *live) replicaKey(domain string) (ed25519.PublicKey, bool) {
+	x, ok := l.state.Replica(domain)
+	if !ok {
+		return nil, false
+	}
+	return x.ProviderKey[:], true
+}
+
+// accuse keeps the proof that the hub has signed what cannot be, and suspects it: the
+// room goes on under another hub, from before the lie.
+func (l *live) accuse(ctx context.Context, err error, bad *room.Entry, entries []*room.Entry, head *room.SignedHead) {
+	if keyless(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		l.condemn(ctx, err, bad, entries, head) // which only waits
+		return
+	}
+	hubOf := l.state.Hub().Domain
+	l.r.log.Error("the hub has signed an entry that cannot be; another one is looked for", "room", l.h.id, "hub", hubOf, "err", err)
+	l.r.counts.convicted.Add(1)
+	l.keepProof(ctx, err, bad, entries, head)
+	l.h.mu.Lock()
+	l.h.accused = hubOf
+	l.h.mu.Unlock()
+}

@@ -1,0 +1,162 @@
+package rooms
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/mimid/mimid/protocol/hub"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/wire"
+)
+
+// changesSet says whether an entry is a commit that changes the replica set.
+func changesSet(s *room.State, st *room.Step) bool { return len(s.NewSet(st)) > 0 }
+
+// orderReplicated orders a checked submission, if the machine takes it.
+func (l *live) orderReplicated(s *submission, st *room.Step, up *wire.HandshakeBundle) (result, error) {
+	rep := l.rep
+	ev := hub.Event{Kind: hub.Submit, Txn: s.txn, Handshake: up != nil}
+	if set := l.state.NewSet(st); set != nil {
+		ev.Set = rep.names.set(domainsOf(set))
+	}
+	rep.pending, rep.made = st.Entry, nil
+	m, effects := rep.m.Step(ev)
+	for _, e := range effects {
+		if e.Kind == hub.Rejected {
+			rep.pending, rep.made = nil, nil
+			return result{}, fmt.Errorf("the room cannot take it now: %w", e.Why)
+		}
+	}
+	var providers []string
+	if up != nil {
+		providers = l.state.Providers()
+	}
+	l.adoptStep(m, effects)
+	if err := l.own(nil, st); err != nil {
+		l.r.log.Error("ordering", "room", l.h.id, "err", err)
+		l.failReplica(err)
+		return result{}, err
+	}
+	if up != nil {
+		if w := l.welcomeOf(st, up, providers); w != nil && (w.w != nil || len(w.gone)+len(w.fresh) > 0) {
+			for i := range rep.turns {
+				if rep.turns[i].seq == st.Entry.Seq {
+					w.at = rep.position(st.Entry.Seq + 1)
+					rep.turns[i].welcomes = append(rep.turns[i].welcomes, *w)
+				}
+			}
+		}
+	}
+	return result{seq: st.Entry.Seq, acceptedAt: st.Entry.AcceptedAt, epoch: l.state.Epoch()}, nil
+}
+
+// ordered finds a submission in the tail.
+func (rep *replicaState) ordered(txn room.TxnID) (result, bool) {
+	for _, e := range rep.tail {
+		if e.Txn == txn {
+			return result{seq: e.Seq, acceptedAt: e.AcceptedAt}, true
+		}
+	}
+	return result{}, false
+}
+
+// full says that what is not written yet is enough for one write.
+func (rep *replicaState) full(limit int) bool {
+	bytes := 0
+	for seq := rep.fresh; seq < rep.end(); seq++ {
+		bytes += len(rep.tail[seq-rep.final.Next].Body) + 192
+	}
+	return bytes+4<<10 > limit || rep.end()-rep.fresh >= batchEntries
+}
+
+func (rep *replicaState) unwritten() bool {
+	return rep.dirty || len(rep.effects) > 0 || len(rep.orders) > 0
+}
+
+// Times of the machine. What is unanswered is said again after resendAfter; who is to
+// wait for a random time waits about shortWait; a hub that stays dead is suspected
+// again after about suspectAgain, which differs so that not all stand at once.
+const (
+	resendAfter  = 500 * time.Millisecond
+	shortWait    = 100 * time.Millisecond
+	suspectAgain = 200 * time.Millisecond
+)
+
+func about(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+
+// alarm has the machine looked at after some time.
+func (l *live) alarm(d time.Duration) { l.timer.Reset(about(d)) }
+
+// tick is the machine's sense of time.
+func (l *live) tick(ctx context.Context) {
+	if l.h.stopped() != nil || l.load(ctx) != nil || l.rep == nil || l.state == nil {
+		return
+	}
+	rep, hubOf := l.rep, l.state.Hub().Domain
+	switch role := rep.m.Role(); {
+	case (role == hub.Follower || role == hub.Canvasser || role == hub.Candidate) && l.lost(hubOf):
+		l.step(hub.Event{Kind: hub.Suspect})
+		l.ownOrFail()
+		l.settleUp(ctx)
+		l.alarm(suspectAgain)
+		return
+	case role == hub.Follower:
+		if len(rep.tail) > 0 {
+			l.catchUp(ctx, l.source())
+		}
+	default:
+		l.step(hub.Event{Kind: hub.Resend})
+		l.ownOrFail()
+	}
+	l.settleUp(ctx)
+	if l.occupied() {
+		l.alarm(resendAfter)
+	}
+}
+
+func (l *live) ownOrFail() {
+	if err := l.own(nil, nil); err != nil {
+		l.r.log.Error("leading a room", "room", l.h.id, "err", err)
+		l.failReplica(err)
+	}
+}
+
+// occupied says whether the room must stay in memory.
+func (l *live) occupied() bool {
+	return l.rep != nil && l.state != nil && (l.rep.busy() || l.rep.m.Role() == hub.Follower && l.lost(l.state.Hub().Domain))
+}
+
+// happen gives the machine an event that does not come from another replica.
+func (l *live) happen(ctx context.Context, ev hub.Event, target string) error {
+	if l.state == nil {
+		return ErrUnknown
+	}
+	if l.rep == nil {
+		if ev.Kind == hub.Suspect {
+			return nil
+		}
+		if l.state.Hub().Domain != l.r.cfg.Domain {
+			return hub.ErrNotHub
+		}
+		if err := l.replicate(ctx); err != nil {
+			return err
+		}
+	}
+	if target != "" {
+		ev.Target = l.rep.names.Number(target)
+	}
+	var why error
+	for _, e := range l.step(ev) {
+		if e.Kind == hub.Rejected {
+			why = e.Why
+		}
+	}
+	l.ownOrFail()
+	l.settleUp(ctx)
+	if l.occupied() {
+		l.alarm(suspectAgain)
+	}
+	return why
+}
