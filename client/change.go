@@ -24,6 +24,7 @@ const (
 	wishLeave   = "leave"   // the own user
 	wishPending = "pending" // commit what others proposed
 	wishUpdate  = "update"  // the own leaf: new keys, the present certificate
+	wishHosting = "hosting" // the replica set as it should be
 )
 
 // wish is a change of a room that this device wants. It is made into a handshake
@@ -86,7 +87,7 @@ func (c *Client) wishBy(r *roomState, txn room.TxnID) *wish {
 func (c *Client) wishDone(b *batch, w *wish, err error) {
 	delete(c.wishes, w.n)
 	b.del(tableWish, numberName(w.n))
-	if err != nil && (w.Kind != wishPending && w.Kind != wishUpdate) && len(c.waiters[w.n]) == 0 {
+	if err != nil && (w.Kind != wishPending && w.Kind != wishUpdate && w.Kind != wishHosting) && len(c.waiters[w.n]) == 0 {
 		var u uri.Room
 		if r := c.rooms[w.Room]; r != nil {
 			u = r.uri
@@ -357,6 +358,13 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 		o.Leaf = &mls.LeafChange{Credential: &cred}
 	case wishLeave:
 		return c.stageLeave(b, r, w)
+	}
+	p, done, err := c.stageHosting(r, w)
+	if err != nil || done {
+		return done, err
+	}
+	if p != nil {
+		o.Proposals = append(o.Proposals, p)
 	}
 	s, err := g.Commit(o, c.cfg.Now())
 	if err != nil {

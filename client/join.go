@@ -83,7 +83,7 @@ func (c *Client) create(b *batch, name string) (*roomState, *wish, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := newRoomState(&roomRecord{URI: u.String(), State: roomCreating, HubKey: c.me.Hosting.Key})
+	r, err := newRoomState(&roomRecord{URI: u.String(), State: roomCreating, Lead: room.LeadOf(h)})
 	if err != nil {
 		return nil, nil, err
 	}
@@ -224,7 +224,7 @@ func (c *Client) joinWelcome(b *batch, id room.ID, v *clientapi.Welcome) error {
 		return err
 	}
 	old := r.roomRecord
-	r.At = at
+	r.At, r.Lead = at, room.Lead{}
 	if err := c.enterGroup(b, r, g); err != nil {
 		r.roomRecord = old
 		return err
@@ -405,13 +405,6 @@ func (c *Client) externalCommit(r *roomState, info *mls.GroupInfo, tree *mls.Rat
 	if err := c.checkGroup(r, pub); err != nil {
 		return nil, nil, nonce, err
 	}
-	h, err := room.HostingOf(pub.Context())
-	if err != nil {
-		return nil, nil, nonce, err
-	}
-	if !bytes.Equal(h.Hub.ProviderKey[:], r.HubKey) {
-		return nil, nil, nonce, fmt.Errorf("hub %s with another key: %w", h.Hub.Domain, ErrProviderKey)
-	}
 	o := mls.ExternalOptions{LeafParams: c.me.leaf(now), Tree: tree}
 	for _, m := range pending {
 		// Others cannot go into such a commit, and end with its epoch.
@@ -489,6 +482,12 @@ func (c *Client) pumpRoom(r *roomState, now time.Time, soon func(*task) bool) er
 	case roomJoined:
 		if err := c.watchPending(r, now); err != nil {
 			return err
+		}
+		if err := c.watchHosting(r, now); err != nil {
+			return err
+		}
+		if !r.hostingAt.IsZero() {
+			soon(&task{at: r.hostingAt})
 		}
 		if !r.commitAt.IsZero() {
 			soon(&task{at: r.commitAt}) // for the time of the next look

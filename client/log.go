@@ -73,10 +73,17 @@ func (c *Client) entry(b *batch, r *roomState, e *room.Entry) error {
 		r.State = roomJoined
 		b.tell(RoomJoined{r.uri})
 		c.wishDone(b, w, nil)
+	case (r.State == roomJoined || r.State == roomLost) && (e.Kind == room.KindHubChange || e.Kind == room.KindSettled):
+		return c.moved(b, r, e)
 	case r.State == roomLost && r.attempt != nil && e.Kind == room.KindHandshake && e.Txn == r.attempt.txn:
 		return c.reenter(b, r, e)
 	case r.State == roomJoined && e.Kind == room.KindMessage:
 		return c.message(b, r, e)
+	case r.State == roomLost && e.Kind == room.KindHandshake:
+		// Others' commits cannot be read, but whom they let decide can.
+		if h, err := room.ParseHandshake(e.Body); err == nil && h.Info() != nil {
+			r.Lead = r.Lead.FollowInfo(h.Info(), e)
+		}
 	case r.State == roomLost && e.Kind == room.KindMessage:
 		// Others' cannot be read; own ones are known by their ciphertext.
 		if body, err := room.ParseMessage(e.Body); err == nil {
@@ -91,6 +98,13 @@ func (c *Client) entry(b *batch, r *roomState, e *room.Entry) error {
 		return c.diverge(b, r, fmt.Errorf("%s: %w", e.Kind, room.ErrKind))
 	}
 	return nil
+}
+
+// decided follows what a commit does to the replica set.
+func (r *roomState) decided(ch *mls.Change, e *room.Entry) (err error) {
+	r.hostingAt = time.Time{}
+	r.Lead, err = r.Lead.FollowCommit(e, ch)
+	return err
 }
 
 // anchorless says whether an error may pass when providers' keys are known.
@@ -137,6 +151,9 @@ func (c *Client) handshake(b *batch, r *roomState, e *room.Entry) error {
 		if err == nil {
 			err = r.group.Merge(s)
 		}
+		if err == nil {
+			err = r.decided(s.Change, e)
+		}
 		if err != nil {
 			return c.diverge(b, r, err)
 		}
@@ -162,6 +179,9 @@ func (c *Client) handshake(b *batch, r *roomState, e *room.Entry) error {
 		}
 	}
 	if all[0].Commit != nil {
+		if err := r.decided(all[0].Change, e); err != nil {
+			return c.diverge(b, r, err)
+		}
 		return c.committed(b, r, all[0].Change, nil)
 	}
 	if own != nil { // the own wish to leave
@@ -170,17 +190,50 @@ func (c *Client) handshake(b *batch, r *roomState, e *room.Entry) error {
 	return nil
 }
 
-// judge says whether the room's policy allows a change of its group. Who orders
-// the room is taken from room_hosting, because entries that move a room are not
-// followed here yet: what it says is then the truth.
+// judge says whether the room's policy allows a change of its group.
 func (c *Client) judge(r *roomState, ch *mls.Change) error {
-	g := r.group.Public()
-	h, err := room.HostingOf(g.Context())
+	return r.roster.Judge(r.group.Public(), ch, &r.Lead, c.trust.anchors)
+}
+
+// moved follows an entry that says who orders the room or who decides.
+func (c *Client) moved(b *batch, r *roomState, e *room.Entry) error {
+	lead, _, err := r.Lead.Follow(e, r.At, func(domain string) bool { return r.active(domain) }, c.trust.anchors)
 	if err != nil {
-		return err
+		if c.anchorless(r, err) {
+			return errWait
+		}
+		return c.diverge(b, r, err)
 	}
-	lead := room.LeadOf(h)
-	return r.roster.Judge(g, ch, &lead, c.trust.anchors)
+	was := r.Lead.Hub.Domain
+	r.Lead = lead
+	if lead.Hub.Domain == was {
+		return nil
+	}
+	b.tell(HubChanged{r.uri, lead.Hub.Domain})
+	// What the old hub took and did not finish is the new one's to take. It knows
+	// what it has by its transaction id.
+	for _, o := range c.outboxOf(r) {
+		if o.Accepted {
+			o.Accepted = false
+			o.save(b)
+		}
+	}
+	for _, w := range c.wishesOf(r) {
+		if w.Answered && !w.Ordered {
+			w.Answered = false
+			w.save(b)
+		}
+	}
+	r.sending.fails, r.sending.at, r.changing.fails, r.changing.at = 0, time.Time{}, 0, time.Time{}
+	return nil
+}
+
+// active says whether a provider takes part in the room, as far as this device knows.
+func (r *roomState) active(domain string) bool {
+	if r.group == nil {
+		return true // it cannot tell; whoever may, has checked it
+	}
+	return slices.Contains(r.providers(), domain)
 }
 
 // committed draws the consequences of a commit that the group has merged.

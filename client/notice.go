@@ -19,8 +19,8 @@ const (
 	StateQueued State = "queued"
 	// StateAccepted: durable at the hub.
 	StateAccepted State = "accepted"
-	// StateFinal: in the room's log, under the hub's signature. In a replica set
-	// of one, as all are today, this rests on the hub's word.
+	// StateFinal: in the room's log for good: a majority of the replicas has stored
+	// it. In a replica set of one this rests on the hub's word.
 	StateFinal State = "final"
 	// StateFailed: refused, or the room was left before it went out.
 	StateFailed State = "failed"
@@ -72,6 +72,13 @@ type UserKeyChanged struct {
 	User uri.User
 }
 
+// HubChanged: another provider orders the room now. What was sent and not final is
+// sent to it again by itself.
+type HubChanged struct {
+	Room uri.Room
+	Hub  string
+}
+
 // Rejoining: this device lost the thread of the room and enters it again by
 // itself. What was said in between cannot be read.
 type Rejoining struct {
@@ -95,6 +102,7 @@ func (RoomLeft) notice()        {}
 func (MembersChanged) notice()  {}
 func (ConsentChanged) notice()  {}
 func (UserKeyChanged) notice()  {}
+func (HubChanged) notice()      {}
 func (Rejoining) notice()       {}
 func (Problem) notice()         {}
 func (Missed) notice()          {}

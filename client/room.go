@@ -24,10 +24,11 @@ const (
 
 // roomRecord is what is stored of a room beside the group's parts.
 type roomRecord struct {
-	URI    string
-	State  string
-	At     room.Position
-	HubKey []byte
+	URI   string
+	State string
+	At    room.Position
+	// Lead is who orders the room and who decides, as its log says up to At.
+	Lead room.Lead
 	// Joined is the epoch in which this device came in.
 	Joined uint64
 	// NextMessage is the index of the next message.
@@ -52,6 +53,7 @@ type roomState struct {
 	commitAt  time.Time // when to commit what others proposed; zero: nothing pending
 	refreshed time.Time // when keys of providers were asked for again
 	badLog    bool      // told that the log does not verify
+	hostingAt time.Time // when to change the replica set; zero: it is as it should be
 }
 
 func newRoomState(rec *roomRecord) (*roomState, error) {
@@ -74,6 +76,12 @@ func (c *Client) loadRoom(tx Tx, rec *roomRecord) error {
 	}
 	if r.group, err = c.loadGroup(tx, r.id); err == nil {
 		r.roster, err = room.RosterOf(r.group.Public())
+	}
+	if err == nil && len(r.Lead.Now) == 0 {
+		var h *room.Hosting // stored before rooms could move: what is said there is true
+		if h, err = room.HostingOf(r.group.Public().Context()); err == nil {
+			r.Lead = room.LeadOf(h)
+		}
 	}
 	if errors.Is(err, mls.ErrState) {
 		c.log.Error("group is damaged, rejoining", "room", r.uri, "error", err)
@@ -138,7 +146,12 @@ func (c *Client) enterGroup(b *batch, r *roomState, g *mls.Group) error {
 		return storageError(err)
 	}
 	r.group, r.roster, r.State, r.Reason = g, roster, roomJoined, ""
-	r.HubKey, r.Joined = h.Hub.ProviderKey[:], g.Epoch()
+	if r.Lead.Term != r.At.Term || len(r.Lead.Now) == 0 {
+		// A Welcome: the commit before it says what the log does. Who comes back by
+		// itself has followed the log.
+		r.Lead = room.LeadOf(h)
+	}
+	r.Joined = g.Epoch()
 	r.attempt, r.commitAt, r.badLog = nil, time.Time{}, false
 	var leaves []*mls.LeafNode
 	for m := range g.Public().Members() {
@@ -239,7 +252,18 @@ func (r *roomState) verify(raw [][]byte, head []byte) ([]*room.Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := room.Verify(r.id, r.At, fresh, h, ed25519.PublicKey(r.HubKey)); err != nil {
+	// A new hub's first entry names the key; that it is the hub, lead checks.
+	hub := r.Lead.Hub
+	for _, e := range fresh {
+		if e.Kind == room.KindHubChange {
+			x, err := room.HubOf(e)
+			if err != nil {
+				return nil, err
+			}
+			hub = *x
+		}
+	}
+	if _, err := room.Verify(r.id, r.At, fresh, h, ed25519.PublicKey(hub.ProviderKey[:])); err != nil {
 		return nil, err
 	}
 	return fresh, nil

@@ -21,6 +21,8 @@ type providerRecord struct {
 	Domain string
 	Keys   [][]byte
 	Trust  string
+	// Franking is the key of the provider's franks, if it has told.
+	Franking []byte `json:",omitempty"`
 }
 
 // trust knows the providers' keys. The first one seen counts; later ones only if
@@ -62,6 +64,23 @@ func (t *trust) is(domain string, key []byte) bool {
 	return slices.ContainsFunc(t.anchors(domain), func(k crypto.PublicKey) bool {
 		return bytes.Equal(k.(ed25519.PublicKey), key)
 	})
+}
+
+// replica returns a provider as a replica of a room; false if too little is known of
+// it, and then it is looked up.
+func (t *trust) replica(domain string) (room.Replica, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	p := t.known[domain]
+	if p == nil || len(p.Franking) == 0 {
+		if len(t.wanted) < 256 {
+			t.wanted[domain] = true
+		}
+		return room.Replica{}, false
+	}
+	x := room.Replica{Domain: domain, FrankingKey: p.Franking}
+	copy(x.ProviderKey[:], p.Keys[0])
+	return x, true
 }
 
 // missing returns the domains to look up, in order.
@@ -115,7 +134,7 @@ func (t *trust) learn(b *batch, p *clientapi.Provider) error {
 	}) {
 		return fmt.Errorf("%s has key %x now, %x was seen before: ask its operator: %w", p.Domain, keys[0][:8], old.Keys[0][:8], ErrProviderKey)
 	}
-	rec := &providerRecord{Domain: p.Domain, Keys: keys, Trust: p.Trust}
+	rec := &providerRecord{Domain: p.Domain, Keys: keys, Trust: p.Trust, Franking: p.FrankingKey}
 	t.known[p.Domain] = rec
 	delete(t.wanted, p.Domain)
 	b.put(tableProvider, "provider "+p.Domain, rec)

@@ -1,0 +1,162 @@
+package client
+
+import (
+	"slices"
+	"time"
+
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+)
+
+// Who decides about a room is what its members have agreed on by commit. With three
+// providers or more, three of them decide, with five or more five, so that the room
+// survives each of them; with fewer its hub decides alone. Administrators' devices
+// see to it by themselves.
+
+// providers returns the domains of the participants that are not banned, in the
+// order of the list.
+func (r *roomState) providers() []string {
+	list, err := room.ParticipantsOf(r.group.Public().Context())
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, p := range list {
+		u, err := uri.ParseUser(string(p.User))
+		if err != nil || !roleOf(p).Active() {
+			continue
+		}
+		if d := u.Provider().Domain(); !slices.Contains(out, d) {
+			out = append(out, d)
+		}
+	}
+	return out
+}
+
+// setSize is how many of n providers decide.
+func setSize(n int) int {
+	switch {
+	case n >= 5:
+		return 5
+	case n >= 3:
+		return 3
+	}
+	return 1
+}
+
+// replicasFor returns the replica set as it should be; false if a provider has to be
+// looked up first. The hub comes first, and who decides already stays.
+func (c *Client) replicasFor(r *roomState) ([]room.Replica, bool) {
+	providers := r.providers()
+	out := []room.Replica{r.Lead.Hub}
+	n := setSize(len(providers))
+	has := func(d string) bool {
+		return slices.ContainsFunc(out, func(x room.Replica) bool { return x.Domain == d })
+	}
+	for _, x := range r.Lead.Now {
+		if len(out) < n && !has(x.Domain) && slices.Contains(providers, x.Domain) {
+			out = append(out, x)
+		}
+	}
+	for _, d := range providers {
+		if len(out) == n {
+			break
+		}
+		if has(d) {
+			continue
+		}
+		x, ok := c.trust.replica(d)
+		if !ok {
+			return nil, false
+		}
+		out = append(out, x)
+	}
+	return out, len(out) == n
+}
+
+// sameReplicas says whether two sets are of the same providers.
+func sameReplicas(a, b []room.Replica) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range a {
+		if !slices.ContainsFunc(b, func(x room.Replica) bool { return x.Domain == a[i].Domain && x.ProviderKey == a[i].ProviderKey }) {
+			return false
+		}
+	}
+	return true
+}
+
+// watchHosting wishes for another replica set when it is not as it should be. The
+// lowest leaf of an administrator does it first, each next one later.
+func (c *Client) watchHosting(r *roomState, now time.Time) error {
+	if r.hostingAt.After(now) || r.Lead.Changing() || len(c.wishesOf(r)) > 0 || c.leaving(r) || !c.admin(r) {
+		return nil
+	}
+	want, ok := c.replicasFor(r)
+	if !ok {
+		r.hostingAt = now.Add(c.cfg.CommitDelay) // when its keys are known
+		return nil
+	}
+	if sameReplicas(want, r.Lead.Now) {
+		return nil
+	}
+	if r.hostingAt.IsZero() {
+		rank := 0
+		for m := range r.group.Public().Members() {
+			if u, err := userOf(m.Node); err == nil && m.Leaf < r.group.OwnLeaf() && c.roleIn(r, u).May(policy.ChangeHosting) {
+				rank++
+			}
+		}
+		r.hostingAt = now.Add(time.Duration(min(rank, 30))*c.cfg.CommitDelay + jitter(c.cfg.CommitDelay/4))
+		return nil
+	}
+	r.hostingAt = now.Add(time.Minute) // if it comes to nothing
+	b := new(batch)
+	c.newWish(b, &wish{Room: r.id, Kind: wishHosting})
+	return c.commit(b)
+}
+
+func (c *Client) roleIn(r *roomState, u uri.User) policy.Role {
+	list, err := room.ParticipantsOf(r.group.Public().Context())
+	if err != nil {
+		return policy.None
+	}
+	for _, p := range list {
+		if string(p.User) == u.String() {
+			return roleOf(p)
+		}
+	}
+	return policy.None
+}
+
+func (c *Client) admin(r *roomState) bool { return c.roleIn(r, c.user).May(policy.ChangeHosting) }
+
+// stageHosting returns the proposal that makes room_hosting say what the log says, nil
+// if it does, and for a wish for another replica set the one that makes that. done:
+// there is nothing left to wish for.
+func (c *Client) stageHosting(r *roomState, w *wish) (p *mls.Proposal, done bool, err error) {
+	before, err := room.HostingOf(r.group.Public().Context())
+	if err != nil {
+		return nil, false, err
+	}
+	h, stale := r.Lead.Refreshed(before)
+	if w.Kind == wishHosting {
+		want, ok := c.replicasFor(r)
+		if !ok || sameReplicas(want, r.Lead.Now) || r.Lead.Changing() || !c.admin(r) {
+			return nil, true, nil
+		}
+		h.Replicas, h.Failover = want, room.FailoverAdmin
+		if len(want) > 1 {
+			h.Failover = room.FailoverAuto
+		}
+		stale = true
+	}
+	if !stale {
+		return nil, false, nil
+	}
+	p, err = room.UpdateHosting(h)
+	return p, false, err
+}
