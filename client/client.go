@@ -463,6 +463,16 @@ func (c *Client) handle(f frame) error {
 		if err := c.consented(b, v); err != nil {
 			return bad(err)
 		}
+	case clientapi.EventHub:
+		v := new(clientapi.HubState)
+		if err = json.Unmarshal(f.data, v); err != nil {
+			return bad(err)
+		}
+		id, err := parseRoomID(v.Room)
+		if err != nil {
+			return bad(err)
+		}
+		c.hubState(b, id, v)
 	case clientapi.EventHello:
 		v := new(clientapi.Hello)
 		if err = json.Unmarshal(f.data, v); err != nil {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/room"
@@ -138,6 +139,9 @@ func (c *Client) admin(r *roomState) bool { return c.roleIn(r, c.user).May(polic
 // if it does, and for a wish for another replica set the one that makes that. done:
 // there is nothing left to wish for.
 func (c *Client) stageHosting(r *roomState, w *wish) (p *mls.Proposal, done bool, err error) {
+	if r.Lead.Changing() {
+		return nil, false, nil // the context is ahead of the log; the hub takes nothing before it is settled
+	}
 	before, err := room.HostingOf(r.group.Public().Context())
 	if err != nil {
 		return nil, false, err
@@ -145,7 +149,7 @@ func (c *Client) stageHosting(r *roomState, w *wish) (p *mls.Proposal, done bool
 	h, stale := r.Lead.Refreshed(before)
 	if w.Kind == wishHosting {
 		want, ok := c.replicasFor(r)
-		if !ok || sameReplicas(want, r.Lead.Now) || r.Lead.Changing() || !c.admin(r) {
+		if !ok || sameReplicas(want, r.Lead.Now) || !c.admin(r) {
 			return nil, true, nil
 		}
 		h.Replicas, h.Failover = want, room.FailoverAdmin
@@ -159,4 +163,17 @@ func (c *Client) stageHosting(r *roomState, w *wish) (p *mls.Proposal, done bool
 	}
 	p, err = room.UpdateHosting(h)
 	return p, false, err
+}
+
+// hubState tells, when that changes, how the provider does that orders a room.
+func (c *Client) hubState(b *batch, id room.ID, v *clientapi.HubState) {
+	r := c.rooms[id]
+	if r == nil || r.silent == v.Silent || r.State == roomLeft || r.State == roomStopped || r.Lead.Hub.Domain != v.Hub {
+		return
+	}
+	r.silent = v.Silent
+	b.tell(HubSilent{Room: r.uri, Hub: v.Hub, Silent: v.Silent, Moves: v.Moves})
+	if !v.Silent { // what waited goes out now
+		r.sending.at, r.changing.at = time.Time{}, time.Time{}
+	}
 }

@@ -209,6 +209,7 @@ func (c *Client) moved(b *batch, r *roomState, e *room.Entry) error {
 	if lead.Hub.Domain == was {
 		return nil
 	}
+	r.silent = false
 	b.tell(HubChanged{r.uri, lead.Hub.Domain})
 	// What the old hub took and did not finish is the new one's to take. It knows
 	// what it has by its transaction id.

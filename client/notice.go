@@ -79,6 +79,16 @@ type HubChanged struct {
 	Hub  string
 }
 
+// HubSilent: the provider that orders the room gives no sign of life, or does again.
+// What is sent waits. Moves says that other providers can take over, and try to; it
+// is false where the room rests on this one provider.
+type HubSilent struct {
+	Room   uri.Room
+	Hub    string
+	Silent bool
+	Moves  bool
+}
+
 // Rejoining: this device lost the thread of the room and enters it again by
 // itself. What was said in between cannot be read.
 type Rejoining struct {
@@ -103,6 +113,7 @@ func (MembersChanged) notice()  {}
 func (ConsentChanged) notice()  {}
 func (UserKeyChanged) notice()  {}
 func (HubChanged) notice()      {}
+func (HubSilent) notice()       {}
 func (Rejoining) notice()       {}
 func (Problem) notice()         {}
 func (Missed) notice()          {}

@@ -53,6 +53,7 @@ type roomState struct {
 	commitAt  time.Time // when to commit what others proposed; zero: nothing pending
 	refreshed time.Time // when keys of providers were asked for again
 	badLog    bool      // told that the log does not verify
+	silent    bool      // told that the hub gives no sign of life
 	hostingAt time.Time // when to change the replica set; zero: it is as it should be
 }
 

@@ -66,6 +66,9 @@ type Summary struct {
 	Authenticator string // of the epoch, hexadecimal
 	Next          uint64 // sequence number of the log's next entry
 	Head          string // hash of the last entry, hexadecimal
+	Hub           string // who orders the room now, by its log
+	Term          string // in which term
+	Replicas      int    // how many providers decide
 }
 
 // Verify returns where this device stands in a room.
@@ -79,7 +82,7 @@ func (c *Client) Verify(ctx context.Context, u uri.Room) (s Summary, err error) 
 			return fmt.Errorf("%s is %s: %w", u, r.State, ErrNotReady), nil
 		}
 		s = Summary{Epoch: r.group.Epoch(), Authenticator: hex.EncodeToString(r.group.EpochAuthenticator()),
-			Next: r.At.Next, Head: r.At.Last.String()}
+			Next: r.At.Next, Head: r.At.Last.String(), Hub: r.Lead.Hub.Domain, Term: r.At.Term.String(), Replicas: len(r.Lead.Now)}
 		return nil, nil
 	})
 	if err != nil {

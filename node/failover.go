@@ -38,7 +38,14 @@ type failover struct {
 	now   func() time.Time
 
 	changed chan change // from the watch's goroutine
+
+	// The watch's goroutine owns these.
+	targets map[string]watch.Rate
+	looked  time.Time
 }
+
+// lookAgain is how old the list of whom to watch may be.
+const lookAgain = time.Second
 
 type change struct {
 	domain string
@@ -67,6 +74,10 @@ func newFailover(cfg Failover, caller *peering.Caller, log *slog.Logger, now fun
 			return err
 		},
 		Targets: func() map[string]watch.Rate {
+			// Looking at all rooms takes a while when there are thousands.
+			if since := now().Sub(f.looked); f.targets != nil && since >= 0 && since < lookAgain {
+				return f.targets
+			}
 			out := map[string]watch.Rate{}
 			busy, idle := f.rooms.Partners()
 			for _, d := range idle {
@@ -75,6 +86,7 @@ func newFailover(cfg Failover, caller *peering.Caller, log *slog.Logger, now fun
 			for _, d := range busy {
 				out[d] = watch.Busy
 			}
+			f.targets, f.looked = out, now()
 			return out
 		},
 		Changed: func(domain string, dead bool) {
@@ -115,10 +127,12 @@ func (f *failover) run(ctx context.Context) error {
 			if c.dead {
 				f.log.Warn("provider gives no sign of life", "domain", c.domain)
 				dead[c.domain] = true
+				f.rooms.TellHubs(c.domain, true)
 				look(c.domain)
 			} else {
 				f.log.Info("provider is back", "domain", c.domain)
 				delete(dead, c.domain)
+				f.rooms.TellHubs(c.domain, false)
 				busy, idle := f.rooms.Suspected(c.domain)
 				for _, id := range append(busy, idle...) {
 					pace.Remove(id)
@@ -130,6 +144,7 @@ func (f *failover) run(ctx context.Context) error {
 					delete(dead, d) // no target any more
 					continue
 				}
+				f.rooms.TellHubs(d, true) // who has come meanwhile
 				look(d)
 			}
 		case <-timer.C:

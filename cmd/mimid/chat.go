@@ -180,6 +180,20 @@ func (ch *chat) notice(n client.Notice) {
 		if n.State == "requested" && n.Target == ch.c.User() {
 			ch.say("asks_consent", n.Requester.Short(), "         %s asks for your consent: /accept %s", n.Requester.Short(), n.Requester.Short())
 		}
+	case client.HubChanged:
+		if n.Room == ch.room.URI {
+			ch.say("hub", n.Hub, "         the room is now ordered by %s", n.Hub)
+		}
+	case client.HubSilent:
+		switch {
+		case n.Room != ch.room.URI:
+		case !n.Silent:
+			ch.say("hub_back", n.Hub, "         the room's provider %s answers again", n.Hub)
+		case n.Moves:
+			ch.say("hub_silent", n.Hub, "         the room's provider %s does not answer; the room is moving, what you send waits", n.Hub)
+		default:
+			ch.say("hub_silent", n.Hub, "         the room's provider %s does not answer; what you send waits until it is back", n.Hub)
+		}
 	case client.UserKeyChanged:
 		ch.say("other_key", n.User.Short(), "WARNING  %s has another key than before. Ask them by another way whether they lost their devices.", n.User.Short())
 	case client.Problem:

@@ -183,6 +183,7 @@ func (s *Server) describeEvents(api huma.API) {
 		{clientapi.EventEntries, reflect.TypeFor[clientapi.Entries]()},
 		{clientapi.EventWelcome, reflect.TypeFor[clientapi.Welcome]()},
 		{clientapi.EventConsent, reflect.TypeFor[clientapi.ConsentEvent]()},
+		{clientapi.EventHub, reflect.TypeFor[clientapi.HubState]()},
 	} {
 		registry.Schema(e.data, true, e.data.Name())
 		text += " " + e.name + " (" + e.data.Name() + "),"

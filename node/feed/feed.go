@@ -35,7 +35,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -241,6 +243,13 @@ func (f *Feed) Listening(users []uri.User) bool {
 	return false
 }
 
+// Users returns those who have a stream open now.
+func (f *Feed) Users() []uri.User {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Collect(maps.Keys(f.streams))
+}
+
 // Entries tells users of a batch that is being written at a position: the
 // streams that are open get it as soon as it is durable. data is EntriesData, or
 // nil if nobody was Listening when the batch was made: a stream that has been
@@ -285,6 +294,24 @@ func EntriesData(id room.ID, entries [][]byte, head []byte) []byte {
 	b = append(b, `],"head":"`...)
 	b = enc.AppendEncode(b, head)
 	return append(b, `"}`...)
+}
+
+// Tell tells users' open streams something that is not stored, and that leaves their
+// cursors where they are. A stream that is behind does not get it.
+func (f *Feed) Tell(users []uri.User, event string, data any) error {
+	j, err := json.Marshal(data)
+	if err != nil {
+		return fmt.Errorf("encoding %s event: %w", event, err)
+	}
+	fr := frame("", event, j)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, u := range users {
+		for s := range f.streams[u] {
+			s.offer(0, fr)
+		}
+	}
+	return nil
 }
 
 // Put writes an event for one user, and tells its streams when it is durable.

@@ -147,9 +147,9 @@ func (s *Stream) Next(ctx context.Context) ([][]byte, error) {
 		}
 		var out [][]byte
 		for _, q := range list {
-			if q.pos > s.pos {
+			if q.pos > s.pos || q.pos == 0 { // Tell
 				out = append(out, q.frame)
-				s.pos = q.pos
+				s.pos = max(s.pos, q.pos)
 			}
 		}
 		if len(out) > 0 {

@@ -6,9 +6,11 @@ import (
 	"sync"
 
 	"github.com/mimid/mimid/node/logstore"
+	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/hub"
 	"github.com/mimid/mimid/protocol/replica"
 	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/store"
 )
 
@@ -74,6 +76,41 @@ func (r *Rooms) Suspected(domain string) (busy, idle []room.ID) {
 	return busy, idle
 }
 
+// TellHubs tells the users of this provider how the hub of their rooms does.
+func (r *Rooms) TellHubs(domain string, silent bool) {
+	for _, h := range r.all() {
+		head := h.stand()
+		if head == nil || head.Hub != domain || h.stopped() != nil {
+			continue
+		}
+		users := r.members(h)
+		if !r.cfg.Feed.Listening(users) {
+			continue
+		}
+		ev := clientapi.HubState{Room: h.id.String(), Hub: domain, Silent: silent, Moves: head.Auto && len(head.Set) > 1}
+		if err := r.cfg.Feed.Tell(users, clientapi.EventHub, ev); err != nil {
+			r.log.Error("telling users of a room's hub", "room", h.id, "err", err)
+		}
+	}
+}
+
+// members are the users of this provider that take part in a room.
+func (r *Rooms) members(h *handle) (out []uri.User) {
+	for _, u := range r.cfg.Feed.Users() {
+		err := r.cfg.Store.View(func(tx *store.Tx) error {
+			in, err := r.cfg.Feed.Member(tx, u, h.id)
+			if in {
+				out = append(out, u)
+			}
+			return err
+		})
+		if err != nil {
+			r.log.Error("looking up who takes part", "room", h.id, "err", err)
+		}
+	}
+	return out
+}
+
 // Suspect has a room look for another hub, if the one that it has is dead.
 func (r *Rooms) Suspect(id room.ID) {
 	h, err := r.lookup(id)
@@ -85,15 +122,21 @@ func (r *Rooms) Suspect(id room.ID) {
 	}
 }
 
-// Partners are the providers that rooms are shared with by several replicas: whom to
-// watch. busy are those of rooms in which something happens.
+// Partners are the providers to watch: the hubs of the rooms that this one follows, and
+// the other replicas of those that it decides about. busy are those of rooms in which something happens.
 func (r *Rooms) Partners() (busy, idle []string) {
 	in := map[string]bool{}
 	for _, h := range r.all() {
 		h.mu.Lock()
 		head, loaded := h.head, h.live != nil
 		h.mu.Unlock()
-		if head == nil || !head.Member(r.cfg.Domain) {
+		if head == nil || !slices.Contains(head.Providers, r.cfg.Domain) && !head.Member(r.cfg.Domain) {
+			continue
+		}
+		if d := head.Hub; d != r.cfg.Domain {
+			in[d] = in[d] || loaded
+		}
+		if !head.Member(r.cfg.Domain) {
 			continue
 		}
 		for _, m := range head.Set {

@@ -5,6 +5,7 @@ const (
 	EventEntries = "entries" // Entries
 	EventWelcome = "welcome" // Welcome
 	EventConsent = "consent" // ConsentEvent
+	EventHub     = "hub"     // HubState; not stored, it leaves the cursor where it is
 	EventHello   = "hello"   // Hello, the first of every stream
 	EventPing    = "ping"    // {}; at least every 20 seconds
 )
@@ -24,6 +25,17 @@ type Entries struct {
 	Room    string   `json:"room" doc:"Room id, hexadecimal"`
 	Entries [][]byte `json:"entries"`
 	Head    []byte   `json:"head"`
+}
+
+// HubState tells how the provider that orders a room does, when that changes and again
+// while it is silent. That another one orders the room now stands in its log.
+type HubState struct {
+	Room string `json:"room" doc:"Room id, hexadecimal"`
+	Hub  string `json:"hub" doc:"Provider that orders the room"`
+	// Silent: it gives no sign of life. What is sent waits.
+	Silent bool `json:"silent"`
+	// Moves says that other providers can give the room another hub, and try to.
+	Moves bool `json:"moves"`
 }
 
 // Welcome invites a device of the user into a room: Welcome is the bare Welcome
