@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -104,6 +105,7 @@ func (d *demo) story() error {
 		{"A forged handshake", d.forge},
 		{"Biloxi is killed, and comes back", d.kill},
 		{"Bob's client is restored from its disk", d.restore},
+		{"Atlanta, which orders the room, is killed", d.takeOver},
 		{"Everybody compares", d.compare},
 	} {
 		d.report.chapter(chapter.title)
@@ -296,7 +298,14 @@ func (d *demo) room() error {
 		d.report.check("roster of "+p.domain+" is the MLS roster", r.Members == 5 && len(r.Participants) == 5, "%d members, %d participants", r.Members, len(r.Participants))
 	}
 	d.report.say("members as each provider counts them in its own ratchet tree: %s", strings.Join(sizes, ", "))
-	return nil
+	start = time.Now()
+	var v client.Summary
+	err = d.eventually(func() (bool, error) {
+		v, err = d.carol.c.Verify(d.ctx, room)
+		return v.Replicas == 3, nil
+	})
+	d.report.check("three providers decide about the room together", err == nil && v.Replicas == 3, "hub %s, term %s, by a commit of alice's device that all verify; %s", v.Hub, v.Term, ms(time.Since(start)))
+	return d.together()
 }
 
 func (d *demo) talk() error {
@@ -407,6 +416,65 @@ func (d *demo) restore() error {
 		return err
 	}
 	d.report.check("nothing that was said is readable on bob's disk", leaks == 0, "%s with plaintext", plural(leaks, "file"))
+	return nil
+}
+
+func (d *demo) takeOver() error {
+	room := d.alice.room.URI
+	before, err := d.bob.c.Verify(d.ctx, room)
+	if err != nil {
+		return err
+	}
+	old := d.atlanta.pid()
+	if err := d.atlanta.kill(); err != nil {
+		return err
+	}
+	d.report.say("process %d of atlanta.example is killed with SIGKILL while it orders the room", old)
+	start := time.Now()
+	errs := make(chan error, 3)
+	for _, p := range []*person{d.bob, d.bella, d.carol} {
+		go func() { errs <- p.sayAll(d.ctx, 5) }()
+	}
+	for range 3 {
+		if err := <-errs; err != nil {
+			return err
+		}
+	}
+	took := time.Since(start)
+	now, err := d.carol.c.Verify(d.ctx, room)
+	if err != nil {
+		return err
+	}
+	d.report.check("another provider orders the room", now.Hub != before.Hub && now.Term != before.Term,
+		"%s in term %s, instead of %s in %s; 15 messages of bob, bella and carol are in after %s", now.Hub, now.Term, before.Hub, before.Term, ms(took))
+	ready, err := d.atlanta.start()
+	if err != nil {
+		return err
+	}
+	start = time.Now()
+	if err := d.alice.sayAll(d.ctx, 2); err != nil {
+		return err
+	}
+	if err := d.heard(50 + 15 + 3 + 1 + 15 + 2); err != nil {
+		return err
+	}
+	back, err := d.atlanta.room(room.String())
+	if err != nil {
+		return err
+	}
+	d.report.say("atlanta is started again, process %d, ready after %s, and follows %s; alice and andy go on", d.atlanta.pid(), ms(ready), back.Hub)
+	took = time.Since(start)
+	once := true
+	for _, p := range d.people() {
+		texts, err := p.texts(d.ctx)
+		if err != nil {
+			return err
+		}
+		slices.Sort(texts)
+		once = once && len(texts) == 50+15+3+1+15+2 && len(slices.Compact(texts)) == len(texts)
+	}
+	d.report.check("nobody has lost or read twice anything that was said", once, "%d messages, after %s", 50+15+3+1+15+2, ms(took))
+	d.report.check("the room keeps its name, and the old hub follows", back.Hub == now.Hub, "%s, ordered by %s", room, back.Hub)
 	return nil
 }
 
