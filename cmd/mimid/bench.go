@@ -12,6 +12,7 @@ import (
 
 type benchCommand struct {
 	Providers   int           `help:"Provider processes: the hub, the receivers' and perhaps a third." default:"2"`
+	Replicas    bool          `help:"The three providers decide together what is final; else the hub decides alone."`
 	Receivers   int           `help:"Users at the second provider, each with a stream." default:"50"`
 	Body        int           `help:"Size of a message's text in bytes." default:"1024"`
 	Rate        float64       `help:"Messages per second of the first load; 0 for none." default:"20"`
@@ -32,11 +33,12 @@ takes its share of the machine: figures of different machines do not compare.
 Example:
   mimid bench
   mimid bench --providers 3 --receivers 1 --rate 0 --messages 1000000
+  mimid bench --providers 3 --replicas
   mimid bench --rate 0 --no-saturate --catch-up 100000`
 }
 
 func (c *benchCommand) Run(s *session) error {
-	cfg := load.Config{Providers: c.Providers, Receivers: c.Receivers, Body: c.Body, Rate: c.Rate, Duration: c.Duration, Messages: c.Messages,
+	cfg := load.Config{Providers: c.Providers, Replicas: c.Replicas, Receivers: c.Receivers, Body: c.Body, Rate: c.Rate, Duration: c.Duration, Messages: c.Messages,
 		Connections: c.Connections, CatchUp: c.CatchUp, Log: slog.New(slog.NewTextHandler(s.errw, nil))}
 	if !c.Saturate {
 		cfg.Messages = 0

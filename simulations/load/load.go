@@ -19,6 +19,9 @@ type Config struct {
 	Dir string
 	// Providers is how many there are, 2 or 3.
 	Providers int
+	// Replicas has all three providers decide about the room, so that what is received
+	// is final by a majority; else the hub decides alone.
+	Replicas bool
 	// Receivers is how many users at the second provider have a stream open.
 	Receivers int
 	// Body is the size of a message's plaintext in bytes.
@@ -69,6 +72,9 @@ func (c Config) withDefaults() (Config, error) {
 			return c, fmt.Errorf("%w: %s: %d is not between %d and %d", ErrConfig, x.name, x.is, x.least, x.top)
 		}
 	}
+	if c.Replicas && c.Providers != 3 {
+		return c, fmt.Errorf("%w: replicas: three providers decide together, not %d", ErrConfig, c.Providers)
+	}
 	if c.Rate < 0 || c.Rate > 100_000 {
 		return c, fmt.Errorf("%w: rate: %v per second is not between 0 and 100000", ErrConfig, c.Rate)
 	}
@@ -98,7 +104,7 @@ func Run(ctx context.Context, cfg Config) (*Report, error) {
 		return nil, err
 	}
 	r := &run{cfg: cfg, report: &Report{
-		CPUs: runtime.NumCPU(), Go: runtime.Version(), Providers: cfg.Providers, Receivers: cfg.Receivers, Body: cfg.Body, Connections: cfg.Connections,
+		CPUs: runtime.NumCPU(), Go: runtime.Version(), Providers: cfg.Providers, Replicas: cfg.Replicas, Receivers: cfg.Receivers, Body: cfg.Body, Connections: cfg.Connections,
 	}}
 	defer func() {
 		for _, p := range r.providers {

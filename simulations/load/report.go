@@ -15,6 +15,7 @@ type Report struct {
 	CPUs        int    `json:"cpus"`
 	Go          string `json:"go"`
 	Providers   int    `json:"providers"`
+	Replicas    bool   `json:"replicas"` // all providers decide what is final
 	Receivers   int    `json:"receivers"`
 	Body        int    `json:"body"`
 	Connections int    `json:"connections"`
@@ -130,6 +131,9 @@ func quantile(sorted []uint32, q float64) float64 {
 
 // Print writes the report for people.
 func (r *Report) Print(w io.Writer) {
+	if r.Replicas {
+		fmt.Fprintln(w, "The three providers decide together: what is received has been stored by a majority.")
+	}
 	fmt.Fprintf(w, "%d providers, one room, %d receivers at the second provider, %d bytes of plaintext; %d CPUs, %s\n", r.Providers, r.Receivers, r.Body, r.CPUs, r.Go)
 	fmt.Fprintf(w, "Encrypted before: %d messages, %.0f µs each. Appending one to a bare file, with fsync: p50 %.2f ms, p99 %.2f ms.\n\n",
 		r.Encrypted, r.EncryptMicros, r.Bare.P50, r.Bare.P99)

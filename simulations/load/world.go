@@ -60,6 +60,11 @@ func newWorld(ctx context.Context, cfg Config, ps []*provider) (*world, error) {
 	if err := w.addParticipants(ctx); err != nil {
 		return nil, err
 	}
+	if cfg.Replicas {
+		if err := w.replicate(ctx); err != nil {
+			return nil, fmt.Errorf("making replicas: %w", err)
+		}
+	}
 	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	for _, p := range ps {
@@ -138,32 +143,65 @@ func (w *world) addParticipants(ctx context.Context) error {
 		set = append(set, room.Participant{User: u.user, Role: policy.Member})
 	}
 	p, err := room.UpdateParticipants(w.group.Public().Context(), set, nil)
+	if err == nil {
+		err = w.commit(ctx, p)
+	}
 	if err != nil {
 		return fmt.Errorf("adding participants: %w", err)
 	}
+	return nil
+}
+
+// replicate has the sender's, the receivers' and the witness's providers decide
+// together.
+func (w *world) replicate(ctx context.Context) error {
+	h, err := room.HostingOf(w.group.Public().Context())
+	if err != nil {
+		return err
+	}
+	h.Failover = room.FailoverAuto
+	for _, u := range []*user{w.receivers[0], w.receivers[len(w.receivers)-1]} {
+		about := new(clientapi.Provider)
+		if err := u.call(ctx, http.DefaultClient, "GET", "/v1/provider", nil, about); err != nil {
+			return err
+		}
+		x := room.Replica{Domain: about.Domain, FrankingKey: about.FrankingKey}
+		copy(x.ProviderKey[:], about.Key)
+		h.Replicas = append(h.Replicas, x)
+	}
+	p, err := room.UpdateHosting(h)
+	if err == nil {
+		err = w.commit(ctx, p)
+	}
+	w.next++ // the hub's entry that the change is settled
+	return err
+}
+
+// commit submits a commit of the sender's with one proposal, and merges it.
+func (w *world) commit(ctx context.Context, p *mls.Proposal) error {
 	s, err := w.group.Commit(mls.CommitOptions{Proposals: []*mls.Proposal{p}}, time.Now())
 	if err != nil {
-		return fmt.Errorf("adding participants: %w", err)
+		return err
 	}
 	b, err := (&wire.UpdateRequest{Bundle: wire.HandshakeBundle{Message: s.Message, GroupInfo: &wire.GroupInfoOption{Full: s.GroupInfo},
 		Tree: &wire.RatchetTreeOption{Representation: wire.TreeDistributionService}}}).Bytes()
 	if err != nil {
-		return fmt.Errorf("adding participants: %w", err)
+		return err
 	}
 	nonce := room.NewTxnNonce()
 	var got clientapi.SubmittedUpdate
 	if err := w.sender.call(ctx, http.DefaultClient, "POST", "/v1/rooms/"+w.room+"/updates", &clientapi.SubmitUpdate{Request: b, Nonce: nonce[:]}, &got); err != nil {
-		return fmt.Errorf("adding participants: %w", err)
+		return err
 	}
 	res, err := wire.ParseUpdateRoomResponse(got.Response, wire.Limits{})
 	if err != nil {
-		return fmt.Errorf("adding participants: %w: %w", ErrRefused, err)
+		return fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	if res.Code != wire.UpdateSuccess {
-		return fmt.Errorf("adding participants: %w: %s %s", ErrRefused, res.Code, res.Description)
+		return fmt.Errorf("%w: %s %s", ErrRefused, res.Code, res.Description)
 	}
 	if err := w.group.Merge(s); err != nil {
-		return fmt.Errorf("adding participants: %w", err)
+		return err
 	}
 	w.next++
 	return nil
