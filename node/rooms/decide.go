@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/protocol/hub"
@@ -26,6 +27,10 @@ func (l *live) settleUp(ctx context.Context) {
 	if err == nil {
 		d, err = l.decide()
 	}
+	var news []*room.Entry // that others have not heard of
+	if head != nil {
+		news = slices.Clone(rep.tail[rep.fresh-rep.final.Next:])
+	}
 	if err == nil && (rep.dirty || d != nil) {
 		err = l.commit(ctx, d, l.putReplica(d))
 	}
@@ -35,7 +40,6 @@ func (l *live) settleUp(ctx context.Context) {
 		return
 	}
 	// Durable from here on.
-	published := rep.fresh
 	rep.dirty, rep.gone, rep.fresh = false, nil, rep.end()
 	l.h.tip.Store(rep.end())
 	if d != nil {
@@ -44,7 +48,7 @@ func (l *live) settleUp(ctx context.Context) {
 	effects, orders := rep.effects, rep.orders
 	rep.effects, rep.orders = nil, nil
 	l.answerOrders(orders)
-	l.perform(ctx, effects, head, published)
+	l.perform(ctx, effects, head, news)
 	if l.rep == rep && rep.m.Role() != hub.Hub {
 		l.failWaiting(errMoving)
 	}
@@ -226,16 +230,16 @@ func (l *live) single(ctx context.Context) {
 	l.rep = nil
 }
 
-// perform does what the machine wants others to hear, in its order. head is new; the
-// tail from published on has not been published.
-func (l *live) perform(ctx context.Context, effects []hub.Effect, head *room.SignedHead, published uint64) {
+// perform does what the machine wants others to hear, in its order. head, if it is not
+// nil, is a new one, and ends entries that nobody has heard of.
+func (l *live) perform(ctx context.Context, effects []hub.Effect, head *room.SignedHead, entries []*room.Entry) {
 	rep := l.rep
-	var entries, certified bool
+	var again, certified bool
 	for _, e := range effects {
 		switch e.Kind {
 		case hub.Send:
 			if e.Message.Kind == hub.Append {
-				entries = true
+				again = true
 				continue
 			}
 			if e.Message.Kind == hub.Certify {
@@ -266,12 +270,8 @@ func (l *live) perform(ctx context.Context, effects []hub.Effect, head *room.Sig
 	}
 	switch {
 	case head != nil:
-		p := &room.Piece{Head: *head, Certified: rep.cert}
-		for seq := max(published, rep.final.Next); seq < rep.end(); seq++ {
-			p.Entries = append(p.Entries, rep.tail[seq-rep.final.Next])
-		}
-		l.publishPiece(ctx, p)
-	case (entries || certified) && rep.m.Role() == hub.Hub:
+		l.publishPiece(ctx, &room.Piece{Head: *head, Entries: entries, Certified: rep.cert})
+	case (again || certified) && rep.m.Role() == hub.Hub:
 		// News of a certificate, or said again: whoever lacks entries asks for them.
 		l.publishPiece(ctx, &room.Piece{Head: l.newestHead(), Certified: rep.cert})
 	}

@@ -32,13 +32,13 @@ func (r *Rooms) receive(h *handle, data []byte) overlay.Verdict {
 		return overlay.Ignore
 	case p.Head.Room != h.id:
 		return overlay.Reject
-	case !signedBy(p, head):
+	case !signedBy(p, head) && !slices.ContainsFunc(p.Entries, func(e *room.Entry) bool { return e.Kind == room.KindHubChange }):
 		// A hub that has changed signs with a key that this provider learns of
 		// when it catches up; so a stranger's head is no offence, only no news.
 		return overlay.Ignore
 	case p.Head.Seq < head.At.Next:
 		return overlay.Ignore
-	case head.Hub == r.cfg.Domain && len(head.Set) == 0:
+	case head.Hub == r.cfg.Domain && len(head.Set) == 0 && signedBy(p, head):
 		return overlay.Reject // nobody else speaks for this hub
 	}
 	if err := r.send(h, task{piece: p}); err != nil {
@@ -568,7 +568,7 @@ func (r *Rooms) compare(domain string, body []byte) error {
 		if err != nil {
 			continue
 		}
-		if head := h.stand(); head.Hub != domain && !head.Member(domain) || s.Next <= head.At.Next || h.stopped() != nil {
+		if head := h.stand(); !slices.Contains(head.Providers, domain) && !head.Member(domain) || s.Next <= head.At.Next || h.stopped() != nil {
 			continue
 		}
 		// Once, however often we are told before it is done.

@@ -171,8 +171,7 @@ func (l *live) extend(ctx context.Context, p *room.Piece, entries []*room.Entry)
 	log := next.Log()
 	l.adoptStep(next, effects)
 	if log.Last() != head {
-		// Refused: what the machine says is said, the state goes back.
-		l.perform(ctx, effects, nil, 0)
+		// Refused. What the machine wants to say about it is as lost.
 		return errOld
 	}
 	rep.heads[p.Head.Seq] = p.Head

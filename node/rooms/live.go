@@ -24,6 +24,8 @@ type live struct {
 	adds  recentAdds    // whom the last commits added, for their Welcomes
 	rep   *replicaState // nil where the hub decides alone
 	timer *time.Timer   // of rep
+
+	alarmAt time.Time // when timer is due; zero: nobody needs it
 }
 
 // task is something to do with a room: one of a submission, a piece of its log, a

@@ -86,11 +86,19 @@ const (
 
 func about(d time.Duration) time.Duration { return d/2 + rand.N(d) }
 
-// alarm has the machine looked at after some time.
-func (l *live) alarm(d time.Duration) { l.timer.Reset(about(d)) }
+// alarm has the machine looked at after some time, or earlier, if it is to be looked
+// at earlier already: others' messages must not put it off for ever.
+func (l *live) alarm(d time.Duration) {
+	at := time.Now().Add(about(d))
+	if l.alarmAt.IsZero() || at.Before(l.alarmAt) {
+		l.alarmAt = at
+		l.timer.Reset(time.Until(at))
+	}
+}
 
 // tick is the machine's sense of time.
 func (l *live) tick(ctx context.Context) {
+	l.alarmAt = time.Time{}
 	if l.h.stopped() != nil || l.load(ctx) != nil || l.rep == nil || l.state == nil {
 		return
 	}
@@ -109,6 +117,13 @@ func (l *live) tick(ctx context.Context) {
 	default:
 		l.step(hub.Event{Kind: hub.Resend})
 		l.ownOrFail()
+		if role == hub.Releasing && l.rep != nil {
+			// The successor may be at work already.
+			l.settleUp(ctx)
+			if to := rep.names.Name(rep.m.State().Vote.For); to != "" && l.rep == rep {
+				l.catchUp(ctx, to)
+			}
+		}
 	}
 	l.settleUp(ctx)
 	if l.occupied() {
@@ -143,6 +158,9 @@ func (l *live) happen(ctx context.Context, ev hub.Event, target string) error {
 		if err := l.replicate(ctx); err != nil {
 			return err
 		}
+	}
+	if ev.Kind == hub.HandOver && l.rep.m.Role() != hub.Hub {
+		return fmt.Errorf("the room is ordered by %s: %w", l.state.Hub().Domain, hub.ErrNotHub)
 	}
 	if target != "" {
 		ev.Target = l.rep.names.Number(target)

@@ -39,6 +39,7 @@ type handle struct {
 
 	tip    atomic.Uint64 // of a replicated room: the place after what is not final here
 	behind atomic.Bool   // something was missed: catch up
+	prod   atomic.Int64  // when a user's submission had another hub looked for, Unix ms
 	asked  atomic.Bool   // a task to catch up waits already
 }
 

@@ -170,3 +170,7 @@ func TestTakeOver(t *testing.T) {
 	carol.read(id, "back")
 	alice.read(id, "before", "after")
 }
+
+func mlsHosting(t *testing.T, h *room.Hosting) mls.CommitOptions {
+	return mls.CommitOptions{Proposals: []*mls.Proposal{must(room.UpdateHosting(h))(t)}}
+}

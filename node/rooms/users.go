@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
+	"time"
 
 	"github.com/mimid/mimid/node/account"
 	"github.com/mimid/mimid/node/logstore"
@@ -264,6 +265,9 @@ func (r *Rooms) FetchGroupInfo(ctx context.Context, who account.Identity, id sto
 	return &clientapi.FetchedGroupInfo{Response: body}, nil
 }
 
+// prodAgain is how often a room's submissions have another hub looked for.
+const prodAgain = time.Second
+
 // toHub has a request answered by the room's hub: here, or at another provider.
 func (r *Rooms) toHub(ctx context.Context, who account.Identity, id store.RoomID, ep wire.Endpoint, nonce room.TxnNonce, body []byte,
 	here func(context.Context, room.ID, string, room.TxnNonce, []byte) ([]byte, error)) ([]byte, error) {
@@ -276,7 +280,10 @@ func (r *Rooms) toHub(ctx context.Context, who account.Identity, id store.RoomID
 		return here(ctx, h.id, r.cfg.Domain, nonce, body)
 	}
 	if len(head.Set) > 0 && r.dead(head.Hub) {
-		r.Suspect(h.id) // it has something to say
+		// It has something to say. Once in a while: each time begins the asking anew.
+		if now, last := r.cfg.Now().UnixMilli(), h.prod.Load(); now-last > prodAgain.Milliseconds() && h.prod.CompareAndSwap(last, now) {
+			r.Suspect(h.id)
+		}
 		return nil, asProblem(fmt.Errorf("%s does not answer: %w", head.Hub, errMoving))
 	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)

@@ -258,6 +258,9 @@ func (g gossip) Join(name string, h overlay.TopicHandler) (rooms.Topic, error) {
 
 func (t topic) others() []*provider {
 	var out []*provider
+	if t.p.isDown() {
+		return nil
+	}
 	for _, o := range t.p.w.ps {
 		if o == t.p {
 			continue
