@@ -116,6 +116,10 @@ type Store struct {
 	// must have it then: one with it can neither keep entries beyond 128 KiB nor
 	// follow the rooms of one without it.
 	Small bool `toml:"small" comment:"Little memory, for tests, at all nodes alike: such a node cannot follow rooms of a node without it."`
+	// Memory is the soft limit, in MiB, of the memory of the process running
+	// `mimid serve`: near it, more work goes into collecting garbage. A node that needs
+	// more takes more. The environment variable GOMEMLIMIT outranks it. 0: no limit.
+	Memory int `toml:"memory" comment:"Soft limit of the process's memory in MiB; 0 for none. GOMEMLIMIT outranks it."`
 }
 
 // Log is the section [log].
@@ -136,6 +140,7 @@ func DefaultConfig(domain string) Config {
 		Failover:  Failover{Interval: Duration(400 * time.Millisecond), Idle: Duration(5 * time.Second), Timeout: Duration(time.Second)},
 		Discovery: Discovery{Salt: "mimi"},
 		Metrics:   Metrics{Listen: "127.0.0.1:9448"},
+		Store:     Store{Memory: 512},
 		Log:       Log{Level: "info"},
 	}
 }
@@ -218,6 +223,9 @@ func (c *Config) check() error {
 	}
 	if c.Discovery.Salt == "" {
 		return errors.New("discovery.salt: must not be empty")
+	}
+	if c.Store.Memory < 0 || c.Store.Memory > 0 && c.Store.Memory < 64 {
+		return fmt.Errorf("store.memory: %d MiB; 0 for no limit, or 64 at least", c.Store.Memory)
 	}
 	switch c.Log.Level {
 	case "debug", "info", "warn", "error":

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"time"
 
 	"github.com/mimid/mimid/node"
@@ -79,6 +80,9 @@ func (c *serveCommand) Run(s *session) error {
 	n, err := node.New(cfg, node.Options{Version: version(), LogTo: s.errw})
 	if err != nil {
 		return err
+	}
+	if m := int64(cfg.Store.Memory); m > 0 && os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(m << 20) // the process is this node
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
