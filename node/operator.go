@@ -3,15 +3,18 @@ package node
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mimid/mimid/node/admin"
 	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/hub"
 	"github.com/mimid/mimid/protocol/room"
 )
 
@@ -111,8 +114,47 @@ func (o operatorRooms) ListRooms(_ context.Context, after string, limit int) ([]
 }
 
 func describe(s *rooms.Summary) admin.Room {
+	trouble := cmp.Or(s.Broken, s.Held)
+	if trouble == "" && s.Accused != "" {
+		trouble = s.Accused + " has signed what cannot be, and was the room's hub: the proof is kept"
+	}
 	return admin.Room{ID: s.ID, URI: s.URI, Hub: s.Hub, Term: s.Term, Next: s.Next, Head: s.Head, Epoch: s.Epoch,
-		Replicas: []string{s.Hub}, Trouble: cmp.Or(s.Broken, s.Held)}
+		Replicas: s.Replicas, Unfinal: s.Tail, Trouble: trouble}
+}
+
+// MoveRoom implements admin.Rooms: it hands a room over and waits until the target
+// orders it, as far as this provider knows.
+func (o operatorRooms) MoveRoom(ctx context.Context, id, target string) (*admin.Room, error) {
+	full, err := roomID(o.r.List(), id)
+	if err != nil {
+		return nil, err
+	}
+	now, err := o.ShowRoom(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := o.r.Move(ctx, room.ID(full), target); err != nil {
+		switch {
+		case errors.Is(err, hub.ErrNotHub):
+			return nil, &clientapi.Problem{Status: 409, Code: clientapi.CodeForbidden, Detail: fmt.Sprintf("the room is ordered by %s: its operator can move it", now.Hub)}
+		case errors.Is(err, hub.ErrTarget):
+			return nil, &clientapi.Problem{Status: 409, Code: clientapi.CodeInvalid,
+				Detail: fmt.Sprintf("the room cannot go to %s; its replicas are %s", target, strings.Join(now.Replicas, ", "))}
+		}
+		return nil, err
+	}
+	for {
+		r, err := o.ShowRoom(ctx, id)
+		if err != nil || r.Hub == target {
+			return r, err
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, &clientapi.Problem{Status: 504, Code: clientapi.CodeUnavailable,
+				Detail: fmt.Sprintf("the room was released to %s, which has not begun to order it yet; it is told again until it does", target)}
+		}
+	}
 }
 
 // ShowRoom implements admin.Rooms.

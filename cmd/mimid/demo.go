@@ -475,6 +475,26 @@ func (d *demo) takeOver() error {
 	}
 	d.report.check("nobody has lost or read twice anything that was said", once, "%d messages, after %s", 50+15+3+1+15+2, ms(took))
 	d.report.check("the room keeps its name, and the old hub follows", back.Hub == now.Hub, "%s, ordered by %s", room, back.Hub)
+	hub := d.biloxi
+	if now.Hub == d.chicago.domain {
+		hub = d.chicago
+	}
+	start = time.Now()
+	if _, err := d.run(d.ctx, "room", "move", room.String(), d.atlanta.domain, "--dir", hub.dir); err != nil {
+		return err
+	}
+	took = time.Since(start)
+	if err := d.carol.sayAll(d.ctx, 1); err != nil {
+		return err
+	}
+	if err := d.heard(50 + 15 + 3 + 1 + 15 + 2 + 1); err != nil {
+		return err
+	}
+	again, err := d.chicago.room(room.String())
+	if err != nil {
+		return err
+	}
+	d.report.check("the room is handed back", again.Hub == d.atlanta.domain, "mimid room move, by the operator of %s: ordered by %s in term %s; %s", hub.domain, again.Hub, again.Term, ms(took))
 	return nil
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/mimid/mimid/node"
@@ -84,6 +85,31 @@ type roomCommand struct {
 	List roomsCommand    `cmd:"" help:"List all rooms."`
 	Show roomShowCommand `cmd:"" help:"Show a room and who takes part."`
 	Log  roomLogCommand  `cmd:"" help:"Show a room's log, without its encrypted contents."`
+	Move roomMoveCommand `cmd:"" help:"Hand a room that this provider orders over to another one."`
+}
+
+type roomMoveCommand struct {
+	Room   string `arg:"" help:"Id of the room, or the beginning of it, or its URI."`
+	Target string `arg:"" help:"The provider that is to order it: one of its replicas, or, if this provider decides alone, of its participants."`
+	dataFlag
+}
+
+func (c *roomMoveCommand) Help() string { return "Example:\n  mimid room move 3f9a biloxi.example" }
+
+func (c *roomMoveCommand) Run(s *session) error {
+	a, err := c.dial(s)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	begin := time.Now()
+	r, err := a.MoveRoom(s.ctx, c.Room, c.Target)
+	if err != nil {
+		return err
+	}
+	return s.out.result(r, func(w io.Writer) {
+		fmt.Fprintf(w, "%s is ordered by %s now, in term %s; it took %s\n", r.URI, r.Hub, r.Term, time.Since(begin).Round(time.Millisecond))
+	})
 }
 
 type roomsCommand struct{ dataFlag }
@@ -135,6 +161,10 @@ func (c *roomShowCommand) Run(s *session) error {
 	}
 	return s.out.result(r, func(w io.Writer) {
 		fmt.Fprintf(w, "%s\n  id       %s\n  hub      %s, term %s\n  log      %d entries, head %s\n  epoch    %d\n  members  %d\n", r.URI, r.ID, r.Hub, r.Term, r.Next, r.Head, r.Epoch, r.Members)
+		fmt.Fprintf(w, "  decided  by %s\n", strings.Join(r.Replicas, ", "))
+		if r.Unfinal > 0 {
+			fmt.Fprintf(w, "  waiting  %d of the entries that follow, which no majority has yet\n", r.Unfinal)
+		}
 		if r.Trouble != "" {
 			fmt.Fprintf(w, "  trouble  %s\n", r.Trouble)
 		}

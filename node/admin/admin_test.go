@@ -79,6 +79,13 @@ func (f *fake) ListRooms(_ context.Context, after string, limit int) ([]admin.Ro
 	f.limit(limit)
 	return []admin.Room{{ID: "0102", Next: 5}}, f.ask("rooms %q %d", after, limit)
 }
+func (f *fake) MoveRoom(_ context.Context, id, target string) (*admin.Room, error) {
+	if target == "slow.example" {
+		return nil, &clientapi.Problem{Status: 504, Code: clientapi.CodeUnavailable, Detail: "later"}
+	}
+	return &admin.Room{ID: id, Hub: target}, nil
+}
+
 func (f *fake) ShowRoom(_ context.Context, id string) (*admin.Room, error) {
 	return &admin.Room{ID: id, Participants: []admin.Participant{{User: "u", Role: "admin"}}}, f.ask("room %s", id)
 }
@@ -421,5 +428,26 @@ func TestBackup(t *testing.T) {
 	f.panics = true
 	if _, err := c.Backup(ctx, io.Discard); !errors.Is(err, admin.ErrBackup) || !strings.Contains(err.Error(), "planted") {
 		t.Errorf("a panic in the middle: %v", err)
+	}
+}
+
+// TestMoveRoom: a room and where it is to go reach the node; what is no domain does not.
+func TestMoveRoom(t *testing.T) {
+	dir := socketDir(t)
+	_, srv := newServer(t, dir)
+	defer run(t, srv, dir)()
+	c, err := admin.Dial(ctx, dir)
+	must(t, err)
+	defer c.Close()
+	r, err := c.MoveRoom(t.Context(), "3f9a", "biloxi.example")
+	if err != nil || r.ID != "3f9a" || r.Hub != "biloxi.example" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	var p *clientapi.Problem
+	if _, err := c.MoveRoom(t.Context(), "3f9a", "no domain"); !errors.As(err, &p) || p.Status != 422 {
+		t.Errorf("no domain: %v", err)
+	}
+	if _, err := c.MoveRoom(t.Context(), "3f9a", "slow.example"); !errors.As(err, &p) || p.Status != 504 {
+		t.Errorf("slow: %v", err)
 	}
 }

@@ -176,6 +176,11 @@ func (c *Client) Room(ctx context.Context, id string) (*Room, error) {
 	return get[Room](ctx, c, "GET", "/rooms/"+url.PathEscape(id), nil)
 }
 
+// MoveRoom hands a room over to another provider, and returns when that orders it.
+func (c *Client) MoveRoom(ctx context.Context, id, target string) (*Room, error) {
+	return get[Room](ctx, c, "POST", "/rooms/"+url.PathEscape(id)+"/move", Move{target})
+}
+
 // Log shows a piece of a room's log; limit 0 stands for 100.
 func (c *Client) Log(ctx context.Context, id string, from uint64, limit int) (*LogPage, error) {
 	return get[LogPage](ctx, c, "GET", query("/rooms/"+url.PathEscape(id)+"/log",

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -39,6 +40,7 @@ func (s *Server) routes() http.Handler {
 		return v.Rooms.ShowRoom(req.Context(), req.PathValue("id"))
 	}))
 	mux.Handle("GET /rooms/{id}/log", s.call(s.log))
+	mux.Handle("POST /rooms/{id}/move", s.change(s.move))
 	mux.Handle("GET /peers", s.call(func(req *http.Request) (any, error) {
 		all, err := v.Peers.Peers(req.Context())
 		return &PeerList{all}, err
@@ -59,6 +61,23 @@ func (s *Server) routes() http.Handler {
 			"this node does not know %s %.100s: the command may be of a newer version than the node", req.Method, req.URL.Path)
 	}))
 	return mux
+}
+
+// moveTime is how long a hand over is waited for.
+const moveTime = 15 * time.Second
+
+func (s *Server) move(req *http.Request) (any, error) {
+	var m Move
+	if err := read(req, &m); err != nil {
+		return nil, err
+	}
+	d, err := uri.ParseDomain(m.Target)
+	if err != nil {
+		return nil, invalid("%q is not a provider's name", m.Target)
+	}
+	ctx, cancel := context.WithTimeout(req.Context(), moveTime)
+	defer cancel()
+	return s.cfg.Services.Rooms.MoveRoom(ctx, req.PathValue("id"), d.Domain())
 }
 
 // call answers with what f returns.

@@ -33,6 +33,9 @@ type Rooms interface {
 	ListRooms(ctx context.Context, after string, limit int) ([]Room, error)
 	ShowRoom(ctx context.Context, id string) (*Room, error)
 	ShowLog(ctx context.Context, id string, from uint64, limit int) (*LogPage, error)
+	// MoveRoom hands a room over to another provider and returns when that orders it,
+	// or ctx ends.
+	MoveRoom(ctx context.Context, id, target string) (*Room, error)
 }
 
 // Peers knows other providers.

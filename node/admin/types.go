@@ -95,6 +95,8 @@ type Room struct {
 	Epoch    uint64   `json:"epoch"`
 	Members  int      `json:"members"` // clients in the MLS group
 	Replicas []string `json:"replicas,omitempty"`
+	// Unfinal is how many entries are here that no majority is known to have.
+	Unfinal uint64 `json:"unfinal,omitempty"`
 	// Participants are user URIs with their roles; in the answer for one room.
 	Participants []Participant `json:"participants,omitempty"`
 	// Trouble says what an operator should look at: frozen, behind, hub unreachable.
@@ -173,4 +175,9 @@ type Backup struct {
 	Keys    uint64        `json:"keys"` // of the store
 	Bytes   uint64        `json:"bytes"`
 	Took    time.Duration `json:"took_ns"`
+}
+
+// Move is where a room is to go.
+type Move struct {
+	Target string `json:"target"` // domain of the provider that is to order it
 }

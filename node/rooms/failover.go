@@ -157,13 +157,14 @@ func (r *Rooms) Partners() (busy, idle []string) {
 	return busy, idle
 }
 
-// Move hands a room that this provider orders over to another one.
+// Move hands a room that this provider orders over to another one. Errors: hub.ErrNotHub,
+// hub.ErrTarget.
 func (r *Rooms) Move(ctx context.Context, id room.ID, target string) error {
 	h, err := r.lookup(id)
 	if err != nil {
 		return asProblem(err)
 	}
-	return asProblem(r.do(ctx, h, task{event: &hub.Event{Kind: hub.HandOver}, target: target}))
+	return r.do(ctx, h, task{event: &hub.Event{Kind: hub.HandOver}, target: target})
 }
 
 // certifiedOf is what a stored batch proves of its head.

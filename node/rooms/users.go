@@ -321,6 +321,10 @@ type Summary struct {
 	Providers []string
 	Broken    string // why the log is not followed any further
 	Held      string // why the next entry cannot be verified yet
+	Accused   string // a hub that has signed what cannot be; the proof is kept
+	Replicas  []string
+	Tail      uint64 // entries that are here and not final
+	Auto      bool   // the replicas may elect another hub
 	Loaded    bool
 }
 
@@ -330,7 +334,18 @@ func (r *Rooms) List() []Summary {
 	for _, h := range r.all() {
 		h.mu.Lock()
 		if h.head != nil {
-			out = append(out, Summary{Room: describe(h.head), Head: h.head.At.Last.String(), Providers: h.head.Providers, Broken: h.broken, Held: h.held, Loaded: h.live != nil})
+			s := Summary{Room: describe(h.head), Head: h.head.At.Last.String(), Providers: h.head.Providers, Broken: h.broken, Held: h.held,
+				Accused: h.accused, Auto: h.head.Auto, Loaded: h.live != nil}
+			if tip := h.tip.Load(); tip > h.head.At.Next {
+				s.Tail = tip - h.head.At.Next
+			}
+			for _, m := range h.head.Set {
+				s.Replicas = append(s.Replicas, m.Domain)
+			}
+			if len(s.Replicas) == 0 {
+				s.Replicas = []string{h.head.Hub}
+			}
+			out = append(out, s)
 		}
 		h.mu.Unlock()
 	}
