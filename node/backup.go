@@ -203,7 +203,7 @@ func warnRestored(st *store.Store, log *slog.Logger) error {
 		}
 		rooms, err := tx.RestoredRooms()
 		if err == nil && rooms > 0 {
-			log.Warn("this store was restored from a backup, and other providers may know what it has forgotten: rooms that this provider orders may fork",
+			log.Warn("this store was restored from a backup: other providers are asked what it has forgotten, and until they have answered their rooms take nothing",
 				"restored", mark.When, "backup", mark.Backup.String(), "rooms", rooms)
 		}
 		return err

@@ -52,9 +52,21 @@ func (l *live) settleUp(ctx context.Context) {
 	if l.rep == rep && rep.m.Role() != hub.Hub {
 		l.failWaiting(errMoving)
 	}
-	if l.rep == rep && !replicated(l.state) && len(rep.tail) == 0 && rep.m.Role() != hub.Releasing && rep.m.Role() != hub.Mover {
+	if l.rep == rep && !replicated(l.state) && len(rep.tail) == 0 && !l.unsettled() {
 		l.single(ctx)
 	}
+}
+
+// unsettled says that the machine of a room that one provider decides about still has
+// something to do: it hands the room over, or comes from a backup and asks first.
+func (l *live) unsettled() bool {
+	switch l.rep.m.Role() {
+	case hub.Releasing, hub.Mover, hub.Waiting:
+		return true
+	case hub.Hub:
+		return false
+	}
+	return l.rep.m.State().Restored || l.state.Hub().Domain == l.r.cfg.Domain
 }
 
 // signTail signs, as the hub, the end of the tail, if it is new.

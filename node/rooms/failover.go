@@ -35,9 +35,11 @@ func (r *Rooms) restored(id room.ID) (is bool, err error) {
 // background is the context of what a room's goroutine must finish.
 func (r *Rooms) background() context.Context { return context.Background() }
 
-// wakeTails loads the rooms in which something was under way.
-func (r *Rooms) wakeTails() error {
-	var ids []room.ID
+// wakeTails loads the rooms in which something was under way, and those that came from
+// a backup and that this provider has a say in. Of the others it has forgotten nothing
+// that anybody relies on.
+func (r *Rooms) wakeTails(ctx context.Context) error {
+	var ids, whole []room.ID
 	err := r.cfg.Store.View(func(tx *store.Tx) error {
 		for id, err := range logstore.Tails(tx) {
 			if err != nil {
@@ -45,8 +47,34 @@ func (r *Rooms) wakeTails() error {
 			}
 			ids = append(ids, id)
 		}
+		marked, err := tx.RestoredRooms()
+		if err != nil || marked == 0 {
+			return err
+		}
+		for _, h := range r.all() {
+			switch is, err := logstore.Restored(tx, h.id); {
+			case err != nil:
+				return err
+			case is && (h.head.Hub == r.cfg.Domain || h.head.Member(r.cfg.Domain)):
+				ids = append(ids, h.id)
+			case is:
+				whole = append(whole, h.id)
+			}
+		}
 		return nil
 	})
+	for page := range slices.Chunk(whole, 1000) {
+		if err == nil {
+			err = r.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+				for _, id := range page {
+					if err := logstore.ClearRestored(tx, id); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		}
+	}
 	for _, id := range ids {
 		if h, lerr := r.lookup(id); lerr == nil {
 			r.send(h, task{look: func(*room.State) {}})

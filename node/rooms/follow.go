@@ -66,7 +66,7 @@ var errGap = errors.New("rooms: entries are missing before these")
 
 // ingest verifies a piece of the log and writes what is new in it.
 func (l *live) ingest(ctx context.Context, p *room.Piece, from string) error {
-	err := l.adopt(ctx, p)
+	err := l.adopt(ctx, p, from)
 	switch {
 	case err == nil:
 		return nil
@@ -83,12 +83,12 @@ func (l *live) ingest(ctx context.Context, p *room.Piece, from string) error {
 	return err
 }
 
-func (l *live) adopt(ctx context.Context, p *room.Piece) error {
+func (l *live) adopt(ctx context.Context, p *room.Piece, from string) error {
 	if err := l.h.stopped(); err != nil {
 		return err
 	}
 	if l.rep != nil {
-		return l.adoptReplicated(ctx, p)
+		return l.adoptReplicated(ctx, p, from)
 	}
 	at := room.Position{}
 	if l.state != nil {
@@ -136,7 +136,7 @@ func (l *live) adopt(ctx context.Context, p *room.Piece) error {
 	if err := l.replicate(ctx); err != nil {
 		return err
 	}
-	return l.adoptReplicated(ctx, p)
+	return l.adoptReplicated(ctx, p, from)
 }
 
 // errReplicated: an entry from which on more than the hub decides about the room.

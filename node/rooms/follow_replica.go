@@ -20,7 +20,7 @@ import (
 var errOld = errors.New("rooms: head of an ended term")
 
 // adoptReplicated verifies a piece, and lets the machine decide about it.
-func (l *live) adoptReplicated(ctx context.Context, p *room.Piece) error {
+func (l *live) adoptReplicated(ctx context.Context, p *room.Piece, from string) error {
 	rep := l.rep
 	if p.Head.Room != l.h.id {
 		return room.ErrWrongRoom
@@ -62,7 +62,7 @@ func (l *live) adoptReplicated(ctx context.Context, p *room.Piece) error {
 	if entries[0].Prev != l.state.At().Last {
 		return errGap
 	}
-	if err := l.extend(ctx, p, entries); err != nil {
+	if err := l.extend(ctx, p, entries, from); err != nil {
 		l.drop() // the state is ahead of the store
 		if l.accusedHub() != "" {
 			l.alarm(shortWait)
@@ -131,7 +131,7 @@ func (l *live) known(p *room.Piece) error {
 }
 
 // extend lays entries over the state and gives them to the machine.
-func (l *live) extend(ctx context.Context, p *room.Piece, entries []*room.Entry) error {
+func (l *live) extend(ctx context.Context, p *room.Piece, entries []*room.Entry, from string) error {
 	rep := l.rep
 	first := entries[0].Seq
 	var list []*hub.Entry
@@ -167,6 +167,13 @@ func (l *live) extend(ctx context.Context, p *room.Piece, entries []*room.Entry)
 	head := placeOf(p.Head.Head)
 	m := &hub.Message{Kind: hub.Append, From: rep.names.Number(l.state.Hub().Domain), To: rep.cfg.Self, Term: p.Head.Term, Head: head,
 		Entries: list, Final: final}
+	if m.From == rep.cfg.Self {
+		// What this provider ordered and has forgotten, since it comes from a backup.
+		if from == "" || !rep.m.State().Restored {
+			return fmt.Errorf("head %d is of this provider, and it is not known here", p.Head.Seq)
+		}
+		m.Kind, m.From, m.Term = hub.Answer, rep.names.Number(from), room.Term{}
+	}
 	next, effects := rep.m.Step(hub.Event{Kind: hub.Deliver, Message: m})
 	log := next.Log()
 	l.adoptStep(next, effects)

@@ -274,7 +274,16 @@ func (l *live) load(ctx context.Context) error {
 	}
 	l.state = s
 	l.r.counts.loaded.Add(1)
-	if err := l.openReplica(ctx); err != nil {
+	err = l.openReplica(ctx)
+	if err == nil && l.rep == nil && l.state.Hub().Domain == l.r.cfg.Domain {
+		// A hub that comes from a backup asks what it has forgotten before it orders.
+		var restored bool
+		if restored, err = l.r.restored(l.h.id); err == nil && restored {
+			err = l.replicate(ctx)
+			l.alarm(shortWait)
+		}
+	}
+	if err != nil {
 		l.drop()
 		l.r.log.Error("loading room", "room", l.h.id, "err", err)
 		return fmt.Errorf("loading room: %w", err)

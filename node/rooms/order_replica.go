@@ -110,6 +110,13 @@ func (l *live) tick(ctx context.Context) {
 		l.settleUp(ctx)
 		l.alarm(suspectAgain)
 		return
+	case role == hub.Follower && rep.m.State().Restored:
+		l.step(hub.Event{Kind: hub.Resend})
+	case role == hub.Follower && hubOf == l.r.cfg.Domain && !replicated(l.state):
+		// Whole again, and alone: a new term begins, since of the old one it may have
+		// forgotten what it signed.
+		l.step(hub.Event{Kind: hub.Request})
+		l.ownOrFail()
 	case role == hub.Follower:
 		if len(rep.tail) > 0 {
 			l.catchUp(ctx, l.source())
@@ -140,6 +147,9 @@ func (l *live) ownOrFail() {
 
 // occupied says whether the room must stay in memory.
 func (l *live) occupied() bool {
+	if l.rep != nil && l.state != nil && !replicated(l.state) && l.unsettled() {
+		return true
+	}
 	return l.rep != nil && l.state != nil && (l.rep.busy() || l.rep.m.Role() == hub.Follower && l.lost(l.state.Hub().Domain))
 }
 

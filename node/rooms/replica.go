@@ -378,6 +378,9 @@ func (rep *replicaState) end() uint64 { return rep.final.Next + uint64(len(rep.t
 func (rep *replicaState) busy() bool {
 	switch rep.m.Role() {
 	case hub.Follower, hub.Hub:
+		if rep.m.State().Restored {
+			return true
+		}
 		return len(rep.tail) > 0 || len(rep.waiting) > 0
 	}
 	return true

@@ -180,7 +180,7 @@ func (r *Rooms) Run(ctx context.Context) error {
 	if err := r.joinTopics(ctx); err != nil {
 		return fmt.Errorf("running rooms: %w", err)
 	}
-	if err := r.wakeTails(); err != nil {
+	if err := r.wakeTails(ctx); err != nil {
 		return fmt.Errorf("running rooms: %w", err)
 	}
 	r.exchangeAll(ctx)

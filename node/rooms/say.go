@@ -178,7 +178,7 @@ func (l *live) certificate(c hub.Certificate) *room.Certified {
 func (l *live) hear(ctx context.Context, m *replica.Message, from string) error {
 	rep := l.rep
 	if rep == nil {
-		if m.Kind != replica.Release && !replicated(l.state) {
+		if m.Kind != replica.Release && m.Kind != replica.Ask && !replicated(l.state) {
 			return nil // late
 		}
 		if err := l.replicate(ctx); err != nil {

@@ -1,5 +1,7 @@
 package hub
 
+import "github.com/mimid/mimid/protocol/room"
+
 // This file is the return of a replica from a backup, which has forgotten
 // signatures that others hold.
 
@@ -37,12 +39,16 @@ func (s *step) onAsk(m *Message) {
 		Seen: later(s.state.Seen, s.state.Vote.Term)})
 }
 
-// onAnswer collects: Head, Entries, Final, Seen.
+// onAnswer collects: Head, Entries, Final, Seen. Without Seen it is a part of what the
+// other holds: entries that it was asked for before it answers.
 func (s *step) onAnswer(m *Message) {
 	if !s.state.Restored || s.answered.Has(m.From) {
 		return
 	}
 	if s.log.Last().Behind(m.Head) && !s.take(m) {
+		return
+	}
+	if m.Seen == (room.Term{}) {
 		return
 	}
 	s.state.Seen = later(s.state.Seen, m.Seen)
