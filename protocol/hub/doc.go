@@ -125,8 +125,22 @@
 // may know. A caller that answers a release only after the target has (a request
 // with a response) narrows this to a crash between the two.
 //
-// The machine holds the log from its first entry in memory, as pointers. Config
-// lists the participating providers once and for all, although in a room they
-// change by commits. Whether failover is automatic, and whether a suspicion or an
+// A machine may hold a window of the log instead of all (Config.Window, Resume): what
+// is more than that below the newest final entry is in the caller's store only. Such a
+// caller
+//
+//   - answers duplicates from its store before it submits, for Find sees the window;
+//   - sends entries as ranges from its store, whatever the Entries of a message say;
+//   - delivers entries from its own final one on, having compared those before with its
+//     store, and no heads that it knows to be final, unless their term has ended;
+//   - restarts with Resume: the marks that the log had, its newest final entry, and what
+//     follows that.
+//
+// TestWindow compares a machine with a window and one without in random histories. The
+// one difference that it allows is that a release on a head below the window is not
+// refused.
+//
+// Config lists the participating providers until WithConfig
+// changes them. Whether failover is automatic, and whether a suspicion or an
 // admin's request is justified, the caller decides.
 package hub

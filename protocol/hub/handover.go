@@ -70,7 +70,8 @@ func (s *step) releaseFrom(seq uint64) {
 // with two votes: Term, Head, Entries, Final.
 func (s *step) onRelease(m *Message) {
 	if m.Term.Compare(s.state.Seen) <= 0 {
-		if !s.log.Holds(m.Head) || s.log.Last() == m.Head {
+		// A head below the window is long behind us: the releaser has missed it.
+		if m.Head.Seq >= s.log.base && !s.log.Holds(m.Head) || s.log.Last() == m.Head {
 			s.send(m.From, Message{Kind: Refuse, Term: m.Term, Seen: s.state.Seen, Hub: s.leader})
 		}
 		return

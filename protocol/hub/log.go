@@ -118,15 +118,15 @@ func Resume(marks []Mark, base *Entry, entries ...*Entry) Log {
 	return l.append(entries...)
 }
 
-// Marks returns who decided where in the whole log.
+// Marks returns who decided where in the whole log. A mark's handshake is the newest
+// where the mark begins; later ones that change nothing else make no mark.
 func (l Log) Marks() []Mark {
 	out := slices.Clone(l.marks)
 	for i, k := range l.links {
-		if i == 0 && len(out) == 0 || k.Kind == Create || k.Kind == Handshake || k.Kind == Settled || k.Kind == Change {
-			m := k.force.mark(k.Seq)
-			if len(out) > 0 && sameForce(out[len(out)-1], m) {
-				continue
-			}
+		if i == 0 && len(out) > 0 {
+			continue // the base, of which the last mark tells
+		}
+		if m := k.force.mark(k.Seq); len(out) == 0 || !sameForce(out[len(out)-1], m) {
 			out = append(out, m)
 		}
 	}
@@ -135,8 +135,7 @@ func (l Log) Marks() []Mark {
 
 // sameForce reports whether two marks differ in no more than their handshake.
 func sameForce(a, b Mark) bool {
-	return slices.Equal(a.Old, b.Old) && slices.Equal(a.New, b.New) && slices.Equal(a.Before, b.Before) &&
-		a.Hub == b.Hub && a.Settled == b.Settled && len(b.New) == 0
+	return slices.Equal(a.Old, b.Old) && slices.Equal(a.New, b.New) && slices.Equal(a.Before, b.Before) && a.Hub == b.Hub && a.Settled == b.Settled
 }
 
 // Len returns the number of entries, those below the base included.
