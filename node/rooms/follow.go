@@ -36,8 +36,8 @@ func (r *Rooms) receive(h *handle, data []byte) overlay.Verdict {
 		// A hub that has changed signs with a key that this provider learns of
 		// when it catches up; so a stranger's head is no offence, only no news.
 		return overlay.Ignore
-	case p.Head.Seq < head.At.Next:
-		return overlay.Ignore
+	case p.Head.Seq < head.At.Next && (len(head.Set) == 0 || p.Head.Term.Compare(head.At.Term) >= 0):
+		return overlay.Ignore // of an ended term: its hub is told so
 	case head.Hub == r.cfg.Domain && len(head.Set) == 0 && signedBy(p, head):
 		return overlay.Reject // nobody else speaks for this hub
 	}

@@ -32,11 +32,11 @@ func (l *live) adoptReplicated(ctx context.Context, p *room.Piece, from string) 
 		}
 		entries = entries[1:]
 	}
-	if len(entries) == 0 && p.Head.Seq+1 < rep.final.Next {
-		return nil // known
-	}
 	if p.Head.Term.Compare(rep.m.State().Seen) < 0 {
 		return l.fence(p)
+	}
+	if len(entries) == 0 && p.Head.Seq+1 < rep.final.Next {
+		return nil // known
 	}
 	// What of it is in the tail already?
 	for len(entries) > 0 && entries[0].Seq < rep.end() && entries[0].Hash() == rep.tail[entries[0].Seq-rep.final.Next].Hash() {
