@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mimid/mimid/node/admin"
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/protocol/hub"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/store"
@@ -111,6 +113,7 @@ type verifier struct {
 	at    room.Position
 	state *room.State
 	feed  uint64
+	later []room.Head // that certificates cite beyond their batch
 }
 
 func (v *verifier) room() error {
@@ -130,7 +133,10 @@ func (v *verifier) room() error {
 			return fmt.Errorf("entries %d to %d: %w", v.at.Next, b.Head.Seq, err)
 		}
 	}
-	return v.compare(stored, head)
+	if err := v.compare(stored, head); err != nil {
+		return err
+	}
+	return v.replica()
 }
 
 func (v *verifier) batch(b logstore.Batch) error {
@@ -154,14 +160,24 @@ func (v *verifier) batch(b logstore.Batch) error {
 		}
 		rest = entries[1:]
 	}
+	held := map[uint64]room.Hash{}
+	for _, e := range entries {
+		held[e.Seq] = e.Hash()
+	}
 	for _, e := range rest {
 		st, err := v.state.Check(e)
+		if err == nil {
+			err = v.cited(st.Cites(), held)
+		}
 		if err == nil {
 			err = v.state.Advance(st)
 		}
 		if err != nil {
 			return err
 		}
+	}
+	if err := v.final(b, held); err != nil {
+		return err
 	}
 	// A batch may run through a hub_change, and ends under the new hub's head.
 	if _, err := room.Verify(v.id, v.at, entries, &b.Head, ed25519.PublicKey(v.state.HubKey())); err != nil {
@@ -177,6 +193,123 @@ func (v *verifier) batch(b logstore.Batch) error {
 	}
 	v.at = v.state.At()
 	return nil
+}
+
+// cited says whether the log holds heads that a certificate is about. held are the
+// entries of the batch at hand. Heads beyond it are checked when the log has been read.
+func (v *verifier) cited(heads []room.Head, held map[uint64]room.Hash) error {
+	for _, h := range heads {
+		got, ok := held[h.Seq]
+		if !ok && h.Seq < v.at.Next {
+			e, err := logstore.ReadEntry(v.tx, v.id, h.Seq)
+			if err != nil {
+				return err
+			}
+			got, ok = e.Hash(), true
+		}
+		if !ok {
+			v.later = append(v.later, h)
+		} else if got != h.Hash {
+			return fmt.Errorf("a certificate is about another entry %d than the log's", h.Seq)
+		}
+	}
+	return nil
+}
+
+// final says whether a batch is final: by the certificate of its head, signed by a
+// majority of the replicas in force there, or because its hub alone decides.
+func (v *verifier) final(b logstore.Batch, held map[uint64]room.Hash) error {
+	lead := v.state.Lead()
+	alone := len(lead.Now) == 1 && !lead.Changing() && lead.Now[0].Domain == lead.Hub.Domain
+	c := b.Cert
+	switch {
+	case c == nil && alone:
+		return nil
+	case c == nil:
+		return fmt.Errorf("head %d has no certificate, and %d replicas decide", b.Head.Seq, len(lead.Now))
+	case c.Head != b.Head.Head:
+		return fmt.Errorf("head %d has the certificate of head %d", b.Head.Seq, c.Head.Seq)
+	case !lead.Quorum(c.Domains()):
+		return fmt.Errorf("head %d is certified by %s, who are no majority", b.Head.Seq, strings.Join(c.Domains(), ", "))
+	}
+	err := c.Verify(v.id, func(domain string) (ed25519.PublicKey, bool) {
+		x, ok := lead.Replica(domain)
+		if !ok {
+			return nil, false
+		}
+		return x.ProviderKey[:], true
+	})
+	if err != nil {
+		return err
+	}
+	return v.cited(c.Cites(), held)
+}
+
+// replica says whether what is kept beside the log fits it: votes and terms, and the
+// entries that are not final.
+func (v *verifier) replica() error {
+	var n numbers
+	s, voted, _, err := logstore.ReadReplica(v.tx, v.id, &n)
+	if errors.Is(err, store.ErrNotFound) {
+		if lead := v.state.Lead(); len(lead.Now) > 1 {
+			return errors.New("several replicas decide, and nothing is kept of votes")
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	at := v.state.At()
+	tail, heads, err := logstore.Tail(v.tx, v.id, at.Next)
+	if err != nil {
+		return err
+	}
+	switch f := s.Final.Head; {
+	case s.Vote.Term.Compare(s.Seen) > 0 || voted.Term.Compare(s.Seen) > 0:
+		return fmt.Errorf("a vote in term %s is kept, and %s is the highest one seen", s.Vote.Term, s.Seen)
+	case s.Seen.Compare(at.Term) < 0:
+		return fmt.Errorf("the log is in term %s, and %s is the highest one seen", at.Term, s.Seen)
+	case f.Seq+1 != at.Next || f.Hash != at.Last:
+		return fmt.Errorf("entry %d is said to be final, the log ends with entry %d, or another one", f.Seq, at.Next-1)
+	}
+	for _, e := range tail {
+		st, err := v.state.Check(e)
+		if err == nil {
+			err = v.state.Advance(st)
+		}
+		if err != nil {
+			return fmt.Errorf("entry %d, which is not final: %w", e.Seq, err)
+		}
+		if h, ok := heads[e.Seq]; ok && h.Verify(v.state.HubKey()) != nil {
+			return fmt.Errorf("entry %d, which is not final, has a head that its hub has not signed", e.Seq)
+		}
+	}
+	end := at.Next + uint64(len(tail))
+	for _, h := range v.later {
+		if h.Seq < end && h.Seq >= at.Next && tail[h.Seq-at.Next].Hash() != h.Hash {
+			return fmt.Errorf("a certificate is about another entry %d than the one that is kept", h.Seq)
+		}
+		if h.Seq < at.Next {
+			if e, err := logstore.ReadEntry(v.tx, v.id, h.Seq); err != nil || e.Hash() != h.Hash {
+				return fmt.Errorf("a certificate is about another entry %d than the log's (%v)", h.Seq, err)
+			}
+		}
+	}
+	return nil
+}
+
+// numbers stand for providers while one room is read.
+type numbers []string
+
+func (n *numbers) Name(p hub.Provider) string { return (*n)[p-1] }
+
+func (n *numbers) Number(domain string) hub.Provider {
+	i := slices.Index(*n, domain)
+	if i < 0 {
+		i = len(*n)
+		*n = append(*n, domain)
+	}
+	return hub.Provider(i + 1)
 }
 
 // compare says whether what is stored beside the log is what the log makes.

@@ -135,8 +135,11 @@ func Tail(tx *store.Tx, id room.ID, seq uint64) ([]*room.Entry, map[uint64]room.
 			return nil, nil, err
 		}
 		e, err := room.ParseEntry(it.Value)
-		if err != nil || e.Room != id || e.Seq != seq+uint64(len(out)) {
-			return nil, nil, fmt.Errorf("room %s, unfinal entry %d: %w: %w", id, seq+uint64(len(out)), errors.Join(err), ErrDamaged)
+		if err == nil && (e.Room != id || e.Seq != seq+uint64(len(out))) {
+			err = fmt.Errorf("it is entry %d of room %s", e.Seq, e.Room)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("room %s, unfinal entry %d: %w: %w", id, seq+uint64(len(out)), err, ErrDamaged)
 		}
 		out = append(out, e)
 	}
@@ -146,8 +149,11 @@ func Tail(tx *store.Tx, id room.ID, seq uint64) ([]*room.Entry, map[uint64]room.
 			return nil, nil, err
 		}
 		h, err := room.ParseSignedHead(it.Value)
-		if err != nil || h.Room != id {
-			return nil, nil, fmt.Errorf("room %s, head of an unfinal entry: %w: %w", id, errors.Join(err), ErrDamaged)
+		if err == nil && h.Room != id {
+			err = fmt.Errorf("it is of room %s", h.Room)
+		}
+		if err != nil {
+			return nil, nil, fmt.Errorf("room %s, head of an unfinal entry: %w: %w", id, err, ErrDamaged)
 		}
 		heads[h.Seq] = *h
 	}
