@@ -103,3 +103,15 @@ func TestRestoreCancelled(t *testing.T) {
 type onRead struct{ f func() }
 
 func (r onRead) Read([]byte) (int, error) { r.f(); return 0, io.EOF }
+
+// TestHalfRestored: a directory that says that it is being restored starts no node, even
+// if the store in it does not say so yet.
+func TestHalfRestored(t *testing.T) {
+	r := prepare(t, "atlanta.example")
+	if err := os.WriteFile(filepath.Join(r.dir, "RESTORING"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.run(); !errors.Is(err, store.ErrUnfinished) {
+		t.Errorf("a node starts: %v", err)
+	}
+}

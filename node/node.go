@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -81,6 +82,10 @@ type parts struct {
 func New(cfg *Config, o Options) (*Node, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	// Before the store is looked at: it is marked, too, but not from its first moment on.
+	if _, err := os.Lstat(filepath.Join(cfg.Dir, unfinishedName)); err == nil {
+		return nil, fmt.Errorf("%w: there is a file %s in %s: remove the directory and restore again", store.ErrUnfinished, unfinishedName, cfg.Dir)
 	}
 	keys, err := ReadKeys(cfg.Dir)
 	if err != nil {
