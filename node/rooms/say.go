@@ -177,6 +177,9 @@ func (l *live) certificate(c hub.Certificate) *room.Certified {
 // hear takes another replica's message. The transport has authenticated from.
 func (l *live) hear(ctx context.Context, m *replica.Message, from string) error {
 	rep := l.rep
+	if !l.concerns(from) {
+		return fmt.Errorf("%s from %s, which has no part in the room", m.Kind, from)
+	}
 	if rep == nil {
 		if m.Kind != replica.Release && m.Kind != replica.Ask && !replicated(l.state) {
 			return nil // late
@@ -185,9 +188,6 @@ func (l *live) hear(ctx context.Context, m *replica.Message, from string) error 
 			return err
 		}
 		rep = l.rep
-	}
-	if !l.concerns(from) {
-		return fmt.Errorf("%s from %s, which has no part in the room", m.Kind, from)
 	}
 	in := &hub.Message{From: rep.names.Number(from), To: rep.cfg.Self, Term: m.Term, Seen: m.Seen, Head: m.Head, Grant: m.Grant, Excuse: m.Excuse}
 	switch m.Kind {
@@ -199,7 +199,9 @@ func (l *live) hear(ctx context.Context, m *replica.Message, from string) error 
 		if err := m.Sign.Verify(x.ProviderKey[:]); err != nil {
 			return err
 		}
-		l.noteSign(in.From, *m.Sign)
+		if l.inTail(m.Sign.Head) { // or a certificate would cite what nobody holds
+			l.noteSign(in.From, *m.Sign)
+		}
 		in.Kind = hub.CoSign
 	case replica.Refuse:
 		in.Kind = hub.Refuse
@@ -300,6 +302,16 @@ func (l *live) concerns(domain string) bool {
 // maxSigns bounds how many co-signatures of one replica are remembered: those since
 // the last certificate.
 const maxSigns = 64
+
+// inTail says whether a head is one of what is not final yet.
+func (l *live) inTail(h room.Head) bool {
+	rep := l.rep
+	if h.Seq < rep.final.Next || h.Seq >= rep.end() {
+		return false
+	}
+	e := rep.tail[h.Seq-rep.final.Next]
+	return e.Term == h.Term && e.Hash() == h.Hash
+}
 
 func (l *live) noteSign(p hub.Provider, c room.CoSignature) {
 	list := l.rep.signs[p]
