@@ -279,8 +279,8 @@ func (l Log) splice(es []*Entry) (at uint64, rest []*Entry, ok bool) {
 		return 0, nil, false
 	}
 	for i, e := range es {
-		if e == nil {
-			return 0, nil, false
+		if e == nil || e.Seq != es[0].Seq+uint64(i) {
+			return 0, nil, false // no chain: a place of its own choosing is none to cut at
 		}
 		mine := l.At(e.Seq)
 		if mine == nil || mine.Hash != e.Hash {
