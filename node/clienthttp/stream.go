@@ -243,9 +243,10 @@ func (s *Server) forward(ctx context.Context, stream Stream, write func(frames .
 			if err := write(frames...); err != nil {
 				return err
 			}
-			// A stream that always has something would not look at the time.
+			// A stream that always has something would not look at the time. What ended
+			// the wait may also be the stream's own end, after which no ping may go out.
 			if wait.Err() != nil {
-				return nil
+				return ctx.Err()
 			}
 		case errors.Is(err, context.DeadlineExceeded):
 			return nil

@@ -304,7 +304,7 @@ func TestStreamsPerDevice(t *testing.T) {
 	eventually(t, "one stream", func() bool { return s.Streams() == 1 })
 }
 
-// One that is slow is not: it takes a piece now and then, and has time for each.
+// One that is slow is not cut: it takes a piece now and then, and has time for each.
 func TestSlowReaderIsNotCut(t *testing.T) {
 	s := serve(t, func(c *clienthttp.Config) { c.WriteTimeout = 300 * time.Millisecond })
 	c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
