@@ -23,13 +23,21 @@ func (l *live) settleUp(ctx context.Context) {
 		return
 	}
 	head, err := l.signTail()
+	var news []*room.Entry // that others have not heard of
+	if head != nil {
+		news = slices.Clone(rep.tail[rep.fresh-rep.final.Next:])
+	}
 	var d *decided
 	if err == nil {
 		d, err = l.decide()
 	}
-	var news []*room.Entry // that others have not heard of
-	if head != nil {
-		news = slices.Clone(rep.tail[rep.fresh-rep.final.Next:])
+	// What one transaction does not hold goes first, with the same say of the machine:
+	// that more is final than is in the log yet is nothing that a crash makes untrue.
+	for err == nil && d != nil && d.more {
+		if err = l.commit(ctx, d, l.putReplica(d)); err == nil {
+			l.written(d)
+			d, err = l.decide()
+		}
 	}
 	if err == nil && (rep.dirty || d != nil) {
 		err = l.commit(ctx, d, l.putReplica(d))
@@ -39,12 +47,7 @@ func (l *live) settleUp(ctx context.Context) {
 		l.failReplica(err)
 		return
 	}
-	// Durable from here on.
-	rep.dirty, rep.gone, rep.fresh = false, nil, rep.end()
-	l.h.tip.Store(rep.end())
-	if d != nil {
-		l.settled(d)
-	}
+	l.written(d)
 	effects, orders := rep.effects, rep.orders
 	rep.effects, rep.orders = nil, nil
 	l.answerOrders(orders)
@@ -85,21 +88,29 @@ func (l *live) signTail() (*room.SignedHead, error) {
 	return &head, nil
 }
 
-// decide takes what has become final out of the tail.
+// decide takes what has become final out of the tail, as much as one write takes.
 func (l *live) decide() (*decided, error) {
 	rep := l.rep
 	st := rep.m.State()
-	final := st.Final.Head.Seq
-	for final >= rep.final.Next {
-		if _, ok := rep.heads[final]; ok {
-			break
-		}
-		final-- // a head that the hub signed has to end what is stored
-	}
-	if final < rep.final.Next || final >= rep.end() {
+	if st.Final.Head.Seq < rep.final.Next || st.Final.Head.Seq >= rep.end() {
 		return nil, nil
 	}
-	n := final + 1 - rep.final.Next
+	var n uint64
+	more := false
+	for i, size := range tailSizes(rep.tail[:st.Final.Head.Seq+1-rep.final.Next]) {
+		// A head that the hub signed has to end what is stored.
+		if _, ok := rep.heads[rep.final.Next+uint64(i)]; !ok {
+			continue
+		}
+		if more = n > 0 && size > rangeBytes; more {
+			break
+		}
+		n = uint64(i) + 1
+	}
+	if n == 0 {
+		return nil, nil
+	}
+	final := rep.final.Next + n - 1
 	head := rep.heads[final]
 	key := rep.keys[head.Term]
 	if key == nil {
@@ -109,7 +120,7 @@ func (l *live) decide() (*decided, error) {
 	if err != nil {
 		return nil, err
 	}
-	d := &decided{batch: b, now: rep.now, before: rep.now.participants}
+	d := &decided{batch: b, now: rep.now, before: rep.now.participants, more: more}
 	for _, t := range rep.turns {
 		if t.seq > final {
 			break
@@ -166,11 +177,24 @@ func (l *live) putReplica(d *decided) func(tx *store.Tx) error {
 	}
 }
 
+// written: all is durable that was not, and d is in the log, if it is not nil.
+func (l *live) written(d *decided) {
+	rep := l.rep
+	rep.dirty, rep.gone, rep.fresh = false, nil, rep.end()
+	l.h.tip.Store(rep.end())
+	if d != nil {
+		l.settled(d)
+	}
+}
+
 // settled forgets what is final now, and answers who waited for it.
 func (l *live) settled(d *decided) {
 	rep := l.rep
 	after := d.batch.After()
 	rep.tail = append([]*room.Entry(nil), rep.tail[after.Next-rep.final.Next:]...)
+	for _, e := range d.batch.Entries() {
+		rep.size -= sizeOf(e)
+	}
 	for len(rep.turns) > 0 && rep.turns[0].seq < after.Next {
 		rep.turns = rep.turns[1:]
 	}
@@ -205,12 +229,20 @@ func (l *live) answerOrders(list []order) {
 	rep := l.rep
 	for _, o := range list {
 		if o.s.message == nil && o.res.seq >= rep.final.Next {
+			if len(rep.waiting) >= maxWaiting { // whoever came first has given up
+				rep.waiting[0].s.fail(errMoving)
+				rep.waiting = slices.Delete(rep.waiting, 0, 1)
+			}
 			rep.waiting = append(rep.waiting, o)
 			continue
 		}
 		o.s.result <- o.res
 	}
 }
+
+// maxWaiting bounds the handshakes that wait until they are final. While no majority
+// answers, each of them may come again and again.
+const maxWaiting = 64
 
 var errMoving = errors.New("rooms: the room is moving to another hub")
 

@@ -95,7 +95,7 @@ func asProblem(err error) error {
 		return problem(413, clientapi.CodeTooLarge, "%s", err)
 	case errors.Is(err, ErrBusy):
 		return &clientapi.Problem{Status: 429, Code: clientapi.CodeTooMany, Retry: 1000, Detail: "too much is waiting for this room; try again in a second"}
-	case errors.Is(err, errMoving), errors.Is(err, hub.ErrNotHub), errors.Is(err, hub.ErrWait), errors.Is(err, room.ErrSettling):
+	case errors.Is(err, errMoving), errors.Is(err, hub.ErrNotHub), errors.Is(err, hub.ErrWait), errors.Is(err, room.ErrSettling), errors.Is(err, errLong):
 		return &clientapi.Problem{Status: 503, Code: clientapi.CodeUnavailable, Retry: 200, Detail: fmt.Sprintf("try again: %s", err)}
 	case errors.Is(err, store.ErrDiskFull):
 		return problem(503, clientapi.CodeUnavailable, "the provider's disk is full; nothing was written; try again later")

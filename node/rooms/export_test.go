@@ -72,4 +72,5 @@ func (r *Rooms) NudgeAll(domain string, heads []room.SignedHead) {
 const (
 	QueueLength = queueLength
 	MaxLookups  = maxLookups
+	MaxTail     = maxTail
 )

@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"context"
+	"iter"
 	"slices"
 	"sync"
 
@@ -19,6 +20,45 @@ import (
 type talk struct {
 	mu      sync.Mutex
 	waiting map[string][]*replica.Message // guarded by mu; a key is there while a goroutine runs
+}
+
+// calls are those under way to other providers, which end when the provider called is
+// found dead: a room's goroutine may be waiting for the answer, with an election to see to.
+type calls struct {
+	mu  sync.Mutex
+	all map[string]map[*context.CancelFunc]struct{} // guarded by mu, by domain
+}
+
+// begin returns a context that ends when a provider dies, and what to call at last.
+func (c *calls) begin(ctx context.Context, domain string) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.all == nil {
+		c.all = map[string]map[*context.CancelFunc]struct{}{}
+	}
+	if c.all[domain] == nil {
+		c.all[domain] = map[*context.CancelFunc]struct{}{}
+	}
+	c.all[domain][&cancel] = struct{}{}
+	return ctx, func() {
+		cancel()
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		delete(c.all[domain], &cancel)
+		if len(c.all[domain]) == 0 {
+			delete(c.all, domain)
+		}
+	}
+}
+
+// end ends the calls to a provider.
+func (c *calls) end(domain string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for cancel := range c.all[domain] {
+		(*cancel)()
+	}
 }
 
 func (r *Rooms) dead(domain string) bool { return domain != r.cfg.Domain && r.cfg.Dead(domain) }
@@ -52,10 +92,14 @@ func (r *Rooms) wakeTails(ctx context.Context) error {
 			return err
 		}
 		for _, h := range r.all() {
+			head := h.stand()
+			if head == nil {
+				continue
+			}
 			switch is, err := logstore.Restored(tx, h.id); {
 			case err != nil:
 				return err
-			case is && (h.head.Hub == r.cfg.Domain || h.head.Member(r.cfg.Domain)):
+			case is && (head.Hub == r.cfg.Domain || head.Member(r.cfg.Domain)):
 				ids = append(ids, h.id)
 			case is:
 				whole = append(whole, h.id)
@@ -84,8 +128,10 @@ func (r *Rooms) wakeTails(ctx context.Context) error {
 }
 
 // Suspected are the rooms that this provider may help to give another hub to, whose
-// hub a provider is: those with traffic first.
+// hub a provider is: those with traffic first. Nobody waits any longer for an answer of
+// that provider.
 func (r *Rooms) Suspected(domain string) (busy, idle []room.ID) {
+	r.calls.end(domain)
 	for _, h := range r.all() {
 		head := h.stand()
 		if head == nil || head.Hub != domain || !head.Auto || !head.Member(r.cfg.Domain) || h.stopped() != nil {
@@ -104,39 +150,40 @@ func (r *Rooms) Suspected(domain string) (busy, idle []room.ID) {
 	return busy, idle
 }
 
-// TellHubs tells the users of this provider how the hub of their rooms does.
+// TellHubs tells the users of this provider who listen how the hub of their rooms does.
+// What it costs is in the number of their rooms, once each.
 func (r *Rooms) TellHubs(domain string, silent bool) {
-	for _, h := range r.all() {
-		head := h.stand()
-		if head == nil || head.Hub != domain || h.stopped() != nil {
-			continue
-		}
-		users := r.members(h)
-		if !r.cfg.Feed.Listening(users) {
-			continue
-		}
-		ev := clientapi.HubState{Room: h.id.String(), Hub: domain, Silent: silent, Moves: head.Auto && len(head.Set) > 1}
-		if err := r.cfg.Feed.Tell(users, clientapi.EventHub, ev); err != nil {
-			r.log.Error("telling users of a room's hub", "room", h.id, "err", err)
-		}
-	}
-}
-
-// members are the users of this provider that take part in a room.
-func (r *Rooms) members(h *handle) (out []uri.User) {
-	for _, u := range r.cfg.Feed.Users() {
-		err := r.cfg.Store.View(func(tx *store.Tx) error {
-			in, err := r.cfg.Feed.Member(tx, u, h.id)
-			if in {
-				out = append(out, u)
+	users := map[room.ID][]uri.User{}
+	err := r.cfg.Store.View(func(tx *store.Tx) error {
+		for _, u := range r.cfg.Feed.Users() {
+			ids, err := r.cfg.Feed.Rooms(tx, u)
+			if err != nil {
+				return err
 			}
-			return err
-		})
+			for _, id := range ids {
+				users[id] = append(users[id], u)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		r.log.Error("looking up who is to be told of a hub", "hub", domain, "err", err)
+		return
+	}
+	for id, list := range users {
+		h, err := r.lookup(id)
 		if err != nil {
-			r.log.Error("looking up who takes part", "room", h.id, "err", err)
+			continue
+		}
+		head := h.stand()
+		if head.Hub != domain || h.stopped() != nil {
+			continue
+		}
+		ev := clientapi.HubState{Room: id.String(), Hub: domain, Silent: silent, Moves: head.Auto && len(head.Set) > 1}
+		if err := r.cfg.Feed.Tell(list, clientapi.EventHub, ev); err != nil {
+			r.log.Error("telling users of a room's hub", "room", id, "err", err)
 		}
 	}
-	return out
 }
 
 // Suspect has a room look for another hub, if the one that it has is dead.
@@ -203,18 +250,37 @@ func certifiedOf(b *logstore.Batch) *room.Certified {
 	return &room.Certified{Head: b.Head, Certificate: *b.Cert}
 }
 
-// tailPiece is what is not final: the entries up to the newest head that the hub has
-// signed of them.
+// tailPiece is what is not final: the entries up to a head that the hub has signed of
+// them, no more than one piece takes, if a head is there in time.
 func (r *Rooms) tailPiece(tx *store.Tx, id room.ID, seq uint64) ([]byte, error) {
 	entries, heads, err := logstore.Tail(tx, id, seq)
-	if err != nil || len(entries) == 0 {
+	if err != nil {
 		return nil, err
 	}
-	for n := len(entries); n > 0; n-- {
-		if head, ok := heads[entries[n-1].Seq]; ok {
-			p := &room.Piece{Head: head, Entries: entries[:n]}
-			return p.Append(nil), nil
+	p := new(room.Piece)
+	for n, size := range tailSizes(entries) {
+		head, ok := heads[entries[n].Seq]
+		if ok && (p.Entries == nil || size <= rangeBytes) {
+			p.Head, p.Entries = head, entries[:n+1]
 		}
 	}
-	return nil, nil
+	if p.Entries == nil {
+		return nil, nil
+	}
+	return p.Append(nil), nil
 }
+
+// tailSizes counts up about how many bytes entries are.
+func tailSizes(entries []*room.Entry) iter.Seq2[int, int] {
+	return func(yield func(int, int) bool) {
+		size := 0
+		for i, e := range entries {
+			if size += sizeOf(e); !yield(i, size) {
+				return
+			}
+		}
+	}
+}
+
+// sizeOf is about how many bytes an entry is, rather more.
+func sizeOf(e *room.Entry) int { return len(e.Body) + 192 }

@@ -346,15 +346,12 @@ func (l *live) catchUp(ctx context.Context, from string) error {
 		if err := l.load(ctx); err != nil {
 			return err
 		}
-		was := next
-		next = l.next()
-		if l.rep != nil && got.piece.Head.Seq < l.rep.end() && (next > was || got.piece.Head.Seq+1 == l.rep.end()) {
-			if got.piece.Head.Seq+1 == l.rep.end() && len(l.rep.tail) > 0 {
-				return nil // all that there is, not yet final
-			}
-			continue
+		end := l.next()
+		if l.rep != nil {
+			end = l.rep.end() // what is not final counts, too
 		}
-		if next <= was || next != got.piece.Head.Seq+1 {
+		was := next
+		if next = got.piece.Head.Seq + 1; next <= was || next > end || l.rep == nil && next != end {
 			return fmt.Errorf("%s sends a piece that leads nowhere", from)
 		}
 	}
@@ -393,6 +390,8 @@ func (r *Rooms) ask(ctx context.Context, from string, h *handle, next uint64) <-
 func (r *Rooms) fetch(ctx context.Context, from string, h *handle, next uint64) (*room.Piece, error) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	ctx, end := r.calls.begin(ctx, from)
+	defer end()
 	body, err := r.cfg.Peers.Call(ctx, Call{Target: from, Endpoint: EndpointLog, Subject: h.id.String(),
 		Body: room.AppendStands(nil, []room.Stand{{Room: h.id, Next: next}}), Max: pieceLimit})
 	if err != nil {

@@ -364,6 +364,7 @@ type decided struct {
 	now      standing
 	before   []room.Participant // before the batch
 	welcomes []welcome
+	more     bool // what is final goes on behind it
 }
 
 // write makes a verified batch durable, with all that follows from it.

@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -14,9 +15,20 @@ import (
 // changesSet says whether an entry is a commit that changes the replica set.
 func changesSet(s *room.State, st *room.Step) bool { return len(s.NewSet(st)) > 0 }
 
+// maxTail is how many bytes a hub orders that are not final. While no majority of the
+// replicas answers, all of it is in memory. A follower takes up to twice as much: what
+// it has set aside for another hub's log may be as long.
+const maxTail = 16 << 20
+
+// errLong: more waits for a majority of the replicas than may.
+var errLong = errors.New("rooms: too much of the room is waiting for a majority of its replicas: try again later")
+
 // orderReplicated orders a checked submission, if the machine takes it.
 func (l *live) orderReplicated(s *submission, st *room.Step, up *wire.HandshakeBundle) (result, error) {
 	rep := l.rep
+	if rep.size+sizeOf(st.Entry) > maxTail {
+		return result{}, fmt.Errorf("%d bytes are not final: %w", rep.size, errLong)
+	}
 	ev := hub.Event{Kind: hub.Submit, Txn: s.txn, Handshake: up != nil}
 	if set := l.state.NewSet(st); set != nil {
 		ev.Set = rep.names.set(domainsOf(set))
@@ -66,7 +78,7 @@ func (rep *replicaState) ordered(txn room.TxnID) (result, bool) {
 func (rep *replicaState) full(limit int) bool {
 	bytes := 0
 	for seq := rep.fresh; seq < rep.end(); seq++ {
-		bytes += len(rep.tail[seq-rep.final.Next].Body) + 192
+		bytes += sizeOf(rep.tail[seq-rep.final.Next])
 	}
 	return bytes+4<<10 > limit || rep.end()-rep.fresh >= batchEntries
 }
@@ -118,8 +130,8 @@ func (l *live) tick(ctx context.Context) {
 		l.step(hub.Event{Kind: hub.Request})
 		l.ownOrFail()
 	case role == hub.Follower:
-		if len(rep.tail) > 0 {
-			l.catchUp(ctx, l.source())
+		if from := l.source(); from != "" && len(rep.tail) > 0 {
+			l.catchUp(ctx, from)
 		}
 	default:
 		l.step(hub.Event{Kind: hub.Resend})

@@ -27,6 +27,7 @@ type replicaState struct {
 	final room.Position // where the log in the store ends
 	now   standing      // as of there
 	tail  []*room.Entry // from final.Next on
+	size  int           // of tail, about, in bytes
 	heads map[uint64]room.SignedHead
 	turns []turn                          // those of the tail that change more than the position
 	keys  map[room.Term]ed25519.PublicKey // by which the hubs of these terms sign
@@ -282,6 +283,7 @@ func (l *live) advanceTail(st *room.Step, welcomes []welcome) (*hub.Entry, error
 		return nil, err
 	}
 	rep.tail = append(rep.tail, e)
+	rep.size += sizeOf(e)
 	now, next := l.state.Set()
 	out := &hub.Entry{Term: e.Term, Seq: e.Seq, Prev: e.Prev, Hash: l.state.At().Last, Kind: hub.Ordinary, Txn: e.Txn}
 	switch e.Kind {

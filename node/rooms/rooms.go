@@ -115,6 +115,7 @@ type Rooms struct {
 	wg     sync.WaitGroup  // goroutines of rooms and nudges
 	nudges nudges
 	talk   talk
+	calls  calls
 	counts counters
 
 	searchLimit uint64 // maxSearch, but for tests

@@ -66,6 +66,7 @@ type provider struct {
 	// What tests change; set before start, or under mu.
 	tweak   func(*rooms.Config)
 	answer  func(ctx context.Context, q *rooms.Request, endpoint string, next rooms.Endpoint) (*rooms.Response, error)
+	alter   func(data []byte) []byte               // what comes by gossip
 	deliver func(tx *store.Tx, c rooms.Call) error // before the outbox takes a call
 }
 
@@ -279,9 +280,13 @@ func (t topic) others() []*provider {
 func (t topic) Publish(_ context.Context, data []byte) error {
 	for _, o := range t.others() {
 		o.mu.Lock()
-		h := o.topics[t.name]
+		h, alter := o.topics[t.name], o.alter
 		o.mu.Unlock()
-		h.Receive(overlay.PeerID(t.p.domain), slices.Clone(data))
+		data := slices.Clone(data)
+		if alter != nil {
+			data = alter(data)
+		}
+		h.Receive(overlay.PeerID(t.p.domain), data)
 	}
 	return nil
 }
