@@ -53,10 +53,11 @@ func (p *Process) Start(boot func()) {
 	boot()
 }
 
-// Doom lets the process die at the n-th question from now, the first being 1.
+// Doom lets the process die at the n-th question from now, the first being 1; 0 spares
+// it again.
 func (p *Process) Doom(n int) {
-	if p.up && n > 0 {
-		p.doom = n
+	if p.up {
+		p.doom = max(n, 0)
 	}
 }
 

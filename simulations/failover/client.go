@@ -107,7 +107,7 @@ func (c *client) look() {
 			c.at.prod(c.place.index, p, oldest)
 		}
 	}
-	if wait := c.w.e.Now() - old; wait > adminAfter && c.w.e.Now()-c.admins > adminAfter {
+	if wait := c.w.e.Now() - old; wait > adminAfter && c.w.e.Now()-c.admins > adminAfter/2 {
 		c.admins = c.w.e.Now()
 		c.administer(s)
 	}
@@ -223,7 +223,7 @@ func (c *client) administer(s *seat) {
 	log, r := s.m.Log(), c.w.users
 	set, next := log.InForce()
 	gone := c.w.gone()
-	if gone != 0 && s.at.self != gone && (len(set) == 1 && set[0] == gone || len(next) == 1 && next[0] == gone) {
+	if gone != 0 && s.at.self != gone && (c.place.lossy || len(set) == 1 && set[0] == gone || len(next) == 1 && next[0] == gone) {
 		to := hub.SetOf(s.at.self)
 		if c.w.plan.gone >= 0 && len(c.place.peers) > 3 && r.IntN(2) == 0 {
 			to = pickSet(r, c.place.peers.Without(gone).Without(s.at.self), 2).With(s.at.self)
@@ -238,8 +238,18 @@ func (c *client) administer(s *seat) {
 	if !c.place.manual {
 		return
 	}
-	members := set.Union(next)
-	to := members[r.IntN(len(members))]
+	var to hub.Provider
+	n := 0
+	for _, p := range set.Union(next) {
+		if p == s.at.self || !s.at.dead[p-1] {
+			if n++; r.IntN(n) == 0 {
+				to = p
+			}
+		}
+	}
+	if to == 0 {
+		return
+	}
 	c.at.ask(c.place.index, to, hub.Event{Kind: hub.Request})
 }
 
