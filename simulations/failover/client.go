@@ -104,7 +104,7 @@ func (c *client) look() {
 		c.prods = c.w.e.Now()
 		set, next := log.InForce()
 		for _, p := range set.Union(next) {
-			c.at.prod(c.place.index, p, oldest)
+			c.at.prod(c.place.index, p, oldest, s.m.State().Seen)
 		}
 	}
 	if wait := c.w.e.Now() - old; wait > adminAfter && c.w.e.Now()-c.admins > adminAfter/2 {
@@ -184,24 +184,25 @@ func (s *seat) reply(r reply, taken bool, term room.Term) {
 }
 
 // prod asks a replica to relay a submission that nobody answers, and to watch what
-// comes of it.
-func (p *provider) prod(i int, to hub.Provider, ev hub.Event) {
+// comes of it. It says which term the asker has seen: who is above the hub's term can
+// take nothing of that hub any more, not even what is final.
+func (p *provider) prod(i int, to hub.Provider, ev hub.Event, seen room.Term) {
 	if to == p.self {
-		p.seats[i].prodded(ev)
+		p.seats[i].prodded(ev, seen)
 		return
 	}
 	me := p
-	p.send(int(to)-1, func(q *provider) { q.seats[i].facing(me.self).prodded(ev) })
+	p.send(int(to)-1, func(q *provider) { q.seats[i].facing(me.self).prodded(ev, seen) })
 }
 
 // prodded relays, and doubts a hub under which nothing becomes final for long.
-func (s *seat) prodded(ev hub.Event) {
+func (s *seat) prodded(ev hub.Event, seen room.Term) {
 	s.load()
 	if !s.at.process.Up() {
 		return
 	}
 	log, st, now := s.m.Log(), s.m.State(), s.at.process.Now()
-	if seq := s.disk.find(ev.Txn); seq != 0 && seq <= st.Final.Head.Seq {
+	if seq := s.disk.find(ev.Txn); seq != 0 && seq <= st.Final.Head.Seq && seen.Compare(log.Last().Term) <= 0 {
 		return
 	}
 	d := &s.doubt
@@ -223,14 +224,14 @@ func (c *client) administer(s *seat) {
 	log, r := s.m.Log(), c.w.users
 	set, next := log.InForce()
 	gone := c.w.gone()
-	if gone != 0 && s.at.self != gone && (c.place.lossy || len(set) == 1 && set[0] == gone || len(next) == 1 && next[0] == gone) {
+	if gone != 0 && s.at.self != gone && (c.place.moved == 0 || c.w.e.Now()-c.place.moved > 2*adminAfter) && (c.place.lossy || len(set) == 1 && set[0] == gone || len(next) == 1 && next[0] == gone) {
 		to := hub.SetOf(s.at.self)
 		if c.w.plan.gone >= 0 && len(c.place.peers) > 3 && r.IntN(2) == 0 {
 			to = pickSet(r, c.place.peers.Without(gone).Without(s.at.self), 2).With(s.at.self)
 		}
 		c.w.say("an administrator moves room %d to %s", c.place.index, s.at.self)
 		c.w.stats.Moves++
-		c.place.lossy = true
+		c.place.lossy, c.place.moved = true, c.w.e.Now()
 		s.load()
 		s.step(hub.Event{Kind: hub.MoveHere, Set: to})
 		return

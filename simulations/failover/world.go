@@ -52,6 +52,7 @@ type place struct {
 	live     time.Duration         // when all of them were answered
 	lied     bool                  // its hub has forked it
 	lossy    bool                  // moved away from a set of one, and what only that knew is lost
+	moved    time.Duration         // by an administrator; people talk before they do it again
 	stopped  bool
 	convicts bool
 }
