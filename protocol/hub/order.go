@@ -67,16 +67,22 @@ func (s *step) onCoSign(m *Message) {
 	if s.role != Hub || m.Term != s.leads || !s.log.Holds(m.Head) || !s.noteAck(m.From, m.Head.Seq) {
 		return
 	}
-	before := s.state.Final.Head
-	settled := s.log.Len()
+	before, n := s.state.Final.Head, s.log.Len()
 	s.certify()
 	s.settle()
-	if s.state.Final.Head == before {
+	s.spread(before, n)
+}
+
+// spread writes and tells what a hub's log has gained over n entries, final up to
+// before. Settled may have come without a new certificate: that of its commit may be
+// an older hub's, heard since.
+func (s *step) spread(before Head, n int) {
+	if s.state.Final.Head == before && s.log.Len() == n {
 		return
 	}
 	s.write()
 	s.announce(before)
-	if s.log.Len() > settled {
+	if s.log.Len() > n {
 		s.publish(before.Seq)
 	}
 	s.retire()
