@@ -436,14 +436,14 @@ func (s *seat) tick() {
 		return
 	case st.Restored:
 		s.step(hub.Event{Kind: hub.Resend})
+	case role == hub.Follower && log.Hub() == s.at.self && alone:
+		s.step(hub.Event{Kind: hub.Request})
 	case (role == hub.Follower || role == hub.Canvasser || role == hub.Candidate) && lost && !s.place.manual:
 		s.step(hub.Event{Kind: hub.Suspect})
 		if s.at.process.Up() {
 			s.alarm(suspectAgain)
 		}
 		return
-	case role == hub.Follower && log.Hub() == s.at.self && alone:
-		s.step(hub.Event{Kind: hub.Request})
 	case role == hub.Follower:
 		if log.Last().Seq > st.Final.Head.Seq && log.Hub() != s.at.self {
 			s.pull(int(log.Hub()) - 1)
