@@ -26,9 +26,16 @@ func (s *step) suspect() {
 	switch s.role {
 	case Hub:
 		return
-	case Releasing, Mover, Waiting:
+	case Mover, Waiting:
 		s.resend()
 		return
+	case Releasing:
+		s.resend()
+		if s.given() {
+			return
+		}
+		// Its successor does not come. In a higher term than the release's it is
+		// free to vote, and others may need that vote.
 	}
 	if s.cfg.Manual {
 		return
