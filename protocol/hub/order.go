@@ -89,12 +89,20 @@ func (s *step) spread(before Head, n int) {
 }
 
 // retire hands the room over once it is final that the hub is no replica any
-// more: a hub that does not vote cannot be outvoted by those who do.
+// more: a hub that does not vote cannot be outvoted by those who do. The successor is
+// one that has just co-signed, for another may be dead.
 func (s *step) retire() {
 	f := s.log.now()
-	if len(f.new) == 0 && f.settled <= s.state.Final.Head.Seq && !f.old.Has(s.cfg.Self) {
-		s.handOver(f.old[0])
+	if len(f.new) > 0 || f.settled > s.state.Final.Head.Seq || f.old.Has(s.cfg.Self) {
+		return
 	}
+	to, signed := f.old[0], uint64(0)
+	for _, p := range f.old {
+		if seq, ok := s.acked(p); ok && seq > signed {
+			to, signed = p, seq
+		}
+	}
+	s.handOver(to)
 }
 
 // certify moves the certificate to the newest head that enough have co-signed.
