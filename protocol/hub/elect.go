@@ -114,6 +114,8 @@ func (s *step) acceptable(m *Message) bool {
 	switch {
 	case s.state.Restored:
 		return false // it may have voted in this term and forgotten
+	case s.given():
+		return false // our vote is the whole set's, and the room is another's already
 	case m.Term.Compare(s.state.Seen) < 0 || m.Term.Compare(s.state.Vote.Term) <= 0:
 		return false // one vote per term, none below the fence
 	case m.Head.Term.Era != m.Term.Era && mutant != eraCrossing:

@@ -127,6 +127,9 @@ func (m Machine) Step(ev Event) (Machine, []Effect) {
 			s.stand(Asked)
 		}
 	}
+	if s.role == Follower && s.given() && !s.state.Restored {
+		s.role = Releasing // whatever term we have heard of: nobody else can repeat it
+	}
 	if s.cfg.Window > 0 {
 		s.log = s.log.trim(s.state.Final.Head.Seq, s.cfg.Window)
 	}
