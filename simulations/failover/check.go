@@ -160,7 +160,9 @@ func (w *world) end() {
 			w.fail("room %d has taken no submission since everything was healed", pl.index)
 			return
 		}
-		w.complete(pl)
+		if len(pl.probes) > 0 { // else nobody says anything, and a room without a hub stays so
+			w.complete(pl)
+		}
 	}
 }
 

@@ -102,8 +102,9 @@ func (c *client) look() {
 	}
 	if wait := c.w.e.Now() - old; wait > unanswered && c.w.e.Now()-c.prods > exchange {
 		c.prods = c.w.e.Now()
-		set, next := log.InForce()
-		for _, p := range set.Union(next) {
+		// All are asked, not only the set in force here: one that has left it since may
+		// be the only one who can still win.
+		for _, p := range c.place.peers {
 			c.at.prod(c.place.index, p, oldest, s.m.State().Seen)
 		}
 	}
@@ -241,7 +242,7 @@ func (c *client) administer(s *seat) {
 	}
 	var to hub.Provider
 	n := 0
-	for _, p := range set.Union(next) {
+	for _, p := range c.place.peers {
 		if p == s.at.self || !s.at.dead[p-1] {
 			if n++; r.IntN(n) == 0 {
 				to = p
@@ -260,6 +261,7 @@ func (p *provider) ask(i int, to hub.Provider, ev hub.Event) {
 		s := q.seats[i]
 		s.load()
 		if q.process.Up() {
+			q.w.say("%s: room %d: an administrator asks it to order the room", q.self, i)
 			s.step(ev)
 		}
 	}
