@@ -395,6 +395,9 @@ func (s *seat) lost() bool {
 	log := s.m.Log()
 	h := log.Hub()
 	st := s.m.State()
+	if h == s.at.self && st.Vote.Release && st.Vote.Term == st.Seen {
+		h = st.Vote.For // released to it
+	}
 	return h != s.at.self && (s.at.dead[h-1] || st.Liars.Has(h)) ||
 		s.doubted.since != 0 && s.doubted.term == log.Last().Term && s.doubted.final == st.Final.Head.Seq
 }
@@ -438,7 +441,7 @@ func (s *seat) tick() {
 		s.step(hub.Event{Kind: hub.Resend})
 	case role == hub.Follower && log.Hub() == s.at.self && alone:
 		s.step(hub.Event{Kind: hub.Request})
-	case (role == hub.Follower || role == hub.Canvasser || role == hub.Candidate) && lost && !s.place.manual:
+	case (role == hub.Follower || role == hub.Canvasser || role == hub.Candidate || role == hub.Releasing) && lost && !s.place.manual:
 		s.step(hub.Event{Kind: hub.Suspect})
 		if s.at.process.Up() {
 			s.alarm(suspectAgain)
