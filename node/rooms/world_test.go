@@ -282,7 +282,7 @@ func (t topic) Publish(_ context.Context, data []byte) error {
 		o.mu.Lock()
 		h, alter := o.topics[t.name], o.alter
 		o.mu.Unlock()
-		if h == nil {
+		if h.Receive == nil {
 			continue // it is just starting anew
 		}
 		data := slices.Clone(data)
