@@ -52,12 +52,20 @@ func (s *step) onMove(m *Message) {
 }
 
 // onAck counts an acknowledgement and takes the newest log among them: Term,
-// Head, Entries, Final, Grant.
+// Head, Entries, Final, Grant. Who refuses because it holds a newer handshake, so
+// that it cannot judge the commit, shows it, and that ends the move.
 func (s *step) onAck(m *Message) {
-	if s.role != Mover || m.Term != s.state.Seen || !m.Grant || s.votes.Has(m.From) {
+	if s.role != Mover || m.Term != s.state.Seen || s.votes.Has(m.From) {
 		return
 	}
 	if s.log.Last().Behind(m.Head) && !s.take(m) {
+		return
+	}
+	if !m.Grant {
+		if s.log.handshake() != s.on {
+			s.follow(0)
+			s.effect(Effect{Kind: Rejected, Why: ErrMove})
+		}
 		return
 	}
 	s.votes = s.votes.With(m.From)

@@ -5,7 +5,8 @@
 //
 // Entries do not travel here. They come as pieces (room.Piece), by gossip and by
 // range requests, and whoever is told of a head that it does not hold asks for
-// the range first. So a message is small, and one that is lost costs a repetition
+// the range first. So a message is small but for a move, which brings the commit to be
+// judged, and one that is lost costs a repetition
 // and nothing else: package hub's search counts on that.
 //
 // The sender of a message is who sent the request that brought it, which the
@@ -32,6 +33,8 @@
 //	        case release(8):  SignedVote vote;
 //	        case ask(9):      Place final;
 //	        case answer(10):  Place head; Term seen;
+//	        case move(11):    Term term; Place handshake; Place final; opaque commit<V>;
+//	        case ack(12):     Term term; Place head; Term seen; optional<SignedAck> ack;
 //	    };
 //	} Message;
 //	struct { Message messages<V>; } Messages;

@@ -3,6 +3,7 @@ package replica
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/mimid/mimid/protocol/hub"
 	"github.com/mimid/mimid/protocol/presentation"
@@ -27,13 +28,15 @@ const (
 	Release Kind = 8  // the room is yours
 	Ask     Kind = 9  // I come from a backup: what do you hold?
 	Answer  Kind = 10 // answer to it
+	Move    Kind = 11 // an administrator's commit moves the room to me
+	Ack     Kind = 12 // answer to it, with the acknowledgement if it is one
 )
 
 var kindNames = [...]string{CoSign: "co-sign", Refuse: "refuse", Need: "need", AskVote: "ask-vote", Would: "would", Stand: "stand",
-	Grant: "grant", Release: "release", Ask: "ask", Answer: "answer"}
+	Grant: "grant", Release: "release", Ask: "ask", Answer: "answer", Move: "move", Ack: "ack"}
 
 func (k Kind) String() string {
-	if k < CoSign || k > Answer {
+	if k < CoSign || k > Ack {
 		return fmt.Sprintf("Kind(%d)", uint8(k))
 	}
 	return kindNames[k]
@@ -47,12 +50,15 @@ type Message struct {
 	Term   room.Term
 	Seen   room.Term
 	Head   hub.Head
-	Grant  bool // Would; of Grant that there is a Vote
+	Grant  bool // Would; of Grant that there is a Vote, of Ack that there is an Ack
 	Excuse hub.Excuse
 	Hub    string
 	Sign   *room.CoSignature
 	Vote   *room.SignedVote // Grant and Release; of Stand the release that is its excuse
 	Set    room.Hash        // of Stand: the set in force at the candidate's head, which a vote binds
+	Final  hub.Head         // of Move: what is final at who says it; Head is the newest handshake there
+	Commit []byte           // of Move: a Handshake, whose room_hosting names hub and set
+	Ack    *room.SignedAck  // of Ack
 }
 
 // Bounds of one request.
@@ -118,6 +124,14 @@ func (m *Message) append(b []byte) []byte {
 		return m.Vote.Append(b)
 	case Answer:
 		return appendTerm(appendPlace(b, m.Head), m.Seen)
+	case Move:
+		return presentation.AppendOpaque(appendPlace(appendPlace(appendTerm(b, m.Term), m.Head), m.Final), m.Commit)
+	case Ack:
+		b = appendTerm(appendPlace(appendTerm(b, m.Term), m.Head), m.Seen)
+		if b = presentation.AppendOptional(b, m.Ack != nil); m.Ack != nil {
+			b = m.Ack.Append(b)
+		}
+		return b
 	}
 	panic("replica: message of kind " + m.Kind.String())
 }
@@ -162,6 +176,14 @@ func (m *Message) read(r *presentation.Reader) {
 		m.readVote(r, true)
 	case Answer:
 		m.Head, m.Seen = readPlace(r), readTerm(r)
+	case Move:
+		m.Term, m.Head, m.Final = readTerm(r), readPlace(r), readPlace(r)
+		m.Commit = slices.Clone(r.Opaque())
+	case Ack:
+		m.Term, m.Head, m.Seen = readTerm(r), readPlace(r), readTerm(r)
+		if m.Grant = r.Optional(); m.Grant && r.Err() == nil {
+			m.readAck(r)
+		}
 	default:
 		if r.Err() == nil {
 			r.Fail(ErrMessage, "message of kind %d", uint8(m.Kind))
@@ -194,6 +216,19 @@ func (m *Message) readVote(r *presentation.Reader, release bool) {
 	}
 	if v.Room != m.Room || v.Head.Room != m.Room || v.Release != release || v.Term != m.Term || head != m.Head {
 		r.Fail(ErrMessage, "vote about something else")
+	}
+}
+
+// readAck reads an acknowledgement that must say what the message says.
+func (m *Message) readAck(r *presentation.Reader) {
+	m.Ack = new(room.SignedAck)
+	m.Ack.Read(r)
+	if r.Err() != nil {
+		return
+	}
+	a := &m.Ack.Ack
+	if head := (hub.Head{Term: a.Head.Term, Seq: a.Head.Seq, Hash: a.Head.Hash}); a.Room != m.Room || a.Head.Room != m.Room || a.Term != m.Term || head != m.Head {
+		r.Fail(ErrMessage, "acknowledgement of something else")
 	}
 }
 

@@ -46,7 +46,7 @@ func vote(t *rapid.T, m *replica.Message, release bool) *room.SignedVote {
 
 // message draws a message as a provider sends it.
 func message(t *rapid.T) *replica.Message {
-	m := &replica.Message{Kind: replica.Kind(rapid.IntRange(1, 10).Draw(t, "kind"))}
+	m := &replica.Message{Kind: replica.Kind(rapid.IntRange(1, 12).Draw(t, "kind"))}
 	m.Room = room.ID(hash(t))
 	switch m.Kind {
 	case replica.CoSign:
@@ -76,6 +76,16 @@ func message(t *rapid.T) *replica.Message {
 	case replica.Release:
 		m.Term, m.Head = term(t), place(t)
 		m.Vote = vote(t, m, true)
+	case replica.Move:
+		m.Term, m.Head, m.Final = term(t), place(t), place(t)
+		m.Commit = rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "commit")
+	case replica.Ack:
+		m.Term, m.Head, m.Seen = term(t), place(t), term(t)
+		if m.Grant = rapid.Bool().Draw(t, "grant"); m.Grant {
+			a := room.SignAck(room.Ack{Room: m.Room, Term: m.Term, Hub: "b.example", Commit: hash(t),
+				Head: room.Head{Room: m.Room, Term: m.Head.Term, Seq: m.Head.Seq, Hash: m.Head.Hash}}, "a.example", key)
+			m.Ack = &a
+		}
 	case replica.Answer:
 		m.Head, m.Seen = place(t), term(t)
 	}

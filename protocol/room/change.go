@@ -2,6 +2,7 @@ package room
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/mimid/mimid/protocol/presentation"
 )
@@ -15,8 +16,8 @@ const (
 	ByVotes Via = 1
 	// ByRelease: the hub that was a set of one gave its place away.
 	ByRelease Via = 2
-	// ByMove is reserved for an admin's commit with the participants'
-	// acknowledgements. ParseHubChange refuses it.
+	// ByMove: an administrator's commit named it, and a majority of the other
+	// participating providers has acknowledged that.
 	ByMove Via = 3
 )
 
@@ -37,19 +38,36 @@ func (v Via) String() string {
 //
 //	struct {
 //	    uint8 version = 1;
-//	    uint8 via;                /* votes(1), release(2), move(3, reserved) */
+//	    uint8 via;                /* votes(1), release(2), move(3) */
 //	    Replica hub;
-//	    SignedVote votes<V>;      /* 1 to 10, ascending voters; one by release */
+//	    select (via) {
+//	        case votes, release:
+//	            SignedVote votes<V>;  /* 1 to 10, ascending voters; one by release */
+//	        case move:
+//	            SignedAck acks<V>;    /* 1 to 4096, ascending providers */
+//	            opaque commit<V>;     /* a Handshake: the administrator's commit */
+//	    };
 //	} HubChange;
 type HubChange struct {
-	Via   Via
-	Hub   Replica
-	Votes []SignedVote
+	Via    Via
+	Hub    Replica
+	Votes  []SignedVote
+	Acks   []SignedAck
+	Commit []byte
 }
 
 // Bytes encodes the body.
 func (c *HubChange) Bytes() []byte {
 	b := c.Hub.append([]byte{Version, byte(c.Via)})
+	if c.Via == ByMove {
+		b = presentation.AppendList(b, func(b []byte) []byte {
+			for i := range c.Acks {
+				b = c.Acks[i].Append(b)
+			}
+			return b
+		})
+		return presentation.AppendOpaque(b, c.Commit)
+	}
 	return presentation.AppendList(b, func(b []byte) []byte {
 		for i := range c.Votes {
 			b = c.Votes[i].Append(b)
@@ -59,24 +77,30 @@ func (c *HubChange) Bytes() []byte {
 }
 
 // ParseHubChange reads the body of a hub_change entry and checks its form.
-// Errors: ErrKind for a move, ErrVote, ErrHosting, and those of presentation.
+// Errors: ErrVote, ErrHosting, and those of presentation.
 func ParseHubChange(b []byte) (*HubChange, error) {
 	c := new(HubChange)
 	r := presentation.NewReader(b)
 	readVersion(r, "hub_change")
 	c.Via = Via(r.U8())
-	if r.Err() == nil && c.Via == ByMove {
-		return nil, fmt.Errorf("reading hub_change: an admin's move is not followed yet: %w", ErrKind)
-	}
-	if r.Err() == nil && c.Via != ByVotes && c.Via != ByRelease {
+	if r.Err() == nil && (c.Via < ByVotes || c.Via > ByMove) {
 		r.Fail(presentation.ErrMalformed, "hub_change via %d", uint8(c.Via))
 	}
 	c.Hub.read(r)
-	r.List(MaxSigners, func() {
-		var v SignedVote
-		v.Read(r)
-		c.Votes = append(c.Votes, v)
-	})
+	if c.Via == ByMove {
+		r.List(MaxAcks, func() {
+			var a SignedAck
+			a.Read(r)
+			c.Acks = append(c.Acks, a)
+		})
+		c.Commit = slices.Clone(r.Opaque())
+	} else {
+		r.List(MaxSigners, func() {
+			var v SignedVote
+			v.Read(r)
+			c.Votes = append(c.Votes, v)
+		})
+	}
 	err := r.Done()
 	if err == nil {
 		err = c.check()
@@ -87,9 +111,29 @@ func ParseHubChange(b []byte) (*HubChange, error) {
 	return c, nil
 }
 
+// Handshake returns the commit of a move.
+func (c *HubChange) Handshake() (*Handshake, error) {
+	h, err := ParseHandshake(c.Commit)
+	if err != nil {
+		return nil, fmt.Errorf("commit of a move: %w", err)
+	}
+	return h, nil
+}
+
 func (c *HubChange) check() error {
 	if err := c.Hub.check(); err != nil {
 		return err
+	}
+	if c.Via == ByMove {
+		if n := len(c.Acks); n == 0 || n > MaxAcks || len(c.Commit) == 0 {
+			return fmt.Errorf("hub_change %s with %d acknowledgements and a commit of %d bytes: %w", c.Via, n, len(c.Commit), ErrVote)
+		}
+		for i := 1; i < len(c.Acks); i++ {
+			if c.Acks[i].Provider <= c.Acks[i-1].Provider {
+				return fmt.Errorf("acknowledgement of %q after that of %q: %w", c.Acks[i].Provider, c.Acks[i-1].Provider, ErrVote)
+			}
+		}
+		return nil
 	}
 	if n := len(c.Votes); n == 0 || n > MaxSigners || c.Via == ByRelease && n != 1 {
 		return fmt.Errorf("hub_change %s with %d votes: %w", c.Via, n, ErrVote)

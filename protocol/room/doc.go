@@ -30,6 +30,13 @@
 // (certificate.go) of replicas that have stored the commit (cosign.go) under a
 // head of the present term.
 //
+// Where that majority is gone, or the hub of a set of one, or hostile, an
+// administrator's commit begins a new era under a hub and a set that it names
+// (move.go). The hub_change entry holds the commit, and acknowledgements of a
+// majority of the other participating providers: each has bound itself to follow
+// this move of this era, and shows where its log ends, so that the commit comes
+// after all that any of them knows.
+//
 // So who leads, and who decides, is a function of the log (lead.go). Whoever
 // follows a log checks all that with what the entries hold, but for one thing:
 // that the heads which a certificate cites are in the log before it (Step.Cites).
@@ -60,8 +67,7 @@
 //
 // # Scope today
 //
-// An admin's move to a new era (ByMove) is reserved and refused, as is the
-// tombstone, of which it is not decided who may write it. That a commit which
+// The tombstone is refused: it is not decided who may write it. That a commit which
 // removes a replica's last user also replaces the replica is not demanded: the
 // provider stays in the set until a commit changes it.
 //

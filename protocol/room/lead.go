@@ -26,6 +26,8 @@ type Lead struct {
 	Before []Replica
 	// Began is the entry whose commit began the change in progress.
 	Began Head
+
+	move bool // see Moving; never stored
 }
 
 // LeadOf returns what room_hosting says. It is the truth at the room's beginning,
@@ -102,7 +104,7 @@ func (l Lead) FollowCommit(e *Entry, c *mls.Change) (Lead, error) {
 // hold (Step.Cites). It is for whoever follows a log without a State, as members
 // do. active says whether a provider has a participant, anchors are as in Rules.
 //
-// Errors: ErrKind for other kinds and for moves; ErrVote, ErrCertificate,
+// Errors: ErrKind for other kinds and for moves (FollowMove); ErrVote, ErrCertificate,
 // ErrQuorum, ErrSignature, ErrPolicy, ErrHosting, ErrWrongRoom, those of
 // presentation, and x509auth.ErrUnknownProvider, which may pass.
 func (l Lead) Follow(e *Entry, at Position, active func(domain string) bool, anchors func(domain string) []crypto.PublicKey) (Lead, []Head, error) {
@@ -126,6 +128,9 @@ func (l Lead) hubChange(e *Entry, at Position, active func(domain string) bool, 
 	c, err := ParseHubChange(e.Body)
 	if err != nil {
 		return l, err
+	}
+	if c.Via == ByMove {
+		return l, fmt.Errorf("hub_change %s, whose commit comes first: %w", c.Via, ErrKind)
 	}
 	if e.Term.Era != at.Term.Era {
 		return l, fmt.Errorf("hub_change %s from term %s to %s, into another era: %w", c.Via, at.Term, e.Term, ErrVote)
@@ -258,7 +263,7 @@ func domainsOf(set []Replica) (out []string) {
 func anchoredBy(anchors func(string) []crypto.PublicKey, x *Replica) error {
 	known := anchors(x.Domain)
 	if len(known) == 0 {
-		return fmt.Errorf("provider %s: %w", x.Domain, x509auth.ErrUnknownProvider)
+		return unknownProvider(x.Domain)
 	}
 	if !slices.ContainsFunc(known, func(k crypto.PublicKey) bool {
 		e, ok := k.(ed25519.PublicKey)
@@ -267,6 +272,10 @@ func anchoredBy(anchors func(string) []crypto.PublicKey, x *Replica) error {
 		return fmt.Errorf("key %x is none that %s is known by: %w", x.ProviderKey[:8], x.Domain, ErrHosting)
 	}
 	return nil
+}
+
+func unknownProvider(domain string) error {
+	return fmt.Errorf("provider %s: %w", domain, x509auth.ErrUnknownProvider)
 }
 
 // Append appends the encoding in which a Lead is stored:

@@ -278,7 +278,7 @@ func TestHubChangeRefused(t *testing.T) {
 		{"a hub with another franking key", ofThree, room.ByVotes, biloxi, "atlanta biloxi", func(_ *world, c *change) { c.body.Hub.FrankingKey[0] ^= 1 }, room.ErrVote},
 		{"a hub with no franking key", ofThree, room.ByVotes, biloxi, "atlanta biloxi", func(_ *world, c *change) { c.body.Hub.FrankingKey = nil }, room.ErrHosting},
 		{"no votes", ofThree, room.ByVotes, biloxi, "", nil, room.ErrVote},
-		{"a move", ofThree, room.ByMove, biloxi, "atlanta biloxi", nil, room.ErrKind},
+		{"a move", ofThree, room.ByMove, biloxi, "atlanta biloxi", nil, room.ErrVote},
 		{"a release by one of three", ofThree, room.ByRelease, biloxi, "atlanta", nil, room.ErrVote},
 
 		{"joint: both majorities", joint, room.ByVotes, biloxi, "atlanta biloxi", nil, nil},

@@ -229,6 +229,12 @@ func TestDoubleVote(t *testing.T) {
 	}
 }
 
+func someMove() *room.HubChange {
+	a := room.Ack{Room: someHead.Room, Term: room.Term{Era: 3, Number: 1}, Hub: "p2.example", Commit: room.CommitHash([]byte("a commit")), Head: someHead}
+	return &room.HubChange{Via: room.ByMove, Hub: hosting(1, 2).Replicas[0], Commit: []byte("a commit"),
+		Acks: []room.SignedAck{room.SignAck(a, "p2.example", key(2)), room.SignAck(a, "p3.example", key(3))}}
+}
+
 // proofs are one encoding of each, with a parser that encodes again.
 func proofs() []struct {
 	name  string
@@ -259,6 +265,14 @@ func proofs() []struct {
 			if err != nil {
 				return nil, err
 			}
+			return c.Bytes(), nil
+		}},
+		{"move", someMove().Bytes(), func(b []byte) ([]byte, error) {
+			c, err := room.ParseHubChange(b)
+			if err != nil {
+				return nil, err
+			}
+			_, _ = c.Handshake()
 			return c.Bytes(), nil
 		}},
 		{"settled", (&room.Settled{Certificate: *cert}).Bytes(), func(b []byte) ([]byte, error) {
@@ -310,7 +324,7 @@ func TestProofsStrict(t *testing.T) {
 		}
 	}
 	h := proofs()[1].bytes
-	for via, want := range map[byte]error{0: presentation.ErrMalformed, 3: room.ErrKind, 4: presentation.ErrMalformed} {
+	for via, want := range map[byte]error{0: presentation.ErrMalformed, 4: presentation.ErrMalformed, 5: presentation.ErrMalformed} {
 		b := slices.Clone(h)
 		b[1] = via
 		_, err := room.ParseHubChange(b)

@@ -144,12 +144,20 @@ func (j *judgement) judge() (err error) {
 	}
 	j.roles = rolesOf(j.before)
 	if j.c.Kind == mls.ContentProposal {
+		if j.lead.move {
+			return j.judgeMove()
+		}
 		return j.proposal(j.c.Proposal)
 	}
 	if j.after, err = ParticipantsOf(j.c.Context); err != nil {
 		return err
 	}
 	j.next = rolesOf(j.after)
+	if j.lead.move {
+		if err := j.judgeMove(); err != nil {
+			return err
+		}
+	}
 	if j.c.Sender.Type == mls.SenderNewMemberCommit {
 		if err := j.external(); err != nil {
 			return err
@@ -315,14 +323,14 @@ func (j *judgement) hosting(data []byte, user string, role policy.Role) error {
 			next.Hub.Domain, next.Term, now.Hub.Domain, now.Term, ErrPolicy)
 	}
 	moves := !sameSet(next.Replicas, now.Now)
-	copies := !moves && next.Failover == was.Failover && next.Topic == was.Topic
+	copies := !moves && !now.move && next.Failover == was.Failover && next.Topic == was.Topic
 	if !copies && !role.May(policy.ChangeHosting) || !role.Active() {
 		return fmt.Errorf("%s, %s, changes the room's hosting: %w", user, role, ErrPolicy)
 	}
-	if !moves {
+	if !moves && !now.move {
 		return nil
 	}
-	if now.Changing() {
+	if now.Changing() && !now.move {
 		return ErrSettling
 	}
 	for i := range next.Replicas {
@@ -336,6 +344,12 @@ func (j *judgement) hosting(data []byte, user string, role policy.Role) error {
 		if err := anchoredBy(j.anchors, x); err != nil {
 			return fmt.Errorf("replica: %w", err)
 		}
+	}
+	if now.move {
+		if !slices.ContainsFunc(next.Replicas, func(y Replica) bool { return next.Hub.equal(&y) }) || !j.takesPart(next.Hub.Domain) {
+			return fmt.Errorf("a move to %s, which is no replica or has no participant: %w", next.Hub.Domain, ErrPolicy)
+		}
+		return nil
 	}
 	in := func(set []Replica) bool { return len(keysIn(now.Hub.Domain, set)) > 0 }
 	if in(now.Now) && !in(next.Replicas) && j.takesPart(now.Hub.Domain) {

@@ -63,7 +63,7 @@ type Step struct {
 	of    *State
 	after Position
 	info  *mls.GroupInfo
-	lead  *Lead // of a hub_change, a settled, and a commit that changes the set
+	lead  *Lead // of a hub_change, a settled, and a commit that changes the set or moves the room
 	cites []Head
 }
 
@@ -252,7 +252,7 @@ func (s *State) check(e *Entry) (*Step, error) {
 		if s.lead.Changing() {
 			return nil, ErrSettling
 		}
-		st.Changes, err = s.checkHandshake(h, e.AcceptedAt)
+		st.Changes, err = s.checkHandshake(h, &s.lead, e.AcceptedAt)
 		if err != nil {
 			return nil, err
 		}
@@ -268,6 +268,15 @@ func (s *State) check(e *Entry) (*Step, error) {
 		}
 		return st, nil
 	case KindHubChange, KindSettled:
+		if e.Kind == KindHubChange {
+			c, err := ParseHubChange(e.Body)
+			if err != nil {
+				return nil, err
+			}
+			if c.Via == ByMove {
+				return st, s.checkMove(st, c)
+			}
+		}
 		lead, cites, err := s.lead.Follow(e, s.at, s.active, s.rules.Anchors)
 		if err != nil {
 			return nil, err
@@ -292,14 +301,14 @@ func (s *State) checkMessage(m *mls.PrivateMessage) error {
 	return nil
 }
 
-func (s *State) checkHandshake(h *Handshake, at uint64) ([]*mls.Change, error) {
+func (s *State) checkHandshake(h *Handshake, lead *Lead, at uint64) ([]*mls.Change, error) {
 	var out []*mls.Change
 	for _, m := range h.Messages() {
 		c, err := s.group.Process(m, h.Info(), time.UnixMilli(int64(at)))
 		if err != nil {
 			return nil, err
 		}
-		if err := s.roster.Judge(s.group, c, &s.lead, s.rules.Anchors); err != nil {
+		if err := s.roster.Judge(s.group, c, lead, s.rules.Anchors); err != nil {
 			return nil, err
 		}
 		out = append(out, c)
