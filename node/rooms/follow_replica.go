@@ -28,7 +28,10 @@ func (l *live) adoptReplicated(ctx context.Context, p *room.Piece, from string) 
 	entries := p.Entries
 	for len(entries) > 0 && entries[0].Seq < rep.final.Next {
 		if e := entries[0]; e.Seq+1 == rep.final.Next && e.Hash() != rep.final.Last {
-			return l.contradicted(ctx, p)
+			if err := l.contradicted(ctx, p, entries); l.h.stopped() != nil || p.Head.Term.Compare(rep.m.State().Seen) >= 0 {
+				return err
+			}
+			break // what a former hub ordered at last, and nobody has made final
 		}
 		entries = entries[1:]
 	}
@@ -300,17 +303,38 @@ func (l *live) rewind(seq uint64) error {
 	return nil
 }
 
-// contradicted: a piece whose entry at the end of our log is another one. If it is
-// proven to be final, too, the room stands still, because nobody rolls back what it
-// has told people is final.
-func (l *live) contradicted(ctx context.Context, p *room.Piece) error {
+// contradicted: a piece whose entry at the end of our log, the first of entries, is
+// another one. If it is proven to be final, too, the room stands still, because nobody
+// rolls back what it has told people is final.
+func (l *live) contradicted(ctx context.Context, p *room.Piece, entries []*room.Entry) error {
 	err := fmt.Errorf("piece up to %d of term %s contradicts what is final here: %w", p.Head.Seq, p.Head.Term, room.ErrChain)
 	c, lead := p.Certified, l.state.Lead()
-	if c == nil || c.Certificate.Verify(l.h.id, l.replicaKey) != nil || !lead.Quorum(c.Certificate.Domains()) {
+	if c == nil || !continues(entries, c.Certificate.Cites()) || c.Certificate.Verify(l.h.id, l.replicaKey) != nil || !lead.Quorum(c.Certificate.Domains()) {
 		return err
 	}
-	l.condemn(ctx, fmt.Errorf("two histories are final: %w", err), p.Entries[0], p.Entries, &c.Head)
+	l.condemn(ctx, fmt.Errorf("two histories are final: %w", err), entries[0], entries, &c.Head)
 	return err
+}
+
+// continues says whether all heads are places of a chain that begins with the first of
+// entries. A certificate of what came before says nothing about them: a hub sends the
+// newest that it has along with all that it orders.
+func continues(entries []*room.Entry, heads []room.Head) bool {
+	for _, h := range heads {
+		first := entries[0].Seq
+		if h.Seq < first || h.Seq-first >= uint64(len(entries)) {
+			return false
+		}
+		if e := entries[h.Seq-first]; e.Seq != h.Seq || e.Term != h.Term || e.Hash() != h.Hash {
+			return false
+		}
+	}
+	for i, e := range entries[1:] {
+		if e.Prev != entries[i].Hash() {
+			return false
+		}
+	}
+	return true
 }
 
 // replicaKey is by which key a replica signs in this room.
