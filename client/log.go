@@ -18,8 +18,13 @@ import (
 // errWait: an entry cannot be judged before a provider's key is known.
 var errWait = errors.New("client: waiting for a provider's key")
 
+// partBytes is how much of a piece is written in one transaction, about: a Storage
+// holds no more than so much in one, and a client that was away gets long pieces.
+const partBytes = 32 << 10
+
 // take follows a piece of a room's log. What follows from it, the position after
-// it and what else is in the batch are one transaction.
+// it and what else is in the batch are one transaction; of a long piece its end is,
+// and what comes before is written before, in parts.
 func (c *Client) take(b *batch, id room.ID, raw [][]byte, head []byte) error {
 	r := c.rooms[id]
 	if r == nil || r.State == roomLeft || r.State == roomStopped {
@@ -40,8 +45,16 @@ func (c *Client) take(b *batch, id room.ID, raw [][]byte, head []byte) error {
 		return c.commit(b)
 	}
 	r.badLog = false
+	part := new(batch)
 	for _, e := range entries {
-		err := c.entry(b, r, e)
+		if part.size() > partBytes {
+			r.save(part)
+			if err := c.commit(part); err != nil {
+				return err
+			}
+			part = new(batch)
+		}
+		err := c.entry(part, r, e)
 		if errors.Is(err, errWait) {
 			r.fetch = true
 			r.fetching.failed(c.cfg.Now(), c.cfg.Retry, 0)
@@ -58,7 +71,8 @@ func (c *Client) take(b *batch, id room.ID, raw [][]byte, head []byte) error {
 			break
 		}
 	}
-	r.save(b)
+	r.save(part)
+	b.add(part)
 	return c.commit(b)
 }
 
