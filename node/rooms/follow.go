@@ -304,15 +304,7 @@ func (l *live) keepProof(ctx context.Context, err error, bad *room.Entry, entrie
 			c.Entries = append(c.Entries, e)
 		}
 	}
-	put := func(tx *store.Tx) error { return logstore.PutCondemned(tx, c) }
-	werr := l.r.cfg.Store.Update(context.WithoutCancel(ctx), put)
-	if errors.Is(werr, store.ErrTooLarge) { // the entry at least
-		c.Entries = c.Entries[:1]
-		werr = l.r.cfg.Store.Update(context.WithoutCancel(ctx), put)
-	}
-	if werr != nil {
-		l.r.log.Error("keeping the proof against a hub", "room", l.h.id, "err", werr)
-	}
+	l.putCondemned(ctx, c)
 }
 
 // catchUp asks a provider for what is missing, until nothing is. While one piece

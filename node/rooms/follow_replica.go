@@ -21,6 +21,19 @@ var errOld = errors.New("rooms: head of an ended term")
 
 // adoptReplicated verifies a piece, and lets the machine decide about it.
 func (l *live) adoptReplicated(ctx context.Context, p *room.Piece, from string) error {
+	err := l.adoptPiece(ctx, p, from)
+	if errors.Is(err, errGap) && l.rep != nil && p.Head.Term.Compare(l.state.At().Term) > 0 {
+		// Whoever has signed this has what is missing; the hub that we know has not.
+		for _, m := range l.members() {
+			if m.Domain != l.r.cfg.Domain && p.Head.Verify(m.ProviderKey[:]) == nil {
+				l.newer = m.Domain
+			}
+		}
+	}
+	return err
+}
+
+func (l *live) adoptPiece(ctx context.Context, p *room.Piece, from string) error {
 	rep := l.rep
 	if p.Head.Room != l.h.id {
 		return room.ErrWrongRoom
@@ -55,6 +68,10 @@ func (l *live) adoptReplicated(ctx context.Context, p *room.Piece, from string) 
 		return fmt.Errorf("%d bytes are not final here: %w", rep.size, errLong)
 	}
 	if at := entries[0].Seq; at < rep.end() {
+		if eq, key := l.twoHistories(p, entries); eq != nil {
+			l.convict(ctx, eq, key, p)
+			return errLied
+		}
 		if entries[0].Prev != rep.position(at).Last {
 			return errGap
 		}
@@ -308,6 +325,9 @@ func (l *live) rewind(seq uint64) error {
 // rolls back what it has told people is final.
 func (l *live) contradicted(ctx context.Context, p *room.Piece, entries []*room.Entry) error {
 	err := fmt.Errorf("piece up to %d of term %s contradicts what is final here: %w", p.Head.Seq, p.Head.Term, room.ErrChain)
+	if eq, key := l.twoHistories(p, entries); eq != nil {
+		l.convict(ctx, eq, key, p)
+	}
 	c, lead := p.Certified, l.state.Lead()
 	if c == nil || !continues(entries, c.Certificate.Cites()) || c.Certificate.Verify(l.h.id, l.replicaKey) != nil || !lead.Quorum(c.Certificate.Domains()) {
 		return err
@@ -353,11 +373,11 @@ func (l *live) accuse(ctx context.Context, err error, bad *room.Entry, entries [
 		l.condemn(ctx, err, bad, entries, head) // which only waits
 		return
 	}
-	hubOf := l.state.Hub().Domain
-	l.r.log.Error("the hub has signed an entry that cannot be; another one is looked for", "room", l.h.id, "hub", hubOf, "err", err)
-	l.r.counts.convicted.Add(1)
-	l.keepProof(ctx, err, bad, entries, head)
-	l.h.mu.Lock()
-	l.h.accused = hubOf
-	l.h.mu.Unlock()
+	c := &logstore.Condemned{Room: l.h.id, Why: err.Error(), Head: *head}
+	for _, e := range entries {
+		if e.Seq >= bad.Seq {
+			c.Entries = append(c.Entries, e)
+		}
+	}
+	l.lied(ctx, l.state.Hub().Domain, c, &room.Piece{Head: *head, Entries: entries})
 }

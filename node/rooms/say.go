@@ -198,6 +198,13 @@ func (l *live) hear(ctx context.Context, m *replica.Message, from string) error 
 	case replica.Ack:
 		return l.hearAck(ctx, m, from)
 	}
+	if m.Kind == replica.Show {
+		p, err := room.ParsePiece(m.Piece, pieceLimit)
+		if err != nil || rep == nil {
+			return err
+		}
+		return l.ingest(ctx, p, from)
+	}
 	if rep == nil {
 		if m.Kind != replica.Release && m.Kind != replica.Ask && !replicated(l.state) {
 			return nil // late
@@ -392,7 +399,7 @@ const sayTimeout = 3 * time.Second
 func fit(list []*replica.Message) int {
 	size := 8
 	for i, m := range list {
-		if size += 1<<10 + len(m.Commit); size > replica.MaxBytes && i > 0 {
+		if size += 1<<10 + len(m.Commit) + len(m.Piece); size > replica.MaxBytes && i > 0 {
 			return i
 		}
 	}
