@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/mimid/mimid/client"
@@ -298,6 +299,11 @@ func (f *failover) level(ctx context.Context) error {
 // count counts what everybody has at the end, and checks the providers' stores.
 func (f *failover) count(ctx context.Context) error {
 	r := f.report
+	s, err := f.members[0].c.Verify(ctx, f.room)
+	if err != nil {
+		return err
+	}
+	r.Entries = s.Next
 	for _, m := range f.members {
 		m.tally(r, f.calm)
 	}
@@ -309,8 +315,12 @@ func (f *failover) count(ctx context.Context) error {
 	for _, m := range f.members {
 		m.close()
 	}
+	var ends sync.WaitGroup
 	for _, p := range f.providers {
-		p.stop()
+		ends.Go(p.stop)
+	}
+	ends.Wait()
+	for _, p := range f.providers {
 		cfg, err := node.ReadConfig(p.dir)
 		if err != nil {
 			return err
