@@ -205,12 +205,23 @@ func (c *Client) handshake(b *batch, r *roomState, e *room.Entry) error {
 }
 
 // judge says whether the room's policy allows a change of its group.
-func (c *Client) judge(r *roomState, ch *mls.Change) error {
-	return r.roster.Judge(r.group.Public(), ch, &r.Lead, c.trust.anchors)
+func (c *Client) judge(r *roomState, ch *mls.Change) error { return c.judgeAs(r, ch, &r.Lead) }
+
+func (c *Client) judgeAs(r *roomState, ch *mls.Change, lead *room.Lead) error {
+	return r.roster.Judge(r.group.Public(), ch, lead, c.trust.anchors)
 }
 
 // moved follows an entry that says who orders the room or who decides.
 func (c *Client) moved(b *batch, r *roomState, e *room.Entry) error {
+	if e.Kind == room.KindHubChange {
+		hc, err := room.ParseHubChange(e.Body)
+		if err != nil {
+			return c.diverge(b, r, err)
+		}
+		if hc.Via == room.ByMove {
+			return c.movedByCommit(b, r, e, hc)
+		}
+	}
 	lead, _, err := r.Lead.Follow(e, r.At, func(domain string) bool { return r.active(domain) }, c.trust.anchors)
 	if err != nil {
 		if c.anchorless(r, err) {
@@ -218,10 +229,17 @@ func (c *Client) moved(b *batch, r *roomState, e *room.Entry) error {
 		}
 		return c.diverge(b, r, err)
 	}
+	c.ledBy(b, r, lead)
+	return nil
+}
+
+// ledBy draws the consequences of what the log says now of who orders the room and who
+// decides.
+func (c *Client) ledBy(b *batch, r *roomState, lead room.Lead) {
 	was := r.Lead.Hub.Domain
 	r.Lead = lead
 	if lead.Hub.Domain == was {
-		return nil
+		return
 	}
 	r.silent = false
 	b.tell(HubChanged{r.uri, lead.Hub.Domain})
@@ -240,7 +258,6 @@ func (c *Client) moved(b *batch, r *roomState, e *room.Entry) error {
 		}
 	}
 	r.sending.fails, r.sending.at, r.changing.fails, r.changing.at = 0, time.Time{}, 0, time.Time{}
-	return nil
 }
 
 // active says whether a provider takes part in the room, as far as this device knows.

@@ -37,9 +37,9 @@ takes its share of the machine: figures of different machines do not compare.
 
 Example:
   mimid bench
-  mimid bench --providers 3 --receivers 1 --rate 0 --messages 1000000
-  mimid bench --providers 3 --replicas
-  mimid bench --rate 0 --no-saturate --catch-up 100000`
+  mimid bench load --providers 3 --receivers 1 --rate 0 --messages 1000000
+  mimid bench load --providers 3 --replicas
+  mimid bench load --rate 0 --no-saturate --catch-up 100000`
 }
 
 func (c *benchLoadCommand) Run(s *session) error {

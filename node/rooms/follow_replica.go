@@ -41,10 +41,7 @@ func (l *live) adoptReplicated(ctx context.Context, p *room.Piece, from string) 
 	if len(entries) == 0 && p.Head.Seq+1 < rep.final.Next {
 		return nil // known
 	}
-	// What of it is in the tail already?
-	for len(entries) > 0 && entries[0].Seq < rep.end() && entries[0].Hash() == rep.tail[entries[0].Seq-rep.final.Next].Hash() {
-		entries = entries[1:]
-	}
+	entries = l.unknown(entries)
 	if len(entries) > 0 && entries[0].Seq > rep.end() {
 		return errGap
 	}
@@ -76,6 +73,15 @@ func (l *live) adoptReplicated(ctx context.Context, p *room.Piece, from string) 
 		return err
 	}
 	return nil
+}
+
+// unknown leaves out what is here already, in the log or the tail.
+func (l *live) unknown(entries []*room.Entry) []*room.Entry {
+	rep := l.rep
+	for len(entries) > 0 && (entries[0].Seq < rep.final.Next || entries[0].Seq < rep.end() && entries[0].Hash() == rep.tail[entries[0].Seq-rep.final.Next].Hash()) {
+		entries = entries[1:]
+	}
+	return entries
 }
 
 // accusedHub is the hub that this provider does not believe any more, if it still
@@ -133,10 +139,8 @@ func (l *live) known(p *room.Piece) error {
 	return nil
 }
 
-// extend lays entries over the state and gives them to the machine.
-func (l *live) extend(ctx context.Context, p *room.Piece, entries []*room.Entry, from string) error {
-	rep := l.rep
-	first := entries[0].Seq
+// lay checks entries that a hub has signed, and lays them over the state.
+func (l *live) lay(ctx context.Context, p *room.Piece, entries []*room.Entry) ([]*hub.Entry, error) {
 	var list []*hub.Entry
 	for _, e := range entries {
 		st, err := l.check(ctx, e)
@@ -148,19 +152,30 @@ func (l *live) extend(ctx context.Context, p *room.Piece, entries []*room.Entry,
 			if p.Head.Verify(l.state.HubKey()) == nil {
 				l.accuse(ctx, err, e, entries, &p.Head)
 			}
-			return err
+			return nil, err
 		}
 		h, err := l.advanceTail(st, nil)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		list = append(list, h)
 	}
 	at := l.state.At()
 	if want := (room.Head{Room: l.h.id, Term: at.Term, Seq: at.Next - 1, Hash: at.Last}); p.Head.Head != want {
-		return fmt.Errorf("head %d of term %s over entries up to %d: %w", p.Head.Seq, p.Head.Term, want.Seq, room.ErrHead)
+		return nil, fmt.Errorf("head %d of term %s over entries up to %d: %w", p.Head.Seq, p.Head.Term, want.Seq, room.ErrHead)
 	}
 	if err := p.Head.Verify(l.state.HubKey()); err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// extend lays entries over the state and gives them to the machine.
+func (l *live) extend(ctx context.Context, p *room.Piece, entries []*room.Entry, from string) error {
+	rep := l.rep
+	first := entries[0].Seq
+	list, err := l.lay(ctx, p, entries)
+	if err != nil {
 		return err
 	}
 	final := l.finality(p)

@@ -293,6 +293,7 @@ func (l *live) load(ctx context.Context) error {
 
 // drop forgets the state, which is ahead of the store or of unknown worth.
 func (l *live) drop() {
+	l.failMove(errMoving)
 	if rep := l.rep; rep != nil {
 		for _, o := range append(rep.orders, rep.waiting...) {
 			o.s.fail(errMoving)
