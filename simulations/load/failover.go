@@ -239,7 +239,9 @@ func (f *failover) round(ctx context.Context, n int) error {
 	quiet.to = killed
 	f.calm = append(f.calm, quiet)
 	for _, m := range rest {
-		if err := f.await(ctx, fmt.Sprintf("serving %s after the death of %s", m.c.User(), d.Hub), func() (bool, error) { return m.served(dead), nil }); err != nil {
+		if err := f.await(ctx, fmt.Sprintf("serving %s after the death of %s", m.c.User(), d.Hub), func() (bool, error) {
+			return m.served(dead) && !m.since(killed, dead).changed.IsZero(), nil
+		}); err != nil {
 			return err
 		}
 	}
