@@ -1,3 +1,5 @@
+//go:build unix
+
 package node_test
 
 import (
@@ -230,9 +232,14 @@ func (k *talker) has() map[string]int {
 	return out
 }
 
-// freeze stops the process, thaw has it go on.
-func (n *crashNode) freeze() { n.signal(syscall.SIGSTOP) }
-func (n *crashNode) thaw()   { n.signal(syscall.SIGCONT) }
+// freeze stops the process, thaw has it go on. Its threads run on until they are looked
+// at, which takes a moment on a busy machine.
+func (n *crashNode) freeze() {
+	n.signal(syscall.SIGSTOP)
+	time.Sleep(100 * time.Millisecond)
+}
+
+func (n *crashNode) thaw() { n.signal(syscall.SIGCONT) }
 
 func (n *crashNode) signal(s syscall.Signal) {
 	n.t.Helper()

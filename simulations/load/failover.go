@@ -82,6 +82,9 @@ type failover struct {
 	calm      []span // in which nobody was dead
 }
 
+// stillRuns is for how long a frozen process may still answer, on a busy machine.
+const stillRuns = 100 * time.Millisecond
+
 // span is a time from the first moment to the last.
 type span struct{ from, to time.Time }
 
@@ -233,6 +236,10 @@ func (f *failover) round(ctx context.Context, n int) error {
 		err = hub.at.kill()
 	}
 	if err != nil {
+		return err
+	}
+	// Threads of a process that is to stand still may run on until they are looked at.
+	if err := sleep(ctx, stillRuns); err != nil {
 		return err
 	}
 	dead := time.Now()
