@@ -484,7 +484,12 @@ func (r *Rooms) serveLog(ctx context.Context, q *Request) (*Response, error) {
 		}
 		entries, b, err := logstore.Range(tx, h.id, from, last, min(rangeBytes, 2*r.cfg.BatchBytes))
 		if err == nil && b != nil {
-			body = room.AppendPiece(nil, &b.Head, entries, certifiedOf(b))
+			if last == ^uint64(0) {
+				body, err = r.overTail(tx, h.id, entries, b)
+			}
+			if err == nil && body == nil {
+				body = room.AppendPiece(nil, &b.Head, entries, certifiedOf(b))
+			}
 		} else if err == nil && last == ^uint64(0) {
 			body, err = r.tailPiece(tx, h.id, from)
 		}

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/mimid/mimid/client"
@@ -80,6 +81,9 @@ type failover struct {
 	report    *FailoverReport
 	calm      []span // in which nobody was dead
 }
+
+// stillRuns is for how long a frozen process may still answer, on a busy machine.
+const stillRuns = 100 * time.Millisecond
 
 // span is a time from the first moment to the last.
 type span struct{ from, to time.Time }
@@ -234,11 +238,17 @@ func (f *failover) round(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
+	// Threads of a process that is to stand still may run on until they are looked at.
+	if err := sleep(ctx, stillRuns); err != nil {
+		return err
+	}
 	dead := time.Now()
 	quiet.to = killed
 	f.calm = append(f.calm, quiet)
 	for _, m := range rest {
-		if err := f.await(ctx, fmt.Sprintf("serving %s after the death of %s", m.c.User(), d.Hub), func() (bool, error) { return m.served(dead), nil }); err != nil {
+		if err := f.await(ctx, fmt.Sprintf("serving %s after the death of %s", m.c.User(), d.Hub), func() (bool, error) {
+			return m.served(dead) && !m.since(killed, dead).changed.IsZero(), nil
+		}); err != nil {
 			return err
 		}
 	}
@@ -298,6 +308,11 @@ func (f *failover) level(ctx context.Context) error {
 // count counts what everybody has at the end, and checks the providers' stores.
 func (f *failover) count(ctx context.Context) error {
 	r := f.report
+	s, err := f.members[0].c.Verify(ctx, f.room)
+	if err != nil {
+		return err
+	}
+	r.Entries = s.Next
 	for _, m := range f.members {
 		m.tally(r, f.calm)
 	}
@@ -309,8 +324,12 @@ func (f *failover) count(ctx context.Context) error {
 	for _, m := range f.members {
 		m.close()
 	}
+	var ends sync.WaitGroup
 	for _, p := range f.providers {
-		p.stop()
+		ends.Go(p.stop)
+	}
+	ends.Wait()
+	for _, p := range f.providers {
 		cfg, err := node.ReadConfig(p.dir)
 		if err != nil {
 			return err
