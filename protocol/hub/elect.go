@@ -26,9 +26,16 @@ func (s *step) suspect() {
 	switch s.role {
 	case Hub:
 		return
-	case Releasing, Mover, Waiting:
+	case Mover, Waiting:
 		s.resend()
 		return
+	case Releasing:
+		s.resend()
+		if s.given() {
+			return
+		}
+		// Its successor does not come. In a higher term than the release's it is
+		// free to vote, and others may need that vote.
 	}
 	if s.cfg.Manual {
 		return
@@ -107,6 +114,8 @@ func (s *step) acceptable(m *Message) bool {
 	switch {
 	case s.state.Restored:
 		return false // it may have voted in this term and forgotten
+	case s.given():
+		return false // our vote is the whole set's, and the room is another's already
 	case m.Term.Compare(s.state.Seen) < 0 || m.Term.Compare(s.state.Vote.Term) <= 0:
 		return false // one vote per term, none below the fence
 	case m.Head.Term.Era != m.Term.Era && mutant != eraCrossing:

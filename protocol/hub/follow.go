@@ -136,10 +136,18 @@ func (s *step) onCertify(m *Message) {
 		s.send(m.From, Message{Kind: Need, Head: before})
 		return
 	}
-	if s.certified(m.Final) && s.state.Final.Head != before {
-		s.write()
-		s.effect(Effect{Kind: Final, Head: s.state.Final.Head})
+	if !s.certified(m.Final) || s.state.Final.Head == before {
+		return
 	}
+	if s.role == Hub {
+		// Of a commit that a hub before us has ordered: ours to settle.
+		n := s.log.Len()
+		s.settle()
+		s.spread(before, n)
+		return
+	}
+	s.write()
+	s.effect(Effect{Kind: Final, Head: s.state.Final.Head})
 }
 
 // certified notes a certificate for a head of our log. It stops the room, and

@@ -89,7 +89,8 @@ func Restart(cfg *Config, d Durable, restored bool) (Machine, []Effect) {
 		// may have signed is in its log, since it stores first.
 		s.role, s.leads, s.leader = Hub, last.Term, cfg.Self
 		s.publish(s.state.Final.Head.Seq)
-	case s.given() || s.state.Vote.Release && s.state.Vote.Term == s.state.Seen:
+	case s.given() || s.state.Vote.Release && s.state.Vote.Term == s.state.Seen && last.Term != s.state.Seen:
+		// Nobody has been heard as hub of the term that was given away.
 		s.role = Releasing
 		s.release()
 	}
@@ -125,6 +126,9 @@ func (m Machine) Step(ev Event) (Machine, []Effect) {
 		if s.role != Hub && s.may() {
 			s.stand(Asked)
 		}
+	}
+	if s.role == Follower && s.given() && !s.state.Restored {
+		s.role = Releasing // whatever term we have heard of: nobody else can repeat it
 	}
 	if s.cfg.Window > 0 {
 		s.log = s.log.trim(s.state.Final.Head.Seq, s.cfg.Window)

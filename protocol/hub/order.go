@@ -67,28 +67,42 @@ func (s *step) onCoSign(m *Message) {
 	if s.role != Hub || m.Term != s.leads || !s.log.Holds(m.Head) || !s.noteAck(m.From, m.Head.Seq) {
 		return
 	}
-	before := s.state.Final.Head
-	settled := s.log.Len()
+	before, n := s.state.Final.Head, s.log.Len()
 	s.certify()
 	s.settle()
-	if s.state.Final.Head == before {
+	s.spread(before, n)
+}
+
+// spread writes and tells what a hub's log has gained over n entries, final up to
+// before. Settled may have come without a new certificate: that of its commit may be
+// an older hub's, heard since.
+func (s *step) spread(before Head, n int) {
+	if s.state.Final.Head == before && s.log.Len() == n {
 		return
 	}
 	s.write()
 	s.announce(before)
-	if s.log.Len() > settled {
+	if s.log.Len() > n {
 		s.publish(before.Seq)
 	}
 	s.retire()
 }
 
 // retire hands the room over once it is final that the hub is no replica any
-// more: a hub that does not vote cannot be outvoted by those who do.
+// more: a hub that does not vote cannot be outvoted by those who do. The successor is
+// one that has just co-signed, for another may be dead.
 func (s *step) retire() {
 	f := s.log.now()
-	if len(f.new) == 0 && f.settled <= s.state.Final.Head.Seq && !f.old.Has(s.cfg.Self) {
-		s.handOver(f.old[0])
+	if len(f.new) > 0 || f.settled > s.state.Final.Head.Seq || f.old.Has(s.cfg.Self) {
+		return
 	}
+	to, signed := f.old[0], uint64(0)
+	for _, p := range f.old {
+		if seq, ok := s.acked(p); ok && seq > signed {
+			to, signed = p, seq
+		}
+	}
+	s.handOver(to)
 }
 
 // certify moves the certificate to the newest head that enough have co-signed.

@@ -1,0 +1,2 @@
+// Package failover is a simulation.
+package failover
