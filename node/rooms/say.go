@@ -186,6 +186,10 @@ func (l *live) certificate(c hub.Certificate) *room.Certified {
 	return &room.Certified{Certificate: *cert}
 }
 
+// pullBeforeVote is for how long a voter asks a candidate for what it lacks. What has come
+// by then stays, and the candidate asks again.
+const pullBeforeVote = 2 * time.Second
+
 // hear takes another replica's message. The transport has authenticated from.
 func (l *live) hear(ctx context.Context, m *replica.Message, from string) error {
 	rep := l.rep
@@ -235,6 +239,17 @@ func (l *live) hear(ctx context.Context, m *replica.Message, from string) error 
 		}
 	case replica.AskVote:
 		in.Kind = hub.AskVote
+		if m.Head.Seq >= rep.end() && l.lost(l.state.Hub().Domain) {
+			// Once we have voted, what it has of the old term comes under no head that we
+			// take any more.
+			pull, cancel := context.WithTimeout(ctx, pullBeforeVote)
+			err := l.catchUp(pull, from)
+			cancel()
+			if rep = l.rep; rep == nil {
+				return err
+			}
+			in.From, in.To = rep.names.Number(from), rep.cfg.Self
+		}
 	case replica.Would:
 		in.Kind = hub.Would
 	case replica.Stand:

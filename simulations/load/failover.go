@@ -283,7 +283,7 @@ func (f *failover) round(ctx context.Context, n int) error {
 
 // level waits until all messages are final and everybody has the same log.
 func (f *failover) level(ctx context.Context) error {
-	return f.await(ctx, "having everybody in one place of the log", func() (bool, error) {
+	err := f.await(ctx, "having everybody in one place of the log", func() (bool, error) {
 		var first client.Summary
 		for i, m := range f.members {
 			if failed, open := m.open(); failed != nil {
@@ -303,6 +303,14 @@ func (f *failover) level(ctx context.Context) error {
 		}
 		return true, nil
 	})
+	if errors.Is(err, ErrLate) {
+		for _, m := range f.members {
+			_, open := m.open()
+			s, _ := m.c.Verify(context.WithoutCancel(ctx), f.room)
+			err = fmt.Errorf("%w; %s has %d entries by %s in term %s, and %d messages that are not final", err, m.at.domain, s.Next, s.Hub, s.Term, open)
+		}
+	}
+	return err
 }
 
 // count counts what everybody has at the end, and checks the providers' stores.
