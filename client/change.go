@@ -25,6 +25,8 @@ const (
 	wishPending = "pending" // commit what others proposed
 	wishUpdate  = "update"  // the own leaf: new keys, the present certificate
 	wishHosting = "hosting" // the replica set as it should be
+	wishMove    = "move"    // the own provider as hub
+	wishRole    = "role"    // another role of a user
 )
 
 // wish is a change of a room that this device wants. It is made into a handshake
@@ -34,8 +36,9 @@ type wish struct {
 	n           uint64
 	Room        room.ID
 	Kind        string
-	User        string   `json:",omitempty"`
-	KeyPackages [][]byte `json:",omitempty"` // of the user to add
+	User        string      `json:",omitempty"`
+	Role        policy.Role `json:",omitempty"`
+	KeyPackages [][]byte    `json:",omitempty"` // of the user to add
 
 	// The present submission; Staged is the commit that belongs to it, with its
 	// secrets, and nil for proposals and creations.
@@ -254,7 +257,9 @@ func (c *Client) Leave(ctx context.Context, u uri.Room) error {
 func (c *Client) pumpChanges(r *roomState) error {
 	all := c.wishesOf(r)
 	pub := r.group.Public()
-	if len(pub.Pending()) > 0 {
+	if m := moves(all); m != nil {
+		all = m
+	} else if len(pub.Pending()) > 0 {
 		// Others' proposals first: what a wish changes may be gone then.
 		if c.leaving(r) {
 			return nil
@@ -358,8 +363,18 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 		o.Leaf = &mls.LeafChange{Credential: &cred}
 	case wishLeave:
 		return c.stageLeave(b, r, w)
+	case wishRole:
+		if done, err := c.stageRole(r, w, who, &o); done || err != nil {
+			return done, err
+		}
 	}
-	p, done, err := c.stageHosting(r, w)
+	lead := &r.Lead
+	var p *mls.Proposal
+	if w.Kind == wishMove {
+		p, lead, done, err = c.stageMove(r, w)
+	} else {
+		p, done, err = c.stageHosting(r, w)
+	}
 	if err != nil || done {
 		return done, err
 	}
@@ -370,7 +385,7 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := c.judge(r, s.Change); err != nil {
+	if err := c.judgeAs(r, s.Change, lead); err != nil {
 		return false, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	bundle := wire.HandshakeBundle{Message: s.Message, Welcome: s.Welcome, GroupInfo: &wire.GroupInfoOption{Full: s.GroupInfo},

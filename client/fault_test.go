@@ -433,3 +433,47 @@ func TestUnknownCursor(t *testing.T) {
 		t.Errorf("Bob has %q", got)
 	}
 }
+
+// TestLongPiece: a device that was away gets more at once than a transaction of its
+// storage holds, and follows all of it; also when it is stopped in between.
+func TestLongPiece(t *testing.T) {
+	f := newFake(t)
+	f.piece = 1000
+	alice, bob := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example")
+	u := alice.create("clubhouse")
+	alice.add(u, bob)
+	alice.send(u, "one")
+	bob.hears(u, "alice: one")
+	bob.kill()
+	want := []string{"alice: one"}
+	for i := range 120 {
+		alice.send(u, fmt.Sprint(i))
+		want = append(want, fmt.Sprint("alice: ", i))
+	}
+	alice.hears(u, want...)
+	f.mu.Lock()
+	b := f.users[bob.user().String()]
+	b.feed = slices.DeleteFunc(b.feed, func(e fakeEvent) bool { return e.kind == clientapi.EventEntries })
+	f.mu.Unlock()
+	bob.store = bob.store.reopened()
+	bob.store.most, bob.store.failAt = 80<<10, 3 // before the log's end
+	bob.open()
+	bob.run()
+	if err := <-bob.ended; !errors.Is(err, errDisk) {
+		t.Fatalf("the storage failed: %v", err)
+	}
+	bob.stop()
+	bob.stop = nil
+	if got := bob.texts(u); len(got) == len(want) || !slices.Equal(got, want[:len(got)]) {
+		t.Errorf("when the storage failed, Bob had %q", got)
+	}
+	bob.restart()
+	bob.hears(u, want...)
+	if got := bob.texts(u); !slices.Equal(got, want) {
+		t.Errorf("Bob has %q", got)
+	}
+	if n := bob.store.updates; n > 20 {
+		t.Errorf("%d transactions for the rest", n)
+	}
+	agree(u, alice, bob)
+}

@@ -168,6 +168,10 @@ func (c *Client) stageHosting(r *roomState, w *wish) (p *mls.Proposal, done bool
 // hubState tells, when that changes, how the provider does that orders a room.
 func (c *Client) hubState(b *batch, id room.ID, v *clientapi.HubState) {
 	r := c.rooms[id]
+	if v.Lied && r != nil && r.State == roomJoined {
+		b.tell(HubLied{Room: r.uri, Hub: v.Hub})
+		return
+	}
 	if r == nil || r.silent == v.Silent || r.State == roomLeft || r.State == roomStopped || r.Lead.Hub.Domain != v.Hub {
 		return
 	}

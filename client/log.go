@@ -18,8 +18,13 @@ import (
 // errWait: an entry cannot be judged before a provider's key is known.
 var errWait = errors.New("client: waiting for a provider's key")
 
+// partBytes is how much of a piece is written in one transaction, about: a Storage
+// holds no more than so much in one, and a client that was away gets long pieces.
+const partBytes = 32 << 10
+
 // take follows a piece of a room's log. What follows from it, the position after
-// it and what else is in the batch are one transaction.
+// it and what else is in the batch are one transaction; of a long piece its end is,
+// and what comes before is written before, in parts.
 func (c *Client) take(b *batch, id room.ID, raw [][]byte, head []byte) error {
 	r := c.rooms[id]
 	if r == nil || r.State == roomLeft || r.State == roomStopped {
@@ -40,8 +45,16 @@ func (c *Client) take(b *batch, id room.ID, raw [][]byte, head []byte) error {
 		return c.commit(b)
 	}
 	r.badLog = false
+	part := new(batch)
 	for _, e := range entries {
-		err := c.entry(b, r, e)
+		if part.size() > partBytes {
+			r.save(part)
+			if err := c.commit(part); err != nil {
+				return err
+			}
+			part = new(batch)
+		}
+		err := c.entry(part, r, e)
 		if errors.Is(err, errWait) {
 			r.fetch = true
 			r.fetching.failed(c.cfg.Now(), c.cfg.Retry, 0)
@@ -58,7 +71,8 @@ func (c *Client) take(b *batch, id room.ID, raw [][]byte, head []byte) error {
 			break
 		}
 	}
-	r.save(b)
+	r.save(part)
+	b.add(part)
 	return c.commit(b)
 }
 
@@ -191,12 +205,23 @@ func (c *Client) handshake(b *batch, r *roomState, e *room.Entry) error {
 }
 
 // judge says whether the room's policy allows a change of its group.
-func (c *Client) judge(r *roomState, ch *mls.Change) error {
-	return r.roster.Judge(r.group.Public(), ch, &r.Lead, c.trust.anchors)
+func (c *Client) judge(r *roomState, ch *mls.Change) error { return c.judgeAs(r, ch, &r.Lead) }
+
+func (c *Client) judgeAs(r *roomState, ch *mls.Change, lead *room.Lead) error {
+	return r.roster.Judge(r.group.Public(), ch, lead, c.trust.anchors)
 }
 
 // moved follows an entry that says who orders the room or who decides.
 func (c *Client) moved(b *batch, r *roomState, e *room.Entry) error {
+	if e.Kind == room.KindHubChange {
+		hc, err := room.ParseHubChange(e.Body)
+		if err != nil {
+			return c.diverge(b, r, err)
+		}
+		if hc.Via == room.ByMove {
+			return c.movedByCommit(b, r, e, hc)
+		}
+	}
 	lead, _, err := r.Lead.Follow(e, r.At, func(domain string) bool { return r.active(domain) }, c.trust.anchors)
 	if err != nil {
 		if c.anchorless(r, err) {
@@ -204,10 +229,17 @@ func (c *Client) moved(b *batch, r *roomState, e *room.Entry) error {
 		}
 		return c.diverge(b, r, err)
 	}
+	c.ledBy(b, r, lead)
+	return nil
+}
+
+// ledBy draws the consequences of what the log says now of who orders the room and who
+// decides.
+func (c *Client) ledBy(b *batch, r *roomState, lead room.Lead) {
 	was := r.Lead.Hub.Domain
 	r.Lead = lead
 	if lead.Hub.Domain == was {
-		return nil
+		return
 	}
 	r.silent = false
 	b.tell(HubChanged{r.uri, lead.Hub.Domain})
@@ -226,7 +258,6 @@ func (c *Client) moved(b *batch, r *roomState, e *room.Entry) error {
 		}
 	}
 	r.sending.fails, r.sending.at, r.changing.fails, r.changing.at = 0, time.Time{}, 0, time.Time{}
-	return nil
 }
 
 // active says whether a provider takes part in the room, as far as this device knows.

@@ -3,6 +3,7 @@ package client_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"iter"
 	"maps"
 	"slices"
@@ -23,6 +24,7 @@ type memory struct {
 	// if happened is set; and all after it fail, as after a crash.
 	updates, failAt int
 	happened        bool
+	most            int // bytes that a transaction holds; 0: any number
 }
 
 func newMemory() *memory { return &memory{data: map[string][]byte{}} }
@@ -31,7 +33,7 @@ func newMemory() *memory { return &memory{data: map[string][]byte{}} }
 func (m *memory) reopened() *memory {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return &memory{data: maps.Clone(m.data)}
+	return &memory{data: maps.Clone(m.data), most: m.most}
 }
 
 func (m *memory) View(fn func(client.Tx) error) error {
@@ -54,7 +56,12 @@ func (m *memory) Update(_ context.Context, fn func(client.Tx) error) error {
 	old := m.data
 	for range 2 {
 		m.data = maps.Clone(old)
-		if err := fn(&memoryTx{m: m, writes: true}); err != nil {
+		tx := &memoryTx{m: m, writes: true}
+		err := fn(tx)
+		if err == nil && m.most > 0 && tx.size > m.most {
+			err = fmt.Errorf("%d bytes, %d at most: %w", tx.size, m.most, errDisk)
+		}
+		if err != nil {
 			m.data = old
 			return err
 		}
@@ -68,6 +75,7 @@ func (m *memory) Update(_ context.Context, fn func(client.Tx) error) error {
 type memoryTx struct {
 	m      *memory
 	writes bool
+	size   int // of what was written
 }
 
 func (t *memoryTx) Get(table, name string) ([]byte, error) {
@@ -79,6 +87,7 @@ func (t *memoryTx) Set(table, name string, value []byte) error {
 		panic("test: write that no Storage has to take")
 	}
 	t.m.data[table+"\x00"+name] = slices.Clone(value)
+	t.size += len(table) + len(name) + len(value)
 	return nil
 }
 

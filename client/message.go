@@ -192,6 +192,7 @@ func (c *Client) pumpOutbox(r *roomState) error {
 	}
 	path := "/v1/rooms/" + r.id.String() + "/messages"
 	req := &clientapi.SubmitMessage{Request: o.Request, Nonce: o.Nonce}
+	term := r.At.Term
 	c.async("sending to "+r.uri.String(), &r.sending, func(ctx context.Context) (func() error, error) {
 		got := new(clientapi.SubmittedMessage)
 		err := c.api.call(ctx, "POST", path, req, got)
@@ -203,7 +204,14 @@ func (c *Client) pumpOutbox(r *roomState) error {
 		} else if passing, _ := transient(err); passing || hasCode(err, clientapi.CodeUnauthorized) {
 			return nil, err
 		}
-		return func() error { return c.submitted(r, o, answer, err) }, nil
+		return func() error {
+			if answer != nil && answer.Code == wire.SubmitAccepted && r.At.Term != term && c.outbox[o.n] == o {
+				// Another hub was heard of meanwhile. Whose answer this is, and whether the
+				// other one knows of the message, cannot be told: it is asked again.
+				return nil
+			}
+			return c.submitted(r, o, answer, err)
+		}, nil
 	})
 	return nil
 }

@@ -89,6 +89,13 @@ type HubSilent struct {
 	Moves  bool
 }
 
+// HubLied: the provider has proof that the one that orders the room has signed what
+// cannot be, or two histories of it. What is final stays; another one is looked for.
+type HubLied struct {
+	Room uri.Room
+	Hub  string
+}
+
 // Rejoining: this device lost the thread of the room and enters it again by
 // itself. What was said in between cannot be read.
 type Rejoining struct {
@@ -114,6 +121,7 @@ func (ConsentChanged) notice()  {}
 func (UserKeyChanged) notice()  {}
 func (HubChanged) notice()      {}
 func (HubSilent) notice()       {}
+func (HubLied) notice()         {}
 func (Rejoining) notice()       {}
 func (Problem) notice()         {}
 func (Missed) notice()          {}

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto"
 	"crypto/ed25519"
 	"encoding/hex"
@@ -52,6 +53,7 @@ type fake struct {
 	claims      []*clientapi.Found
 	doubled     bool          // every event twice
 	late        time.Duration // the clock runs ahead by this
+	piece       int           // entries in a piece of log; 2 if 0
 }
 
 type fakeUser struct {
@@ -506,7 +508,7 @@ func (f *fake) log(r *http.Request, u *fakeUser) (any, error) {
 	}
 	from, _ := strconv.Atoi(r.URL.Query().Get("from"))
 	out := &clientapi.Log{Entries: [][]byte{}}
-	for i := from; i < len(x.entries) && i < from+2; i++ { // small pieces
+	for i := from; i < len(x.entries) && i < from+cmp.Or(f.piece, 2); i++ { // small pieces
 		out.Entries = append(out.Entries, x.entries[i].Append(nil))
 		out.Head = x.heads[i].Append(nil)
 	}

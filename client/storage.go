@@ -117,6 +117,19 @@ func (b *batch) del(table, name string) { b.raw(table, name, nil) }
 
 func (b *batch) tell(n Notice) { b.notices = append(b.notices, n) }
 
+// size is how many bytes are to be written, about.
+func (b *batch) size() (n int) {
+	for _, w := range b.writes {
+		n += len(w.table) + len(w.name) + len(w.value)
+	}
+	return n
+}
+
+// add appends what is in another batch.
+func (b *batch) add(x *batch) {
+	b.writes, b.notices, b.after = append(b.writes, x.writes...), append(b.notices, x.notices...), append(b.after, x.after...)
+}
+
 // clear deletes a whole table.
 func (b *batch) clear(s Storage, table string) error {
 	return s.View(func(tx Tx) error {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -149,7 +150,7 @@ func (rt *roundTripper) dial(ctx context.Context, _, addr string) (net.Conn, err
 	if err != nil {
 		return nil, fmt.Errorf("%w: opening stream to %s: %v", ErrUnreachable, id, err)
 	}
-	return newStreamConn(s), nil
+	return &dialedConn{streamConn: streamConn{s}}, nil
 }
 
 // inOrder returns the nodes of a record, connected ones first.
@@ -179,6 +180,30 @@ func newStreamConn(s network.Stream) *streamConn { return &streamConn{s} }
 
 func (c *streamConn) LocalAddr() net.Addr  { return peerAddr(c.Conn().LocalPeer()) }
 func (c *streamConn) RemoteAddr() net.Addr { return peerAddr(c.Conn().RemotePeer()) }
+
+// A dialedConn is a stream that this node has opened. libp2p negotiates its protocol along
+// with the first bytes, and closing it waits up to ten seconds for the other side's part of
+// that. A peer that stands still would so hold up whoever gives up a request, since HTTP
+// closes the connection then; of which nobody has read a byte is therefore reset.
+type dialedConn struct {
+	streamConn
+	heard atomic.Bool
+}
+
+func (c *dialedConn) Read(b []byte) (int, error) {
+	n, err := c.streamConn.Read(b)
+	if n > 0 {
+		c.heard.Store(true)
+	}
+	return n, err
+}
+
+func (c *dialedConn) Close() error {
+	if !c.heard.Load() {
+		return c.Reset()
+	}
+	return c.streamConn.Close()
+}
 
 type peerAddr peer.ID
 

@@ -184,6 +184,10 @@ func (ch *chat) notice(n client.Notice) {
 		if n.Room == ch.room.URI {
 			ch.say("hub", n.Hub, "         the room is now ordered by %s", n.Hub)
 		}
+	case client.HubLied:
+		if n.Room == ch.room.URI {
+			ch.say("hub_lied", n.Hub, "WARNING  %s, which orders the room, has signed what cannot be; another provider is looked for. Your operator has the proof.", n.Hub)
+		}
 	case client.HubSilent:
 		switch {
 		case n.Room != ch.room.URI:

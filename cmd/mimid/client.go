@@ -322,6 +322,8 @@ type clientRooms struct {
 	Show   clientRoomShow   `cmd:"" help:"Show a room, and what its members can compare."`
 	Add    clientRoomAdd    `cmd:"" help:"Add somebody who gave you consent."`
 	Remove clientRoomRemove `cmd:"" help:"Remove somebody."`
+	Role   clientRoomRole   `cmd:"" help:"Make somebody member, moderator or admin."`
+	Move   clientRoomMove   `cmd:"" help:"Move a room, whose provider is gone, to yours."`
 }
 
 type clientRoomCreate struct {

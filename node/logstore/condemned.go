@@ -15,11 +15,16 @@ import (
 // hub: an entry that cannot follow on what the log holds before it, and the signed
 // head of a later or the same entry.
 type Condemned struct {
-	Room    room.ID
-	Why     string
-	Head    room.SignedHead
+	Room room.ID
+	Why  string
+	Head room.SignedHead
+	// Low, of a hub that has signed two histories, is the other head (room.Equivocation).
+	Low     *room.SignedHead
 	Entries []*room.Entry // from the one that cannot be to that of the head, if they fit
 }
+
+// condemnedVersion is the layout with the optional second head; the one before had none.
+const condemnedVersion = 2
 
 // maxWhy bounds how much is kept of why.
 const maxWhy = 4096
@@ -30,8 +35,12 @@ func condemnedKey(id room.ID, rest []byte) store.Key {
 
 // PutCondemned writes that a room is not followed any further.
 func PutCondemned(tx *store.Tx, c *Condemned) error {
-	b := presentation.AppendOpaque([]byte{version}, []byte(strings.ToValidUTF8(c.Why[:min(len(c.Why), maxWhy)], "")))
-	if err := tx.Set(condemnedKey(c.Room, nil), c.Head.Append(b)); err != nil {
+	b := presentation.AppendOpaque([]byte{condemnedVersion}, []byte(strings.ToValidUTF8(c.Why[:min(len(c.Why), maxWhy)], "")))
+	b = presentation.AppendOptional(c.Head.Append(b), c.Low != nil)
+	if c.Low != nil {
+		b = c.Low.Append(b)
+	}
+	if err := tx.Set(condemnedKey(c.Room, nil), b); err != nil {
 		return err
 	}
 	for _, e := range c.Entries {
@@ -48,7 +57,11 @@ func parseCondemned(id room.ID, b []byte) (*Condemned, error) {
 	v := r.U8()
 	c.Why = string(r.Opaque())
 	c.Head.Read(r)
-	if err := r.Done(); err != nil || v != version {
+	if v == condemnedVersion && r.Optional() {
+		c.Low = new(room.SignedHead)
+		c.Low.Read(r)
+	}
+	if err := r.Done(); err != nil || v != condemnedVersion && v != version {
 		return nil, fmt.Errorf("condemned room %s, version %d: %w", id, v, ErrDamaged)
 	}
 	return c, nil

@@ -59,6 +59,11 @@ func TestLongTail(t *testing.T) {
 func TestFalseCertificate(t *testing.T) {
 	w, alice, bob, _, id := trio(t)
 	biloxi := w.ps[three[1]]
+	watches := biloxi.tweak
+	biloxi.tweak = func(c *rooms.Config) { watches(c); c.Idle = time.Minute } // so that it is read once
+	biloxi.restart()
+	bob.say(id, "loaded")
+	w.alike(id, 5)
 	var pieces, loads int
 	biloxi.set(func() {
 		biloxi.alter = func(data []byte) []byte {

@@ -55,7 +55,7 @@ func (l *live) settleUp(ctx context.Context) {
 	if l.rep == rep && rep.m.Role() != hub.Hub {
 		l.failWaiting(errMoving)
 	}
-	if l.rep == rep && !replicated(l.state) && len(rep.tail) == 0 && !l.unsettled() {
+	if l.rep == rep && !replicated(l.state) && len(rep.tail) == 0 && !l.unsettled() && !l.bound() {
 		l.single(ctx)
 	}
 }
@@ -71,6 +71,10 @@ func (l *live) unsettled() bool {
 	}
 	return l.rep.m.State().Restored || l.state.Hub().Domain == l.r.cfg.Domain
 }
+
+// bound says that this provider has acknowledged a move that is not in its log yet: to
+// forget that would be to acknowledge another one.
+func (l *live) bound() bool { return l.rep.m.State().Seen.Era > l.state.At().Term.Era }
 
 // signTail signs, as the hub, the end of the tail, if it is new.
 func (l *live) signTail() (*room.SignedHead, error) {

@@ -54,6 +54,26 @@
 //
 // A room whose hub decides alone has nothing of this, and costs nothing for it.
 //
+// # Lies (proof.go)
+//
+// An entry that cannot be, or two heads of one term of which neither continues the
+// other, prove against the hub that signed them. Both rest on pieces of the log alone:
+// a proof is kept (logstore.Condemned), shown to the other replicas piece by piece, and
+// judged by each with what it holds itself. The hub counts as failed from then on, its
+// users' and the others' devices are told, and another one is elected from before the
+// lie.
+//
+// # An administrator's move (move.go)
+//
+// Where the hub decided alone and is gone, or most replicas are, an administrator's
+// commit names a new hub. That provider asks all participating ones to acknowledge the
+// commit, which each of them judges first; with most of the others' acknowledgements
+// the commit stands in the log as the body of the hub_change. Whoever has acknowledged
+// is bound: it takes nothing of lower eras any more, across restarts. Who knows a newer
+// commit refuses and shows it. A former hub that went on alone has told its users that
+// what it ordered is final, so it takes nothing back: it stands still and says why
+// (parted).
+//
 // # What holds always
 //
 //   - A room has at most one goroutine, and one handle as long as anybody needs it:

@@ -249,7 +249,7 @@ func (r *Rooms) groupInfo(ctx context.Context, id room.ID, from string, raw []by
 	}
 	var fill error
 	err = r.view(ctx, h, func(s *room.State) {
-		if s.Hosting().Hub.Domain == r.cfg.Domain && s.Role(user).May(policy.AddOwnClient) && req.Suite == room.Suite {
+		if s.Hub().Domain == r.cfg.Domain && s.Role(user).May(policy.AddOwnClient) && req.Suite == room.Suite {
 			fill = r.fillGroupInfo(s, req, out)
 		}
 	})
@@ -478,11 +478,20 @@ func (r *Rooms) serveLog(ctx context.Context, q *Request) (*Response, error) {
 	var body []byte
 	takesPart := false
 	read := func(tx *store.Tx, last uint64) error {
-		entries, b, err := logstore.Range(tx, h.id, stands[0].Next, last, min(rangeBytes, 2*r.cfg.BatchBytes))
+		from, err := parting(tx, h.id, stands[0])
+		if err != nil {
+			return err
+		}
+		entries, b, err := logstore.Range(tx, h.id, from, last, min(rangeBytes, 2*r.cfg.BatchBytes))
 		if err == nil && b != nil {
-			body = room.AppendPiece(nil, &b.Head, entries, certifiedOf(b))
+			if last == ^uint64(0) {
+				body, err = r.overTail(tx, h.id, entries, b)
+			}
+			if err == nil && body == nil {
+				body = room.AppendPiece(nil, &b.Head, entries, certifiedOf(b))
+			}
 		} else if err == nil && last == ^uint64(0) {
-			body, err = r.tailPiece(tx, h.id, stands[0].Next)
+			body, err = r.tailPiece(tx, h.id, from)
 		}
 		return err
 	}
@@ -528,8 +537,8 @@ func (r *Rooms) serveHeads(_ context.Context, q *Request) (*Response, error) {
 		}
 		head := h.stand()
 		next := max(head.At.Next, h.tip.Load())
-		if next > s.Next && (slices.Contains(head.Providers, q.Source) || head.Member(q.Source)) {
-			out = append(out, room.Stand{Room: s.Room, Next: next})
+		if ahead(room.Stand{Term: head.At.Term, Next: next}, room.Position{Term: s.Term, Next: s.Next}) && (slices.Contains(head.Providers, q.Source) || head.Member(q.Source)) {
+			out = append(out, room.Stand{Room: s.Room, Term: head.At.Term, Next: next})
 		}
 	}
 	return ok(room.AppendStands(nil, out), nil)

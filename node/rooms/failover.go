@@ -270,6 +270,36 @@ func (r *Rooms) tailPiece(tx *store.Tx, id room.ID, seq uint64) ([]byte, error) 
 	return p.Append(nil), nil
 }
 
+// overTail is a range that ends the log, and the tail after it, under a head of a later
+// term: who has voted in that term takes nothing under an older head any more, and could
+// not learn what became final before. nil if there is no such head, or it is too much for
+// one piece.
+func (r *Rooms) overTail(tx *store.Tx, id room.ID, entries [][]byte, b *logstore.Batch) ([]byte, error) {
+	end, err := logstore.ReadHead(tx, id)
+	if err != nil || b.Head.Seq+1 != end.At.Next {
+		return nil, err
+	}
+	tail, heads, err := logstore.Tail(tx, id, end.At.Next)
+	if err != nil || len(tail) == 0 {
+		return nil, err
+	}
+	head, ok := heads[tail[len(tail)-1].Seq]
+	if !ok || head.Term.Compare(b.Head.Term) <= 0 {
+		return nil, nil
+	}
+	size := 0
+	for _, e := range entries {
+		size += len(e)
+	}
+	for _, e := range tail {
+		entries, size = append(entries, e.Append(nil)), size+sizeOf(e)
+	}
+	if size > 2*rangeBytes {
+		return nil, nil
+	}
+	return room.AppendPiece(nil, &head, entries, certifiedOf(b)), nil
+}
+
 // tailSizes counts up about how many bytes entries are.
 func tailSizes(entries []*room.Entry) iter.Seq2[int, int] {
 	return func(yield func(int, int) bool) {

@@ -93,6 +93,9 @@ func (l *live) adopt(ctx context.Context, p *room.Piece, from string) error {
 		at = l.state.At()
 	}
 	entries := p.Entries
+	if len(entries) > 0 && l.parted(ctx, p) {
+		return l.h.stopped()
+	}
 	for len(entries) > 0 && entries[0].Seq < at.Next {
 		entries = entries[1:]
 	}
@@ -301,15 +304,7 @@ func (l *live) keepProof(ctx context.Context, err error, bad *room.Entry, entrie
 			c.Entries = append(c.Entries, e)
 		}
 	}
-	put := func(tx *store.Tx) error { return logstore.PutCondemned(tx, c) }
-	werr := l.r.cfg.Store.Update(context.WithoutCancel(ctx), put)
-	if errors.Is(werr, store.ErrTooLarge) { // the entry at least
-		c.Entries = c.Entries[:1]
-		werr = l.r.cfg.Store.Update(context.WithoutCancel(ctx), put)
-	}
-	if werr != nil {
-		l.r.log.Error("keeping the proof against a hub", "room", l.h.id, "err", werr)
-	}
+	l.putCondemned(ctx, c)
 }
 
 // catchUp asks a provider for what is missing, until nothing is. While one piece
@@ -392,8 +387,12 @@ func (r *Rooms) fetch(ctx context.Context, from string, h *handle, next uint64) 
 	defer cancel()
 	ctx, end := r.calls.begin(ctx, from)
 	defer end()
+	stand := room.Stand{Room: h.id, Next: next}
+	if head := h.stand(); head != nil && head.At.Next == next {
+		stand.Term = head.At.Term
+	}
 	body, err := r.cfg.Peers.Call(ctx, Call{Target: from, Endpoint: EndpointLog, Subject: h.id.String(),
-		Body: room.AppendStands(nil, []room.Stand{{Room: h.id, Next: next}}), Max: pieceLimit})
+		Body: room.AppendStands(nil, []room.Stand{stand}), Max: pieceLimit})
 	if err != nil {
 		return nil, err
 	}
@@ -482,8 +481,8 @@ func (r *Rooms) Exchange(ctx context.Context, domain string) {
 	}
 	var stands []room.Stand
 	for _, h := range r.all() {
-		if head := h.stand(); head != nil && h.stopped() == nil && (head.Hub == domain && slices.Contains(head.Providers, r.cfg.Domain) || head.Member(domain) && head.Member(r.cfg.Domain)) {
-			stands = append(stands, room.Stand{Room: h.id, Next: head.At.Next})
+		if head := h.stand(); head != nil && h.stopped() == nil && r.comparable(head, domain) {
+			stands = append(stands, room.Stand{Room: h.id, Term: head.At.Term, Next: head.At.Next})
 		}
 	}
 	for page := range slices.Chunk(stands, room.MaxStands) {
@@ -499,6 +498,22 @@ func (r *Rooms) Exchange(ctx context.Context, domain string) {
 	}
 }
 
+// comparable says whether a provider may know more of a room than this one: its hub,
+// another replica, and if this one is the hub everybody, who may have moved the room
+// away meanwhile.
+func (r *Rooms) comparable(head *logstore.Head, domain string) bool {
+	return head.Hub == domain && slices.Contains(head.Providers, r.cfg.Domain) ||
+		head.Member(domain) && head.Member(r.cfg.Domain) ||
+		head.Hub == r.cfg.Domain && slices.Contains(head.Providers, domain)
+}
+
+// ahead says whether another provider's log goes beyond this one: in a higher term, or
+// in this one, or it does not say in which.
+func ahead(s room.Stand, at room.Position) bool {
+	c := s.Term.Compare(at.Term)
+	return c > 0 || s.Next > at.Next && (c == 0 || s.Term == room.Term{})
+}
+
 // compare reads where a hub's rooms stand and has those caught up that are behind.
 func (r *Rooms) compare(domain string, body []byte) error {
 	stands, err := room.ParseStands(body)
@@ -510,7 +525,8 @@ func (r *Rooms) compare(domain string, body []byte) error {
 		if err != nil {
 			continue
 		}
-		if head := h.stand(); !slices.Contains(head.Providers, domain) && !head.Member(domain) || s.Next <= head.At.Next || h.stopped() != nil {
+		if head := h.stand(); !slices.Contains(head.Providers, domain) && !head.Member(domain) || h.stopped() != nil ||
+			!ahead(s, head.At) {
 			continue
 		}
 		// Once, however often we are told before it is done.

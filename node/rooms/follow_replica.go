@@ -21,6 +21,19 @@ var errOld = errors.New("rooms: head of an ended term")
 
 // adoptReplicated verifies a piece, and lets the machine decide about it.
 func (l *live) adoptReplicated(ctx context.Context, p *room.Piece, from string) error {
+	err := l.adoptPiece(ctx, p, from)
+	if errors.Is(err, errGap) && l.rep != nil && p.Head.Term.Compare(l.state.At().Term) > 0 {
+		// Whoever has signed this has what is missing; the hub that we know has not.
+		for _, m := range l.members() {
+			if m.Domain != l.r.cfg.Domain && p.Head.Verify(m.ProviderKey[:]) == nil {
+				l.newer = m.Domain
+			}
+		}
+	}
+	return err
+}
+
+func (l *live) adoptPiece(ctx context.Context, p *room.Piece, from string) error {
 	rep := l.rep
 	if p.Head.Room != l.h.id {
 		return room.ErrWrongRoom
@@ -28,7 +41,10 @@ func (l *live) adoptReplicated(ctx context.Context, p *room.Piece, from string) 
 	entries := p.Entries
 	for len(entries) > 0 && entries[0].Seq < rep.final.Next {
 		if e := entries[0]; e.Seq+1 == rep.final.Next && e.Hash() != rep.final.Last {
-			return l.contradicted(ctx, p)
+			if err := l.contradicted(ctx, p, entries); l.h.stopped() != nil || p.Head.Term.Compare(rep.m.State().Seen) >= 0 {
+				return err
+			}
+			break // what a former hub ordered at last, and nobody has made final
 		}
 		entries = entries[1:]
 	}
@@ -38,10 +54,7 @@ func (l *live) adoptReplicated(ctx context.Context, p *room.Piece, from string) 
 	if len(entries) == 0 && p.Head.Seq+1 < rep.final.Next {
 		return nil // known
 	}
-	// What of it is in the tail already?
-	for len(entries) > 0 && entries[0].Seq < rep.end() && entries[0].Hash() == rep.tail[entries[0].Seq-rep.final.Next].Hash() {
-		entries = entries[1:]
-	}
+	entries = l.unknown(entries)
 	if len(entries) > 0 && entries[0].Seq > rep.end() {
 		return errGap
 	}
@@ -55,6 +68,10 @@ func (l *live) adoptReplicated(ctx context.Context, p *room.Piece, from string) 
 		return fmt.Errorf("%d bytes are not final here: %w", rep.size, errLong)
 	}
 	if at := entries[0].Seq; at < rep.end() {
+		if eq, key := l.twoHistories(p, entries); eq != nil {
+			l.convict(ctx, eq, key, p)
+			return errLied
+		}
 		if entries[0].Prev != rep.position(at).Last {
 			return errGap
 		}
@@ -73,6 +90,15 @@ func (l *live) adoptReplicated(ctx context.Context, p *room.Piece, from string) 
 		return err
 	}
 	return nil
+}
+
+// unknown leaves out what is here already, in the log or the tail.
+func (l *live) unknown(entries []*room.Entry) []*room.Entry {
+	rep := l.rep
+	for len(entries) > 0 && (entries[0].Seq < rep.final.Next || entries[0].Seq < rep.end() && entries[0].Hash() == rep.tail[entries[0].Seq-rep.final.Next].Hash()) {
+		entries = entries[1:]
+	}
+	return entries
 }
 
 // accusedHub is the hub that this provider does not believe any more, if it still
@@ -130,10 +156,8 @@ func (l *live) known(p *room.Piece) error {
 	return nil
 }
 
-// extend lays entries over the state and gives them to the machine.
-func (l *live) extend(ctx context.Context, p *room.Piece, entries []*room.Entry, from string) error {
-	rep := l.rep
-	first := entries[0].Seq
+// lay checks entries that a hub has signed, and lays them over the state.
+func (l *live) lay(ctx context.Context, p *room.Piece, entries []*room.Entry) ([]*hub.Entry, error) {
 	var list []*hub.Entry
 	for _, e := range entries {
 		st, err := l.check(ctx, e)
@@ -145,19 +169,30 @@ func (l *live) extend(ctx context.Context, p *room.Piece, entries []*room.Entry,
 			if p.Head.Verify(l.state.HubKey()) == nil {
 				l.accuse(ctx, err, e, entries, &p.Head)
 			}
-			return err
+			return nil, err
 		}
 		h, err := l.advanceTail(st, nil)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		list = append(list, h)
 	}
 	at := l.state.At()
 	if want := (room.Head{Room: l.h.id, Term: at.Term, Seq: at.Next - 1, Hash: at.Last}); p.Head.Head != want {
-		return fmt.Errorf("head %d of term %s over entries up to %d: %w", p.Head.Seq, p.Head.Term, want.Seq, room.ErrHead)
+		return nil, fmt.Errorf("head %d of term %s over entries up to %d: %w", p.Head.Seq, p.Head.Term, want.Seq, room.ErrHead)
 	}
 	if err := p.Head.Verify(l.state.HubKey()); err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// extend lays entries over the state and gives them to the machine.
+func (l *live) extend(ctx context.Context, p *room.Piece, entries []*room.Entry, from string) error {
+	rep := l.rep
+	first := entries[0].Seq
+	list, err := l.lay(ctx, p, entries)
+	if err != nil {
 		return err
 	}
 	final := l.finality(p)
@@ -285,17 +320,41 @@ func (l *live) rewind(seq uint64) error {
 	return nil
 }
 
-// contradicted: a piece whose entry at the end of our log is another one. If it is
-// proven to be final, too, the room stands still, because nobody rolls back what it
-// has told people is final.
-func (l *live) contradicted(ctx context.Context, p *room.Piece) error {
+// contradicted: a piece whose entry at the end of our log, the first of entries, is
+// another one. If it is proven to be final, too, the room stands still, because nobody
+// rolls back what it has told people is final.
+func (l *live) contradicted(ctx context.Context, p *room.Piece, entries []*room.Entry) error {
 	err := fmt.Errorf("piece up to %d of term %s contradicts what is final here: %w", p.Head.Seq, p.Head.Term, room.ErrChain)
+	if eq, key := l.twoHistories(p, entries); eq != nil {
+		l.convict(ctx, eq, key, p)
+	}
 	c, lead := p.Certified, l.state.Lead()
-	if c == nil || c.Certificate.Verify(l.h.id, l.replicaKey) != nil || !lead.Quorum(c.Certificate.Domains()) {
+	if c == nil || !continues(entries, c.Certificate.Cites()) || c.Certificate.Verify(l.h.id, l.replicaKey) != nil || !lead.Quorum(c.Certificate.Domains()) {
 		return err
 	}
-	l.condemn(ctx, fmt.Errorf("two histories are final: %w", err), p.Entries[0], p.Entries, &c.Head)
+	l.condemn(ctx, fmt.Errorf("two histories are final: %w", err), entries[0], entries, &c.Head)
 	return err
+}
+
+// continues says whether all heads are places of a chain that begins with the first of
+// entries. A certificate of what came before says nothing about them: a hub sends the
+// newest that it has along with all that it orders.
+func continues(entries []*room.Entry, heads []room.Head) bool {
+	for _, h := range heads {
+		first := entries[0].Seq
+		if h.Seq < first || h.Seq-first >= uint64(len(entries)) {
+			return false
+		}
+		if e := entries[h.Seq-first]; e.Seq != h.Seq || e.Term != h.Term || e.Hash() != h.Hash {
+			return false
+		}
+	}
+	for i, e := range entries[1:] {
+		if e.Prev != entries[i].Hash() {
+			return false
+		}
+	}
+	return true
 }
 
 // replicaKey is by which key a replica signs in this room.
@@ -314,11 +373,11 @@ func (l *live) accuse(ctx context.Context, err error, bad *room.Entry, entries [
 		l.condemn(ctx, err, bad, entries, head) // which only waits
 		return
 	}
-	hubOf := l.state.Hub().Domain
-	l.r.log.Error("the hub has signed an entry that cannot be; another one is looked for", "room", l.h.id, "hub", hubOf, "err", err)
-	l.r.counts.convicted.Add(1)
-	l.keepProof(ctx, err, bad, entries, head)
-	l.h.mu.Lock()
-	l.h.accused = hubOf
-	l.h.mu.Unlock()
+	c := &logstore.Condemned{Room: l.h.id, Why: err.Error(), Head: *head}
+	for _, e := range entries {
+		if e.Seq >= bad.Seq {
+			c.Entries = append(c.Entries, e)
+		}
+	}
+	l.lied(ctx, l.state.Hub().Domain, c, &room.Piece{Head: *head, Entries: entries})
 }

@@ -74,6 +74,9 @@ func (b *batch) full(limit int) bool {
 // submit orders a submission, or answers it.
 func (l *live) submit(s *submission) {
 	res, err := l.order(s)
+	if errors.Is(err, errLater) {
+		return
+	}
 	if err != nil {
 		if l.state != nil {
 			res.epoch = l.state.Epoch()
@@ -114,13 +117,16 @@ func (l *live) order(s *submission) (result, error) {
 	if l.state == nil {
 		return result{}, ErrUnknown
 	}
-	if h := l.state.Hub().Domain; h != l.r.cfg.Domain {
-		return result{}, fmt.Errorf("the hub is %s: %w", h, errMoving)
-	}
 	if l.rep != nil {
 		if res, ok := l.rep.ordered(s.txn); ok {
 			return res, nil
 		}
+	}
+	if to, ok := moveOf(s.update, l.state.At().Term); ok {
+		return l.beginMove(s, to)
+	}
+	if h := l.state.Hub().Domain; h != l.r.cfg.Domain {
+		return result{}, fmt.Errorf("the hub is %s: %w", h, errMoving)
 	}
 	if s.message != nil {
 		return l.orderMessage(s)

@@ -61,27 +61,6 @@ func TestLyingHub(t *testing.T) {
 	}
 }
 
-// TestLyingHubAlone: only one replica saw the lie. It does not follow, the others go on,
-// and what is true it takes again.
-func TestLyingHubAlone(t *testing.T) {
-	w, alice, bob, _, id := trio(t)
-	alice.say(id, "before")
-	bob.read(id, "before")
-	w.alike(id, 5)
-	lie := w.ps[three[0]].forge(id, func(e *room.Entry) {})
-	w.ps[three[1]].gossip(three[0], lie.Append(nil))
-	eventually(t, "the operator sees it", func() bool {
-		for _, s := range w.ps[three[1]].rooms.List() {
-			if s.Accused == three[0] {
-				return true
-			}
-		}
-		return false
-	})
-	alice.say(id, "goes on")
-	bob.read(id, "before", "goes on")
-}
-
 // TestForeignPieces: what no replica has signed, or an ended term's hub, changes nothing.
 func TestForeignPieces(t *testing.T) {
 	w, alice, bob, carol, id := trio(t)

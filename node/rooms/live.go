@@ -25,6 +25,7 @@ type live struct {
 	rep   *replicaState // nil where the hub decides alone
 	timer *time.Timer   // of rep
 
+	newer   string    // whose head of a higher term did not connect; "" if nobody's
 	alarmAt time.Time // when timer is due; zero: nobody needs it
 }
 
@@ -195,11 +196,15 @@ func (l *live) source() string {
 		return ""
 	}
 	self := l.r.cfg.Domain
+	if d := l.newer; d != "" && !l.r.dead(d) {
+		l.newer = ""
+		return d
+	}
 	hub := head.Hub
 	if l.rep != nil && l.state != nil {
 		hub = l.state.Hub().Domain
 	}
-	if hub != self && !l.r.dead(hub) {
+	if hub != self && !l.lost(hub) {
 		return hub
 	}
 	for _, m := range head.Set {
@@ -293,6 +298,7 @@ func (l *live) load(ctx context.Context) error {
 
 // drop forgets the state, which is ahead of the store or of unknown worth.
 func (l *live) drop() {
+	l.failMove(errMoving)
 	if rep := l.rep; rep != nil {
 		for _, o := range append(rep.orders, rep.waiting...) {
 			o.s.fail(errMoving)

@@ -98,6 +98,8 @@ func (r *Rooms) readHeads() error {
 			h := r.rooms[c.Room]
 			switch {
 			case h == nil:
+			case c.Head.Term.Era > h.head.At.Term.Era && len(h.head.Set) == 0:
+				h.broken = c.Why // moved away from before the end of this log
 			case c.Head.Verify(h.head.HubKey[:]) != nil || c.Head.Term.Compare(h.head.At.Term) < 0:
 				// Another provider has ordered since: the proof is kept, and holds up nobody.
 			case len(h.head.Set) > 0 && h.head.Member(h.head.Hub):

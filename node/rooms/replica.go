@@ -39,6 +39,8 @@ type replicaState struct {
 	cert  *room.Certified                     // of final; nil if its hub alone decided
 	offer *room.Certified                     // a hub's, verified, that the machine has been told of
 
+	moving *moving // an administrator's move that this provider has begun; nil otherwise
+
 	made    []*room.Entry // by the machine in this step
 	pending *room.Entry   // what the machine is to order in this step
 
@@ -131,6 +133,10 @@ func (l *live) seal(e *hub.Entry) room.Hash {
 		switch e.Kind {
 		case hub.Change:
 			out.Kind, out.Body = room.KindHubChange, l.changeBody(e)
+			if e.Via == hub.ByMove {
+				out.Txn = rep.moving.txn
+				e.Txn = out.Txn
+			}
 		case hub.Settled:
 			out.Kind, out.Body = room.KindSettled, l.settledBody(e)
 		}
@@ -301,7 +307,10 @@ func (l *live) advanceTail(st *room.Step, welcomes []welcome) (*hub.Entry, error
 		for _, v := range c.Votes {
 			out.Voters = out.Voters.With(rep.names.Number(v.Voter))
 		}
-		if c.Via == room.ByRelease {
+		for _, a := range c.Acks {
+			out.Voters = out.Voters.With(rep.names.Number(a.Provider))
+		}
+		if c.Via != room.ByVotes {
 			out.Set = rep.names.set(domainsOf(now))
 		}
 		rep.keys[e.Term] = slices.Clone(l.state.HubKey())

@@ -58,8 +58,17 @@ func (l *live) say(m *hub.Message) {
 		out.Kind, out.Head = replica.Ask, m.Final.Head
 	case hub.Answer:
 		out.Kind = replica.Answer
+	case hub.Move:
+		if rep.moving == nil {
+			return
+		}
+		out.Kind, out.Final, out.Commit = replica.Move, m.Final.Head, rep.moving.commit
+	case hub.Ack:
+		if out.Kind = replica.Ack; m.Grant {
+			out.Ack, err = l.acknowledge(m.Term, to, rep.voted.Set, m.Head)
+		}
 	default:
-		return // moves and proofs do not travel yet
+		return // proofs do not travel yet
 	}
 	if err != nil {
 		l.r.log.Error("signing for a room", "room", l.h.id, "what", out.Kind, "err", err)
@@ -91,6 +100,9 @@ func (l *live) vote(m *hub.Message, candidate string, set room.Hash, release boo
 // its own.
 func (l *live) changeBody(e *hub.Entry) []byte {
 	rep := l.rep
+	if e.Via == hub.ByMove {
+		return l.moveBody(e)
+	}
 	self, _ := l.state.Replica(l.r.cfg.Domain)
 	c := &room.HubChange{Via: room.Via(e.Via)}
 	if self != nil {
@@ -174,11 +186,28 @@ func (l *live) certificate(c hub.Certificate) *room.Certified {
 	return &room.Certified{Certificate: *cert}
 }
 
+// pullBeforeVote is for how long a voter asks a candidate for what it lacks. What has come
+// by then stays, and the candidate asks again.
+const pullBeforeVote = 2 * time.Second
+
 // hear takes another replica's message. The transport has authenticated from.
 func (l *live) hear(ctx context.Context, m *replica.Message, from string) error {
 	rep := l.rep
 	if !l.concerns(from) {
 		return fmt.Errorf("%s from %s, which has no part in the room", m.Kind, from)
+	}
+	switch m.Kind {
+	case replica.Move:
+		return l.hearMove(ctx, m, from)
+	case replica.Ack:
+		return l.hearAck(ctx, m, from)
+	}
+	if m.Kind == replica.Show {
+		p, err := room.ParsePiece(m.Piece, pieceLimit)
+		if err != nil || rep == nil {
+			return err
+		}
+		return l.ingest(ctx, p, from)
 	}
 	if rep == nil {
 		if m.Kind != replica.Release && m.Kind != replica.Ask && !replicated(l.state) {
@@ -210,6 +239,17 @@ func (l *live) hear(ctx context.Context, m *replica.Message, from string) error 
 		}
 	case replica.AskVote:
 		in.Kind = hub.AskVote
+		if m.Head.Seq >= rep.end() && l.lost(l.state.Hub().Domain) {
+			// Once we have voted, what it has of the old term comes under no head that we
+			// take any more.
+			pull, cancel := context.WithTimeout(ctx, pullBeforeVote)
+			err := l.catchUp(pull, from)
+			cancel()
+			if rep = l.rep; rep == nil {
+				return err
+			}
+			in.From, in.To = rep.names.Number(from), rep.cfg.Self
+		}
 	case replica.Would:
 		in.Kind = hub.Would
 	case replica.Stand:
@@ -370,6 +410,17 @@ func (r *Rooms) say(domain string, m *replica.Message) {
 // sayTimeout bounds one request: what is late is said again, in another form.
 const sayTimeout = 3 * time.Second
 
+// fit is how many messages one request holds: at least one.
+func fit(list []*replica.Message) int {
+	size := 8
+	for i, m := range list {
+		if size += 1<<10 + len(m.Commit) + len(m.Piece); size > replica.MaxBytes && i > 0 {
+			return i
+		}
+	}
+	return len(list)
+}
+
 func (r *Rooms) runTalk(ctx context.Context, domain string) {
 	for {
 		r.talk.mu.Lock()
@@ -379,7 +430,8 @@ func (r *Rooms) runTalk(ctx context.Context, domain string) {
 			r.talk.mu.Unlock()
 			return
 		}
-		r.talk.waiting[domain] = nil
+		n := fit(list)
+		list, r.talk.waiting[domain] = list[:n], list[n:]
 		r.talk.mu.Unlock()
 		call, cancel := context.WithTimeout(ctx, sayTimeout)
 		_, err := r.cfg.Peers.Call(call, Call{Target: domain, Endpoint: EndpointReplica, Subject: domain, Body: replica.Append(nil, list)})

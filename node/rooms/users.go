@@ -160,6 +160,9 @@ func (r *Rooms) page(h *handle, from uint64, limit int) (*clientapi.Log, error) 
 				return err
 			}
 			out.Entries, out.Head = append(out.Entries, es...), b.Head.Append(nil)
+			if b.Cert != nil {
+				out.Certificates = append(out.Certificates, b.Cert.Append(nil))
+			}
 			if b.Head.Seq+1-from >= uint64(limit) {
 				break
 			}
@@ -195,6 +198,9 @@ func (r *Rooms) SubmitUpdate(ctx context.Context, who account.Identity, id store
 	if err != nil {
 		return nil, err
 	}
+	if body, moves, err := r.toMover(ctx, who, id, nonce, u.Request); moves || err != nil {
+		return &clientapi.SubmittedUpdate{Response: body}, err
+	}
 	if refused, err := r.vouch(ctx, who, id, u.Request); err != nil || refused != nil {
 		return &clientapi.SubmittedUpdate{Response: refused}, err
 	}
@@ -203,6 +209,32 @@ func (r *Rooms) SubmitUpdate(ctx context.Context, who account.Identity, id store
 		return nil, err
 	}
 	return &clientapi.SubmittedUpdate{Response: body}, nil
+}
+
+// toMover brings a commit that moves a room to the provider that it names as the new
+// hub; moves is false for any other handshake.
+func (r *Rooms) toMover(ctx context.Context, who account.Identity, id store.RoomID, nonce room.TxnNonce, raw []byte) (answer []byte, moves bool, err error) {
+	h, err := r.mine(who, id)
+	if err != nil {
+		return nil, false, err
+	}
+	req, err := wire.ParseUpdateRequest(raw, room.BodyLimits())
+	if err != nil {
+		return nil, false, problem(422, clientapi.CodeInvalid, "the update cannot be read: %s", err)
+	}
+	to, moves := moveOf(&req.Bundle, h.stand().At.Term)
+	if !moves {
+		return nil, false, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	if to.Hub.Domain == r.cfg.Domain {
+		answer, err = r.update(ctx, h.id, r.cfg.Domain, nonce, raw)
+		return answer, true, err
+	}
+	name := h.stand().URI.String()
+	answer, err = r.cfg.Peers.Call(ctx, Call{Target: to.Hub.Domain, Endpoint: wire.EndpointUpdate.String(), Subject: name, Room: wire.IdentifierURI(name), ID: nonce, Body: raw, Max: pieceLimit})
+	return answer, true, err
 }
 
 // vouch refuses what a follower can see to be forged, before it is passed on to

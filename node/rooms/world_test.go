@@ -282,6 +282,9 @@ func (t topic) Publish(_ context.Context, data []byte) error {
 		o.mu.Lock()
 		h, alter := o.topics[t.name], o.alter
 		o.mu.Unlock()
+		if h.Receive == nil {
+			continue // it is just starting anew
+		}
 		data := slices.Clone(data)
 		if alter != nil {
 			data = alter(data)
@@ -563,6 +566,10 @@ func (d *device) entry(e *room.Entry) {
 	case room.KindHandshake:
 		b := must(room.ParseHandshake(e.Body))(t).Bundle
 		ms = append([]*mls.Message{b.Message}, b.MoreProposals...)
+	case room.KindHubChange:
+		if c := must(room.ParseHubChange(e.Body))(t); c.Via == room.ByMove {
+			ms = []*mls.Message{must(c.Handshake())(t).Bundle.Message}
+		}
 	}
 	for _, m := range ms {
 		if s, ok := d.own[string(m.Bytes())]; ok {

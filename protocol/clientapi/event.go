@@ -36,6 +36,9 @@ type HubState struct {
 	Silent bool `json:"silent"`
 	// Moves says that other providers can give the room another hub, and try to.
 	Moves bool `json:"moves"`
+	// Lied: there is proof that it has signed what cannot be, or two histories of the
+	// room. Its other providers look for another hub.
+	Lied bool `json:"lied,omitempty"`
 }
 
 // Welcome invites a device of the user into a room: Welcome is the bare Welcome

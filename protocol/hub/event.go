@@ -14,7 +14,7 @@ const (
 	Suspect                       // the caller has reason to think that the hub is gone
 	Resend                        // time has passed: say again what is unanswered, stand again
 	HandOver                      // Target: give the room to another
-	MoveHere                      // Set: a commit by an admin, on the newest handshake here, names us as hub
+	MoveHere                      // Set, Term: a commit by an admin, on the newest handshake here, names us as hub
 	Request                       // an admin's signed request to elect us
 )
 
@@ -26,6 +26,7 @@ type Event struct {
 	Handshake bool
 	Set       Set
 	Target    Provider
+	Term      room.Term // its era counts if it is above all that we have seen
 }
 
 // An EffectKind names what the caller does for a machine.

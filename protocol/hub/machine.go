@@ -121,7 +121,7 @@ func (m Machine) Step(ev Event) (Machine, []Effect) {
 	case HandOver:
 		s.handOver(ev.Target)
 	case MoveHere:
-		s.moveHere(ev.Set)
+		s.moveHere(ev.Set, ev.Term)
 	case Request:
 		if s.role != Hub && s.may() {
 			s.stand(Asked)

@@ -10,13 +10,14 @@ func (m *Machine) moved(replaced Provider, acks Set) bool {
 	return majority(m.cfg.Peers.Without(replaced), acks.Without(replaced))
 }
 
-// moveHere begins a move by an admin's commit that makes the given set.
-func (s *step) moveHere(set Set) {
+// moveHere begins a move by an admin's commit that makes the given set, in the era that
+// it names, if that is none too low.
+func (s *step) moveHere(set Set, t room.Term) {
 	if s.role == Hub || s.state.Restored || len(set) == 0 {
 		return
 	}
 	s.follow(0)
-	s.vote(room.Term{Era: s.state.Seen.Era + 1, Number: 1}, s.cfg.Self, s.log.Last())
+	s.vote(room.Term{Era: max(s.state.Seen.Era+1, t.Era), Number: 1}, s.cfg.Self, s.log.Last())
 	s.role, s.votes, s.commit, s.on = Mover, Set{s.cfg.Self}, set, s.log.handshake()
 	s.write()
 	s.callMove()

@@ -34,6 +34,7 @@
 //	        case ask(9):      Place final;
 //	        case answer(10):  Place head; Term seen;
 //	        case move(11):    Term term; Place handshake; Place final; opaque commit<V>;
+//	        case show(13):    opaque piece<V>;                       /* a Piece */
 //	        case ack(12):     Term term; Place head; Term seen; optional<SignedAck> ack;
 //	    };
 //	} Message;

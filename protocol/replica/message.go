@@ -30,13 +30,14 @@ const (
 	Answer  Kind = 10 // answer to it
 	Move    Kind = 11 // an administrator's commit moves the room to me
 	Ack     Kind = 12 // answer to it, with the acknowledgement if it is one
+	Show    Kind = 13 // a piece of the log, which proves something against its hub
 )
 
 var kindNames = [...]string{CoSign: "co-sign", Refuse: "refuse", Need: "need", AskVote: "ask-vote", Would: "would", Stand: "stand",
-	Grant: "grant", Release: "release", Ask: "ask", Answer: "answer", Move: "move", Ack: "ack"}
+	Grant: "grant", Release: "release", Ask: "ask", Answer: "answer", Move: "move", Ack: "ack", Show: "show"}
 
 func (k Kind) String() string {
-	if k < CoSign || k > Ack {
+	if k < CoSign || k > Show {
 		return fmt.Sprintf("Kind(%d)", uint8(k))
 	}
 	return kindNames[k]
@@ -59,6 +60,7 @@ type Message struct {
 	Final  hub.Head         // of Move: what is final at who says it; Head is the newest handshake there
 	Commit []byte           // of Move: a Handshake, whose room_hosting names hub and set
 	Ack    *room.SignedAck  // of Ack
+	Piece  []byte           // of Show: a room.Piece
 }
 
 // Bounds of one request.
@@ -124,6 +126,8 @@ func (m *Message) append(b []byte) []byte {
 		return m.Vote.Append(b)
 	case Answer:
 		return appendTerm(appendPlace(b, m.Head), m.Seen)
+	case Show:
+		return presentation.AppendOpaque(b, m.Piece)
 	case Move:
 		return presentation.AppendOpaque(appendPlace(appendPlace(appendTerm(b, m.Term), m.Head), m.Final), m.Commit)
 	case Ack:
@@ -176,6 +180,8 @@ func (m *Message) read(r *presentation.Reader) {
 		m.readVote(r, true)
 	case Answer:
 		m.Head, m.Seen = readPlace(r), readTerm(r)
+	case Show:
+		m.Piece = slices.Clone(r.Opaque())
 	case Move:
 		m.Term, m.Head, m.Final = readTerm(r), readPlace(r), readPlace(r)
 		m.Commit = slices.Clone(r.Opaque())

@@ -46,7 +46,7 @@ func vote(t *rapid.T, m *replica.Message, release bool) *room.SignedVote {
 
 // message draws a message as a provider sends it.
 func message(t *rapid.T) *replica.Message {
-	m := &replica.Message{Kind: replica.Kind(rapid.IntRange(1, 12).Draw(t, "kind"))}
+	m := &replica.Message{Kind: replica.Kind(rapid.IntRange(1, 13).Draw(t, "kind"))}
 	m.Room = room.ID(hash(t))
 	switch m.Kind {
 	case replica.CoSign:
@@ -76,6 +76,8 @@ func message(t *rapid.T) *replica.Message {
 	case replica.Release:
 		m.Term, m.Head = term(t), place(t)
 		m.Vote = vote(t, m, true)
+	case replica.Show:
+		m.Piece = rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "piece")
 	case replica.Move:
 		m.Term, m.Head, m.Final = term(t), place(t), place(t)
 		m.Commit = rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "commit")

@@ -233,6 +233,13 @@ func (l *Lead) checkAck(a *SignedAck, want Ack, at Position, providers []string,
 	case !slices.Contains(providers, a.Provider):
 		return bad("it takes no part")
 	}
+	return l.CheckAck(a, anchors)
+}
+
+// CheckAck checks whose an acknowledgement is: by a key that the log names for the
+// provider, or that its domain is known by. Errors: ErrSignature, and
+// x509auth.ErrUnknownProvider, which may pass.
+func (l *Lead) CheckAck(a *SignedAck, anchors func(domain string) []crypto.PublicKey) error {
 	keys := keysIn(a.Provider, l.Next, l.Now, l.Before)
 	for _, k := range anchors(a.Provider) {
 		if e, ok := k.(ed25519.PublicKey); ok {

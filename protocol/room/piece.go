@@ -81,12 +81,15 @@ func ParsePiece(b []byte, limit int) (*Piece, error) {
 }
 
 // Stand is what two providers compare when they talk: where one stands in a room
-// that both follow.
+// that both follow. Who has moved to a higher term may have a shorter log. In a request
+// for entries the term is that of the entry before next, so that a log which parts
+// earlier is found; (0, 0) does not say.
 //
-//	struct { opaque room_id[32]; uint64 next; } Stand;
+//	struct { opaque room_id[32]; uint32 era; uint64 number; uint64 next; } Stand;
 //	struct { Stand rooms<V>; } Stands;
 type Stand struct {
 	Room ID
+	Term Term
 	Next uint64
 }
 
@@ -97,7 +100,7 @@ const MaxStands = 10_000
 func AppendStands(b []byte, list []Stand) []byte {
 	return presentation.AppendList(b, func(b []byte) []byte {
 		for _, s := range list {
-			b = presentation.AppendU64(append(b, s.Room[:]...), s.Next)
+			b = presentation.AppendU64(s.Term.append(append(b, s.Room[:]...)), s.Next)
 		}
 		return b
 	})
@@ -110,6 +113,7 @@ func ParseStands(b []byte) ([]Stand, error) {
 	r.List(MaxStands, func() {
 		var s Stand
 		copy(s.Room[:], r.Fixed(hashSize))
+		s.Term.read(r)
 		s.Next = r.U64()
 		out = append(out, s)
 	})

@@ -448,7 +448,7 @@ func TestPiece(t *testing.T) {
 			t.Fatalf("%d of %d bytes decode", i, len(b))
 		}
 	}
-	stands := []room.Stand{{Room: room.ID{1}, Next: 2}, {Room: room.ID{3}, Next: 4}}
+	stands := []room.Stand{{Room: room.ID{1}, Term: room.FirstTerm, Next: 2}, {Room: room.ID{3}, Next: 4}}
 	sb := room.AppendStands(nil, stands)
 	got, err := room.ParseStands(sb)
 	if err != nil || !slices.Equal(got, stands) {

@@ -25,5 +25,18 @@
 // by its transaction id, and whether it was there before; so loss and duplicates are
 // counted, not inferred.
 //
+// # Failover
+//
+// RunFailover (failover.go, failover_member.go, failover_report.go) measures something else:
+// how long a room is without service when the provider dies that orders it. Three or five
+// providers decide together; at each is one user with a real device (package client with
+// its default times, state on disk), who sends all the time. The hub is killed or frozen, and
+// comes back. All times are by the users' applications: what they are told, by notices,
+// and when. A message counts from the call that sends it, so waiting in the outbox, the
+// device's own fsyncs and its pauses between attempts are in it. At the end everybody's
+// messages are compared, and all stores verified.
+//
+// # The machine
+//
 // The load shares the machine with the providers, and its own CPU time is told, too.
 package load

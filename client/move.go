@@ -1,0 +1,169 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+)
+
+// A room whose provider is gone for good, or hostile, is moved by one of its
+// administrators: a commit that names the administrator's own provider goes to all
+// others, and takes effect when most of them have acknowledged it.
+
+// maxEra bounds how far beyond the room's present era a move tries to begin one: others
+// may have begun some that came to nothing.
+const maxEra = 6
+
+// MoveRoom has the user's own provider order a room from now on, without the consent of
+// the one that does. It returns when that has come about; if ctx ends before, the wish
+// stays. What only the former provider had is not in the room any more.
+//
+// Errors: ErrNoRoom, ErrRefused (not an administrator; most of the room's providers
+// answer, and choose another themselves), ErrUnreachable, *clientapi.Problem, ErrStopped,
+// ErrStorage.
+func (c *Client) MoveRoom(ctx context.Context, u uri.Room) error {
+	err := c.know(ctx, c.user.Provider().Domain())
+	if err == nil {
+		err = c.change(ctx, u, &wish{Kind: wishMove})
+	}
+	if err != nil {
+		return fmt.Errorf("moving %s to %s: %w", u, c.user.Provider().Domain(), err)
+	}
+	return nil
+}
+
+// SetRole gives a participant another role, and returns when it has it. Errors as
+// AddUser; ErrRefused where the own role does not allow it.
+func (c *Client) SetRole(ctx context.Context, u uri.Room, who uri.User, role policy.Role) error {
+	if !role.Active() {
+		return fmt.Errorf("making %s %s: members, moderators and administrators are active: %w", who, role, ErrRefused)
+	}
+	if err := c.change(ctx, u, &wish{Kind: wishRole, User: who.String(), Role: role}); err != nil {
+		return fmt.Errorf("making %s %s in %s: %w", who, role, u, err)
+	}
+	return nil
+}
+
+// stageRole puts the change of a participant's role into a commit; done: it has the role.
+func (c *Client) stageRole(r *roomState, w *wish, who uri.User, o *mls.CommitOptions) (done bool, err error) {
+	switch c.roleIn(r, who) {
+	case w.Role:
+		return true, nil
+	case policy.None:
+		return false, fmt.Errorf("%s is not in the room: %w", who, ErrRefused)
+	}
+	p, err := room.UpdateParticipants(r.group.Public().Context(), []room.Participant{{User: who, Role: w.Role}}, nil)
+	if p != nil {
+		o.Proposals = append(o.Proposals, p)
+	}
+	return false, err
+}
+
+// stageMove returns the proposal that moves the room here, and who leads then; done: it
+// is here.
+func (c *Client) stageMove(r *roomState, w *wish) (p *mls.Proposal, lead *room.Lead, done bool, err error) {
+	own := c.user.Provider().Domain()
+	if r.Lead.Hub.Domain == own {
+		return nil, nil, true, nil
+	}
+	if !c.admin(r) {
+		return nil, nil, false, fmt.Errorf("only an administrator moves a room: %w", ErrRefused)
+	}
+	x, ok := c.trust.replica(own)
+	if !ok {
+		return nil, nil, false, fmt.Errorf("%s does not say its keys: %w", own, ErrProtocol)
+	}
+	h, err := room.HostingOf(r.group.Public().Context())
+	if err != nil {
+		return nil, nil, false, err
+	}
+	next := *h
+	next.Hub, next.Replicas, next.Failover = x, []room.Replica{x}, room.FailoverAdmin
+	next.Term = room.Term{Era: r.Lead.Term.Era + 1<<min(w.Tries, maxEra), Number: 1}
+	p, err = room.UpdateHosting(&next)
+	return p, r.Lead.Moving(x, next.Term), false, err
+}
+
+// movedByCommit follows an administrator's move, which holds a commit.
+func (c *Client) movedByCommit(b *batch, r *roomState, e *room.Entry, hc *room.HubChange) error {
+	h, err := hc.Handshake()
+	if err != nil {
+		return c.diverge(b, r, err)
+	}
+	if h.Info() == nil {
+		return c.diverge(b, r, fmt.Errorf("a move without a commit: %w", room.ErrBody))
+	}
+	if r.State == roomLost {
+		// Others' commits cannot be read, nor who took part before; the provider has
+		// verified both.
+		providers := []string{r.Lead.Hub.Domain}
+		for i := range hc.Acks {
+			providers = append(providers, hc.Acks[i].Provider)
+		}
+		lead, err := r.Lead.FollowMove(e, r.At, hc, &h.Info().Context, providers, c.trust.anchors)
+		if err != nil {
+			if c.anchorless(r, err) {
+				return errWait
+			}
+			return c.diverge(b, r, err)
+		}
+		c.ledBy(b, r, lead)
+		return nil
+	}
+	own := c.wishBy(r, e.Txn)
+	var ch *mls.Change
+	var adopt func() error
+	if own != nil && own.Staged != nil {
+		s, err := r.group.LoadStaged(own.Staged)
+		if err != nil {
+			return c.diverge(b, r, err)
+		}
+		ch, adopt = s.Change, func() error { return r.group.Merge(s) }
+	} else {
+		x, err := r.group.Process(h.Bundle.Message, time.UnixMilli(int64(e.AcceptedAt)))
+		if err != nil {
+			if c.anchorless(r, err) {
+				return errWait
+			}
+			return c.diverge(b, r, err)
+		}
+		ch, adopt = x.Change, func() error { return r.group.Apply(x) }
+	}
+	err = c.judgeAs(r, ch, r.Lead.Moving(hc.Hub, e.Term))
+	var lead room.Lead
+	if err == nil {
+		lead, err = r.Lead.FollowMove(e, r.At, hc, ch.Context, r.providers(), c.trust.anchors)
+	}
+	if err != nil {
+		if c.anchorless(r, err) {
+			return errWait
+		}
+		return c.diverge(b, r, err)
+	}
+	if err := adopt(); err != nil {
+		return c.diverge(b, r, err)
+	}
+	r.hostingAt = time.Time{}
+	if err := c.committed(b, r, ch, own); err != nil {
+		return err
+	}
+	if r.State == roomJoined {
+		c.ledBy(b, r, lead)
+	}
+	return nil
+}
+
+// moves picks the wish to move a room, which goes before all others: those wait for a hub
+// that is perhaps no more.
+func moves(all []*wish) []*wish {
+	if i := slices.IndexFunc(all, func(w *wish) bool { return w.Kind == wishMove }); i >= 0 {
+		return all[i : i+1]
+	}
+	return nil
+}

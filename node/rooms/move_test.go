@@ -1,0 +1,356 @@
+package rooms_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/mimid/mimid/node/logstore"
+	"github.com/mimid/mimid/node/rooms"
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/replica"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/wire"
+	"github.com/mimid/mimid/store"
+)
+
+// orphans is a room of three users of three providers that its hub, atlanta, decides
+// about alone. Bob is an administrator, too.
+func orphans(t *testing.T) (w *world, alice, bob, carol *device, id store.RoomID) {
+	w = prepareWorld(t, true, three...)
+	watched(w)
+	w.start()
+	alice, bob, carol = w.device("alice@atlanta.example", "phone"), w.device("bob@biloxi.example", "phone"), w.device("carol@chicago.example", "phone")
+	id, _, err := alice.create("orphans")
+	if err == nil {
+		err = alice.add(id, bob, carol)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*device{alice, bob, carol} {
+		d.follow(id, 2)
+	}
+	if err := alice.role(id, bob, policy.Admin); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*device{alice, bob, carol} {
+		d.follow(id, 3)
+	}
+	return w, alice, bob, carol, id
+}
+
+func (d *device) role(id store.RoomID, other *device, role policy.Role) error {
+	p := must(room.UpdateParticipants(d.group.Public().Context(), []room.Participant{{User: other.who.User, Role: role}}, nil))(d.p.w.t)
+	return d.commit(id, mls.CommitOptions{Proposals: []*mls.Proposal{p}})
+}
+
+// moving is a commit that moves the room to a provider in an era.
+func (d *device) moving(hub string, era uint32) []byte {
+	h := d.p.w.hosting(d, hub, room.Term{Era: era, Number: 1}, hub)
+	return d.handshake(mls.CommitOptions{Proposals: []*mls.Proposal{must(room.UpdateHosting(h))(d.p.w.t)}})
+}
+
+func (p *provider) down2(down bool) { p.set(func() { p.down = down }) }
+
+// TestMoveRoom: the only one who decided about a room is gone for good, and an
+// administrator moves the room to its own provider. When the old hub comes back after
+// all, it follows.
+func TestMoveRoom(t *testing.T) {
+	w, alice, bob, carol, id := orphans(t)
+	bob.say(id, "before")
+	carol.read(id, "before")
+	alice.read(id, "before")
+	atlanta, biloxi := w.ps[three[0]], w.ps[three[1]]
+	atlanta.down2(true)
+	if err := bob.update(id, bob.moving(three[1], 1)); err != nil {
+		t.Fatal(err)
+	}
+	carol.say(id, "after")
+	bob.read(id, "after")
+	carol.follow(id, 6)
+	at := biloxi.stand(id)
+	if at.Hub != three[1] || at.Term != (room.Term{Era: 1, Number: 1}.String()) {
+		t.Errorf("hub %s in term %s", at.Hub, at.Term)
+	}
+	for _, p := range []*provider{biloxi, w.ps[three[2]]} {
+		eventually(t, p.domain+" has no replica's state any more", func() bool { return !p.replicated(id) })
+		p.restart()
+	}
+	carol.say(id, "restarted")
+	w.heal()
+	eventually(t, "the old hub follows", func() bool { return atlanta.stand(id).Hub == three[1] })
+	alice.read(id, "before", "after", "restarted")
+	alice.say(id, "back")
+	carol.read(id, "back")
+	w.alike(id, 8)
+	// And back again, by the administrator there.
+	biloxi.down2(true)
+	if err := alice.update(id, alice.moving(three[0], 5)); err != nil {
+		t.Fatal(err)
+	}
+	carol.say(id, "home")
+	alice.read(id, "home")
+	w.heal()
+	bob.read(id, "home")
+	w.alike(id, 10)
+}
+
+func (p *provider) replicated(id store.RoomID) bool {
+	err := p.st.View(func(tx *store.Tx) error {
+		_, _, _, err := logstore.ReadReplica(tx, room.ID(id), &plainNames{})
+		return err
+	})
+	return err == nil
+}
+
+// TestMoveOfTwo: in a room of two providers the one that is left is the majority of the
+// others, and can be told so by its own user only.
+func TestMoveOfTwo(t *testing.T) {
+	w := prepareWorld(t, true, three...)
+	watched(w)
+	w.start()
+	alice, bob := w.device("alice@atlanta.example", "phone"), w.device("bob@biloxi.example", "phone")
+	id, _, err := alice.create("two")
+	if err == nil {
+		err = alice.add(id, bob)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice.follow(id, 2)
+	bob.follow(id, 2)
+	if err := bob.update(id, bob.moving(three[1], 1)); err == nil || !strings.Contains(err.Error(), "NotAllowed") && !strings.Contains(err.Error(), "not allowed") {
+		t.Fatalf("a member moves the room: %v", err)
+	}
+	if err := alice.role(id, bob, policy.Admin); err != nil {
+		t.Fatal(err)
+	}
+	bob.follow(id, 3)
+	w.ps[three[0]].down2(true)
+	if err := bob.update(id, bob.moving(three[1], 1)); err != nil {
+		t.Fatal(err)
+	}
+	bob.say(id, "alone")
+	w.heal()
+	alice.read(id, "alone")
+}
+
+// TestMoveBehind: the new hub has not heard of the newest commit, another provider has.
+// The move must not undo it: it is made anew on what that other shows.
+func TestMoveBehind(t *testing.T) {
+	w, alice, bob, carol, id := orphans(t)
+	atlanta, biloxi, chicago := w.ps[three[0]], w.ps[three[1]], w.ps[three[2]]
+	old := bob.moving(three[1], 1)
+	biloxi.down2(true)
+	if err := alice.commit(id, mls.CommitOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	carol.follow(id, 4)
+	atlanta.down2(true)
+	biloxi.down2(false)
+	if n := biloxi.stand(id).Next; n != 3 {
+		t.Fatalf("biloxi has %d entries", n)
+	}
+	if err := bob.update(id, old); err == nil || !strings.Contains(err.Error(), "poch") {
+		t.Fatalf("a move from before the newest commit: %v", err)
+	}
+	bob.follow(id, 4) // chicago has shown it
+	if err := bob.update(id, bob.moving(three[1], 1)); err == nil || !strings.Contains(err.Error(), "later one") {
+		t.Fatalf("a move in an era that was begun: %v", err)
+	}
+	if err := bob.update(id, bob.moving(three[1], 2)); err != nil {
+		t.Fatal(err)
+	}
+	carol.say(id, "moved")
+	bob.read(id, "moved")
+	if at := biloxi.stand(id); at.Hub != three[1] || at.Term != (room.Term{Era: 2, Number: 1}.String()) {
+		t.Errorf("hub %s in term %s", at.Hub, at.Term)
+	}
+	// The old hub comes back and has ordered more, which nobody else has: it stands
+	// still, and says so.
+	_ = chicago
+}
+
+// TestParted: the hub of a set of one went on alone while the room was moved away. It
+// cannot take back what it has told its users is final, so it stands still, says why, and
+// takes nothing more.
+func TestParted(t *testing.T) {
+	w, alice, bob, carol, id := orphans(t)
+	atlanta := w.ps[three[0]]
+	bob.say(id, "before")
+	carol.read(id, "before")
+	atlanta.down2(true)
+	for i := range 5 { // more than the others will have
+		if r, err := alice.send(id, alice.message(fmt.Sprint("alone ", i))); err != nil || r.Code != wire.SubmitAccepted {
+			t.Fatal(r, err)
+		}
+	}
+	if err := bob.update(id, bob.moving(three[1], 1)); err != nil {
+		t.Fatal(err)
+	}
+	carol.say(id, "moved")
+	bob.read(id, "moved")
+	// A claim without acknowledgements stops nobody.
+	var forged atomic.Int32
+	for _, d := range three[1:] {
+		p := w.ps[d]
+		p.set(func() {
+			p.answer = func(ctx context.Context, q *rooms.Request, endpoint string, next rooms.Endpoint) (*rooms.Response, error) {
+				res, err := next(ctx, q)
+				if endpoint != rooms.EndpointLog || err != nil || len(res.Body) == 0 {
+					return res, err
+				}
+				piece, err := room.ParsePiece(res.Body, 1<<20)
+				if err != nil || len(piece.Entries) == 0 || piece.Entries[0].Kind != room.KindHubChange {
+					return res, err
+				}
+				e := *piece.Entries[0]
+				c, err := room.ParseHubChange(e.Body)
+				if err != nil {
+					return nil, err
+				}
+				c.Acks[0].Signature[9] ^= 1
+				e.Body = c.Bytes()
+				forged.Add(1)
+				return &rooms.Response{Status: 200, Body: room.AppendPiece(nil, new(room.SignHead(room.HeadOf(&e), p.key)), [][]byte{e.Append(nil)}, nil)}, nil
+			}
+		})
+	}
+	w.heal()
+	eventually(t, "it is shown", func() bool { return forged.Load() >= 1 })
+	if r, err := alice.send(id, alice.message("alone 5")); err != nil || r.Code != wire.SubmitAccepted {
+		t.Fatalf("a claim has stopped the room: %v, %v", r, err)
+	}
+	for _, d := range three[1:] {
+		w.ps[d].set(func() { w.ps[d].answer = nil })
+	}
+	w.heal()
+	eventually(t, "the old hub stands still", func() bool { _, broken := atlanta.accused(id); return broken != "" })
+	if _, broken := atlanta.accused(id); !strings.Contains(broken, "moved to biloxi.example from entry 4 on, and 6 entries") {
+		t.Errorf("it says %q", broken)
+	}
+	if _, err := alice.send(id, alice.message("more")); err == nil {
+		t.Error("it goes on ordering")
+	}
+	eventually(t, "the proof is kept", func() bool { c, err := atlanta.rooms.Condemned(id); return err == nil && c != nil })
+	atlanta.restart()
+	if _, broken := atlanta.accused(id); broken == "" {
+		t.Error("after a restart it knows nothing of it")
+	}
+}
+
+// TestMoveRefused: while most replicas answer there is no move, nor by a member, nor to
+// another provider's key, nor in an era that was begun.
+func TestMoveRefused(t *testing.T) {
+	w, alice, bob, carol, id := trio(t)
+	if err := alice.role(id, bob, policy.Admin); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*device{alice, bob, carol} {
+		d.follow(id, 5)
+	}
+	wrong := func(what, text string, err error) {
+		t.Helper()
+		if err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%s: %v, expected %q", what, err, text)
+		}
+	}
+	w.ps[three[0]].down2(true)
+	wrong("most replicas answer", "they decide who orders it", bob.update(id, bob.moving(three[1], 1)))
+	w.ps[three[0]].down2(false)
+	// Two of three are gone for good.
+	w.ps[three[0]].down2(true)
+	w.ps[three[2]].down2(true)
+	ctx, cancel := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer cancel()
+	_, err := w.ps[three[1]].rooms.SubmitUpdate(ctx, bob.who, id, &clientapi.SubmitUpdate{Request: bob.moving(three[1], 1), Nonce: nonce()})
+	if err == nil || !strings.Contains(err.Error(), "in time") {
+		t.Errorf("a move without a majority of the other providers: %v", err)
+	}
+	w.ps[three[2]].down2(false)
+	bob.say(id, "goes on")
+	carol.read(id, "goes on")
+}
+
+// TestAckOnce: a provider acknowledges one move of an era, before and after a restart,
+// and none that it cannot judge.
+func TestAckOnce(t *testing.T) {
+	w, _, bob, carol, id := orphans(t)
+	chicago := w.ps[three[2]]
+	var acks []*replica.Message
+	biloxi := w.ps[three[1]]
+	biloxi.set(func() {
+		biloxi.answer = func(ctx context.Context, q *rooms.Request, endpoint string, next rooms.Endpoint) (*rooms.Response, error) {
+			if endpoint == rooms.EndpointReplica && q.Source == three[2] {
+				list, _ := replica.Parse(q.Body)
+				for _, m := range list {
+					if m.Kind == replica.Ack {
+						biloxi.set(func() { acks = append(acks, m) })
+					}
+				}
+				return &rooms.Response{Status: 200}, nil
+			}
+			return next(ctx, q)
+		}
+	})
+	say := func(raw []byte, from string, term room.Term) {
+		h := room.HandshakeOf(&must(parseUpdate(raw))(t).Bundle)
+		m := &replica.Message{Room: room.ID(id), Kind: replica.Move, Term: term, Commit: must(h.Bytes())(t)}
+		chicago.serve(context.Background(), rooms.EndpointReplica, &rooms.Request{Source: from, Subject: three[2], Body: replica.Append(nil, []*replica.Message{m})})
+	}
+	count := func() (n int) {
+		biloxi.set(func() {
+			for _, a := range acks {
+				if a.Ack != nil {
+					n++
+				}
+			}
+		})
+		return n
+	}
+	settled := func(id store.RoomID) { // all that was said before is done
+		must(chicago.rooms.Show(context.Background(), id))(t)
+	}
+	one := room.Term{Era: 1, Number: 1}
+	first := bob.moving(three[1], 1)
+	say(carol.moving(three[1], 1), three[1], one) // a member's
+	say(first, three[0], one)                     // said by another than it names
+	say(first, three[1], room.Term{Era: 2, Number: 1})
+	settled(id)
+	if chicago.replicated(id) {
+		t.Error("what is no move made chicago write")
+	}
+	say(first, three[1], one)
+	eventually(t, "acknowledged", func() bool { return count() == 1 })
+	say(bob.moving(three[1], 1), three[1], one) // another commit
+	settled(id)
+	chicago.restart()
+	say(bob.moving(three[1], 1), three[1], one)
+	settled(id)
+	say(first, three[1], one) // the same again
+	eventually(t, "acknowledged again", func() bool { return count() == 2 })
+	biloxi.set(func() {
+		a := slices.DeleteFunc(slices.Clone(acks), func(m *replica.Message) bool { return m.Ack == nil })
+		if fmt.Sprint(*a[0].Ack) != fmt.Sprint(*a[1].Ack) {
+			t.Errorf("two acknowledgements differ: %v and %v", a[0].Ack, a[1].Ack)
+		}
+	})
+	// It keeps to it: what the old hub orders now is not stored here.
+	next := chicago.stand(id).Next
+	bob.say(id, "late")
+	settled(id)
+	if n := chicago.stand(id).Next; n != next {
+		t.Errorf("chicago went on to %d with the hub that it has acknowledged to leave", n)
+	}
+}
+
+func parseUpdate(raw []byte) (*wire.UpdateRequest, error) {
+	return wire.ParseUpdateRequest(raw, wire.Limits{})
+}

@@ -1,0 +1,149 @@
+package rooms
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+
+	"github.com/mimid/mimid/node/logstore"
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/replica"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/store"
+)
+
+// This file is about hubs of several replicas that sign what cannot be, or two histories.
+// What proves it are pieces of the log, as anybody may show them: so a proof is kept,
+// shared by showing the pieces, and each replica judges it by what it holds itself. Then
+// another hub is elected.
+
+// errLied: a piece that shows that its hub has signed two histories.
+var errLied = errors.New("rooms: the hub has signed two histories")
+
+// twoHistories makes the proof that the hub of a term has signed another log than the
+// one that is here: entries, of a piece, are the first that differ and what follows. nil
+// if that proves nothing: a later hub's log may differ.
+func (l *live) twoHistories(p *room.Piece, entries []*room.Entry) (*room.Equivocation, ed25519.PublicKey) {
+	rep := l.rep
+	key := rep.keys[p.Head.Term]
+	if key == nil || p.Head.Verify(key) != nil {
+		return nil, nil
+	}
+	mine, log := l.ownHead(p.Head.Term, entries[0].Seq)
+	if mine == nil {
+		return nil, nil
+	}
+	eq := &room.Equivocation{Low: *mine, High: p.Head, Entries: entries}
+	if mine.Seq > p.Head.Seq {
+		eq.Low, eq.High, eq.Entries = p.Head, *mine, log
+	}
+	for len(eq.Entries) > 0 && eq.Entries[0].Seq < eq.Low.Seq {
+		eq.Entries = eq.Entries[1:]
+	}
+	if eq.Low.Seq == eq.High.Seq {
+		eq.Entries = nil
+	}
+	if eq.Verify(key) != nil {
+		return nil, nil
+	}
+	return eq, key
+}
+
+// ownHead is a head of a term, at a place or beyond it, that is signed and of the log
+// that is here, with what of that log is in memory.
+func (l *live) ownHead(t room.Term, from uint64) (*room.SignedHead, []*room.Entry) {
+	rep := l.rep
+	for i := len(rep.tail) - 1; i >= 0 && rep.tail[i].Seq >= from; i-- {
+		if h, ok := rep.heads[rep.tail[i].Seq]; ok && h.Term == t && h.Hash == rep.tail[i].Hash() {
+			return &h, rep.tail
+		}
+	}
+	if from >= rep.final.Next {
+		return nil, nil
+	}
+	var head *room.SignedHead
+	err := l.r.cfg.Store.View(func(tx *store.Tx) error {
+		for b, err := range logstore.LastBatches(tx, l.h.id) {
+			if err == nil && b.Head.Term == t {
+				head = &b.Head
+			}
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, nil
+	}
+	return head, nil
+}
+
+// convict keeps the proof that a hub has signed two histories, and shares it.
+func (l *live) convict(ctx context.Context, eq *room.Equivocation, key ed25519.PublicKey, p *room.Piece) {
+	liar := l.keyOf(key)
+	why := fmt.Sprintf("%s has signed two histories in term %s: entry %d is %.8s in the one, and %d is %.8s in the other", liar,
+		eq.Low.Term, eq.Low.Seq, eq.Low.Hash, eq.High.Seq, eq.High.Hash)
+	c := &logstore.Condemned{Room: l.h.id, Why: why, Head: eq.High, Low: &eq.Low, Entries: eq.Entries}
+	mine, _ := l.ownHead(p.Head.Term, p.Entries[0].Seq)
+	pieces := []*room.Piece{p}
+	if n := len(l.rep.tail); mine != nil && n > 0 && mine.Seq >= l.rep.final.Next {
+		pieces = append(pieces, &room.Piece{Head: *mine, Entries: l.rep.tail[:mine.Seq+1-l.rep.final.Next]})
+	}
+	l.lied(ctx, liar, c, pieces...)
+}
+
+func (l *live) keyOf(key ed25519.PublicKey) string {
+	if l.state.HubKey().Equal(key) {
+		return l.state.Hub().Domain
+	}
+	for _, m := range l.members() {
+		if key.Equal(ed25519.PublicKey(m.ProviderKey[:])) {
+			return m.Domain
+		}
+	}
+	return fmt.Sprintf("the provider with key %x...", key[:8])
+}
+
+// lied draws the consequences of a proof against a hub: it is kept, others are shown what
+// it rests on, the operator and the users see it, and another hub is looked for.
+func (l *live) lied(ctx context.Context, liar string, c *logstore.Condemned, pieces ...*room.Piece) {
+	l.h.mu.Lock()
+	known := l.h.accused == liar
+	l.h.accused = liar
+	l.h.mu.Unlock()
+	if known {
+		return
+	}
+	l.r.log.Error("a provider has signed what cannot be; if it orders the room, another one is looked for", "room", l.h.id, "provider", liar, "why", c.Why)
+	l.r.counts.convicted.Add(1)
+	l.putCondemned(ctx, c)
+	for _, p := range pieces {
+		m := &replica.Message{Room: l.h.id, Kind: replica.Show, Piece: p.Append(nil)}
+		if len(m.Piece) > replica.MaxBytes-4<<10 {
+			continue // too large to show: who has it not will not be told by us
+		}
+		for _, x := range l.members() {
+			if x.Domain != l.r.cfg.Domain && x.Domain != liar {
+				l.r.say(x.Domain, m)
+			}
+		}
+	}
+	ev := clientapi.HubState{Room: l.h.id.String(), Hub: liar, Lied: true, Moves: true}
+	if err := l.r.cfg.Feed.Tell(l.r.localUsers(l.state.Participants()), clientapi.EventHub, ev); err != nil {
+		l.r.log.Error("telling users of a room's hub", "room", l.h.id, "err", err)
+	}
+	l.alarm(shortWait)
+}
+
+// putCondemned stores a proof, with its first entry at least.
+func (l *live) putCondemned(ctx context.Context, c *logstore.Condemned) {
+	put := func(tx *store.Tx) error { return logstore.PutCondemned(tx, c) }
+	err := l.r.cfg.Store.Update(context.WithoutCancel(ctx), put)
+	if errors.Is(err, store.ErrTooLarge) && len(c.Entries) > 1 {
+		c.Entries = c.Entries[:1]
+		err = l.r.cfg.Store.Update(context.WithoutCancel(ctx), put)
+	}
+	if err != nil {
+		l.r.log.Error("keeping the proof against a hub", "room", l.h.id, "err", err)
+	}
+}

@@ -1,0 +1,11 @@
+//go:build !unix
+
+package load
+
+import "errors"
+
+const canFreeze = false
+
+func (p *provider) freeze() error { return errors.ErrUnsupported }
+
+func (p *provider) thaw() {}
