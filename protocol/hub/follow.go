@@ -144,13 +144,6 @@ func (s *step) onCertify(m *Message) {
 	if !s.certified(m.Final) || s.state.Final.Head == before {
 		return
 	}
-	if s.role == Hub {
-		// Of a commit that a hub before us has ordered: ours to settle.
-		n := s.log.Len()
-		s.settle()
-		s.spread(before, n)
-		return
-	}
 	s.write()
 	s.effect(Effect{Kind: Final, Head: s.state.Final.Head})
 }

@@ -74,8 +74,7 @@ func (s *step) onCoSign(m *Message) {
 }
 
 // spread writes and tells what a hub's log has gained over n entries, final up to
-// before. Settled may have come without a new certificate: that of its commit may be
-// an older hub's, heard since.
+// before.
 func (s *step) spread(before Head, n int) {
 	if s.state.Final.Head == before && s.log.Len() == n {
 		return
@@ -123,9 +122,10 @@ func (s *step) certify() {
 }
 
 // settle ends a set change once its commit is final. From there on the new set
-// decides alone; the entry carries the old set's consent.
+// decides alone; the entry carries the old set's consent, under a head of our own term:
+// what a hub before us has certified is final, but those who read the log see one term.
 func (s *step) settle() {
-	if f := s.log.now(); len(f.new) > 0 && f.handshake <= s.state.Final.Head.Seq {
+	if f := s.log.now(); len(f.new) > 0 && f.handshake <= s.state.Final.Head.Seq && s.state.Final.Head.Term == s.leads {
 		s.order(&Entry{Kind: Settled, Voters: s.state.Final.Signers})
 		s.certify() // a new set of one is satisfied at once
 	}
