@@ -19,6 +19,7 @@ var planted = []struct {
 	{"mutant_quorum_off_by_one", "50"},
 	{"mutant_no_term_fence", "100"},
 	{"mutant_restored_signs", "200"},
+	{"mutant_cosign_before_sync", "300"},
 	{"mutant_log_check_final_only", "300"},
 }
 
