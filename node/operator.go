@@ -187,6 +187,14 @@ func (o operatorRooms) ShowLog(_ context.Context, id string, from uint64, limit 
 	if err != nil {
 		return nil, err
 	}
+	certified := map[uint64][]string{}
+	for _, b := range l.Certificates {
+		c, err := room.ParseCertificate(b)
+		if err != nil {
+			return nil, err
+		}
+		certified[c.Head.Seq] = c.Domains()
+	}
 	out := &admin.LogPage{Entries: []admin.LogEntry{}}
 	for _, b := range l.Entries[:min(limit, len(l.Entries))] {
 		e, err := room.ParseEntry(b)
@@ -194,12 +202,40 @@ func (o operatorRooms) ShowLog(_ context.Context, id string, from uint64, limit 
 			return nil, err
 		}
 		out.Entries = append(out.Entries, admin.LogEntry{Seq: e.Seq, Term: e.Term.String(), Kind: e.Kind.String(),
-			Accepted: time.UnixMilli(int64(e.AcceptedAt)).UTC(), Txn: e.Txn.String(), Hash: e.Hash().String(), Size: len(e.Body)})
+			Accepted: time.UnixMilli(int64(e.AcceptedAt)).UTC(), Txn: e.Txn.String(), Hash: e.Hash().String(), Size: len(e.Body),
+			What: inWords(e), Certified: certified[e.Seq]})
 	}
 	if k := len(out.Entries); k == limit {
 		out.Next = out.Entries[k-1].Seq + 1
 	}
 	return out, nil
+}
+
+// inWords says what an entry of the providers' own does.
+func inWords(e *room.Entry) string {
+	switch e.Kind {
+	case room.KindHubChange:
+		c, err := room.ParseHubChange(e.Body)
+		if err != nil {
+			return err.Error()
+		}
+		var by []string
+		for i := range c.Votes {
+			by = append(by, c.Votes[i].Voter)
+		}
+		for i := range c.Acks {
+			by = append(by, c.Acks[i].Provider)
+		}
+		how := map[room.Via]string{room.ByVotes: "elected by ", room.ByRelease: "released by ", room.ByMove: "moved by an administrator, acknowledged by "}[c.Via]
+		return c.Hub.Domain + " orders the room: " + how + strings.Join(by, ", ")
+	case room.KindSettled:
+		s, err := room.ParseSettled(e.Body)
+		if err != nil {
+			return err.Error()
+		}
+		return "the new replicas decide: co-signed by " + strings.Join(s.Certificate.Domains(), ", ")
+	}
+	return ""
 }
 
 // operatorPeers shows and decides about other providers.

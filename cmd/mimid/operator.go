@@ -182,7 +182,7 @@ type roomLogCommand struct {
 }
 
 func (c *roomLogCommand) Help() string {
-	return "Example:\n  mimid room log 3f9a --from 100 --limit 20"
+	return "Where several providers decide, it shows who has co-signed the log up to an entry, and by whose\nword another provider orders the room.\n\nExample:\n  mimid room log 3f9a --from 100 --limit 20"
 }
 
 func (c *roomLogCommand) Run(s *session) error {
@@ -196,9 +196,16 @@ func (c *roomLogCommand) Run(s *session) error {
 		return err
 	}
 	return s.out.result(l, func(w io.Writer) {
-		table(w, "SEQ\tTERM\tACCEPTED\tKIND\tBYTES\tHASH", func(w io.Writer) {
+		table(w, "SEQ\tTERM\tACCEPTED\tKIND\tBYTES\tHASH\t", func(w io.Writer) {
 			for _, e := range l.Entries {
-				fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\n", e.Seq, e.Term, when(e.Accepted), e.Kind, e.Size, short(e.Hash))
+				what := e.What
+				if len(e.Certified) > 0 {
+					if what != "" {
+						what += "; "
+					}
+					what += "final: " + strings.Join(e.Certified, ", ")
+				}
+				fmt.Fprintf(w, "%d\t%s\t%s\t%s\t%d\t%s\t%s\n", e.Seq, e.Term, when(e.Accepted), e.Kind, e.Size, short(e.Hash), what)
 			}
 		})
 		if l.Next > 0 {

@@ -125,6 +125,12 @@ type LogEntry struct {
 	Txn      string    `json:"txn"`
 	Hash     string    `json:"hash"`
 	Size     int       `json:"size"` // of the body
+	// What says in words what an entry of the providers' own does: who orders the room
+	// from here on and by whose word, or which providers decide.
+	What string `json:"what,omitempty"`
+	// Certified are the providers that have co-signed the log up to here, where a
+	// certificate of that is stored.
+	Certified []string `json:"certified,omitempty"`
 }
 
 // PeerList lists the providers that this one knows.

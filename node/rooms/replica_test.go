@@ -174,3 +174,31 @@ func TestTakeOver(t *testing.T) {
 func mlsHosting(t *testing.T, h *room.Hosting) mls.CommitOptions {
 	return mls.CommitOptions{Proposals: []*mls.Proposal{must(room.UpdateHosting(h))(t)}}
 }
+
+// TestCertificatesShown: whoever reads the log through the API sees by whom it is final.
+func TestCertificatesShown(t *testing.T) {
+	w, alice, bob, _, id := trio(t)
+	alice.say(id, "hello")
+	bob.read(id, "hello")
+	w.alike(id, 5)
+	page := must(w.ps[three[1]].rooms.Log(context.Background(), bob.who, id, 0, 100))(t)
+	if len(page.Certificates) == 0 {
+		t.Fatal("no certificates")
+	}
+	for _, b := range page.Certificates {
+		c := must(room.ParseCertificate(b))(t)
+		e := must(room.ParseEntry(page.Entries[c.Head.Seq]))(t)
+		if e.Hash() != c.Head.Hash || len(c.Signers) < 2 {
+			t.Errorf("certificate of %d by %v is not of entry %d", c.Head.Seq, c.Domains(), e.Seq)
+		}
+		err := c.Verify(room.ID(id), func(domain string) (ed25519.PublicKey, bool) {
+			return w.ps[domain].key.Public().(ed25519.PublicKey), true
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if alone := must(w.ps[three[1]].rooms.Log(context.Background(), bob.who, id, 0, 1))(t); len(alone.Certificates) > 0 {
+		t.Error("what the hub decided about alone has a certificate")
+	}
+}

@@ -160,6 +160,9 @@ func (r *Rooms) page(h *handle, from uint64, limit int) (*clientapi.Log, error) 
 				return err
 			}
 			out.Entries, out.Head = append(out.Entries, es...), b.Head.Append(nil)
+			if b.Cert != nil {
+				out.Certificates = append(out.Certificates, b.Cert.Append(nil))
+			}
 			if b.Head.Seq+1-from >= uint64(limit) {
 				break
 			}

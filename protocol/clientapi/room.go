@@ -46,6 +46,9 @@ type Participant struct {
 type Log struct {
 	Entries [][]byte `json:"entries" doc:"Log entries, encoded"`
 	Head    []byte   `json:"head" doc:"Signed head over these entries"`
+	// Certificates show by whom entries were co-signed, each up to a head among these,
+	// in order. Where one provider decides alone there are none.
+	Certificates [][]byte `json:"certificates,omitempty" doc:"Certificates of replicas, encoded"`
 }
 
 // SubmitMessage sends an application message: Request is a SubmitMessageRequest

@@ -41,7 +41,12 @@ func (s *step) suspect() {
 		return
 	}
 	s.suspects = true
-	if set, next := s.log.InForce(); !s.may() || s.isReplica() && len(set) < 3 && len(next) < 3 {
+	f := s.log.now()
+	if s.may() && len(f.old) == 1 && len(f.new) == 0 && f.old[0] == s.cfg.Self && f.hub != s.cfg.Self {
+		s.stand(NoExcuse) // our own vote is enough
+		return
+	}
+	if !s.may() || s.isReplica() && len(f.old) < 3 && len(f.new) < 3 {
 		return // nobody else could vote; only an admin moves this room
 	}
 	s.role, s.votes = Canvasser, Set{s.cfg.Self}

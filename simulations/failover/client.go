@@ -91,10 +91,10 @@ func (c *client) look() {
 	term := log.Last().Term
 	c.hearFinal(s)
 	old := c.w.e.Now() // since when the oldest message waits
-	var oldest hub.Event
+	var oldest submission
 	for _, x := range c.subs {
 		if !x.ev.Handshake && x.since < old {
-			old, oldest = x.since, x.ev
+			old, oldest = x.since, x
 		}
 	}
 	for _, ev := range c.out.Due(term) {
@@ -187,23 +187,23 @@ func (s *seat) reply(r reply, taken bool, term room.Term) {
 // prod asks a replica to relay a submission that nobody answers, and to watch what
 // comes of it. It says which term the asker has seen: who is above the hub's term can
 // take nothing of that hub any more, not even what is final.
-func (p *provider) prod(i int, to hub.Provider, ev hub.Event, seen room.Term) {
+func (p *provider) prod(i int, to hub.Provider, x submission, seen room.Term) {
 	if to == p.self {
-		p.seats[i].prodded(ev, seen)
+		p.seats[i].prodded(x, seen)
 		return
 	}
 	me := p
-	p.send(int(to)-1, func(q *provider) { q.seats[i].facing(me.self).prodded(ev, seen) })
+	p.send(int(to)-1, func(q *provider) { q.seats[i].facing(me.self).prodded(x, seen) })
 }
 
 // prodded relays, and doubts a hub under which nothing becomes final for long.
-func (s *seat) prodded(ev hub.Event, seen room.Term) {
+func (s *seat) prodded(x submission, seen room.Term) {
 	s.load()
 	if !s.at.process.Up() {
 		return
 	}
 	log, st, now := s.m.Log(), s.m.State(), s.at.process.Now()
-	if seq := s.disk.find(ev.Txn); seq != 0 && seq <= st.Final.Head.Seq && seen.Compare(log.Last().Term) <= 0 {
+	if seq := s.disk.find(x.ev.Txn); seq != 0 && seq <= st.Final.Head.Seq && seen.Compare(log.Last().Term) <= 0 {
 		return
 	}
 	d := &s.doubt
@@ -211,7 +211,9 @@ func (s *seat) prodded(ev hub.Event, seen room.Term) {
 		*d = doubt{term: log.Last().Term, final: st.Final.Head.Seq, since: now}
 	}
 	d.last = now
-	s.at.relay(s.place.index, log.Hub(), ev, nil)
+	if !x.accepted {
+		s.at.relay(s.place.index, log.Hub(), x.ev, nil)
+	}
 	if now-d.since > unanswered && s.at.process.Up() && s.m.Role() != hub.Hub && s.doubted != *d {
 		s.at.w.say("%s: room %d: doubts its hub %s", s.at.self, s.place.index, log.Hub())
 		s.doubted = *d

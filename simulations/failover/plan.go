@@ -89,7 +89,7 @@ func draw(r *rand.Rand) plan {
 	case n < 6:
 		p.gone = r.IntN(providers)
 	case n < 10:
-		p.restore = true
+		p.restore, p.loud = true, int(backup)
 	case n < 12:
 		p.mortal = true
 	}

@@ -23,10 +23,11 @@ const (
 	backup               // a backup is made, or somebody comes back from one
 	lie                  // the liar forks a room
 	bereave              // a client dies
+	strike               // a replica stumbles, and the hub that it has just helped dies
 	kinds
 )
 
-var kindNames = [kinds]string{"kill", "kill a hub", "split", "isolate", "deaf", "slow", "lossy", "hand over", "request", "backup", "lie", "bereave"}
+var kindNames = [kinds]string{"kill", "kill a hub", "split", "isolate", "deaf", "slow", "lossy", "hand over", "request", "backup", "lie", "bereave", "strike"}
 
 func (k kind) String() string { return kindNames[k] }
 
@@ -110,7 +111,34 @@ func (w *world) cause(k kind, r *rand.Rand) {
 		if c := w.clients[r.IntN(len(w.clients))]; w.plan.mortal {
 			c.dead = true
 		}
+	case strike:
+		w.strike(pl, r)
 	}
+}
+
+// strike lets the hub of a room die just after it has had the help of a replica that
+// comes back at once: does that replica still know what it has signed?
+func (w *world) strike(pl *place, r *rand.Rand) {
+	s := w.hubOf(pl)
+	if s == nil {
+		return
+	}
+	set, _ := logOf(s).InForce()
+	p := w.providers[set[r.IntN(len(set))]-1]
+	if p == s.at || !p.process.Up() || !w.whole() {
+		return
+	}
+	s.step(hub.Event{Kind: hub.Submit, Txn: w.txn()})
+	soon := 2*w.plan.link.Latency + w.plan.disk
+	p.process.Doom(1 + r.IntN(6))
+	w.e.After(soon, func() {
+		if w.healed {
+			return
+		}
+		p.process.Kill()
+		w.e.After(50*time.Millisecond, func() { p.restart(false) })
+		w.kill(s.at.index, 1, ms(r, 3000, 8000), r, false)
+	})
 }
 
 func logOf(s *seat) hub.Log { return s.m.Log() }
