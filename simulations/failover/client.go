@@ -21,6 +21,7 @@ type client struct {
 	probe  room.TxnID // after healing
 	prods  time.Duration
 	admins time.Duration
+	asked  int // of the room's providers, by an administrator
 }
 
 type submission struct {
@@ -108,7 +109,7 @@ func (c *client) look() {
 			c.at.prod(c.place.index, p, oldest, s.m.State().Seen)
 		}
 	}
-	if wait := c.w.e.Now() - old; wait > adminAfter && c.w.e.Now()-c.admins > adminAfter/2 {
+	if wait := c.w.e.Now() - old; wait > adminAfter && c.w.e.Now()-c.admins > adminAgain {
 		c.admins = c.w.e.Now()
 		c.administer(s)
 	}
@@ -242,19 +243,15 @@ func (c *client) administer(s *seat) {
 	if !c.place.manual {
 		return
 	}
-	var to hub.Provider
-	n := 0
-	for _, p := range c.place.peers {
-		if p == s.at.self || !s.at.dead[p-1] {
-			if n++; r.IntN(n) == 0 {
-				to = p
-			}
+	// One after the other: only one may have what it takes to win.
+	for range c.place.peers {
+		c.asked++
+		to := c.place.peers[c.asked%len(c.place.peers)]
+		if to == s.at.self || !s.at.dead[to-1] {
+			c.at.ask(c.place.index, to, hub.Event{Kind: hub.Request})
+			return
 		}
 	}
-	if to == 0 {
-		return
-	}
-	c.at.ask(c.place.index, to, hub.Event{Kind: hub.Request})
 }
 
 // ask brings an administrator's request to a provider.

@@ -1,2 +1,56 @@
-// Package failover is a simulation.
+// Package failover simulates rooms that lose their hub: five providers and twenty
+// rooms, for half a minute of trouble and half a minute of peace, a thousand times,
+// with the code of protocol/hub and the pace of node/watch. Each seed draws its own
+// world and its own misfortunes, and replays exactly.
+//
+// # What is real and what is modelled
+//
+// Real: hub.Machine with all that it says and stores, hub.Outbox, watch.Pace, and in
+// half of the seeds machines with a window of a few entries (hub.Config.Window), which
+// are refilled from the disk. MLS, signatures and hashes of content are not there: an
+// entry's hash covers what the machine knows of it. A provider that passes on what a
+// hub has signed passes it on unchanged, as signatures would enforce.
+//
+// Modelled after package rooms of a node (seat.go): one write at a time per room, with
+// all that came meanwhile in the next one; resend and suspicion by timers; pings per
+// pair of providers; rooms of a dead hub elect at a pace, those with traffic first;
+// providers compare the heads of their rooms every second and pull what they lack.
+//
+// Beyond a node as it is now: a submission that is unanswered for long is
+// brought to all who keep the room, and they doubt the hub (prodded); administrators
+// ask and move (administer); a hub whose successor is dead looks for another.
+//
+// # What goes wrong
+//
+// Providers die between any two effects, and a write that is on its way then is lost
+// or has happened; disks fail; links lose, duplicate, delay and reorder, are cut in one
+// or both directions; groups part; clocks are minutes off and up to 5 % too fast or
+// slow. Users say things and commit, change replica sets, hand rooms over. In some
+// seeds a provider dies for good, or one comes back from a backup, or one lies: it
+// shows another log of the same term to some (fork). In some, clients die.
+//
+// # What is checked
+//
+// Of rooms without a liar, at every write, election and end (check.go):
+//
+//   - No two entries are final at one place; no submission is final twice.
+//   - On no disk do terms and finals go back, but in a backup.
+//   - A term has one hub, and a new hub holds all that was made final before it.
+//   - Nobody is convicted and no room is stopped where nobody has lied.
+//   - What a client was told is final, all that keep the room hold at the end.
+//   - What a client submitted and the client outlives is final at the end.
+//   - Bound after everything is healed, each room has made a submission final, and
+//     after that nobody is elected any more.
+//   - Elections are at most maxElections in a second.
+//
+// Of rooms with a liar: two honest providers that hold two logs of one term know at the
+// end, at least one of them, that the liar is one, or have stopped.
+//
+// A room that an administrator has moved away from a dead set of one may lose what only
+// that set knew to be final, as protocol/hub says. It is checked for being alive.
+//
+// # Reading order
+//
+// plan.go (times, Bound, what a seed draws), world.go, provider.go, seat.go, client.go,
+// trouble.go, check.go, run.go, report.go. Package engine is what it runs on.
 package failover

@@ -15,7 +15,11 @@ var planted = []struct {
 	tag   string
 	seeds string
 }{
-	{"mutant_forget_resubmission", "10"},
+	{"mutant_forget_resubmission", "50"},
+	{"mutant_quorum_off_by_one", "50"},
+	{"mutant_no_term_fence", "100"},
+	{"mutant_restored_signs", "200"},
+	{"mutant_log_check_final_only", "300"},
 }
 
 // TestMutants runs seeds against the machine with each of them.

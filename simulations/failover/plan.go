@@ -23,15 +23,16 @@ const (
 	unanswered   = 3 * time.Second        // a submission, before the hub is doubted
 	retry        = 700 * time.Millisecond // a client looks after what it has submitted
 	adminAfter   = 5 * time.Second        // without an answer, an admin of a room acts
+	adminAgain   = time.Second            // and asks the next provider
 	electRate    = 8                      // rooms that one provider lets elect in a second
 	idleRate     = 4                      // of them without traffic
 )
 
 // Bound is how long after everything is healed a room may take until what its clients
 // say is final again: the dead are found and their rooms queue for election; or a
-// client's patience and then a replica's end, or an administrator's; and then come
-// a few elections that fail by chance, with a look at the dead again.
-const Bound = deadAfter + lookAgain + rooms/idleRate*time.Second + 2*unanswered + adminAfter + 3*lookAgain
+// client's patience and then a replica's end, or an administrator's, who asks each
+// provider in turn.
+const Bound = deadAfter + lookAgain + rooms/idleRate*time.Second + 2*unanswered + adminAfter + providers*(adminAgain+retry)
 
 // Times of a run.
 const (

@@ -15,7 +15,7 @@ import (
 // command is how one seed is run again.
 const command = "MIMID_SIM_SEED=%d go test -count=1 -v -run TestSeeds ./simulations/failover"
 
-// TestSeeds runs 1,000 seeds, 100 with -short, or MIMID_SIM_SEEDS of them from
+// TestSeeds runs 1,000 seeds, 40 with -short, or MIMID_SIM_SEEDS of them from
 // MIMID_SIM_FROM on. MIMID_SIM_SEED runs one, and prints all that happens in it.
 func TestSeeds(t *testing.T) {
 	if os.Getenv("MIMID_SIM_SEED") != "" {
@@ -29,7 +29,7 @@ func TestSeeds(t *testing.T) {
 	}
 	count := uint64(1000)
 	if testing.Short() {
-		count = 100
+		count = 40
 	}
 	count = number(t, "MIMID_SIM_SEEDS", count)
 	var sum failover.Summary

@@ -116,28 +116,30 @@ func (w *world) cause(k kind, r *rand.Rand) {
 	}
 }
 
-// strike lets the hub of a room die just after it has had the help of a replica that
-// comes back at once: does that replica still know what it has signed?
+// strike lets the hub of a room die just after it has had the help of a replica, and of
+// no other, that stumbles and comes back at once: does it still know what it has signed?
 func (w *world) strike(pl *place, r *rand.Rand) {
 	s := w.hubOf(pl)
 	if s == nil {
 		return
 	}
 	set, _ := logOf(s).InForce()
-	p := w.providers[set[r.IntN(len(set))]-1]
+	p, h := w.providers[set[r.IntN(len(set))]-1], s.at.index
 	if p == s.at || !p.process.Up() || !w.whole() {
 		return
 	}
+	w.say("%s and %s stumble over room %d", s.at.self, p.self, pl.index)
+	soon := 2*(w.plan.link.Latency+w.plan.link.Jitter) + 6*w.plan.disk
+	w.cut(soon, func(i, j int) bool { return i == h && j != p.index })
 	s.step(hub.Event{Kind: hub.Submit, Txn: w.txn()})
-	soon := 2*w.plan.link.Latency + w.plan.disk
-	p.process.Doom(1 + r.IntN(6))
+	p.process.Doom(1 + r.IntN(8))
 	w.e.After(soon, func() {
 		if w.healed {
 			return
 		}
 		p.process.Kill()
 		w.e.After(50*time.Millisecond, func() { p.restart(false) })
-		w.kill(s.at.index, 1, ms(r, 3000, 8000), r, false)
+		w.kill(h, 1, ms(r, 3000, 8000), r, false)
 	})
 }
 

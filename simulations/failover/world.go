@@ -29,7 +29,6 @@ type world struct {
 	users    *rand.Rand // of clients
 	healed   bool
 	healedAt time.Duration
-	restores int // providers that came back from a backup and are not whole yet
 	stats    Stats
 	broken   string // the first sentence that proved wrong
 	trace    func(string)
@@ -45,16 +44,15 @@ type place struct {
 	single bool // began with a set of one
 	create *hub.Entry
 
-	finals   []final
-	leads    map[room.Term]hub.Provider
-	where    map[room.TxnID]uint64 // places of final submissions
-	probes   []*client             // that ask after healing
-	live     time.Duration         // when all of them were answered
-	lied     bool                  // its hub has forked it
-	lossy    bool                  // moved away from a set of one, and what only that knew is lost
-	moved    time.Duration         // by an administrator; people talk before they do it again
-	stopped  bool
-	convicts bool
+	finals  []final
+	leads   map[room.Term]hub.Provider
+	where   map[room.TxnID]uint64 // places of final submissions
+	probes  []*client             // that ask after healing
+	live    time.Duration         // when all of them were answered
+	lied    bool                  // its hub has forked it
+	lossy   bool                  // moved away from a set of one, and what only that knew is lost
+	moved   time.Duration         // by an administrator; people talk before they do it again
+	stopped bool
 }
 
 // final is an entry and the lowest term that has certified it.
