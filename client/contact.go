@@ -10,8 +10,15 @@ import (
 )
 
 // RequestContact asks a user for consent to be added to rooms. Whatever the user
-// decides, or whether there is such a user, only a grant is ever heard of.
+// decides, or whether there is such a user, only a grant is ever heard of. That there is
+// no such provider, or that nobody can find it now, is an error at once.
 func (c *Client) RequestContact(ctx context.Context, who uri.User) error {
+	if _, _, err := c.self(ctx); err != nil {
+		return err
+	}
+	if err := c.know(ctx, who.Provider().Domain()); err != nil {
+		return fmt.Errorf("asking %s: %w", who, err)
+	}
 	return c.consent(ctx, wire.ConsentRequest, who)
 }
 

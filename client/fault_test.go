@@ -153,6 +153,8 @@ func crash(t *testing.T, at int, happened bool) bool {
 	bob.send(u, "two")
 	hear(alice, "alice: one", "bob: two")
 	say("three")
+	// Or it could wait behind Carol's coming, and she would read it, too.
+	hear(bob, "alice: one", "bob: two", "alice: three")
 	add(carol)
 	say("four")
 	hear(carol, "alice: four")

@@ -592,19 +592,3 @@ func (d *device) entry(e *room.Entry) {
 		}
 	}
 }
-
-// eventually waits until f holds.
-func eventually(t testing.TB, what string, f func() bool) {
-	t.Helper()
-	for range 1000 {
-		if f() {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Fatalf("%s: not within 10 s", what)
-}
-
-func callLog(id room.ID, stand []byte) rooms.Call {
-	return rooms.Call{Target: "atlanta.example", Endpoint: rooms.EndpointLog, Subject: id.String(), Body: stand, Max: 1 << 20}
-}

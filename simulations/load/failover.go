@@ -286,7 +286,7 @@ func (f *failover) level(ctx context.Context) error {
 	err := f.await(ctx, "having everybody in one place of the log", func() (bool, error) {
 		var first client.Summary
 		for i, m := range f.members {
-			if failed, open := m.open(); failed != nil {
+			if open, failed := m.open(); failed != nil {
 				return false, fmt.Errorf("%w: message of %s: %w", ErrRefused, m.c.User(), failed)
 			} else if open > 0 {
 				return false, nil
@@ -305,7 +305,7 @@ func (f *failover) level(ctx context.Context) error {
 	})
 	if errors.Is(err, ErrLate) {
 		for _, m := range f.members {
-			_, open := m.open()
+			open, _ := m.open()
 			s, _ := m.c.Verify(context.WithoutCancel(ctx), f.room)
 			err = fmt.Errorf("%w; %s has %d entries by %s in term %s, and %d messages that are not final", err, m.at.domain, s.Next, s.Hub, s.Term, open)
 		}

@@ -235,19 +235,19 @@ func (m *member) since(killed, dead time.Time) (n noticed) {
 	return n
 }
 
-// open counts the messages that are not final, and returns why one never will be.
-func (m *member) open() (failed error, open int) {
+// open counts the messages that are not final. The error is why one never will be.
+func (m *member) open() (open int, failed error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, x := range m.latest {
 		if x.failed != nil {
-			return x.failed, open
+			return open, x.failed
 		}
 		if x.final.IsZero() {
 			open++
 		}
 	}
-	return nil, open
+	return open, nil
 }
 
 // tally adds what the member has sent to a report. Latencies are of messages that were

@@ -56,7 +56,6 @@ type FailoverReport struct {
 	Verified []Verified `json:"verified"`
 
 	answers, finals, added []float64
-	told, changed, served  []float64
 }
 
 // Death is one death of a hub.
