@@ -48,7 +48,7 @@ func (l *live) adoptPiece(ctx context.Context, p *room.Piece, from string) error
 		}
 		entries = entries[1:]
 	}
-	if p.Head.Term.Compare(rep.m.State().Seen) < 0 {
+	if p.Head.Term.Compare(rep.m.State().Seen) < 0 && !l.lacks(p, entries) {
 		return l.fence(p)
 	}
 	if len(entries) == 0 && p.Head.Seq+1 < rep.final.Next {
@@ -90,6 +90,16 @@ func (l *live) adoptPiece(ctx context.Context, p *room.Piece, from string) error
 		return err
 	}
 	return nil
+}
+
+// lacks says whether entries of an ended term continue this log. They are stored, not
+// co-signed: who has voted in a newer term, and lacks what was final before, could not
+// get it otherwise.
+func (l *live) lacks(p *room.Piece, entries []*room.Entry) bool {
+	rep := l.rep
+	rest := l.unknown(entries)
+	return rep.m.Role() == hub.Follower && p.Head.Term.Era == rep.m.State().Seen.Era &&
+		len(rest) > 0 && rest[0].Seq == rep.end() && rest[0].Prev == l.state.At().Last
 }
 
 // unknown leaves out what is here already, in the log or the tail.
