@@ -98,7 +98,8 @@ func (l *live) adoptPiece(ctx context.Context, p *room.Piece, from string) error
 func (l *live) lacks(p *room.Piece, entries []*room.Entry) bool {
 	rep := l.rep
 	rest := l.unknown(entries)
-	return rep.m.Role() == hub.Follower && p.Head.Term.Era == rep.m.State().Seen.Era &&
+	role := rep.m.Role()
+	return (role == hub.Follower || role == hub.Canvasser) && p.Head.Term.Era == rep.m.State().Seen.Era &&
 		len(rest) > 0 && rest[0].Seq == rep.end() && rest[0].Prev == l.state.At().Last
 }
 

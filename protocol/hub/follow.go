@@ -8,7 +8,7 @@ func (s *step) onAppend(m *Message) {
 		// The fence: a majority that has voted above has promised not to help
 		// an older hub finish anything.
 		s.send(m.From, Message{Kind: Refuse, Term: m.Term, Seen: s.state.Seen, Hub: s.leader})
-		if s.role == Follower && len(m.Entries) > 0 && m.Term.Era == s.state.Seen.Era && m.Head.Term == m.Term && s.log.Last().Behind(m.Head) {
+		if (s.role == Follower || s.role == Canvasser) && len(m.Entries) > 0 && m.Term.Era == s.state.Seen.Era && m.Head.Term == m.Term && s.log.Last().Behind(m.Head) {
 			// Storing is no help to that hub, and needs no fence: else who stood in
 			// vain, with an old log, could neither win nor ever catch up.
 			s.take(m)
