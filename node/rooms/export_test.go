@@ -74,3 +74,6 @@ const (
 	MaxLookups  = maxLookups
 	MaxTail     = maxTail
 )
+
+// PartnerLooks is how often all rooms were looked at for whom to watch.
+func (r *Rooms) PartnerLooks() uint64 { return r.counts.partners.Load() }

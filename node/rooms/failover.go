@@ -199,7 +199,30 @@ func (r *Rooms) Suspect(id room.ID) {
 
 // Partners are the providers to watch: the hubs of the rooms that this one follows, and
 // the other replicas of those that it decides about. busy are those of rooms in which something happens.
+//
+// Asked again when nothing has changed in any room, it does not look at them again.
 func (r *Rooms) Partners() (busy, idle []string) {
+	r.partners.mu.Lock()
+	defer r.partners.mu.Unlock()
+	now := r.turns.Load() // before looking: what changes meanwhile is seen the next time
+	if r.partners.known && r.partners.at == now {
+		return slices.Clone(r.partners.busy), slices.Clone(r.partners.idle)
+	}
+	busy, idle = r.lookAtPartners()
+	r.counts.partners.Add(1)
+	r.partners.known, r.partners.at, r.partners.busy, r.partners.idle = true, now, slices.Clone(busy), slices.Clone(idle)
+	return busy, idle
+}
+
+// partners is what Partners has found.
+type partners struct {
+	mu         sync.Mutex
+	known      bool // guarded by mu, as what follows
+	at         uint64
+	busy, idle []string
+}
+
+func (r *Rooms) lookAtPartners() (busy, idle []string) {
 	in := map[string]bool{}
 	for _, h := range r.all() {
 		h.mu.Lock()

@@ -460,6 +460,7 @@ func (l *live) commit(ctx context.Context, d *decided, more func(tx *store.Tx) e
 		}
 	}
 	l.h.head, l.h.held = head, ""
+	l.r.turns.Add(1)
 	l.h.mu.Unlock()
 	if err := l.r.refreshTopic(l.h); err != nil {
 		l.r.log.Error("joining topic", "room", id, "err", err)

@@ -61,6 +61,7 @@ func (r *Rooms) send(h *handle, t task) error {
 			return ErrStopped
 		}
 		h.live = l
+		r.turns.Add(1)
 	}
 	select {
 	case h.live.in <- &t:
@@ -143,6 +144,7 @@ func (l *live) leave(always bool) bool {
 		default:
 		}
 		l.h.live = nil
+		l.r.turns.Add(1)
 		return true
 	}
 }

@@ -90,6 +90,7 @@ func (r *Rooms) readHeads() error {
 			}
 			id := head.ID()
 			r.rooms[id] = &handle{id: id, head: head}
+			r.turns.Add(1)
 		}
 		for c, err := range logstore.AllCondemned(tx) {
 			if err != nil {

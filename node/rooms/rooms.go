@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mimid/mimid/node/feed"
@@ -116,7 +117,10 @@ type Rooms struct {
 	nudges nudges
 	talk   talk
 	calls  calls
-	counts counters
+
+	turns    atomic.Uint64 // counts changes of heads, and of which rooms are loaded
+	partners partners
+	counts   counters
 
 	searchLimit uint64 // maxSearch, but for tests
 }

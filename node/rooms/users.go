@@ -415,6 +415,7 @@ func (r *Rooms) Page(id store.RoomID, from uint64, limit int) (*clientapi.Log, e
 // counters count since the start.
 type counters struct {
 	ordered, followed, duplicates, refused, ranges, nudges, loaded, broken, searched atomic.Uint64
+	partners                                                                         atomic.Uint64 // looks at all rooms for whom to watch
 	decided, aside, led, convicted, said                                             atomic.Uint64
 }
 
