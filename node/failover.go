@@ -65,14 +65,7 @@ func newFailover(cfg Failover, caller *peering.Caller, log *slog.Logger, now fun
 	var err error
 	f.watch, err = watch.Open(watch.Config{Log: log,
 		Interval: time.Duration(cfg.Interval), Idle: time.Duration(cfg.Idle), Timeout: time.Duration(cfg.Timeout),
-		Ping: func(ctx context.Context, domain string) error {
-			_, err := caller.Call(ctx, peering.Request{Target: domain, Endpoint: rooms.EndpointReplica, Subject: domain, Body: replica.Append(nil, nil)})
-			var refused *peering.Refused
-			if errors.As(err, &refused) {
-				return nil // an answer
-			}
-			return err
-		},
+		Ping: ping(caller),
 		Targets: func() map[string]watch.Rate {
 			// Looking at all rooms takes a while when there are thousands.
 			if since := now().Sub(f.looked); f.targets != nil && since >= 0 && since < lookAgain {
@@ -100,6 +93,18 @@ func newFailover(cfg Failover, caller *peering.Caller, log *slog.Logger, now fun
 		return nil, fmt.Errorf("%w: failover: %w", ErrConfig, err)
 	}
 	return f, nil
+}
+
+// ping asks another provider for a sign of life: any answer is one.
+func ping(caller *peering.Caller) func(ctx context.Context, domain string) error {
+	return func(ctx context.Context, domain string) error {
+		_, err := caller.Call(ctx, peering.Request{Target: domain, Endpoint: rooms.EndpointReplica, Subject: domain, Body: replica.Append(nil, nil)})
+		var refused *peering.Refused
+		if errors.As(err, &refused) {
+			return nil // an answer
+		}
+		return err
+	}
 }
 
 // run serves until ctx ends.

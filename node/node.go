@@ -293,7 +293,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		return p, err
 	}
 	if p.admin, err = admin.New(admin.Config{Dir: n.cfg.Dir, Log: part("operator"), Services: admin.Services{
-		Accounts: p.accounts, Rooms: operatorRooms{p.rooms}, Peers: operatorPeers{domain, p.overlay}, Node: n}}); err != nil {
+		Accounts: p.accounts, Rooms: operatorRooms{p.rooms, domain, ping(p.caller)}, Peers: operatorPeers{domain, p.overlay}, Node: n}}); err != nil {
 		return p, err
 	}
 	if n.cfg.Metrics.Listen != "" {

@@ -3,7 +3,6 @@ package node
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"slices"
@@ -14,7 +13,6 @@ import (
 	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/clientapi"
-	"github.com/mimid/mimid/protocol/hub"
 	"github.com/mimid/mimid/protocol/room"
 )
 
@@ -99,8 +97,13 @@ func (n *Node) Verify(ctx context.Context) (*admin.Verification, error) {
 	return verify(ctx, p.store, room.Rules{Auth: newAuth(p.providers.anchors), Anchors: p.providers.anchors}, nil)
 }
 
-// operatorRooms shows rooms.
-type operatorRooms struct{ r *rooms.Rooms }
+// operatorRooms shows rooms, and hands them over (drain.go).
+type operatorRooms struct {
+	r      *rooms.Rooms
+	domain string // this provider's
+	// answers asks another provider for a sign of life.
+	answers func(ctx context.Context, domain string) error
+}
 
 // ListRooms implements admin.Rooms.
 func (o operatorRooms) ListRooms(_ context.Context, after string, limit int) ([]admin.Room, error) {
@@ -122,41 +125,6 @@ func describe(s *rooms.Summary) admin.Room {
 		Replicas: s.Replicas, Unfinal: s.Tail, Trouble: trouble}
 }
 
-// MoveRoom implements admin.Rooms: it hands a room over and waits until the target
-// orders it, as far as this provider knows.
-func (o operatorRooms) MoveRoom(ctx context.Context, id, target string) (*admin.Room, error) {
-	full, err := roomID(o.r.List(), id)
-	if err != nil {
-		return nil, err
-	}
-	now, err := o.ShowRoom(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	if err := o.r.Move(ctx, room.ID(full), target); err != nil {
-		switch {
-		case errors.Is(err, hub.ErrNotHub):
-			return nil, &clientapi.Problem{Status: 409, Code: clientapi.CodeForbidden, Detail: fmt.Sprintf("the room is ordered by %s: its operator can move it", now.Hub)}
-		case errors.Is(err, hub.ErrTarget):
-			return nil, &clientapi.Problem{Status: 409, Code: clientapi.CodeInvalid,
-				Detail: fmt.Sprintf("the room cannot go to %s; its replicas are %s", target, strings.Join(now.Replicas, ", "))}
-		}
-		return nil, err
-	}
-	for {
-		r, err := o.ShowRoom(ctx, id)
-		if err != nil || r.Hub == target {
-			return r, err
-		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-ctx.Done():
-			return nil, &clientapi.Problem{Status: 504, Code: clientapi.CodeUnavailable,
-				Detail: fmt.Sprintf("the room was released to %s, which has not begun to order it yet; it is told again until it does", target)}
-		}
-	}
-}
-
 // ShowRoom implements admin.Rooms.
 func (o operatorRooms) ShowRoom(ctx context.Context, id string) (*admin.Room, error) {
 	list := o.r.List()
@@ -174,6 +142,15 @@ func (o operatorRooms) ShowRoom(ctx context.Context, id string) (*admin.Room, er
 		out.Participants = append(out.Participants, admin.Participant{User: p.User, Role: p.Role})
 		out.Members += p.Clients
 	}
+	st, err := o.r.Standing(ctx, room.ID(full))
+	if err != nil {
+		return nil, err
+	}
+	out.Role, out.Replicas, out.NextReplicas, out.Proof = st.Role, st.Now, st.Next, st.Proof
+	if st.Seen != (room.Term{}) && st.Seen.String() != out.Term {
+		out.Seen = st.Seen.String()
+	}
+	out.ReleasedTo = st.To
 	return &out, nil
 }
 

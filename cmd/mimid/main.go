@@ -45,6 +45,7 @@ type grammar struct {
 	Serve   serveCommand   `cmd:"" help:"Run a provider's node." group:"Provider"`
 	Account accountCommand `cmd:"" help:"Invite users and list them." group:"Provider"`
 	Room    roomCommand    `cmd:"" help:"Look at the rooms that the provider keeps." group:"Provider"`
+	Drain   drainCommand   `cmd:"" help:"Hand every room that the provider orders over to others." group:"Provider"`
 	Peers   peersCommand   `cmd:"" help:"List the other providers, pin or forget their keys." group:"Provider"`
 	Status  statusCommand  `cmd:"" help:"Say how the running node is." group:"Provider"`
 	Verify  verifyCommand  `cmd:"" help:"Check a store from end to end." group:"Provider"`

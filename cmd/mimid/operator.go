@@ -102,13 +102,12 @@ func (c *roomMoveCommand) Run(s *session) error {
 		return err
 	}
 	defer a.Close()
-	begin := time.Now()
 	r, err := a.MoveRoom(s.ctx, c.Room, c.Target)
 	if err != nil {
 		return err
 	}
 	return s.out.result(r, func(w io.Writer) {
-		fmt.Fprintf(w, "%s is ordered by %s now, in term %s; it took %s\n", r.URI, r.Hub, r.Term, time.Since(begin).Round(time.Millisecond))
+		fmt.Fprintf(w, "%s is ordered by %s now, in term %s; nobody ordered it for %s\n", r.URI, r.Hub, r.Term, r.Pause.Round(time.Millisecond))
 	})
 }
 
@@ -162,16 +161,47 @@ func (c *roomShowCommand) Run(s *session) error {
 	return s.out.result(r, func(w io.Writer) {
 		fmt.Fprintf(w, "%s\n  id       %s\n  hub      %s, term %s\n  log      %d entries, head %s\n  epoch    %d\n  members  %d\n", r.URI, r.ID, r.Hub, r.Term, r.Next, r.Head, r.Epoch, r.Members)
 		fmt.Fprintf(w, "  decided  by %s\n", strings.Join(r.Replicas, ", "))
+		if len(r.NextReplicas) > 0 {
+			fmt.Fprintf(w, "  soon     by %s\n", strings.Join(r.NextReplicas, ", "))
+		}
+		fmt.Fprintf(w, "  here     %s\n", roleText(r))
+		if r.Seen != "" {
+			fmt.Fprintf(w, "  term     %s is the highest one heard of or voted in\n", r.Seen)
+		}
 		if r.Unfinal > 0 {
 			fmt.Fprintf(w, "  waiting  %d of the entries that follow, which no majority has yet\n", r.Unfinal)
 		}
 		if r.Trouble != "" {
-			fmt.Fprintf(w, "  trouble  %s\n", r.Trouble)
+			fmt.Fprintf(w, "  trouble  %s\n", printable(r.Trouble, "  "))
+		}
+		if r.Proof != "" && !strings.Contains(r.Trouble, r.Proof) {
+			fmt.Fprintf(w, "  proof    %s\n", printable(r.Proof, "  "))
 		}
 		for _, p := range r.Participants {
 			fmt.Fprintf(w, "  %-9s%s\n", p.Role, p.User)
 		}
 	})
+}
+
+// roleText says in words what this provider is to a room.
+func roleText(r *admin.Room) string {
+	switch r.Role {
+	case "hub":
+		return "orders the room"
+	case "replica":
+		return "decides with the others"
+	case "follower":
+		return "keeps what is final"
+	case "candidate":
+		return "asks the others to be let order the room"
+	case "releasing":
+		return "has released the room to " + r.ReleasedTo + ", which has not begun to order it"
+	case "waiting":
+		return "was refused for a higher term, and asks the others again"
+	case "restored":
+		return "comes from a backup, and asks the others what they hold before it signs anything"
+	}
+	return r.Role
 }
 
 type roomLogCommand struct {

@@ -79,11 +79,18 @@ func (f *fake) ListRooms(_ context.Context, after string, limit int) ([]admin.Ro
 	f.limit(limit)
 	return []admin.Room{{ID: "0102", Next: 5}}, f.ask("rooms %q %d", after, limit)
 }
-func (f *fake) MoveRoom(_ context.Context, id, target string) (*admin.Room, error) {
+func (f *fake) MoveRoom(_ context.Context, id, target string) (*admin.Moved, error) {
 	if target == "slow.example" {
 		return nil, &clientapi.Problem{Status: 504, Code: clientapi.CodeUnavailable, Detail: "later"}
 	}
-	return &admin.Room{ID: id, Hub: target}, nil
+	return &admin.Moved{Room: admin.Room{ID: id, Hub: target}, Pause: 7}, nil
+}
+
+func (f *fake) DrainRooms(_ context.Context, progress func(admin.Draining)) (*admin.Drained, error) {
+	if f.writes != "" {
+		progress(admin.Draining{Rooms: 3, Moved: 1})
+	}
+	return &admin.Drained{Draining: admin.Draining{Rooms: 3, Moved: 2, Stayed: 1}, Left: []admin.LeftRoom{{ID: "01", Why: "alone"}}, Voter: 2}, f.ask("drain")
 }
 
 func (f *fake) ShowRoom(_ context.Context, id string) (*admin.Room, error) {
@@ -440,7 +447,7 @@ func TestMoveRoom(t *testing.T) {
 	must(t, err)
 	defer c.Close()
 	r, err := c.MoveRoom(t.Context(), "3f9a", "biloxi.example")
-	if err != nil || r.ID != "3f9a" || r.Hub != "biloxi.example" {
+	if err != nil || r.ID != "3f9a" || r.Hub != "biloxi.example" || r.Pause != 7 {
 		t.Errorf("%+v, %v", r, err)
 	}
 	var p *clientapi.Problem
@@ -449,5 +456,45 @@ func TestMoveRoom(t *testing.T) {
 	}
 	if _, err := c.MoveRoom(t.Context(), "3f9a", "slow.example"); !errors.As(err, &p) || p.Status != 504 {
 		t.Errorf("slow: %v", err)
+	}
+}
+
+// TestDrain: progress and result come as they are; what goes wrong before, in the middle
+// and without a word is told apart.
+func TestDrain(t *testing.T) {
+	dir := socketDir(t)
+	f, srv := newServer(t, dir)
+	stop := run(t, srv, dir)
+	defer func() { stop() }()
+	c, err := admin.Dial(ctx, dir)
+	must(t, err)
+	defer c.Close()
+	var seen []admin.Draining
+	note := func(d admin.Draining) { seen = append(seen, d) }
+	for _, writes := range []string{"", "x"} {
+		f.writes, seen = writes, nil
+		d, err := c.Drain(ctx, note)
+		if err != nil || d.Moved != 2 || d.Voter != 2 || len(d.Left) != 1 || d.Left[0].Why != "alone" || len(seen) != len(writes) {
+			t.Errorf("%+v, %v, %v", d, seen, err)
+		}
+		if _, err := c.Drain(ctx, nil); err != nil {
+			t.Error(err)
+		}
+		f.fail = &clientapi.Problem{Status: 409, Code: clientapi.CodeInvalid, Detail: "planted"}
+		var p *clientapi.Problem
+		if _, err := c.Drain(ctx, note); !errors.As(err, &p) || p.Status != 409 || p.Detail != "planted" {
+			t.Errorf("a refusal: %v", err)
+		}
+		f.fail = nil
+		f.panics = true
+		if _, err := c.Drain(ctx, note); !errors.As(err, &p) || !strings.Contains(p.Detail, "planted") {
+			t.Errorf("a panic: %v", err)
+		}
+		f.panics = false
+	}
+	gone, cancel := context.WithCancel(ctx)
+	cancel()
+	if _, err := c.Drain(gone, note); !errors.Is(err, context.Canceled) {
+		t.Errorf("nobody waits: %v", err)
 	}
 }

@@ -177,8 +177,8 @@ func (c *Client) Room(ctx context.Context, id string) (*Room, error) {
 }
 
 // MoveRoom hands a room over to another provider, and returns when that orders it.
-func (c *Client) MoveRoom(ctx context.Context, id, target string) (*Room, error) {
-	return get[Room](ctx, c, "POST", "/rooms/"+url.PathEscape(id)+"/move", Move{target})
+func (c *Client) MoveRoom(ctx context.Context, id, target string) (*Moved, error) {
+	return get[Moved](ctx, c, "POST", "/rooms/"+url.PathEscape(id)+"/move", Move{target})
 }
 
 // Log shows a piece of a room's log; limit 0 stands for 100.

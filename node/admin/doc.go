@@ -4,7 +4,7 @@
 //	curl --unix-socket DATA/admin.sock http://admin/status
 //
 // Read types.go (what is said), services.go (who answers), server.go (the socket),
-// client.go (the other side), backup.go (a stream instead of JSON).
+// client.go (the other side), backup.go and drain.go (streams instead of one JSON value).
 //
 // Who may open the socket may do everything: it has mode 0600, and the data directory
 // 0700, so that is the user that the node runs as. There are no tokens. Unlike a
@@ -18,6 +18,8 @@
 //	GET    /rooms?after=&limit=          RoomList
 //	GET    /rooms/{id}                   Room
 //	GET    /rooms/{id}/log?from=&limit=  LogPage
+//	POST   /rooms/{id}/move              Move -> Moved; waits until the target orders it
+//	POST   /drain                        hands all rooms over; a stream of lines, see drain.go
 //	GET    /peers                        PeerList
 //	POST   /peers/{domain}/pin           Pin: from now on this key, whatever else is claimed
 //	DELETE /peers/{domain}/pin           forget what was trusted, and trust anew

@@ -23,4 +23,7 @@ var (
 	// ErrBackup says that the node began a backup and did not finish it: what was
 	// written of it is worth nothing.
 	ErrBackup = errors.New("admin: the backup was not finished")
+	// ErrDrain says that the node went away while it handed its rooms over: start it
+	// and drain again, it goes on where it was.
+	ErrDrain = errors.New("admin: the drain was not finished")
 )

@@ -41,6 +41,7 @@ func (s *Server) routes() http.Handler {
 	}))
 	mux.Handle("GET /rooms/{id}/log", s.call(s.log))
 	mux.Handle("POST /rooms/{id}/move", s.change(s.move))
+	mux.Handle("POST /drain", http.HandlerFunc(s.drain))
 	mux.Handle("GET /peers", s.call(func(req *http.Request) (any, error) {
 		all, err := v.Peers.Peers(req.Context())
 		return &PeerList{all}, err

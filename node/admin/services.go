@@ -35,7 +35,10 @@ type Rooms interface {
 	ShowLog(ctx context.Context, id string, from uint64, limit int) (*LogPage, error)
 	// MoveRoom hands a room over to another provider and returns when that orders it,
 	// or ctx ends.
-	MoveRoom(ctx context.Context, id, target string) (*Room, error)
+	MoveRoom(ctx context.Context, id, target string) (*Moved, error)
+	// DrainRooms hands over every room that this provider orders, and says now and then
+	// how far it is, from one goroutine at a time.
+	DrainRooms(ctx context.Context, progress func(Draining)) (*Drained, error)
 }
 
 // Peers knows other providers.

@@ -95,6 +95,18 @@ type Room struct {
 	Epoch    uint64   `json:"epoch"`
 	Members  int      `json:"members"` // clients in the MLS group
 	Replicas []string `json:"replicas,omitempty"`
+	// NextReplicas are those that are to decide, while the set changes; in the answer
+	// for one room, as what follows.
+	NextReplicas []string `json:"next_replicas,omitempty"`
+	// Role is what this provider is to the room: hub, replica, follower, candidate,
+	// releasing, waiting, restored.
+	Role string `json:"role,omitempty"`
+	// ReleasedTo is whom this provider has released the room to, which has not begun.
+	ReleasedTo string `json:"released_to,omitempty"`
+	// Seen is the highest term that was voted in or heard of, if that is not Term.
+	Seen string `json:"seen,omitempty"`
+	// Proof says what is kept against a hub of the room.
+	Proof string `json:"proof,omitempty"`
 	// Unfinal is how many entries are here that no majority is known to have.
 	Unfinal uint64 `json:"unfinal,omitempty"`
 	// Participants are user URIs with their roles; in the answer for one room.
@@ -186,4 +198,39 @@ type Backup struct {
 // Move is where a room is to go.
 type Move struct {
 	Target string `json:"target"` // domain of the provider that is to order it
+}
+
+// Moved is a room that was handed over.
+type Moved struct {
+	Room
+	// Pause is how long nobody ordered the room, as seen from the provider that gave it.
+	Pause time.Duration `json:"pause_ns"`
+}
+
+// Draining is how far a drain is.
+type Draining struct {
+	Rooms  int           `json:"rooms"` // found so far that this provider orders
+	Moved  int           `json:"moved"` // others order these now
+	Stayed int           `json:"stayed"`
+	Took   time.Duration `json:"took_ns"`
+}
+
+// Drained is the result of handing over all rooms.
+type Drained struct {
+	Draining
+	// Left are rooms that could not be handed over, the first MaxLeft of them.
+	Left []LeftRoom `json:"left,omitempty"`
+	// Voter is in how many rooms that others order this provider still is one of those
+	// that decide, until a member's commit replaces it.
+	Voter int `json:"voter"`
+}
+
+// MaxLeft is how many rooms that stayed are listed.
+const MaxLeft = 1000
+
+// LeftRoom is a room that could not be handed over.
+type LeftRoom struct {
+	ID  string `json:"id"`
+	URI string `json:"uri"`
+	Why string `json:"why"`
 }

@@ -1,0 +1,148 @@
+//go:build linux
+
+package node_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/mimid/mimid/node/admin"
+	"github.com/mimid/mimid/protocol/clientapi"
+)
+
+// operator talks to a running node as its operator does.
+func (r *running) operator() *admin.Client {
+	r.t.Helper()
+	a, err := admin.Dial(r.t.Context(), r.dir)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(a.Close)
+	return a
+}
+
+// hubs counts a node's rooms by who orders them.
+func (r *running) hubs() map[string]int {
+	r.t.Helper()
+	out := map[string]int{}
+	for after := ""; ; {
+		page, err := r.operator().Rooms(r.t.Context(), after, 1000)
+		if err != nil {
+			r.t.Fatal(err)
+		}
+		for _, x := range page.Rooms {
+			out[x.Hub]++
+		}
+		if after = page.Next; after == "" {
+			return out
+		}
+	}
+}
+
+// TestDrain: a provider that decides alone about rooms gives them to the other one that
+// takes part; what cannot go is said, and goes when it is drained again. Nothing goes to
+// who does not answer.
+func TestDrain(t *testing.T) {
+	const n = 20
+	a, z := pairOfRooms(t, n, 4)
+	introduce(a, z)
+	a.must()
+	op := a.operator()
+	d, err := op.Drain(t.Context(), nil)
+	if err != nil || d.Rooms != n/2 || d.Moved != 0 || d.Stayed != n/2 || len(d.Left) != n/2 || !strings.Contains(d.Left[0].Why, "no answer from biloxi.example") {
+		t.Fatalf("without the other provider: %+v, %v", d, err)
+	}
+	for _, r := range page(t, op) {
+		_, err := op.MoveRoom(t.Context(), r.ID, "biloxi.example")
+		want := "biloxi.example does not answer"
+		if r.Hub != "atlanta.example" {
+			want = "the room is ordered by biloxi.example"
+		}
+		refusedWith(t, err, want)
+	}
+	z.must()
+	alice := a.user("carol") // a room that nobody else is in
+	if _, err := alice.CreateRoom(t.Context(), "alone"); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "they are connected", func() bool { return a.status().Peers == 1 })
+	one := ""
+	for _, r := range page(t, op) {
+		if r.Hub == "atlanta.example" && one == "" && r.Next == 4 {
+			one = r.ID
+		}
+	}
+	_, err = op.MoveRoom(t.Context(), one, "chicago.example")
+	refusedWith(t, err, "it can go to biloxi.example")
+	_, err = op.MoveRoom(t.Context(), one, "atlanta.example")
+	refusedWith(t, err, "orders the room already")
+	var m *admin.Moved
+	within(t, "one can be moved", func() bool { // the silence is remembered for a while
+		m, err = op.MoveRoom(t.Context(), one, "biloxi.example")
+		return err == nil
+	})
+	if m.Hub != "biloxi.example" || m.Pause <= 0 || m.Role != "follower" {
+		t.Errorf("%+v", m)
+	}
+	var told int
+	d, err = op.Drain(t.Context(), func(p admin.Draining) { told = p.Moved })
+	if err != nil || d.Rooms != n/2 || d.Moved != n/2-1 || d.Stayed != 1 || d.Voter != 0 || told != d.Moved || d.Left[0].Why != "no other provider takes part in it" {
+		t.Fatalf("%+v, %v", d, err)
+	}
+	_, err = op.MoveRoom(t.Context(), d.Left[0].ID, "biloxi.example")
+	refusedWith(t, err, "no other provider takes part")
+	within(t, "both know", func() bool { return a.hubs()["biloxi.example"] == n && z.hubs()["biloxi.example"] == n })
+	if d, err = op.Drain(t.Context(), nil); err != nil || d.Rooms != 1 || d.Moved != 0 {
+		t.Errorf("again: %+v, %v", d, err)
+	}
+	for _, r := range []*running{a, z} {
+		if err := r.stop(); err != nil {
+			t.Error(err)
+		}
+		r.whole()
+	}
+}
+
+func page(t *testing.T, op *admin.Client) []admin.Room {
+	t.Helper()
+	p, err := op.Rooms(t.Context(), "", 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p.Rooms
+}
+
+func refusedWith(t *testing.T, err error, text string) {
+	t.Helper()
+	var p *clientapi.Problem
+	if !errors.As(err, &p) || !strings.Contains(p.Detail, text) {
+		t.Errorf("%v, expected %q", err, text)
+	}
+}
+
+// BenchmarkDrain: a provider hands 1,000 rooms over to another one, in one process.
+func BenchmarkDrain(b *testing.B) {
+	if testing.Short() {
+		b.Skip("takes a minute")
+	}
+	const rooms = 1000
+	for range b.N {
+		b.StopTimer()
+		a, z := pairOfRooms(b, 2*rooms, 20)
+		introduce(a, z)
+		a.must()
+		z.must()
+		within(b, "they are connected", func() bool { return a.status().Peers == 1 })
+		op := a.operator()
+		b.StartTimer()
+		d, err := op.Drain(b.Context(), nil)
+		b.StopTimer()
+		if err != nil || d.Moved != rooms || d.Stayed > 0 {
+			b.Fatalf("%+v, %v", d, err)
+		}
+		b.ReportMetric(float64(d.Moved)/d.Took.Seconds(), "rooms/s")
+		a.stop()
+		z.stop()
+	}
+}

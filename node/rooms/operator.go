@@ -1,0 +1,141 @@
+package rooms
+
+import (
+	"context"
+	"slices"
+
+	"github.com/mimid/mimid/node/logstore"
+	"github.com/mimid/mimid/protocol/hub"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/store"
+)
+
+// This file is what only an operator asks for.
+
+// Standing is what this provider is to a room, and who decides about it.
+type Standing struct {
+	Role string // see RoleNames
+	// Now are the providers that decide; Next, while the set changes, those that are
+	// to, and then a majority of both is needed.
+	Now, Next []string
+	// Seen is the highest term that this provider has voted in or heard of; the room's
+	// own where its hub decides alone.
+	Seen room.Term
+	// To is whom the room was released to, for RoleReleasing.
+	To string
+	// Proof says what is kept against a hub of the room, "" if nothing is.
+	Proof string
+}
+
+// What a provider is to a room.
+const (
+	RoleHub       = "hub"       // orders it
+	RoleReplica   = "replica"   // decides with others, and stores what is not final
+	RoleFollower  = "follower"  // keeps what is final
+	RoleCandidate = "candidate" // asks others to be let order it
+	RoleReleasing = "releasing" // has ordered it, has released it, and repeats that
+	RoleWaiting   = "waiting"   // was refused for a higher term, and stands again
+	RoleRestored  = "restored"  // comes from a backup, and asks the others first
+)
+
+// Standing says what this provider is to a room. It waits for what the room does now.
+func (r *Rooms) Standing(ctx context.Context, id room.ID) (*Standing, error) {
+	h, err := r.lookup(id)
+	if err != nil {
+		return nil, asProblem(err)
+	}
+	out := new(Standing)
+	err = r.view(ctx, h, func(s *room.State) {
+		now, next := s.Set()
+		out.Now, out.Next, out.Seen = domainsOf(now), domainsOf(next), s.At().Term
+		_, member := s.Replica(r.cfg.Domain)
+		switch {
+		case s.Hub().Domain == r.cfg.Domain:
+			out.Role = RoleHub
+		case member:
+			out.Role = RoleReplica
+		default:
+			out.Role = RoleFollower
+		}
+		h.mu.Lock()
+		l := h.live // whose goroutine this is
+		h.mu.Unlock()
+		if l != nil && l.rep != nil {
+			out.machine(l.rep)
+		}
+	})
+	if err != nil {
+		return nil, asProblem(err)
+	}
+	err = r.cfg.Store.View(func(tx *store.Tx) error {
+		for c, err := range logstore.AllCondemned(tx) {
+			if err != nil {
+				return err
+			}
+			if c.Room == id {
+				out.Proof = c.Why
+			}
+		}
+		return nil
+	})
+	return out, asProblem(err)
+}
+
+// machine adds what a replica's machine is at.
+func (s *Standing) machine(rep *replicaState) {
+	st := rep.m.State()
+	s.Seen = st.Seen
+	switch rep.m.Role() {
+	case hub.Hub:
+		s.Role = RoleHub
+	case hub.Releasing:
+		s.Role, s.To = RoleReleasing, rep.names.Name(st.Vote.For)
+	case hub.Waiting:
+		s.Role = RoleWaiting
+	case hub.Canvasser, hub.Candidate, hub.Mover:
+		s.Role = RoleCandidate
+	case hub.Follower:
+		if st.Restored {
+			s.Role = RoleRestored
+		} else if s.Role == RoleHub {
+			s.Role = RoleReplica // it has heard of a later hub, and has not its log yet
+		}
+	}
+}
+
+// Moved waits until another provider orders a room, and returns which.
+func (r *Rooms) Moved(ctx context.Context, id room.ID) (string, error) {
+	h, err := r.lookup(id)
+	if err != nil {
+		return "", asProblem(err)
+	}
+	for {
+		moved := make(chan struct{})
+		stop := h.whenMoved(func() { close(moved) }) // once
+		if d := h.stand().Hub; d != r.cfg.Domain {
+			stop()
+			return d, nil
+		}
+		select {
+		case <-moved:
+		case <-ctx.Done():
+			stop()
+			return "", ctx.Err()
+		}
+	}
+}
+
+// Heirs are the providers that a room which this one orders may be handed over to, in
+// the order of the set, beginning behind this one: the other replicas, or, where this
+// one decides alone, the other providers that take part.
+func (s *Summary) Heirs(self string) []string {
+	list := s.Replicas
+	if len(list) == 1 && list[0] == self {
+		list = s.Providers
+	}
+	i := slices.Index(list, self)
+	if i < 0 {
+		return slices.Clone(list)
+	}
+	return slices.Concat(list[i+1:], list[:i])
+}
