@@ -3,24 +3,11 @@
 package node_test
 
 import (
-	"errors"
 	"strings"
 	"testing"
 
 	"github.com/mimid/mimid/node/admin"
-	"github.com/mimid/mimid/protocol/clientapi"
 )
-
-// operator talks to a running node as its operator does.
-func (r *running) operator() *admin.Client {
-	r.t.Helper()
-	a, err := admin.Dial(r.t.Context(), r.dir)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	r.t.Cleanup(a.Close)
-	return a
-}
 
 // hubs counts a node's rooms by who orders them.
 func (r *running) hubs() map[string]int {
@@ -111,14 +98,6 @@ func page(t *testing.T, op *admin.Client) []admin.Room {
 		t.Fatal(err)
 	}
 	return p.Rooms
-}
-
-func refusedWith(t *testing.T, err error, text string) {
-	t.Helper()
-	var p *clientapi.Problem
-	if !errors.As(err, &p) || !strings.Contains(p.Detail, text) {
-		t.Errorf("%v, expected %q", err, text)
-	}
 }
 
 // BenchmarkDrain: a provider hands 1,000 rooms over to another one, in one process.

@@ -1,16 +1,23 @@
 package node_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/mimid/mimid/client"
 	"github.com/mimid/mimid/node"
+	"github.com/mimid/mimid/node/admin"
+	"github.com/mimid/mimid/node/logstore"
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/hub"
+	protocolroom "github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/store"
 )
 
@@ -103,6 +110,65 @@ func TestThreeNodes(t *testing.T) {
 			return err == nil && err2 == nil && v == first
 		})
 	}
+
+	// The operator of the hub hands everything over: to the next one in the set.
+	nodes := map[string]*running{"atlanta.example": a, "biloxi.example": b, "chicago.example": c}
+	at := nodes[v.Hub]
+	shown := func(r *running) *admin.Room {
+		t.Helper()
+		x, err := r.operator().Room(ctx, room.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	drained := func(to string) {
+		t.Helper()
+		d, err := at.operator().Drain(ctx, nil)
+		if err != nil || d.Rooms != 1 || d.Moved != 1 || d.Stayed != 0 || d.Voter != 1 {
+			t.Fatalf("draining %s: %+v, %v", at.cfg.Domain, d, err)
+		}
+		if x := shown(at); x.Hub != to || x.Role != "replica" || len(x.Replicas) != 3 || x.ReleasedTo != "" {
+			t.Fatalf("the room of %s went to %+v, not to %s", at.cfg.Domain, x, to)
+		}
+		within(t, "the new one knows", func() bool { return shown(nodes[to]).Role == "hub" })
+		at = nodes[to]
+	}
+	behind := func(domain string, n int) string {
+		set := shown(at).Replicas
+		return set[(slices.Index(set, domain)+n)%len(set)]
+	}
+	_, err = at.operator().MoveRoom(ctx, room.String(), "dallas.example")
+	refusedWith(t, err, "it can go to "+behind(at.cfg.Domain, 1)+", "+behind(at.cfg.Domain, 2))
+	drained(behind(at.cfg.Domain, 1))
+	for _, x := range people {
+		say(x)
+	}
+	have(people...)
+	// The next one is dead: it goes to the one after.
+	dead, next := nodes[behind(at.cfg.Domain, 1)], behind(at.cfg.Domain, 2)
+	dead.stop()
+	drained(next)
+	dead.must()
+	for _, x := range people {
+		say(x)
+	}
+	have(people...)
+
+	// What only one has is not final, and no fault.
+	for at != a {
+		within(t, "atlanta can order it", func() bool {
+			_, err := at.operator().MoveRoom(ctx, room.String(), "atlanta.example")
+			return err == nil
+		})
+		at = a
+	}
+	b.stop()
+	c.stop()
+	if _, err := alice.Send(ctx, room, "unfinal"); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "it is here", func() bool { return shown(a).Unfinal == 1 })
 	for _, r := range []*running{a, b, c} {
 		r.stop()
 		r.whole()
@@ -121,45 +187,171 @@ func TestThreeNodes(t *testing.T) {
 		id := roomOf(tx)
 		return store.SpaceReplica.Key(append(id[:], 0))
 	}
-	for why, fn := range map[string]func(tx *store.Tx) error{
-		"a co-signature changed": func(tx *store.Tx) error {
+	state := func(tx *store.Tx, fn func(s *hub.State, voted *logstore.VotedSet)) error {
+		var n domains
+		id := protocolroom.ID(roomOf(tx))
+		s, voted, marks, err := logstore.ReadReplica(tx, id, &n)
+		if err != nil {
+			return err
+		}
+		fn(&s, &voted)
+		return logstore.PutReplica(tx, id, s, voted, marks, &n)
+	}
+	tail := func(tx *store.Tx, what byte) (store.Key, []byte) {
+		id := roomOf(tx)
+		for it, err := range tx.Scan(store.Scan{Prefix: store.SpaceReplica.Prefix(append(id[:], what))}) {
+			if err != nil {
+				break
+			}
+			return it.Key, it.Value
+		}
+		panic("no tail")
+	}
+	tailHash := func(tx *store.Tx) protocolroom.Hash {
+		_, v := tail(tx, 1)
+		e, err := protocolroom.ParseEntry(v)
+		if err != nil {
+			panic(err)
+		}
+		return e.Hash()
+	}
+	for _, x := range []struct {
+		why  string
+		want string // of the fault; "" if it is none
+		r    *running
+		fn   func(tx *store.Tx) error
+	}{
+		{"a co-signature changed", "signature", b, func(tx *store.Tx) error {
 			k, v := batch(tx)
 			v[len(v)-1] ^= 1
 			return tx.Set(k, v)
-		},
-		"a certificate is missing": func(tx *store.Tx) error {
+		}},
+		{"a signer changed", "chicagp.example", b, func(tx *store.Tx) error {
+			k, v := batch(tx)
+			i := bytes.LastIndex(v, []byte("chicago.example"))
+			if i < 0 {
+				if i = bytes.LastIndex(v, []byte("biloxi.example")); i < 0 {
+					return errors.New("no signer")
+				}
+				v[i+len("bilox")-1] ^= 1
+				return tx.Set(k, v)
+			}
+			copy(v[i:], "chicagp.example")
+			return tx.Set(k, v)
+		}},
+		{"a certificate is missing", "no certificate", b, func(tx *store.Tx) error {
 			k, v := batch(tx)
 			v[0] = 1
 			return tx.Set(k, v[:1+8+149])
-		},
-		"votes are missing": func(tx *store.Tx) error { return tx.Delete(replica(tx)) },
-		"the highest term is lower": func(tx *store.Tx) error {
-			v, err := tx.Get(replica(tx))
+		}},
+		{"votes are missing", "nothing is kept of votes", b, func(tx *store.Tx) error { return tx.Delete(replica(tx)) }},
+		{"the highest term is lower", "highest one seen", b, func(tx *store.Tx) error {
+			return state(tx, func(s *hub.State, _ *logstore.VotedSet) { s.Seen.Number = 1 })
+		}},
+		{"a vote is in a term never seen", "a vote in term", b, func(tx *store.Tx) error {
+			return state(tx, func(s *hub.State, _ *logstore.VotedSet) { s.Vote.Term = s.Seen; s.Vote.Term.Number++ })
+		}},
+		{"a set was voted for in a term never seen", "a replica set was voted for", b, func(tx *store.Tx) error {
+			return state(tx, func(s *hub.State, v *logstore.VotedSet) { v.Term = s.Seen; v.Term.Number++ })
+		}},
+		{"another entry is said to be final", "is said to be final", b, func(tx *store.Tx) error {
+			return state(tx, func(s *hub.State, _ *logstore.VotedSet) { s.Final.Head.Hash[3] ^= 1 })
+		}},
+		{"less is said to be final", "is said to be final", b, func(tx *store.Tx) error {
+			return state(tx, func(s *hub.State, _ *logstore.VotedSet) { s.Final.Head.Seq-- })
+		}},
+		{"nothing is said to be final", "is said to be final", b, func(tx *store.Tx) error {
+			return state(tx, func(s *hub.State, _ *logstore.VotedSet) { s.Final.Head.Seq = 0 })
+		}},
+		{"more is said to be final than there is", "is said to be final", a, func(tx *store.Tx) error {
+			return state(tx, func(s *hub.State, _ *logstore.VotedSet) { s.Final.Head.Seq += 2 })
+		}},
+		{"what follows is final, and not in the log yet", "", a, func(tx *store.Tx) error {
+			h := tailHash(tx)
+			return state(tx, func(s *hub.State, _ *logstore.VotedSet) { s.Final.Head.Seq++; s.Final.Head.Hash = h })
+		}},
+		{"what follows is final by another hash", "is said to be final", a, func(tx *store.Tx) error {
+			h := tailHash(tx)
+			h[0] ^= 1
+			return state(tx, func(s *hub.State, _ *logstore.VotedSet) { s.Final.Head.Seq++; s.Final.Head.Hash = h })
+		}},
+		{"an entry that is not final changed", "head that its hub has not signed", a, func(tx *store.Tx) error {
+			k, v := tail(tx, 1)
+			e, err := protocolroom.ParseEntry(v)
 			if err != nil {
 				return err
 			}
-			v[1+4+7] = 1 // number of seen
-			return tx.Set(replica(tx), v)
-		},
-		"an entry hangs in the air": func(tx *store.Tx) error {
+			e.AcceptedAt++
+			return tx.Set(k, e.Append(nil))
+		}},
+		{"the head of one that is not final changed", "head that its hub has not signed", a, func(tx *store.Tx) error {
+			k, v := tail(tx, 2)
+			v[len(v)-1] ^= 1
+			return tx.Set(k, v)
+		}},
+		{"an entry that is not final does not connect", "which is not final", a, func(tx *store.Tx) error {
+			k, v := tail(tx, 1)
+			e, err := protocolroom.ParseEntry(v)
+			if err != nil {
+				return err
+			}
+			e.Prev[0] ^= 1
+			return tx.Set(k, e.Append(nil))
+		}},
+		{"an entry hangs in the air", "unfinal entry", b, func(tx *store.Tx) error {
 			id := roomOf(tx)
 			for it, err := range tx.Scan(store.Scan{Prefix: store.RoomEntries(id), Limit: 1}) {
 				if err != nil {
 					return err
 				}
-				h, err := tx.Get(store.RoomHeadKey(id))
-				_ = h
-				return errors.Join(err, tx.Set(store.SpaceReplica.Key(append(append(id[:], 1), 0, 0, 0, 0, 0, 0, 1, 0)), it.Value))
+				return tx.Set(store.SpaceReplica.Key(append(append(id[:], 1), 0, 0, 0, 0, 0, 0, 1, 0)), it.Value)
 			}
 			return errors.New("no entry")
-		},
+		}},
+		{"the head names another who decides", "who decides", b, func(tx *store.Tx) error {
+			h, err := logstore.ReadHead(tx, protocolroom.ID(roomOf(tx)))
+			if err != nil {
+				return err
+			}
+			h.Set = h.Set[:2]
+			return logstore.PutHead(tx, h)
+		}},
+		{"a proof is of another room", "proof against its hub", b, func(tx *store.Tx) error {
+			return logstore.PutCondemned(tx, &logstore.Condemned{Room: protocolroom.ID(roomOf(tx)), Why: "planted"})
+		}},
 	} {
-		if faults := b.altered(fn); len(faults) == 0 {
-			t.Errorf("%s: not found", why)
+		faults := strings.Join(x.r.altered(x.fn), "; ")
+		if (x.want == "") != (faults == "") || !strings.Contains(faults, x.want) {
+			t.Errorf("%s: %q, expected %q", x.why, faults, x.want)
 		} else {
-			t.Logf("%s: %s", why, strings.Join(faults, "; "))
+			t.Logf("%s: %s", x.why, faults)
 		}
 	}
+}
+
+// domains number providers.
+type domains []string
+
+func (d *domains) Name(p hub.Provider) string { return (*d)[p-1] }
+
+func (d *domains) Number(domain string) hub.Provider {
+	i := slices.Index(*d, domain)
+	if i < 0 {
+		i = len(*d)
+		*d = append(*d, domain)
+	}
+	return hub.Provider(i + 1)
+}
+
+// operator talks to a running node as its operator does.
+func (r *running) operator() *admin.Client {
+	r.t.Helper()
+	a, err := admin.Dial(r.t.Context(), r.dir)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(a.Close)
+	return a
 }
 
 // roomOf is the one room that is in a store.
@@ -228,4 +420,12 @@ func (r *running) altered(fn func(tx *store.Tx) error) []string {
 		t.Fatal(err)
 	}
 	return v.Faults
+}
+
+func refusedWith(t *testing.T, err error, text string) {
+	t.Helper()
+	var p *clientapi.Problem
+	if !errors.As(err, &p) || !strings.Contains(p.Detail, text) {
+		t.Errorf("%v, expected %q", err, text)
+	}
 }

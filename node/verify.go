@@ -136,6 +136,9 @@ func (v *verifier) room() error {
 	if err := v.compare(stored, head); err != nil {
 		return err
 	}
+	if err := v.condemned(); err != nil {
+		return err
+	}
 	return v.replica()
 }
 
@@ -245,6 +248,25 @@ func (v *verifier) final(b logstore.Batch, held map[uint64]room.Hash) error {
 	return v.cited(c.Cites(), held)
 }
 
+// condemned says whether a proof that is kept can be shown to anybody.
+func (v *verifier) condemned() error {
+	c, err := logstore.ReadCondemned(v.tx, v.id)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err != nil:
+		return err
+	case c.Head.Room != v.id || c.Low != nil && c.Low.Room != v.id:
+		return errors.New("the proof against its hub is about another room")
+	}
+	for _, e := range c.Entries {
+		if e.Room != v.id {
+			return errors.New("the proof against its hub has an entry of another room")
+		}
+	}
+	return nil
+}
+
 // replica says whether what is kept beside the log fits it: votes and terms, and the
 // entries that are not final.
 func (v *verifier) replica() error {
@@ -265,12 +287,16 @@ func (v *verifier) replica() error {
 		return err
 	}
 	switch f := s.Final.Head; {
-	case s.Vote.Term.Compare(s.Seen) > 0 || voted.Term.Compare(s.Seen) > 0:
+	case s.Vote.Term.Compare(s.Seen) > 0:
 		return fmt.Errorf("a vote in term %s is kept, and %s is the highest one seen", s.Vote.Term, s.Seen)
+	case voted.Term.Compare(s.Seen) > 0:
+		return fmt.Errorf("a replica set was voted for in term %s, and %s is the highest one seen", voted.Term, s.Seen)
 	case s.Seen.Compare(at.Term) < 0:
 		return fmt.Errorf("the log is in term %s, and %s is the highest one seen", at.Term, s.Seen)
-	case f.Seq+1 != at.Next || f.Hash != at.Last:
-		return fmt.Errorf("entry %d is said to be final, the log ends with entry %d, or another one", f.Seq, at.Next-1)
+	case f.Seq+1 < at.Next, f.Seq+1 == at.Next && f.Hash != at.Last, f.Seq-at.Next+1 > uint64(len(tail)),
+		// More may be final than one write has taken into the log.
+		f.Seq >= at.Next && tail[f.Seq-at.Next].Hash() != f.Hash:
+		return fmt.Errorf("entry %d is said to be final, the log ends with entry %d, or another one, and %d follow that are not in it", f.Seq, at.Next-1, len(tail))
 	}
 	for _, e := range tail {
 		st, err := v.state.Check(e)
@@ -280,7 +306,7 @@ func (v *verifier) replica() error {
 		if err != nil {
 			return fmt.Errorf("entry %d, which is not final: %w", e.Seq, err)
 		}
-		if h, ok := heads[e.Seq]; ok && h.Verify(v.state.HubKey()) != nil {
+		if h, ok := heads[e.Seq]; ok && (h.Head != room.HeadOf(e) || h.Verify(v.state.HubKey()) != nil) {
 			return fmt.Errorf("entry %d, which is not final, has a head that its hub has not signed", e.Seq)
 		}
 	}
@@ -325,10 +351,28 @@ func (v *verifier) compare(stored *room.State, head *logstore.Head) error {
 		return errors.New("the stored members are not those that the log makes")
 	case !slices.Equal(stored.Participants(), s.Participants()), !slices.Equal(head.Providers, s.Providers()):
 		return errors.New("the stored participants are not those that the log makes")
+	case head.HubKey != s.Hub().ProviderKey, !slices.Equal(head.Set, membersOf(s)), len(head.Set) > 0 && head.Auto != (s.Hosting().Failover == room.FailoverAuto):
+		return errors.New("the stored head does not say who decides, as the log does")
 	case head.Hub != s.Hub().Domain, head.Topic != s.Hosting().Topic, head.Epoch != s.Epoch(), head.Feed != v.feed:
 		return errors.New("the stored head does not say what the log says")
 	case len(stored.Group().Pending()) != len(s.Group().Pending()):
 		return errors.New("the stored pending proposals are not those that the log makes")
 	}
 	return nil
+}
+
+// membersOf is who decides about a room as its stored head says it: nobody if that is
+// its hub alone, and both sets while one replaces the other.
+func membersOf(s *room.State) []logstore.Member {
+	now, next := s.Set()
+	if len(now) == 1 && len(next) == 0 && now[0].Domain == s.Hub().Domain {
+		return nil
+	}
+	var out []logstore.Member
+	for _, x := range slices.Concat(now, next) {
+		if m := (logstore.Member{Domain: x.Domain, Key: x.ProviderKey}); !slices.Contains(out, m) {
+			out = append(out, m)
+		}
+	}
+	return out
 }

@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/mimid/mimid/node/logstore"
@@ -68,15 +69,14 @@ func (r *Rooms) Standing(ctx context.Context, id room.ID) (*Standing, error) {
 		return nil, asProblem(err)
 	}
 	err = r.cfg.Store.View(func(tx *store.Tx) error {
-		for c, err := range logstore.AllCondemned(tx) {
-			if err != nil {
-				return err
-			}
-			if c.Room == id {
-				out.Proof = c.Why
-			}
+		c, err := logstore.ReadCondemned(tx, id)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
 		}
-		return nil
+		if err == nil {
+			out.Proof = c.Why
+		}
+		return err
 	})
 	return out, asProblem(err)
 }
