@@ -60,7 +60,7 @@ func (o operatorRooms) MoveRoom(ctx context.Context, id, target string) (*admin.
 		return nil, refused(clientapi.CodeInvalid, "the room cannot go to %s; it can go to %s", target, strings.Join(heirs, ", "))
 	}
 	if err := o.ask(ctx, target); err != nil {
-		return nil, &clientapi.Problem{Status: 502, Code: clientapi.CodeUnreachable, Detail: fmt.Sprintf("%s does not answer (%v): nothing was released", target, plain(err))}
+		return nil, &clientapi.Problem{Status: 502, Code: clientapi.CodeUnreachable, Detail: fmt.Sprintf("nothing was released, because %s does not answer: %s", target, plain(err))}
 	}
 	begin := time.Now()
 	to, err := o.handOver(ctx, room.ID(full), target)
@@ -96,7 +96,8 @@ func (o operatorRooms) handOver(ctx context.Context, id room.ID, target string) 
 		case err != nil:
 			return "", err
 		case st.Role == rooms.RoleRestored:
-			return "", refused(clientapi.CodeUnavailable, "it comes from a backup, and not all who decide about it have answered yet what they hold of it")
+			return "", &clientapi.Problem{Status: 503, Code: clientapi.CodeUnavailable,
+				Detail: "it comes from a backup, and not all who decide about it have answered yet what they hold of it"}
 		case st.Role == rooms.RoleReleasing:
 			waits = "it was released to " + st.To + " before, which has not begun to order it yet; it is told again until it does"
 		default:
