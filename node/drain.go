@@ -16,9 +16,9 @@ import (
 	"github.com/mimid/mimid/protocol/room"
 )
 
-// Rooms are handed over by the operator's wish, one or all of them. A release binds for
-// good: who gives a set of one away and was wrong about the target has a room that
-// nobody orders. So the target is asked for a sign of life first.
+// Rooms are handed over by the operator's wish, one or all of them. A release binds: if
+// the target is dead, nobody orders the room until it is back. So the target is asked for
+// a sign of life first.
 
 const (
 	// drainWidth is how many rooms are handed over at a time.

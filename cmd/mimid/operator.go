@@ -94,7 +94,9 @@ type roomMoveCommand struct {
 	dataFlag
 }
 
-func (c *roomMoveCommand) Help() string { return "Example:\n  mimid room move 3f9a biloxi.example" }
+func (c *roomMoveCommand) Help() string {
+	return "Asks the target for a sign of life first, then releases the room, and waits until the target orders\nit. Nobody else can order the room until then.\n\nExample:\n  mimid room move 3f9a biloxi.example"
+}
 
 func (c *roomMoveCommand) Run(s *session) error {
 	a, err := c.dial(s)
