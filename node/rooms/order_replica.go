@@ -134,7 +134,11 @@ func (l *live) tick(ctx context.Context) {
 			l.catchUp(ctx, from)
 		}
 	default:
-		l.step(hub.Event{Kind: hub.Resend})
+		ev := hub.Event{Kind: hub.Resend}
+		if role == hub.Releasing && l.abandoned(rep.names.Name(rep.m.State().Vote.For)) {
+			ev.Kind = hub.Suspect
+		}
+		l.step(ev)
 		l.ownOrFail()
 		if role == hub.Releasing && l.rep != nil {
 			// The successor may be at work already.
@@ -148,6 +152,19 @@ func (l *live) tick(ctx context.Context) {
 	if l.occupied() {
 		l.alarm(resendAfter)
 	}
+}
+
+// patience is for how long a successor that answers may not begin to order the room.
+const patience = 10 * time.Second
+
+// abandoned says that nobody will order a room that was released to a provider, or not
+// soon: it is dead, or it has had its time.
+func (l *live) abandoned(to string) bool {
+	rep, term := l.rep, l.rep.m.State().Vote.Term
+	if rep.released != term {
+		rep.released, rep.releasedAt = term, time.Now()
+	}
+	return l.r.dead(to) || time.Since(rep.releasedAt) > patience
 }
 
 func (l *live) ownOrFail() {

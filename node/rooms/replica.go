@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/protocol/hub"
@@ -40,6 +41,9 @@ type replicaState struct {
 	offer *room.Certified                     // a hub's, verified, that the machine has been told of
 
 	moving *moving // an administrator's move that this provider has begun; nil otherwise
+
+	released   room.Term // the term that this provider has released the room in, as tick has seen it
+	releasedAt time.Time // when it saw it
 
 	made    []*room.Entry // by the machine in this step
 	pending *room.Entry   // what the machine is to order in this step

@@ -70,7 +70,7 @@
 //     final too, the room stops there and shows both (Stopped).
 //   - Nobody is convicted (Convicted) who has not signed a contradiction.
 //
-// Five rules are more than the first sketch of the protocol said:
+// Six rules are more than the first sketch of the protocol said:
 //
 //   - Whoever has acknowledged a move takes part in ordinary elections again only
 //     with a log of that era. An old set would otherwise elect a hub in the new
@@ -90,6 +90,9 @@
 //     until it has seen a hub after itself: its own vote would still be that
 //     set's majority (mutant_release_taken_back). A target that has seen a higher
 //     term says so and gets the same release above it.
+//   - A hub of several replicas that has released the room to one that does not come
+//     stands again itself, above the release. It is alive to the others, who would
+//     suspect nobody, and the room would be without a hub until its target returns.
 //   - A candidate with a reason (an admin's request, a release, a refusal) that
 //     is refused for a higher term stands again above it, like a refused hub:
 //     otherwise a replica that alone could win, and one that fences it off, wait

@@ -30,12 +30,14 @@ func (s *step) suspect() {
 		s.resend()
 		return
 	case Releasing:
-		s.resend()
-		if s.given() {
+		if s.given() || !s.may() {
+			s.resend()
 			return
 		}
-		// Its successor does not come. In a higher term than the release's it is
-		// free to vote, and others may need that vote.
+		// Its successor does not come. It asked for an election by itself, and asks
+		// for another: who stands above the term of the release may be voted for.
+		s.stand(Refused)
+		return
 	}
 	if s.cfg.Manual {
 		return
