@@ -17,8 +17,9 @@ import (
 )
 
 // Rooms are handed over by the operator's wish, one or all of them. A release binds: if
-// the target is dead, nobody orders the room until it is back. So the target is asked for
-// a sign of life first.
+// the target is dead, nobody orders the room until several replicas have elected this
+// provider again, or, where it alone decided, until the target is back. So the target is
+// asked for a sign of life first.
 
 const (
 	// drainWidth is how many rooms are handed over at a time.
@@ -88,9 +89,12 @@ func (o operatorRooms) ask(ctx context.Context, domain string) error {
 // handOver releases a room and waits until somebody else orders it. A room that was
 // released before is only waited for.
 func (o operatorRooms) handOver(ctx context.Context, id room.ID, target string) (string, error) {
+	before, err := o.r.Standing(ctx, id)
+	if err != nil {
+		return "", err
+	}
 	waits := "it was released to " + target + ", which has not begun to order it yet; it is told again until it does"
-	err := o.r.Move(ctx, id, target)
-	if errors.Is(err, hub.ErrNotHub) {
+	if err = o.r.Move(ctx, id, target); errors.Is(err, hub.ErrNotHub) {
 		st, err := o.r.Standing(ctx, id)
 		switch {
 		case err != nil:
@@ -108,9 +112,13 @@ func (o operatorRooms) handOver(ctx context.Context, id room.ID, target string) 
 	} else if err != nil && ctx.Err() == nil {
 		return "", err
 	}
-	to, err := o.r.Moved(ctx, id)
+	to, err := o.r.Moved(ctx, id, before.Term)
 	if ctx.Err() != nil {
 		return "", &clientapi.Problem{Status: 504, Code: clientapi.CodeUnavailable, Detail: waits}
+	}
+	if err == nil && to == o.domain {
+		return "", &clientapi.Problem{Status: 502, Code: clientapi.CodeUnreachable,
+			Detail: fmt.Sprintf("%s did not take it, so %s orders it again", target, o.domain)}
 	}
 	return to, err
 }

@@ -455,7 +455,7 @@ func (l *live) commit(ctx context.Context, d *decided, more func(tx *store.Tx) e
 	l.h.mu.Lock()
 	if l.h.head != nil {
 		known = l.h.head.Providers
-		if l.h.head.Hub != head.Hub {
+		if l.h.head.Hub != head.Hub || l.h.head.At.Term != head.At.Term {
 			l.h.moveLocked()
 		}
 	}

@@ -15,7 +15,9 @@ import (
 
 // Standing is what this provider is to a room, and who decides about it.
 type Standing struct {
-	Role string // see RoleNames
+	Role string // see below
+	// Term is the one that the log ends in.
+	Term room.Term
 	// Now are the providers that decide; Next, while the set changes, those that are
 	// to, and then a majority of both is needed.
 	Now, Next []string
@@ -48,7 +50,7 @@ func (r *Rooms) Standing(ctx context.Context, id room.ID) (*Standing, error) {
 	out := new(Standing)
 	err = r.view(ctx, h, func(s *room.State) {
 		now, next := s.Set()
-		out.Now, out.Next, out.Seen = domainsOf(now), domainsOf(next), s.At().Term
+		out.Now, out.Next, out.Term, out.Seen = domainsOf(now), domainsOf(next), s.At().Term, s.At().Term
 		_, member := s.Replica(r.cfg.Domain)
 		switch {
 		case s.Hub().Domain == r.cfg.Domain:
@@ -103,8 +105,9 @@ func (s *Standing) machine(rep *replicaState) {
 	}
 }
 
-// Moved waits until another provider orders a room, and returns which.
-func (r *Rooms) Moved(ctx context.Context, id room.ID) (string, error) {
+// Moved waits until a room is ordered in a later term, and returns by whom: by this
+// provider again, if whom it was released to does not come.
+func (r *Rooms) Moved(ctx context.Context, id room.ID, after room.Term) (string, error) {
 	h, err := r.lookup(id)
 	if err != nil {
 		return "", asProblem(err)
@@ -112,9 +115,9 @@ func (r *Rooms) Moved(ctx context.Context, id room.ID) (string, error) {
 	for {
 		moved := make(chan struct{})
 		stop := h.whenMoved(func() { close(moved) }) // once
-		if d := h.stand().Hub; d != r.cfg.Domain {
+		if s := h.stand(); s.At.Term.Compare(after) > 0 {
 			stop()
-			return d, nil
+			return s.Hub, nil
 		}
 		select {
 		case <-moved:

@@ -30,18 +30,29 @@ func TestStanding(t *testing.T) {
 	if got := atlanta.rooms.List()[i].Heirs(three[0]); !slices.Equal(got, three[1:]) {
 		t.Errorf("it can go to %v", got)
 	}
-	chicago.down2(true)
+	first := room.Term{Number: 1}
+	ignoring := func(yes bool) { // alive, but it does not hear of the room
+		chicago.set(func() {
+			chicago.deaf, chicago.answer = yes, nil
+			if yes {
+				chicago.answer = func(context.Context, *rooms.Request, string, rooms.Endpoint) (*rooms.Response, error) {
+					return nil, errors.New("not now")
+				}
+			}
+		})
+	}
+	ignoring(true)
 	if err := atlanta.rooms.Move(ctx, room.ID(id), three[2]); err != nil {
 		t.Fatal(err)
 	}
 	is(three[0], rooms.RoleReleasing, three[2])
 	short, cancel := context.WithTimeout(ctx, 20*time.Millisecond)
 	defer cancel()
-	if _, err := atlanta.rooms.Moved(short, room.ID(id)); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := atlanta.rooms.Moved(short, room.ID(id), first); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("moved to nobody: %v", err)
 	}
-	chicago.down2(false)
-	if to, err := atlanta.rooms.Moved(ctx, room.ID(id)); err != nil || to != three[2] {
+	ignoring(false)
+	if to, err := atlanta.rooms.Moved(ctx, room.ID(id), first); err != nil || to != three[2] {
 		t.Errorf("moved to %s, %v", to, err)
 	}
 	is(three[0], rooms.RoleReplica, "")
@@ -50,7 +61,7 @@ func TestStanding(t *testing.T) {
 	if _, err := atlanta.rooms.Standing(ctx, room.ID{1}); err == nil {
 		t.Error("a room that is not there")
 	}
-	if _, err := atlanta.rooms.Moved(ctx, room.ID{1}); err == nil {
+	if _, err := atlanta.rooms.Moved(ctx, room.ID{1}, first); err == nil {
 		t.Error("waiting for a room that is not there")
 	}
 }

@@ -49,8 +49,8 @@ func (h *handle) stand() *logstore.Head {
 	return h.head
 }
 
-// whenMoved has f called when the room's hub is another one, or dead, unless stop is
-// called before.
+// whenMoved has f called when the room's hub is another one, or in another term, or dead,
+// unless stop is called before.
 func (h *handle) whenMoved(f func()) (stop func()) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
