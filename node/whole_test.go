@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -211,7 +212,7 @@ func share(t *testing.T, a, b *running) (alice, bob *client.Client, said func(n 
 func TestTwoNodes(t *testing.T) {
 	a := prepare(t, "atlanta.example").must()
 	b := prepare(t, "biloxi.example", a.status().Addresses[0]).must()
-	alice, _, said := share(t, a, b)
+	alice, bob, said := share(t, a, b)
 	rooms, err := alice.Rooms(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -274,7 +275,15 @@ func TestTwoNodes(t *testing.T) {
 
 	// Somebody else claims to be atlanta.
 	c := prepare(t, "atlanta.example", b.status().Addresses[0]).must()
-	time.Sleep(200 * time.Millisecond)
+	mallory := c.user("mallory")
+	if err := mallory.RequestContact(t.Context(), bob.User()); err == nil {
+		t.Error("biloxi takes a request of an impostor")
+	} else {
+		t.Log(err)
+	}
+	if list, err := bob.Requests(t.Context()); err != nil || slices.Contains(list, mallory.User()) {
+		t.Errorf("bob is asked by an impostor's user: %+v, %v", list, err)
+	}
 	if !known() {
 		t.Errorf("biloxi believes an impostor: %+v", peers())
 	}
