@@ -83,7 +83,8 @@ func (s *Scenario) handshake(t [32]byte) bool {
 }
 
 func (s *Scenario) calmly(c world, a action, packet int, trace *[]action) world {
-	nw, _, _ := s.step(&c, a, packet, false)
+	x := s.react(c.nodes[a.at], a)
+	nw, _ := s.step(new(draft), &c, a, &x, packet, false)
 	if nw == nil {
 		if packet >= 0 {
 			c.take(packet)
