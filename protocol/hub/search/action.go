@@ -88,10 +88,13 @@ type done struct {
 func (s *Scenario) react(n *node, a action) (x done) {
 	switch a.kind {
 	case restart:
-		x.m, x.effects = hub.Restart(n.cfg, n.d, false)
+		x.m, x.effects = hub.Restart(n.cfg, durable(n.cfg, n.d), false)
 	case restore:
-		x.m, x.effects = hub.Restart(n.cfg, *n.back, true)
+		x.m, x.effects = hub.Restart(n.cfg, durable(n.cfg, *n.back), true)
 	default:
+		if n.cfg.Window > 0 {
+			return n.window(a.ev)
+		}
 		x.m, x.effects = n.m.Step(a.ev)
 	}
 	return x
