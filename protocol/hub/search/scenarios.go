@@ -93,6 +93,8 @@ func Scenarios() []*Scenario {
 			Budget: budget{Move: 1, Request: 1, Resend: 1}, Movers: hub.SetOf(2, 3), MoveSet: alone, Quiet: true, Calm: 64},
 		{Name: "window: a backup of the beginning", Nodes: 3, Set: abc, Submissions: messages(3), Window: 1,
 			Budget: budget{Crash: 1, Restore: 1, Request: 2}, Quiet: true, Calm: 64},
+		{Name: "window: a hand over during a set change", Nodes: 3, Set: a, Submissions: []hub.Event{change(1, abc), message(2)}, Window: 1, Past: 2,
+			Budget: budget{HandOver: 1, Request: 1, Crash: 1}, Targets: hub.SetOf(2, 3), Quiet: true, Calm: 64},
 		{Name: "window: an accepted message, a new hub", Nodes: 3, Set: abc, Submissions: messages(1), Window: 1, Past: 3,
 			Budget: budget{Request: 1, Resend: 1}, Standing: hub.SetOf(2, 3), Calm: 64},
 	}
