@@ -47,6 +47,8 @@ func Scenarios() []*Scenario {
 			Budget: budget{Move: 2, Request: 1, Resend: 1}, Movers: hub.SetOf(2, 3), MoveSet: still, Quiet: true, Calm: 64},
 		{Name: "move: to one replica", Nodes: 3, Set: abc, Submissions: messages(1),
 			Budget: budget{Move: 1, Request: 1}, Movers: hub.SetOf(2, 3), MoveSet: alone, Quiet: true, Calm: 64},
+		{Name: "move: to the hub that another move has stopped", Nodes: 3, Set: abc, Submissions: messages(1),
+			Budget: budget{Move: 2, Request: 1, Crash: 1}, Movers: hub.SetOf(1, 2), MoveSet: still, Quiet: true, Calm: 64},
 		{Name: "move: an admin who is being removed", Nodes: 3, Set: abc, Submissions: []hub.Event{change(1, nil), message(2)},
 			Budget: budget{Move: 1, Request: 1, Crash: 1}, Movers: hub.SetOf(2), MoveSet: still, Quiet: true, Calm: 64},
 		{Name: "restore: a backup of the beginning", Nodes: 3, Set: abc, Submissions: messages(2),
