@@ -98,6 +98,7 @@
 //     otherwise a replica that alone could win, and one that fences it off, wait
 //     for each other. Both do so after a random time (Wait): two refused hubs
 //     that stand at once outbid each other for ever.
+//     A second refusal, for a term that is higher still, does not take the reason away.
 //
 // # A restored backup
 //

@@ -37,8 +37,7 @@
 //   - On no disk do terms and finals go back, but in a backup.
 //   - A term has one hub, and a new hub holds all that was made final before it.
 //   - Nobody is convicted and no room is stopped where nobody has lied.
-//   - What a client was told is final, all that keep the room hold at the end (but one
-//     that an administrator has asked to stand, in vain, where only such people move a room).
+//   - What a client was told is final, all that keep the room hold at the end.
 //   - What a client submitted and the client outlives is final at the end.
 //   - Bound after everything is healed, each room has made a submission final, and
 //     after that nobody is elected any more.
