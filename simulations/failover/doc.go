@@ -27,7 +27,8 @@
 // or both directions; groups part; clocks are minutes off and up to 5 % too fast or
 // slow. Users say things and commit, change replica sets, hand rooms over. In some
 // seeds a provider dies for good, or one comes back from a backup, or one lies: it
-// shows another log of the same term to some (fork). In some, clients die.
+// shows another log of the same term to some (fork). Hubs stall: they live and answer
+// and order nothing any more, until their term ends, healed or not (stall). In some, clients die.
 //
 // # What is checked
 //
