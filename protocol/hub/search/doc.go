@@ -42,10 +42,9 @@
 // The frontier is bounded, too; what is above goes depth first.
 //
 // The tests look at more than 10^6 worlds, 30,000 in each scenario, a third of them
-// with windows. Each test prints its distinct states, and how many there were in all.
-// MIMID_HUB_STATES sets how many per
-// scenario, 0 for all, and MIMID_HUB_SCENARIO chooses by the beginning of the
-// name; a long search is
+// with windows. Each scenario prints its distinct states, and at the end it says how many
+// there were in all. MIMID_HUB_STATES sets how many per scenario, 0 for all, and
+// MIMID_HUB_SCENARIO chooses by the beginning of the name; a long search is
 //
 //	GOMAXPROCS=1 MIMID_HUB_STATES=2700000 nice go test -count=1 -timeout 0 -v -run Scenarios ./protocol/hub/search
 //
