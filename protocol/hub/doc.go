@@ -82,7 +82,11 @@
 //     participants are replicas, and not just one, an acknowledging majority
 //     meets every certificate, so a move loses nothing final. A move away from a
 //     set of one loses what only its hub knew to be final; with participants that
-//     are no replicas it may, too. Then those who know stop.
+//     are no replicas it may, too. Then those who know stop. The hub of the log does
+//     not count even if the move is to itself: another move may have succeeded that
+//     it does not know (testdata/move_stale.txt). So of three participants, one of
+//     them dead, the living two cannot move the room a second time in a row, nor
+//     from each other: whoever moves asks the other administrators first.
 //   - A replica that a set change removes still stands for hub until it knows
 //     that Settled is final. It may be the only one who has stored that, and then
 //     nobody else can win (mutant_new_set_stands_only). It retires afterwards.
@@ -98,6 +102,7 @@
 //     otherwise a replica that alone could win, and one that fences it off, wait
 //     for each other. Both do so after a random time (Wait): two refused hubs
 //     that stand at once outbid each other for ever.
+//     A second refusal, for a term that is higher still, does not take the reason away.
 //
 // # A restored backup
 //
@@ -141,7 +146,8 @@
 //
 // TestWindow compares a machine with a window and one without in random histories. The
 // one difference that it allows is that a release on a head below the window is not
-// refused.
+// refused. Package search runs most scenarios with windows, too, but those with a liar:
+// of a fork below the window the caller has the proof.
 //
 // Config lists the participating providers until WithConfig
 // changes them. Whether failover is automatic, and whether a suspicion or an

@@ -166,11 +166,16 @@ func (s *step) onRefuse(m *Message) {
 	if m.Seen.Compare(s.state.Seen) <= 0 {
 		return
 	}
-	was := s.role == Hub
+	// Who already waits, or stands, keeps its reason: two refusals are often under way,
+	// and the second must not make it forget the first.
+	ex := s.excuse
+	if s.role == Hub {
+		ex = Refused
+	}
 	s.raise(m.Seen)
 	s.write()
-	if was && m.Hub == 0 {
-		s.wait(Refused)
+	if ex != NoExcuse && m.Hub == 0 {
+		s.wait(ex)
 	}
 }
 

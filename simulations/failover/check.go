@@ -175,8 +175,8 @@ func (w *world) complete(pl *place) {
 		}
 		for _, p := range pl.peers {
 			s := w.providers[p-1].seats[pl.index]
-			if p == gone || pl.lossy || pl.manual && s.m.Role() == hub.Candidate {
-				continue // the last has been asked to stand, in vain, and follows nobody until it is asked again
+			if p == gone || pl.lossy {
+				continue
 			}
 			for _, x := range c.told {
 				if x.seq >= uint64(len(s.disk.entries)) || s.disk.entries[x.seq].Hash != x.hash {

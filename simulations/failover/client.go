@@ -161,6 +161,9 @@ func (s *seat) submit(ev hub.Event, r reply) {
 	if !s.at.process.Up() {
 		return
 	}
+	if s.stalls() {
+		return
+	}
 	s.replies = append(s.replies, r)
 	s.step(ev)
 }
@@ -228,7 +231,7 @@ func (c *client) administer(s *seat) {
 	log, r := s.m.Log(), c.w.users
 	set, next := log.InForce()
 	gone := c.w.gone()
-	if gone != 0 && s.at.self != gone && (c.place.moved == 0 || c.w.e.Now()-c.place.moved > 2*adminAfter) && (c.place.lossy || len(set) == 1 && set[0] == gone || len(next) == 1 && next[0] == gone) {
+	if gone != 0 && s.at.self != gone && (c.place.moved == 0 || c.w.e.Now()-c.place.moved > 2*adminAfter) && (c.place.lossy || c.w.lostSet(c.place, set, gone) || c.w.lostSet(c.place, next, gone)) {
 		to := hub.SetOf(s.at.self)
 		if c.w.plan.gone >= 0 && len(c.place.peers) > 3 && r.IntN(2) == 0 {
 			to = pickSet(r, c.place.peers.Without(gone).Without(s.at.self), 2).With(s.at.self)
@@ -252,6 +255,15 @@ func (c *client) administer(s *seat) {
 			return
 		}
 	}
+}
+
+// lostSet says whether a set of one is gone for good, or has given the room to who is.
+func (w *world) lostSet(pl *place, set hub.Set, gone hub.Provider) bool {
+	if len(set) != 1 || set[0] == gone {
+		return len(set) == 1
+	}
+	d := &w.providers[set[0]-1].seats[pl.index].disk
+	return d.state.Given.For == gone && d.state.Given.Head == d.last()
 }
 
 // ask brings an administrator's request to a provider.

@@ -27,7 +27,8 @@
 // or both directions; groups part; clocks are minutes off and up to 5 % too fast or
 // slow. Users say things and commit, change replica sets, hand rooms over. In some
 // seeds a provider dies for good, or one comes back from a backup, or one lies: it
-// shows another log of the same term to some (fork). In some, clients die.
+// shows another log of the same term to some (fork). Hubs stall: they live and answer
+// and order nothing any more, until their term ends, healed or not (stall). In some, clients die.
 //
 // # What is checked
 //
@@ -37,8 +38,7 @@
 //   - On no disk do terms and finals go back, but in a backup.
 //   - A term has one hub, and a new hub holds all that was made final before it.
 //   - Nobody is convicted and no room is stopped where nobody has lied.
-//   - What a client was told is final, all that keep the room hold at the end (but one
-//     that an administrator has asked to stand, in vain, where only such people move a room).
+//   - What a client was told is final, all that keep the room hold at the end.
 //   - What a client submitted and the client outlives is final at the end.
 //   - Bound after everything is healed, each room has made a submission final, and
 //     after that nobody is elected any more.

@@ -25,7 +25,7 @@ func (s *Summary) Add(r Result) {
 	s.Time += r.Time
 	for _, x := range [...]struct{ sum, one *int }{
 		{&s.Troubles, &r.Troubles}, {&s.Kills, &r.Kills}, {&s.Partitions, &r.Partitions}, {&s.Restores, &r.Restores},
-		{&s.HandOvers, &r.HandOvers}, {&s.Moves, &r.Moves}, {&s.Lies, &r.Lies}, {&s.Sent, &r.Sent}, {&s.Lost, &r.Lost},
+		{&s.HandOvers, &r.HandOvers}, {&s.Moves, &r.Moves}, {&s.Lies, &r.Lies}, {&s.Stalls, &r.Stalls}, {&s.Sent, &r.Sent}, {&s.Lost, &r.Lost},
 		{&s.Torn, &r.Torn}, {&s.DiskFailed, &r.DiskFailed}, {&s.Writes, &r.Writes}, {&s.Submitted, &r.Submitted},
 		{&s.Finals, &r.Finals}, {&s.Elections, &r.Elections}, {&s.Suspicions, &r.Suspicions}, {&s.Aside, &r.Aside},
 		{&s.Convicted, &r.Convicted}, {&s.Stopped, &r.Stopped}, {&s.Forks, &r.Forks},
@@ -44,7 +44,7 @@ func (s *Summary) String() string {
 	}
 	line("seeds", "%d, broken %d", s.Seeds, s.Broken)
 	line("virtual time", "%s, %d events", s.Time.Round(time.Second), s.Events)
-	line("went wrong", "%d troubles: %d kills, %d partitions, %d lies; %d backups restored", s.Troubles, s.Kills, s.Partitions, s.Lies, s.Restores)
+	line("went wrong", "%d troubles: %d kills, %d partitions, %d lies, %d hubs stalled; %d backups restored", s.Troubles, s.Kills, s.Partitions, s.Lies, s.Stalls, s.Restores)
 	line("people", "%d hand overs, %d moves by administrators", s.HandOvers, s.Moves)
 	line("messages", "%d sent, %d lost", s.Sent, s.Lost)
 	line("disk", "%d writes, %d met by a crash, %d failed", s.Writes, s.Torn, s.DiskFailed)

@@ -19,7 +19,7 @@ type Result struct {
 
 // Stats count what happened in a run.
 type Stats struct {
-	Troubles, Kills, Partitions, Restores, HandOvers, Moves, Lies int
+	Troubles, Kills, Partitions, Restores, HandOvers, Moves, Lies, Stalls int
 
 	Sent, Lost, Torn, DiskFailed int // messages, and commits
 

@@ -35,6 +35,7 @@ type seat struct {
 	alarmAt  time.Duration // true time; 0: none is set
 	doubt    doubt
 	doubted  doubt
+	stalled  room.Term // in which it orders nothing any more
 }
 
 // action is an effect, and from where on whom it answers lacks entries.
@@ -124,7 +125,7 @@ func (d *stored) durable(window int) hub.Durable {
 // open starts the machine from the disk.
 func (s *seat) open() {
 	s.pending, s.inbox, s.replies, s.flushing = nil, nil, nil, false
-	s.loaded, s.alarmAt, s.doubt, s.doubted, s.second = false, 0, doubt{}, doubt{}, nil
+	s.loaded, s.alarmAt, s.doubt, s.doubted, s.second, s.stalled = false, 0, doubt{}, doubt{}, nil, room.Term{}
 	m, effects := hub.Restart(s.cfg, s.disk.durable(s.cfg.Window), s.marked)
 	s.m = m
 	for _, e := range effects {

@@ -41,7 +41,7 @@ func TestSeeds(t *testing.T) {
 	t.Logf("\n%s", &sum)
 	for name, n := range map[string]int{"kills": sum.Kills, "partitions": sum.Partitions, "lies": sum.Lies, "restored backups": sum.Restores,
 		"hand overs": sum.HandOvers, "moves": sum.Moves, "commits met by a crash": sum.Torn, "failed commits": sum.DiskFailed,
-		"entries set aside": sum.Aside, "convictions": sum.Convicted} {
+		"entries set aside": sum.Aside, "convictions": sum.Convicted, "stalled hubs": sum.Stalls} {
 		if n == 0 && count >= 100 {
 			t.Errorf("no %s: the seeds show nothing of them", name)
 		}

@@ -24,10 +24,11 @@ const (
 	lie                  // the liar forks a room
 	bereave              // a client dies
 	strike               // a replica stumbles, and the hub that it has just helped dies
+	stall                // a hub lives, answers, and orders nothing any more
 	kinds
 )
 
-var kindNames = [kinds]string{"kill", "kill a hub", "split", "isolate", "deaf", "slow", "lossy", "hand over", "request", "backup", "lie", "bereave", "strike"}
+var kindNames = [kinds]string{"kill", "kill a hub", "split", "isolate", "deaf", "slow", "lossy", "hand over", "request", "backup", "lie", "bereave", "strike", "stall"}
 
 func (k kind) String() string { return kindNames[k] }
 
@@ -89,6 +90,10 @@ func (w *world) cause(k kind, r *rand.Rand) {
 			set, _ := logOf(s).InForce()
 			if len(set) == 1 {
 				set = pl.peers
+				if w.plan.gone >= 0 && len(set) == 3 {
+					// Given to who dies for good: the other has no majority for a move.
+					set = set.Without(name(w.plan.gone))
+				}
 			}
 			if to := set[r.IntN(len(set))]; !w.plan.restore || len(set) > 1 {
 				w.say("%s is asked to hand room %d to %s", s.at.self, pl.index, to)
@@ -113,7 +118,36 @@ func (w *world) cause(k kind, r *rand.Rand) {
 		}
 	case strike:
 		w.strike(pl, r)
+	case stall:
+		w.stall(pl, r)
 	}
+}
+
+// stall lets hubs hang: all rooms that a provider orders just now, or one. Nothing else is
+// wrong with them, and healing does not help: those who keep the room have to find it out.
+// Not where a majority is missing without the hub: only a person can help there.
+func (w *world) stall(pl *place, r *rand.Rand) {
+	s := w.hubOf(pl)
+	if s == nil || w.plan.gone >= 0 || w.plan.liar >= 0 {
+		return
+	}
+	all := r.IntN(2) == 0
+	for _, t := range s.at.seats {
+		if t == nil || t != s && !all || t.m.Role() != hub.Hub {
+			continue
+		}
+		if set, next := logOf(t).InForce(); len(set) >= 3 && len(next) == 0 {
+			w.say("%s stalls in room %d", t.at.self, t.place.index)
+			w.stats.Stalls++
+			t.stalled = logOf(t).Last().Term
+		}
+	}
+}
+
+// stalls says whether the seat is a hub that leaves submissions lying. It ends with the
+// term, or with the process.
+func (s *seat) stalls() bool {
+	return s.m.Role() == hub.Hub && s.stalled == logOf(s).Last().Term
 }
 
 // strike lets the hub of a room die just after it has had the help of a replica, and of

@@ -60,24 +60,63 @@ func (a action) String() string {
 	return s
 }
 
-// step performs an action. It returns nil if nothing comes of it, and a sentence
-// if something happened that must not.
-func (s *Scenario) step(w *world, a action, packetIndex int, keep bool) (*world, []hub.Effect, string) {
+// A draft is a world that is being made from another by one action, and the node
+// that the action is about. Most worlds were seen before: then the memory serves for
+// the next one.
+type draft struct {
+	w *world
+	n *node
+}
+
+// blank readies the draft to be written.
+func (d *draft) blank() {
+	if d.w == nil {
+		d.w, d.n = new(world), new(node)
+	}
+}
+
+// kept says that the world stays in use.
+func (d *draft) kept() { d.w, d.n = nil, nil }
+
+// A done is what a machine makes of an event.
+type done struct {
+	m       hub.Machine
+	effects []hub.Effect
+}
+
+// react lets a node's machine do what an action says.
+func (s *Scenario) react(n *node, a action) (x done) {
+	switch a.kind {
+	case restart:
+		x.m, x.effects = hub.Restart(n.cfg, durable(n.cfg, n.d), false)
+	case restore:
+		x.m, x.effects = hub.Restart(n.cfg, durable(n.cfg, *n.back), true)
+	default:
+		if n.cfg.Window > 0 {
+			return n.window(a.ev)
+		}
+		x.m, x.effects = n.m.Step(a.ev)
+	}
+	return x
+}
+
+// step performs an action, of which x came. It returns nil if nothing comes of it,
+// and a sentence if something happened that must not. The world that it returns is
+// the draft's.
+func (s *Scenario) step(into *draft, w *world, a action, x *done, packetIndex int, keep bool) (*world, string) {
 	n := w.nodes[a.at]
-	nw := *w
-	nn := *n
-	var effects []hub.Effect
+	into.blank()
+	nw, nn := into.w, into.n
+	*nw, *nn = *w, *n
+	nn.m = x.m
 	switch a.kind {
 	case restart:
 		nn.up = true
-		nn.m, effects = hub.Restart(n.cfg, n.d, false)
 	case restore:
 		nn.up = true
 		nn.d = *n.back
-		nn.m, effects = hub.Restart(n.cfg, nn.d, true)
 		nw.left.Restore--
 	default:
-		nn.m, effects = n.m.Step(a.ev)
 		if a.ev.Kind == hub.Deliver {
 			if !keep {
 				nw.take(packetIndex)
@@ -87,11 +126,11 @@ func (s *Scenario) step(w *world, a action, packetIndex int, keep bool) (*world,
 		}
 	}
 	why := ""
-	for i, e := range effects {
+	for i := range x.effects {
 		if i == a.cut {
 			break
 		}
-		if bad := s.perform(&nw, &nn, e, a); bad != "" && why == "" {
+		if bad := s.perform(nw, nn, &x.effects[i], a); bad != "" && why == "" {
 			why = bad
 		}
 	}
@@ -101,25 +140,25 @@ func (s *Scenario) step(w *world, a action, packetIndex int, keep bool) (*world,
 		nw.left.Crash--
 	}
 	if a.lie {
-		nn = *n
+		*nn = *n
 		nw.left.Lie--
 	}
 	nn.seal()
-	if a.kind == happen && a.ev.Kind == hub.Deliver && len(effects) == 0 && nn.fp == n.fp {
-		return nil, nil, "" // as if it were still on its way
+	if a.kind == happen && a.ev.Kind == hub.Deliver && len(x.effects) == 0 && nn.fp == n.fp {
+		return nil, "" // as if it were still on its way
 	}
-	nw.nodes[a.at] = &nn
+	nw.nodes[a.at] = nn
 	if s.Budget.Restore == 0 { // a backup forgets what is durable
 		nw.prune(a.at)
 	}
 	if nw.past != w.past {
 		nw.pastFP = nw.past.digest()
 	}
-	return &nw, effects, why
+	return nw, why
 }
 
 // perform does one effect.
-func (s *Scenario) perform(w *world, n *node, e hub.Effect, a action) string {
+func (s *Scenario) perform(w *world, n *node, e *hub.Effect, a action) string {
 	switch e.Kind {
 	case hub.Write:
 		if a.lie {

@@ -36,7 +36,7 @@ func (s *Scenario) calm(w *world) ([]action, string) {
 		}
 		if best >= 0 {
 			m := &c.nodes[best].m
-			c.out = c.out.Final(m.Log(), m.State().Final.Head)
+			c.out = c.out.Final(c.nodes[best].d.Log, m.State().Final.Head)
 			for _, ev := range c.out.Due(m.Log().Last().Term) {
 				c = s.calmly(c, action{at: best, ev: ev, cut: -1}, -1, &trace)
 				c.out = c.out.Sent(ev.Txn, m.Log().Last().Term)
@@ -44,7 +44,7 @@ func (s *Scenario) calm(w *world) ([]action, string) {
 			c = s.drain(c, &trace)
 			m = &c.nodes[best].m
 			if m.Role() == hub.Hub && m.State().Final.Head == m.Log().Last() && len(c.out.Due(m.Log().Last().Term)) == 0 {
-				return trace, s.atRest(&c, m)
+				return trace, s.atRest(&c, c.nodes[best].d.Log)
 			}
 		}
 		at := round % s.Nodes
@@ -62,9 +62,8 @@ func (s *Scenario) calm(w *world) ([]action, string) {
 
 // atRest checks that nothing that was accepted is missing, but handshakes, which
 // their client makes anew.
-func (s *Scenario) atRest(c *world, m *hub.Machine) string {
+func (s *Scenario) atRest(c *world, log hub.Log) string {
 	for _, t := range c.past.accepted {
-		log := m.Log()
 		if s.handshake(t) || log.Find(t) != 0 {
 			continue
 		}
@@ -83,7 +82,8 @@ func (s *Scenario) handshake(t [32]byte) bool {
 }
 
 func (s *Scenario) calmly(c world, a action, packet int, trace *[]action) world {
-	nw, _, _ := s.step(&c, a, packet, false)
+	x := s.react(c.nodes[a.at], a)
+	nw, _ := s.step(new(draft), &c, a, &x, packet, false)
 	if nw == nil {
 		if packet >= 0 {
 			c.take(packet)

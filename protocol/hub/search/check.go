@@ -56,7 +56,7 @@ func (s *Scenario) final(w *world, n *node, head hub.Head) string {
 }
 
 // leads checks a new hub: one per term, with all that is final.
-func (s *Scenario) leads(w *world, n *node, e hub.Effect) string {
+func (s *Scenario) leads(w *world, n *node, e *hub.Effect) string {
 	if s.Budget.Lie > 0 {
 		return ""
 	}

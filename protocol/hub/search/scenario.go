@@ -36,9 +36,14 @@ type Scenario struct {
 	MoveSet     func(to hub.Provider) hub.Set
 	Movers      hub.Set
 	Budget      budget
-	Quiet       bool // certificates travel with entries only
-	Limit       int  // states to look at, 0: all
-	Calm        int  // every how many states to see whether the room comes to rest with all that was accepted; 0: never
+	// Window is that of the machines (hub.Config); the world does what their callers owe them.
+	Window int
+	// Past is how many messages the room has had. They are final; the last provider has
+	// missed them.
+	Past  int
+	Quiet bool // certificates travel with entries only
+	Limit int  // states to look at, 0: all
+	Calm  int  // every how many states to see whether the room comes to rest with all that was accepted; 0: never
 }
 
 func message(i int) hub.Event { return hub.Event{Kind: hub.Submit, Txn: txn(i)} }
@@ -68,10 +73,26 @@ func (s *Scenario) start() *world {
 	d := hub.Durable{Log: hub.Begin(first)}
 	d.State.Seen = first.Term
 	d.State.Final = hub.Certificate{Head: first.Head(), Signers: s.Set}
+	w.past.finals = append(w.past.finals, final{first.Hash, first.Term})
+	w.past.leads = []lead{{first.Term, 1, d.Log}}
+	behind := d
+	for i := range s.Past {
+		last := d.Log.Last()
+		e := &hub.Entry{Kind: hub.Ordinary, Term: last.Term, Seq: last.Seq + 1, Prev: last.Hash, Txn: txn(200 + i)}
+		e.Hash = seal(e)
+		st := d.State
+		st.Final = hub.Certificate{Head: e.Head(), Signers: s.Set}
+		d = d.Apply(&hub.Store{State: st, Keep: d.Log.Len(), Entries: []*hub.Entry{e}})
+		w.past.finals = append(w.past.finals, final{e.Hash, e.Term})
+	}
 	for i := range s.Nodes {
-		cfg := &hub.Config{Self: hub.Provider(i + 1), Peers: peers, Seal: seal}
-		m, _ := hub.Restart(cfg, d, false)
-		n := &node{m: m, d: d, up: true, back: &d}
+		cfg := &hub.Config{Self: hub.Provider(i + 1), Peers: peers, Seal: seal, Window: s.Window}
+		own := d
+		if i == s.Nodes-1 {
+			own = behind
+		}
+		m, _ := hub.Restart(cfg, durable(cfg, own), false)
+		n := &node{m: m, d: own, up: true, back: &own}
 		n.cfg = cfg
 		n.seal()
 		w.nodes[i] = n
@@ -79,8 +100,6 @@ func (s *Scenario) start() *world {
 	for _, ev := range s.Submissions {
 		w.out = w.out.Add(ev)
 	}
-	w.past.finals = append(w.past.finals, final{first.Hash, first.Term})
-	w.past.leads = []lead{{first.Term, 1, d.Log}}
 	w.pastFP = w.past.digest()
 	return w
 }

@@ -38,6 +38,7 @@ const maxFrontier = 3_000_000
 func Run(s *Scenario) *Result {
 	r := &Result{Complete: true}
 	seen := newVisited()
+	var into draft
 	w := s.start()
 	seen.add(w.fingerprint())
 	frontier := []*world{w}
@@ -45,7 +46,7 @@ func Run(s *Scenario) *Result {
 		var nextFrontier []*world
 		for i, w := range frontier {
 			frontier[i] = nil
-			nextFrontier = s.expand(w, seen, r, nextFrontier)
+			nextFrontier = s.expand(w, &into, seen, r, nextFrontier)
 			switch {
 			case s.Limit > 0 && seen.n >= s.Limit/2:
 				// Half of the states near the beginning, half far from it.
@@ -73,6 +74,7 @@ func Run(s *Scenario) *Result {
 // then it goes on from another place of the stack, so that one corner does not
 // take all the time.
 func (s *Scenario) deepen(stack []*world, keep int, seen *visited, r *Result) []*world {
+	var into draft
 	for n := uint64(1); len(stack) > keep; n++ {
 		if s.Limit > 0 && seen.n >= s.Limit {
 			r.Complete = false
@@ -85,7 +87,7 @@ func (s *Scenario) deepen(stack []*world, keep int, seen *visited, r *Result) []
 		}
 		w := stack[last]
 		stack[last] = nil
-		stack = s.expand(w, seen, r, stack[:last])
+		stack = s.expand(w, &into, seen, r, stack[:last])
 		if r.Violation != "" {
 			return nil
 		}
@@ -94,11 +96,11 @@ func (s *Scenario) deepen(stack []*world, keep int, seen *visited, r *Result) []
 }
 
 // expand makes a world's successors and appends the new ones.
-func (s *Scenario) expand(w *world, seen *visited, r *Result, out []*world) []*world {
-	try := func(a action, packet int, keep bool) int {
-		nw, effects, why := s.step(w, a, packet, keep)
+func (s *Scenario) expand(w *world, into *draft, seen *visited, r *Result, out []*world) []*world {
+	try := func(a action, x *done, packet int, keep bool) bool {
+		nw, why := s.step(into, w, a, x, packet, keep)
 		if nw == nil {
-			return 0
+			return false
 		}
 		r.Transitions++
 		if a.kind == happen && a.ev.Kind == hub.Submit && !a.lie {
@@ -108,37 +110,36 @@ func (s *Scenario) expand(w *world, seen *visited, r *Result, out []*world) []*w
 		if why != "" && r.Violation == "" {
 			r.Violation = why
 			r.Trace = (&hop{prev: w.path, act: a}).trace()
-			return 0
+			return false
 		}
 		if seen.add(nw.fingerprint()) {
 			nw.path = &hop{prev: w.path, act: a, depth: w.path.len() + 1}
 			r.Deepest = max(r.Deepest, nw.path.depth)
 			out = append(out, nw)
+			into.kept()
 		}
-		return crashes(effects)
+		return true
 	}
 	each := func(a action, packet int, keep bool) {
 		a.cut = -1
-		cuts := try(a, packet, keep)
+		x := s.react(w.nodes[a.at], a)
+		something := try(a, &x, packet, keep)
 		if w.left.Crash == 0 || a.kind != happen || a.lie || r.Violation != "" {
 			return
 		}
 		// Not sending is no worse than a message that never arrives, so it is
 		// enough to crash right before each write but the first, which is as if
 		// the event had not been, and after everything.
-		_, effects := w.nodes[a.at].m.Step(a.ev)
-		if cuts > 0 {
-			performed := false
-			for i, e := range effects {
-				if e.Kind == hub.Write && performed {
+		if something {
+			for i, e := range x.effects {
+				if e.Kind == hub.Write && i > 0 {
 					a.cut = i
-					try(a, packet, keep)
+					try(a, &x, packet, keep)
 				}
-				performed = true
 			}
 		}
-		a.cut = len(effects)
-		try(a, packet, keep)
+		a.cut = len(x.effects)
+		try(a, &x, packet, keep)
 	}
 	s.actions(w, each)
 	if r.Violation == "" && s.Calm > 0 && w.fingerprint()%uint64(s.Calm) == 0 {
@@ -152,16 +153,6 @@ func (s *Scenario) expand(w *world, seen *visited, r *Result, out []*world) []*w
 		}
 	}
 	return out
-}
-
-func crashes(effects []hub.Effect) int {
-	n := 0
-	for _, e := range effects {
-		if e.Kind == hub.Write {
-			n++
-		}
-	}
-	return n
 }
 
 // actions calls do for everything that can happen in a world.

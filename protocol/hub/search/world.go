@@ -70,6 +70,10 @@ func (n *node) seal() {
 	var d hub.Digest
 	if n.up {
 		n.m.Digest(&d)
+		if n.cfg.Window > 0 {
+			log := n.m.Log()
+			d.Add(log.Base()) // what is below differs in who can be asked for it
+		}
 	} else {
 		d.Add(99)
 		n.d.State.Digest(&d)
