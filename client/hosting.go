@@ -172,6 +172,10 @@ func (c *Client) hubState(b *batch, id room.ID, v *clientapi.HubState) {
 		b.tell(HubLied{Room: r.uri, Hub: v.Hub})
 		return
 	}
+	if r != nil && r.State == roomJoined && r.stalls != v.Stalls && r.Lead.Hub.Domain == v.Hub {
+		r.stalls = v.Stalls
+		b.tell(HubStalls{Room: r.uri, Hub: v.Hub, Stalls: v.Stalls, Moves: v.Moves})
+	}
 	if r == nil || r.silent == v.Silent || r.State == roomLeft || r.State == roomStopped || r.Lead.Hub.Domain != v.Hub {
 		return
 	}

@@ -241,7 +241,7 @@ func (c *Client) ledBy(b *batch, r *roomState, lead room.Lead) {
 	if lead.Hub.Domain == was {
 		return
 	}
-	r.silent = false
+	r.silent, r.stalls = false, false
 	b.tell(HubChanged{r.uri, lead.Hub.Domain})
 	// What the old hub took and did not finish is the new one's to take. It knows
 	// what it has by its transaction id.

@@ -89,6 +89,16 @@ type HubSilent struct {
 	Moves  bool
 }
 
+// HubStalls: the provider that orders the room gives signs of life and leaves lying what
+// is sent, or does its work again. Moves says that other providers can take over, if
+// they see the same.
+type HubStalls struct {
+	Room   uri.Room
+	Hub    string
+	Stalls bool
+	Moves  bool
+}
+
 // HubLied: the provider has proof that the one that orders the room has signed what
 // cannot be, or two histories of it. What is final stays; another one is looked for.
 type HubLied struct {
@@ -121,6 +131,7 @@ func (ConsentChanged) notice()  {}
 func (UserKeyChanged) notice()  {}
 func (HubChanged) notice()      {}
 func (HubSilent) notice()       {}
+func (HubStalls) notice()       {}
 func (HubLied) notice()         {}
 func (Rejoining) notice()       {}
 func (Problem) notice()         {}

@@ -54,6 +54,7 @@ type roomState struct {
 	refreshed time.Time // when keys of providers were asked for again
 	badLog    bool      // told that the log does not verify
 	silent    bool      // told that the hub gives no sign of life
+	stalls    bool      // told that the hub orders nothing
 	hostingAt time.Time // when to change the replica set; zero: it is as it should be
 }
 

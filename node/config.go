@@ -92,6 +92,10 @@ type Failover struct {
 	Idle Duration `toml:"idle" comment:"The same while nothing is said in the rooms."`
 	// Timeout is how long a provider may be silent before it counts as dead.
 	Timeout Duration `toml:"timeout" comment:"How long a provider may be silent before it counts as dead."`
+	// Stall is for how long a provider that answers may leave lying what is submitted to
+	// a room that it orders; then the room's other replicas are asked to bring it there,
+	// and when it stays there as long again they give the room to another. At least 1s.
+	Stall Duration `toml:"stall" comment:"How long a provider that answers may leave lying what is sent to a room, before others are asked to see to it."`
 }
 
 // Discovery is the section [discovery].
@@ -137,7 +141,7 @@ func DefaultConfig(domain string) Config {
 		Clients:   Clients{Listen: "127.0.0.1:8448", RequestsPerSecond: 50},
 		Overlay:   Overlay{Listen: []string{"/ip4/127.0.0.1/tcp/4001", "/ip4/127.0.0.1/udp/4001/quic-v1"}, Announce: []string{}, Bootstrap: []string{}},
 		Trust:     Trust{DNS: "system", Pins: map[string]string{}},
-		Failover:  Failover{Interval: Duration(400 * time.Millisecond), Idle: Duration(5 * time.Second), Timeout: Duration(time.Second)},
+		Failover:  Failover{Interval: Duration(400 * time.Millisecond), Idle: Duration(5 * time.Second), Timeout: Duration(time.Second), Stall: Duration(5 * time.Second)},
 		Discovery: Discovery{Salt: "mimi"},
 		Metrics:   Metrics{Listen: "127.0.0.1:9448"},
 		Store:     Store{Memory: 512},
@@ -220,6 +224,9 @@ func (c *Config) check() error {
 	if f := c.Failover; f.Interval <= 0 || f.Timeout <= 0 || float64(f.Interval) > 0.45*float64(f.Timeout) || f.Idle < f.Interval {
 		return fmt.Errorf("failover: interval %s must be positive and at most 0.45 of timeout %s, idle %s at least interval",
 			time.Duration(f.Interval), time.Duration(f.Timeout), time.Duration(f.Idle))
+	}
+	if s := time.Duration(c.Failover.Stall); s < time.Second {
+		return fmt.Errorf("failover.stall: %s; 1s at least, or a hub that is merely slow loses its rooms", s)
 	}
 	if c.Discovery.Salt == "" {
 		return errors.New("discovery.salt: must not be empty")

@@ -28,6 +28,7 @@ type talker struct {
 	at   *crashNode
 	room uri.Room
 	stop func() // ends the device
+	hush func() // ends what it says, where a test sets it
 
 	mu   sync.Mutex
 	late int                // guarded by mu: how many of said are not final
@@ -35,6 +36,8 @@ type talker struct {
 	by   map[uint64]*saying // guarded by mu, by index
 	told []time.Time        // guarded by mu: that a hub is silent, or another one
 	hubs []string           // guarded by mu: those that the room moved to
+
+	stalls []time.Time // guarded by mu: told that a hub orders nothing
 }
 
 // saying is a message that a talker has sent. Times are zero before it is so.
@@ -106,6 +109,10 @@ func (k *talker) hear(n client.Notice) {
 	case client.HubSilent:
 		if n.Silent {
 			k.told = append(k.told, time.Now())
+		}
+	case client.HubStalls:
+		if n.Stalls {
+			k.stalls = append(k.stalls, time.Now())
 		}
 	case client.HubChanged:
 		k.told, k.hubs = append(k.told, time.Now()), append(k.hubs, n.Hub)
@@ -257,12 +264,17 @@ type trio struct {
 	room    uri.Room
 }
 
-func newTrio(t testing.TB) *trio {
+// newTrio starts them; own, if it is there, changes how a process is started.
+func newTrio(t testing.TB, own ...func(*crashNode)) *trio {
 	t.Helper()
 	w := &trio{t: t}
 	var boot []string
 	for i, domain := range []string{"atlanta.example", "biloxi.example", "chicago.example"} {
-		n := crashPrepare(t, domain, true, boot...).start()
+		n := crashPrepare(t, domain, true, boot...)
+		for _, f := range own {
+			f(n)
+		}
+		n.start()
 		boot = append(boot, n.status.Addresses[0])
 		w.nodes = append(w.nodes, n)
 		w.talkers = append(w.talkers, newTalker(t, n, []string{"alice", "bob", "carol"}[i]))

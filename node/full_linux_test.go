@@ -38,24 +38,27 @@ func (n *crashNode) fillDisk(size int) (remove func()) {
 	}
 }
 
+// A small store keeps 48 MB free.
+const diskSize, fillerSize = 96 << 20, 60 << 20
+
+// ownDisk gives a node's process a file system of its own.
+func ownDisk(n *crashNode) {
+	n.env = []string{fmt.Sprintf("%s=%d", crashDiskEnv, diskSize)}
+	n.attr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if os.Getuid() != 0 {
+		n.attr.Cloneflags |= syscall.CLONE_NEWUSER
+		n.attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
+	}
+}
+
 // TestDiskFull: the disk of a hub, and then of a follower, has no room. The hub says so
 // with 503, and that nothing has happened; the follower falls behind. Both go on
 // without a restart when there is room again, with everything that was accepted.
 func TestDiskFull(t *testing.T) {
-	// A small store keeps 48 MB free.
-	const disk, filler = 96 << 20, 60 << 20
-	own := func(n *crashNode) {
-		n.env = []string{fmt.Sprintf("%s=%d", crashDiskEnv, disk)}
-		n.attr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
-		if os.Getuid() != 0 {
-			n.attr.Cloneflags |= syscall.CLONE_NEWUSER
-			n.attr.UidMappings = []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}}
-		}
-	}
-	if err := probe(t, own); err != nil {
+	if err := probe(t, ownDisk); err != nil {
 		t.Skipf("no file system of its own for a process here: %v", err)
 	}
-	w := newCrashWorld(t, 1, true, own)
+	w := newCrashWorld(t, 1, true, ownDisk)
 	id := w.shared(w.bob.listen(), "disk")
 	send := func(text string) *crashSubmission {
 		t.Helper()
@@ -67,7 +70,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	all := []*crashSubmission{said}
 
-	remove := w.hub.fillDisk(filler)
+	remove := w.hub.fillDisk(fillerSize)
 	for i := range 3 {
 		s := send(fmt.Sprintf("hub is full %d", i))
 		err := s.submit()
@@ -85,7 +88,7 @@ func TestDiskFull(t *testing.T) {
 	}
 	w.level(id)
 
-	remove = w.follower.fillDisk(filler)
+	remove = w.follower.fillDisk(fillerSize)
 	for i := range 3 {
 		s := send(fmt.Sprintf("follower is full %d", i))
 		if err := s.submit(); err != nil {

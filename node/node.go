@@ -266,7 +266,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 			return x
 		},
 		Gossip: roomGossip{p.overlay}, Outbox: roomOutbox{p.outbox}, Joined: p.accounts.Joined,
-		Log: part("rooms"), Now: n.now,
+		Log: part("rooms"), Now: n.now, Stall: time.Duration(n.cfg.Failover.Stall),
 	}); err != nil {
 		return p, err
 	}

@@ -226,7 +226,7 @@ func TestThreeNodes(t *testing.T) {
 			v[len(v)-1] ^= 1
 			return tx.Set(k, v)
 		}},
-		{"a signer changed", "chicagp.example", b, func(tx *store.Tx) error {
+		{"a signer changed", "who are no majority", b, func(tx *store.Tx) error {
 			k, v := batch(tx)
 			i := bytes.LastIndex(v, []byte("chicago.example"))
 			if i < 0 {

@@ -188,6 +188,16 @@ func (ch *chat) notice(n client.Notice) {
 		if n.Room == ch.room.URI {
 			ch.say("hub_lied", n.Hub, "WARNING  %s, which orders the room, has signed what cannot be; another provider is looked for. Your operator has the proof.", n.Hub)
 		}
+	case client.HubStalls:
+		switch {
+		case n.Room != ch.room.URI:
+		case !n.Stalls:
+			ch.say("hub_back", n.Hub, "         the room's provider %s does its work again", n.Hub)
+		case n.Moves:
+			ch.say("hub_stalls", n.Hub, "         the room's provider %s answers and orders nothing; the room's other providers are asked to see to it, what you send waits", n.Hub)
+		default:
+			ch.say("hub_stalls", n.Hub, "         the room's provider %s answers and orders nothing; what you send waits", n.Hub)
+		}
 	case client.HubSilent:
 		switch {
 		case n.Room != ch.room.URI:

@@ -25,6 +25,7 @@ type live struct {
 	rep   *replicaState // nil where the hub decides alone
 	timer *time.Timer   // of rep
 
+	debts   []*debt   // what the hub owes, see relay.go
 	newer   string    // whose head of a higher term did not connect; "" if nobody's
 	alarmAt time.Time // when timer is due; zero: nobody needs it
 }
@@ -40,6 +41,7 @@ type task struct {
 	event  *hub.Event // for the machine; Target is set from target
 	target string
 	look   func(s *room.State)
+	owe    *debt
 	done   chan error // capacity 1; nil if nobody waits
 }
 
@@ -133,12 +135,16 @@ func (l *live) leave(always bool) bool {
 		return false // and nobody sends while mu is held
 	}
 	l.drop()
+	l.remit()
 	for {
 		select {
 		case t := <-l.in:
 			t.reply(ErrStopped)
 			if t.submit != nil {
 				t.submit.fail(ErrStopped)
+			}
+			if t.owe != nil {
+				l.released(t.owe)
 			}
 			continue
 		default:
@@ -235,9 +241,14 @@ func (l *live) one(ctx context.Context, t *task) {
 		if t.submit != nil {
 			t.submit.fail(err)
 		}
+		if t.owe != nil {
+			l.released(t.owe)
+		}
 		return
 	}
 	switch {
+	case t.owe != nil:
+		l.lend(t.owe)
 	case t.submit != nil:
 		l.submit(t.submit)
 	case t.look != nil:

@@ -111,7 +111,14 @@ func (l *live) alarm(d time.Duration) {
 // tick is the machine's sense of time.
 func (l *live) tick(ctx context.Context) {
 	l.alarmAt = time.Time{}
-	if l.h.stopped() != nil || l.load(ctx) != nil || l.rep == nil || l.state == nil {
+	if l.h.stopped() != nil {
+		l.remit()
+		return
+	}
+	if l.load(ctx) != nil || l.state == nil {
+		return
+	}
+	if l.collect(ctx); l.rep == nil || l.state == nil {
 		return
 	}
 	rep, hubOf := l.rep, l.state.Hub().Domain
@@ -176,6 +183,9 @@ func (l *live) ownOrFail() {
 
 // occupied says whether the room must stay in memory.
 func (l *live) occupied() bool {
+	if len(l.debts) > 0 {
+		return true
+	}
 	if l.rep != nil && l.state != nil && !replicated(l.state) && l.unsettled() {
 		return true
 	}

@@ -41,6 +41,7 @@ type handle struct {
 	behind atomic.Bool   // something was missed: catch up
 	prod   atomic.Int64  // when a user's submission had another hub looked for, Unix ms
 	asked  atomic.Bool   // a task to catch up waits already
+	owed   atomic.Int32  // submissions of local users that are looked after, see relay.go
 }
 
 func (h *handle) stand() *logstore.Head {

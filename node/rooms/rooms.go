@@ -87,6 +87,9 @@ type Config struct {
 	// Exchange is how often hubs are asked where their rooms stand, beside every
 	// time that a connection to one is made. Default 1 minute.
 	Exchange time.Duration
+	// Stall is for how long a hub that answers may leave a submission lying before others
+	// are asked to see to it, and again until they suspect the hub. Default 5 s.
+	Stall time.Duration
 	// BatchBytes bounds the entries of one batch. Default 240 KiB, so that a piece
 	// fits into a gossip message; less for a small store, which all followers of
 	// the rooms must then be content with.
@@ -132,6 +135,9 @@ func Open(cfg Config) (*Rooms, error) {
 	}
 	if cfg.Exchange == 0 {
 		cfg.Exchange = time.Minute
+	}
+	if cfg.Stall == 0 {
+		cfg.Stall = 5 * time.Second
 	}
 	if cfg.BatchBytes == 0 {
 		cfg.BatchBytes = 240 << 10

@@ -209,6 +209,9 @@ func (l *live) hear(ctx context.Context, m *replica.Message, from string) error 
 		}
 		return l.ingest(ctx, p, from)
 	}
+	if m.Kind == replica.Relayed {
+		return l.hearRelay(m.Relay, from)
+	}
 	if rep == nil {
 		if m.Kind != replica.Release && m.Kind != replica.Ask && !replicated(l.state) {
 			return nil // late
@@ -414,7 +417,7 @@ const sayTimeout = 3 * time.Second
 func fit(list []*replica.Message) int {
 	size := 8
 	for i, m := range list {
-		if size += 1<<10 + len(m.Commit) + len(m.Piece); size > replica.MaxBytes && i > 0 {
+		if size += 1<<10 + len(m.Commit) + len(m.Piece) + relaySize(m.Relay); size > replica.MaxBytes && i > 0 {
 			return i
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
+	"github.com/mimid/mimid/protocol/replica"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/wire"
@@ -189,6 +190,11 @@ func (r *Rooms) SubmitMessage(ctx context.Context, who account.Identity, id stor
 	if err != nil {
 		return nil, err
 	}
+	if out, err := wire.ParseSubmitMessageResponse(body, room.BodyLimits()); err == nil && out.Code == wire.SubmitNotAllowed {
+		if err := r.contest(ctx, id, replica.SubmitMessage, nonce, m.Request); err != nil {
+			return nil, err
+		}
+	}
 	return &clientapi.SubmittedMessage{Response: body}, nil
 }
 
@@ -207,6 +213,11 @@ func (r *Rooms) SubmitUpdate(ctx context.Context, who account.Identity, id store
 	body, err := r.toHub(ctx, who, id, wire.EndpointUpdate, nonce, u.Request, r.update)
 	if err != nil {
 		return nil, err
+	}
+	if out, err := wire.ParseUpdateRoomResponse(body, room.BodyLimits()); err == nil && out.Code == wire.UpdateNotAllowed {
+		if err := r.contest(ctx, id, replica.Update, nonce, u.Request); err != nil {
+			return nil, err
+		}
 	}
 	return &clientapi.SubmittedUpdate{Response: body}, nil
 }
@@ -318,6 +329,9 @@ func (r *Rooms) toHub(ctx context.Context, who account.Identity, id store.RoomID
 		}
 		return nil, asProblem(fmt.Errorf("%s does not answer: %w", head.Hub, errMoving))
 	}
+	if what := owedFor(ep); what != 0 {
+		r.owe(h, what, nonce, body)
+	}
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	// Whoever waits for a hub that is replaced meanwhile waits in vain.
@@ -416,7 +430,7 @@ func (r *Rooms) Page(id store.RoomID, from uint64, limit int) (*clientapi.Log, e
 type counters struct {
 	ordered, followed, duplicates, refused, ranges, nudges, loaded, broken, searched atomic.Uint64
 	partners                                                                         atomic.Uint64 // looks at all rooms for whom to watch
-	decided, aside, led, convicted, said                                             atomic.Uint64
+	decided, aside, led, convicted, said, due, relayed                               atomic.Uint64
 }
 
 // Stats are counts since the start, and what there is now.
@@ -435,6 +449,8 @@ type Stats struct {
 	Led           uint64 // times that this provider became a room's hub
 	Convicted     uint64 // providers that were found to have signed two histories
 	Said          uint64 // messages to other replicas
+	Due           uint64 // submissions that a hub left lying for too long
+	Relayed       uint64 // submissions of others that were brought to a hub, or ordered
 }
 
 // Stats returns the counts.
@@ -442,7 +458,8 @@ func (r *Rooms) Stats() Stats {
 	c := &r.counts
 	s := Stats{Ordered: c.ordered.Load(), Followed: c.followed.Load(), Duplicates: c.duplicates.Load(), Refused: c.refused.Load(),
 		Ranges: c.ranges.Load(), Nudges: c.nudges.Load(), Loads: c.loaded.Load(), Broken: c.broken.Load(),
-		Decided: c.decided.Load(), Aside: c.aside.Load(), Led: c.led.Load(), Convicted: c.convicted.Load(), Said: c.said.Load()}
+		Decided: c.decided.Load(), Aside: c.aside.Load(), Led: c.led.Load(), Convicted: c.convicted.Load(), Said: c.said.Load(),
+		Due: c.due.Load(), Relayed: c.relayed.Load()}
 	for _, h := range r.all() {
 		h.mu.Lock()
 		if h.head != nil {

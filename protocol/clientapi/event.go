@@ -39,6 +39,8 @@ type HubState struct {
 	// Lied: there is proof that it has signed what cannot be, or two histories of the
 	// room. Its other providers look for another hub.
 	Lied bool `json:"lied,omitempty"`
+	// Stalls: it gives signs of life and leaves lying what is brought to it.
+	Stalls bool `json:"stalls,omitempty"`
 }
 
 // Welcome invites a device of the user into a room: Welcome is the bare Welcome

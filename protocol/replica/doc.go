@@ -6,7 +6,7 @@
 // Entries do not travel here. They come as pieces (room.Piece), by gossip and by
 // range requests, and whoever is told of a head that it does not hold asks for
 // the range first. So a message is small but for a move, which brings the commit to be
-// judged, and one that is lost costs a repetition
+// judged, and a submission that is relayed; and one that is lost costs a repetition
 // and nothing else: package hub's search counts on that.
 //
 // The sender of a message is who sent the request that brought it, which the
@@ -34,8 +34,9 @@
 //	        case ask(9):      Place final;
 //	        case answer(10):  Place head; Term seen;
 //	        case move(11):    Term term; Place handshake; Place final; opaque commit<V>;
-//	        case show(13):    opaque piece<V>;                       /* a Piece */
 //	        case ack(12):     Term term; Place head; Term seen; optional<SignedAck> ack;
+//	        case show(13):    opaque piece<V>;                       /* a Piece */
+//	        case relayed(14): Relay relay;                           /* see Relay */
 //	    };
 //	} Message;
 //	struct { Message messages<V>; } Messages;

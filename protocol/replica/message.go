@@ -31,13 +31,14 @@ const (
 	Move    Kind = 11 // an administrator's commit moves the room to me
 	Ack     Kind = 12 // answer to it, with the acknowledgement if it is one
 	Show    Kind = 13 // a piece of the log, which proves something against its hub
+	Relayed Kind = 14 // a submission that the hub leaves lying
 )
 
 var kindNames = [...]string{CoSign: "co-sign", Refuse: "refuse", Need: "need", AskVote: "ask-vote", Would: "would", Stand: "stand",
-	Grant: "grant", Release: "release", Ask: "ask", Answer: "answer", Move: "move", Ack: "ack", Show: "show"}
+	Grant: "grant", Release: "release", Ask: "ask", Answer: "answer", Move: "move", Ack: "ack", Show: "show", Relayed: "relayed"}
 
 func (k Kind) String() string {
-	if k < CoSign || k > Show {
+	if k < CoSign || k > Relayed {
 		return fmt.Sprintf("Kind(%d)", uint8(k))
 	}
 	return kindNames[k]
@@ -61,6 +62,7 @@ type Message struct {
 	Commit []byte           // of Move: a Handshake, whose room_hosting names hub and set
 	Ack    *room.SignedAck  // of Ack
 	Piece  []byte           // of Show: a room.Piece
+	Relay  *Relay           // of Relayed
 }
 
 // Bounds of one request.
@@ -128,6 +130,8 @@ func (m *Message) append(b []byte) []byte {
 		return appendTerm(appendPlace(b, m.Head), m.Seen)
 	case Show:
 		return presentation.AppendOpaque(b, m.Piece)
+	case Relayed:
+		return m.Relay.append(b)
 	case Move:
 		return presentation.AppendOpaque(appendPlace(appendPlace(appendTerm(b, m.Term), m.Head), m.Final), m.Commit)
 	case Ack:
@@ -182,6 +186,9 @@ func (m *Message) read(r *presentation.Reader) {
 		m.Head, m.Seen = readPlace(r), readTerm(r)
 	case Show:
 		m.Piece = slices.Clone(r.Opaque())
+	case Relayed:
+		m.Relay = new(Relay)
+		m.Relay.read(r)
 	case Move:
 		m.Term, m.Head, m.Final = readTerm(r), readPlace(r), readPlace(r)
 		m.Commit = slices.Clone(r.Opaque())

@@ -2,6 +2,7 @@ package replica_test
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ed25519"
 	"errors"
 	"flag"
@@ -46,7 +47,7 @@ func vote(t *rapid.T, m *replica.Message, release bool) *room.SignedVote {
 
 // message draws a message as a provider sends it.
 func message(t *rapid.T) *replica.Message {
-	m := &replica.Message{Kind: replica.Kind(rapid.IntRange(1, 13).Draw(t, "kind"))}
+	m := &replica.Message{Kind: replica.Kind(rapid.IntRange(1, 14).Draw(t, "kind"))}
 	m.Room = room.ID(hash(t))
 	switch m.Kind {
 	case replica.CoSign:
@@ -90,6 +91,13 @@ func message(t *rapid.T) *replica.Message {
 		}
 	case replica.Answer:
 		m.Head, m.Seen = place(t), term(t)
+	case replica.Relayed:
+		y, err := replica.SignRelay(m.Room, replica.Request(rapid.IntRange(1, 2).Draw(t, "request")), "a.example",
+			room.TxnNonce(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "nonce")), rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "body"), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Relay = y
 	}
 	return m
 }
@@ -151,6 +159,8 @@ func TestRefused(t *testing.T) {
 		"release as a grant":           grant(signed(func(v *room.Vote) { v.Release = true })),
 		"grant as a release":           {Room: id, Kind: replica.Release, Vote: signed(func(*room.Vote) {})},
 		"excuse 4":                     {Room: id, Kind: replica.Stand, Excuse: 4},
+		"relay of request 3":           {Room: id, Kind: replica.Relayed, Relay: &replica.Relay{Request: 3, Origin: "a.example"}},
+		"relay of nobody":              {Room: id, Kind: replica.Relayed, Relay: &replica.Relay{Request: 1}},
 	} {
 		if _, err := replica.Parse(replica.Append(nil, []*replica.Message{m})); !errors.Is(err, replica.ErrMessage) {
 			t.Errorf("%s: %v", what, err)
@@ -161,6 +171,64 @@ func TestRefused(t *testing.T) {
 	}
 	if _, err := replica.Parse(make([]byte, replica.MaxBytes+1)); !errors.Is(err, presentation.ErrTooLarge) {
 		t.Errorf("too large: %v", err)
+	}
+}
+
+// TestRelay: a relay is its origin's, for one room, as it was signed.
+func TestRelay(t *testing.T) {
+	id, nonce := room.ID{1}, room.TxnNonce{2}
+	make1 := func() *replica.Relay {
+		y, err := replica.SignRelay(id, replica.Update, "a.example", nonce, []byte("body"), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return y
+	}
+	other := ed25519.NewKeyFromSeed(append(make([]byte, 31), 99)).Public()
+	if err := make1().Verify(id, []crypto.PublicKey{other, "no key", key.Public()}); err != nil {
+		t.Error(err)
+	}
+	if make1().Txn() != room.TxnIDOf(nonce, []byte("body")) {
+		t.Error("another transaction")
+	}
+	for what, f := range map[string]func(y *replica.Relay) (room.ID, []crypto.PublicKey){
+		"another room": func(*replica.Relay) (room.ID, []crypto.PublicKey) {
+			return room.ID{2}, []crypto.PublicKey{key.Public()}
+		},
+		"another key": func(*replica.Relay) (room.ID, []crypto.PublicKey) { return id, []crypto.PublicKey{other} },
+		"no key":      func(*replica.Relay) (room.ID, []crypto.PublicKey) { return id, nil },
+		"another request": func(y *replica.Relay) (room.ID, []crypto.PublicKey) {
+			y.Request = replica.SubmitMessage
+			return id, []crypto.PublicKey{key.Public()}
+		},
+		"another origin": func(y *replica.Relay) (room.ID, []crypto.PublicKey) {
+			y.Origin = "b.example"
+			return id, []crypto.PublicKey{key.Public()}
+		},
+		"another nonce": func(y *replica.Relay) (room.ID, []crypto.PublicKey) {
+			y.Nonce[3]++
+			return id, []crypto.PublicKey{key.Public()}
+		},
+		"another body": func(y *replica.Relay) (room.ID, []crypto.PublicKey) {
+			y.Body = []byte("bodi")
+			return id, []crypto.PublicKey{key.Public()}
+		},
+	} {
+		y := make1()
+		room, keys := f(y)
+		if err := y.Verify(room, keys); !errors.Is(err, replica.ErrRelay) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	if _, err := replica.SignRelay(id, replica.Update, "a.example", nonce, make([]byte, replica.MaxRelay+1), key); !errors.Is(err, presentation.ErrTooLarge) {
+		t.Errorf("too large: %v", err)
+	}
+	y, err := replica.SignRelay(id, replica.Update, "a.example", nonce, make([]byte, replica.MaxRelay), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b := replica.Append(nil, []*replica.Message{{Room: id, Kind: replica.Relayed, Relay: y}}); len(b) > replica.MaxBytes {
+		t.Errorf("the largest makes a request of %d bytes", len(b))
 	}
 }
 
