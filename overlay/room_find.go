@@ -21,7 +21,8 @@ import (
 const (
 	maxRoomCandidates = 32 // signers of one room that a search looks at
 	roomResolvers     = 8  // of whose keys so many are looked up at once
-	findRoomTimeout   = 30 * time.Second
+	findRoomTimeout   = 20 * time.Second
+	searchRoomTimeout = 12 * time.Second // of it, which leaves some for keys
 )
 
 // AnnounceRoom says once in the DHT that this provider orders a room, for a week; those
@@ -150,6 +151,8 @@ func (n *running) findRoom(room [32]byte) ([]RoomRecord, error) {
 // searchRoom asks the nodes that are to hold a room's records. What they hold goes
 // through Validate, which notes it: Select would hide all but one.
 func (n *running) searchRoom(ctx context.Context, key string) error {
+	ctx, cancel := context.WithTimeout(ctx, searchRoomTimeout)
+	defer cancel()
 	values, err := n.dht.SearchValue(ctx, key)
 	if err == nil {
 		for range values {
