@@ -199,3 +199,46 @@ func TestFoundByURI(t *testing.T) {
 	late := prepare(t, "elgin.example", boot).must()
 	finds(late.user("erin"), "biloxi.example")
 }
+
+// TestFourthProvider: somebody of a fourth provider, which decides nothing, comes into a
+// room that three decide about; its provider has the log from the beginning. It is away
+// while the room moves from its hub, which then is gone for good, and nobody says
+// anything: when it is back, it follows the present hub.
+func TestFourthProvider(t *testing.T) {
+	ctx := t.Context()
+	b := prepare(t, "biloxi.example").must()
+	boot := b.status().Addresses[0]
+	a, c, d := prepare(t, "atlanta.example", boot).must(), prepare(t, "chicago.example", boot).must(), prepare(t, "dallas.example", boot).must()
+	alice, people := a.user("alice"), []*client.Client{b.user("bob"), c.user("carol"), d.user("dave")}
+	for _, x := range people {
+		if err := x.Accept(ctx, alice.User()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	room, err := alice.CreateRoom(ctx, "room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(x *client.Client) {
+		t.Helper()
+		within(t, "somebody can be added", func() bool { return alice.AddUser(ctx, room, x.User()) == nil })
+	}
+	add(people[0])
+	add(people[1])
+	within(t, "three providers decide", func() bool { v, err := alice.Verify(ctx, room); return err == nil && v.Replicas == 3 })
+	add(people[2])
+	is := func(r *running, want string) func() bool {
+		return func() bool {
+			x, err := r.operator().Room(ctx, room.String())
+			return err == nil && x.Hub+" "+x.Role == want
+		}
+	}
+	within(t, "dallas follows", is(d, "atlanta.example follower"))
+	d.stop()
+	if _, err := a.operator().MoveRoom(ctx, room.String(), "chicago.example"); err != nil {
+		t.Fatal(err)
+	}
+	a.stop()
+	d.must()
+	within(t, "dallas follows again", is(d, "chicago.example follower"))
+}

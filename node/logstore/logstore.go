@@ -392,7 +392,8 @@ func Entries(tx *store.Tx, id room.ID, seq, last uint64) ([][]byte, error) {
 // Range returns entries from seq on, to the end of a batch, with the head that
 // ends them: whole batches until maxBytes are reached, at least one, none past
 // entry last. It returns nil without an error if there is none. The batch is the last
-// one.
+// one. A range does not go on from what the hub alone decided about to what replicas
+// have co-signed, or back: who has nothing yet stores the one and then takes the other.
 func Range(tx *store.Tx, id room.ID, seq, last uint64, maxBytes int) ([][]byte, *Batch, error) {
 	var out [][]byte
 	var head *Batch
@@ -401,7 +402,7 @@ func Range(tx *store.Tx, id room.ID, seq, last uint64, maxBytes int) ([][]byte, 
 		if err != nil {
 			return nil, nil, err
 		}
-		if b.Head.Seq > last || head != nil && size >= maxBytes {
+		if b.Head.Seq > last || head != nil && (size >= maxBytes || (head.Cert == nil) != (b.Cert == nil)) {
 			break
 		}
 		es, err := Entries(tx, id, seq, b.Head.Seq)
