@@ -242,3 +242,33 @@ func TestFourthProvider(t *testing.T) {
 	d.must()
 	within(t, "dallas follows again", is(d, "chicago.example follower"))
 }
+
+// TestNewToAMovedRoom: somebody of a third provider comes into a room that one provider
+// alone has decided about, and that has moved: the notice does not come from where the
+// room's URI says that it began, and the log begins in one term and goes on in another.
+func TestNewToAMovedRoom(t *testing.T) {
+	ctx := t.Context()
+	a := prepare(t, "atlanta.example").must()
+	boot := a.status().Addresses[0]
+	b, c := prepare(t, "biloxi.example", boot).must(), prepare(t, "chicago.example", boot).must()
+	alice, bob, carol := a.user("alice"), b.user("bob"), c.user("carol")
+	for _, x := range []*client.Client{bob, carol} {
+		if err := x.Accept(ctx, alice.User()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	room, err := alice.CreateRoom(ctx, "room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	within(t, "bob can be added", func() bool { return alice.AddUser(ctx, room, bob.User()) == nil })
+	within(t, "it can be moved", func() bool {
+		_, err := a.operator().MoveRoom(ctx, room.String(), "biloxi.example")
+		return err == nil
+	})
+	within(t, "carol can be added", func() bool { return alice.AddUser(ctx, room, carol.User()) == nil })
+	within(t, "chicago follows", func() bool {
+		x, err := c.operator().Room(ctx, room.String())
+		return err == nil && x.Hub == "biloxi.example"
+	})
+}
