@@ -14,3 +14,6 @@ func (n *Notices) Next(now time.Time) (h rooms.Here, ok bool) { return n.n.next(
 func (n *Notices) Done(h rooms.Here, now time.Time, spread time.Duration, err error) {
 	n.n.done(h, now, spread, err)
 }
+
+// FindProblem says to a person why nobody was found who orders a room.
+var FindProblem = findProblem

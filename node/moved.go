@@ -1,7 +1,6 @@
 package node
 
 import (
-	"cmp"
 	"container/heap"
 	"context"
 	"errors"
@@ -9,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/mimid/mimid/node/account"
@@ -218,6 +218,7 @@ func (m *movedRooms) FindRoom(ctx context.Context, who account.Identity, u uri.R
 // findProblem says to a person why nobody was found.
 func findProblem(err error, u uri.Room) error {
 	namer := u.Provider().Domain()
+	why := func() string { return strings.ReplaceAll(err.Error(), "overlay: ", "") }
 	switch {
 	case err == nil:
 		return nil
@@ -226,10 +227,10 @@ func findProblem(err error, u uri.Room) error {
 			Detail: fmt.Sprintf("nobody says that it orders %s: either it never moved away from %s, which is then the one to ask, or its hub has been away for two days, or the address is mistyped", u, namer)}
 	case errors.Is(err, overlay.ErrRoomRecord):
 		return &clientapi.Problem{Status: http.StatusNotFound, Code: clientapi.CodeNotFound,
-			Detail: fmt.Sprintf("nobody who could be verified says that it orders %s (%s); ask %s, or whoever gave you the address", u, plain(err), namer)}
+			Detail: fmt.Sprintf("nobody who could be verified says that it orders %s (%s); ask %s, or whoever gave you the address", u, why(), namer)}
 	case errors.Is(err, overlay.ErrNoPeers), errors.Is(err, overlay.ErrNotRunning):
 		return &clientapi.Problem{Status: http.StatusServiceUnavailable, Code: clientapi.CodeUnavailable,
-			Detail: cmp.Or(plain(err), "no network") + ": this provider cannot ask others now; try again later"}
+			Detail: why() + ": this provider cannot ask others now; try again later"}
 	}
 	return err
 }

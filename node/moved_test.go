@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"strings"
 	"testing"
@@ -12,6 +13,7 @@ import (
 	"github.com/mimid/mimid/client"
 	"github.com/mimid/mimid/node"
 	"github.com/mimid/mimid/node/rooms"
+	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/clientapi"
 	protocolroom "github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
@@ -127,6 +129,35 @@ func TestNotices(t *testing.T) {
 		t.Errorf("%d are gone", gone)
 	}
 	next(false)
+}
+
+// What a person is told when nobody is found.
+func TestFindProblem(t *testing.T) {
+	u, err := uri.ParseRoom("mimi://atlanta.example/r/clubhouse")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		err    error
+		status int
+		text   string
+	}{
+		{overlay.ErrRoomUnknown, 404, "it never moved away from atlanta.example"},
+		{fmt.Errorf("%w: its signer is unknown: %w", overlay.ErrRoomRecord, overlay.ErrUnknownProvider), 404, "its signer is unknown: unknown provider"},
+		{fmt.Errorf("%w: looking", overlay.ErrNoPeers), 503, "try again later"},
+		{overlay.ErrNotRunning, 503, "try again later"},
+	} {
+		var p *clientapi.Problem
+		if err := node.FindProblem(c.err, u); !errors.As(err, &p) || p.Status != c.status || !strings.Contains(p.Detail, c.text) || strings.Contains(p.Detail, "overlay:") {
+			t.Errorf("%v: %v", c.err, err)
+		}
+	}
+	if err := node.FindProblem(nil, u); err != nil {
+		t.Error(err)
+	}
+	if err := node.FindProblem(context.Canceled, u); err != context.Canceled {
+		t.Error(err)
+	}
 }
 
 // TestFoundByURI: three providers share a room; the one that it began at hands it over

@@ -163,7 +163,7 @@ func TestRoomOfARotatedKey(t *testing.T) {
 	a, _ := start(t, boss)
 	c := config("hub.example")
 	c.Bootstrap = boot(a)
-	o, stop := start(t, c)
+	_, stop := start(t, c)
 	resolves(t, a, "hub.example")
 	stop()
 	rot, err := overlay.SignRotation("hub.example", c.ProviderKey, pub(key("next")))
@@ -171,7 +171,7 @@ func TestRoomOfARotatedKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.Rotations, c.ProviderKey = append(c.Rotations, rot), key("next")
-	o, _ = start(t, c)
+	o, _ := start(t, c)
 	if err := o.AnnounceRoom(within(t, 10*time.Second), overlay.RoomRecord{Room: [32]byte{5}}); err != nil {
 		t.Fatal(err)
 	}
