@@ -21,6 +21,13 @@ var (
 	// ErrUnreachable: the provider could not be reached. The client tries again
 	// by itself where the call was durable.
 	ErrUnreachable = errors.New("client: provider not reachable")
+	// ErrProviderStopped: the user's own provider follows a room no further, because what
+	// its hub has signed cannot be, or two histories of it are final. Ask the operator,
+	// who has the proof; an administrator can move the room.
+	ErrProviderStopped = errors.New("client: the room stands still here, because what its hub has signed cannot be true")
+	// ErrNoProvider: something answers at the URL that is no provider, a web site perhaps.
+	// It comes with ErrUnreachable.
+	ErrNoProvider = errors.New("client: not answered by a provider")
 	// ErrURL: what was given as the provider's URL is none. Give one that begins
 	// with https://, or http:// on the same machine.
 	ErrURL = errors.New("client: not a provider's URL")

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -170,6 +171,10 @@ func (c *Client) hubState(b *batch, id room.ID, v *clientapi.HubState) {
 	r := c.rooms[id]
 	if v.Lied && r != nil && r.State == roomJoined {
 		b.tell(HubLied{Room: r.uri, Hub: v.Hub})
+		return
+	}
+	if v.Stopped && r != nil && r.State == roomJoined {
+		b.tell(Problem{Room: r.uri, Err: fmt.Errorf("%s orders it: %w", v.Hub, ErrProviderStopped)})
 		return
 	}
 	if r != nil && r.State == roomJoined && r.stalls != v.Stalls && r.Lead.Hub.Domain == v.Hub {

@@ -64,7 +64,7 @@ func (p *provider) call(ctx context.Context, method, path string, in, out any) e
 	}
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
-		return fmt.Errorf("%s %s was answered with no JSON, not by a provider as it seems: %w: %w", method, path, ErrUnreachable, err)
+		return fmt.Errorf("%s %s was answered with no JSON: %w: %w: %w", method, path, ErrNoProvider, ErrUnreachable, err)
 	}
 	if err != nil {
 		return fmt.Errorf("reading answer to %s %s: %w: %w", method, path, ErrUnreachable, err)

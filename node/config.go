@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -152,9 +153,12 @@ func DefaultConfig(domain string) Config {
 // ReadConfig reads the configuration of a data directory. Error: ErrConfig.
 func ReadConfig(dir string) (*Config, error) {
 	path := filepath.Join(dir, ConfigName)
-	b, err := os.ReadFile(path)
+	b, err := readAtMost(path, maxConfig)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("%w: there is no %s; make one with `mimid init --domain DOMAIN --dir %s`", ErrConfig, path, dir)
+	}
+	if errors.Is(err, os.ErrPermission) {
+		return nil, fmt.Errorf("%w: %w; run mimid as the user who owns %s", ErrConfig, err, dir)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
@@ -165,6 +169,22 @@ func ReadConfig(dir string) (*Config, error) {
 	}
 	c.Dir = dir
 	return c, nil
+}
+
+// maxConfig is how large a configuration file may be.
+const maxConfig = 1 << 20
+
+func readAtMost(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s has more than %d bytes", path, limit)
+	}
+	return b, err
 }
 
 // ParseConfig reads a configuration; what it does not set has its default.

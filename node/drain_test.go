@@ -3,8 +3,11 @@
 package node_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mimid/mimid/node/admin"
 )
@@ -91,7 +94,7 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-func page(t *testing.T, op *admin.Client) []admin.Room {
+func page(t testing.TB, op *admin.Client) []admin.Room {
 	t.Helper()
 	p, err := op.Rooms(t.Context(), "", 1000)
 	if err != nil {
@@ -123,5 +126,40 @@ func BenchmarkDrain(b *testing.B) {
 		b.ReportMetric(float64(d.Moved)/d.Took.Seconds(), "rooms/s")
 		a.stop()
 		z.stop()
+	}
+}
+
+// BenchmarkHandOver: the operator hands one room over to a provider that follows it, and
+// for how long nobody orders it. It must not grow with the room.
+func BenchmarkHandOver(b *testing.B) {
+	for _, entries := range []int{100, 10_000, 100_000} {
+		b.Run(fmt.Sprint(entries), func(b *testing.B) {
+			if testing.Short() && entries > 100 {
+				b.Skip("makes a long room")
+			}
+			a, z := pairOfRooms(b, 1, entries)
+			introduce(a, z)
+			a.must()
+			z.must()
+			within(b, "they are connected", func() bool { return a.status().Peers == 1 })
+			nodes := []*running{a, z}
+			id := page(b, a.operator())[0].ID
+			var pauses []time.Duration
+			for range b.N {
+				to := nodes[1]
+				m, err := nodes[0].operator().MoveRoom(b.Context(), id, to.cfg.Domain)
+				if err != nil {
+					b.Fatal(err)
+				}
+				pauses = append(pauses, m.Pause)
+				within(b, "it knows, too", func() bool { return to.hubs()[to.cfg.Domain] == 1 })
+				nodes[0], nodes[1] = nodes[1], nodes[0]
+			}
+			slices.Sort(pauses)
+			b.ReportMetric(float64(pauses[len(pauses)/2].Microseconds())/1000, "ms-p50")
+			b.ReportMetric(float64(pauses[len(pauses)-1].Microseconds())/1000, "ms-worst")
+			a.stop()
+			z.stop()
+		})
 	}
 }

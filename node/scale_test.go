@@ -316,18 +316,26 @@ func (w *writing) seal(es []*room.Entry) error {
 func (w *writing) write(ctx context.Context, to *founder, parts []room.Part) error {
 	s, id := w.s, w.s.ID()
 	h := s.Hosting()
-	return to.st.Update(ctx, func(tx *store.Tx) error {
-		head := &logstore.Head{URI: s.URI(), At: s.At(), Topic: h.Topic, Hub: h.Hub.Domain, HubKey: h.Hub.ProviderKey, Providers: s.Providers(), Epoch: s.Epoch()}
-		for _, b := range w.batches {
-			pos, err := to.feed.Next(tx)
-			if err != nil {
-				return err
+	var last uint64                                   // the feed's
+	for piece := range slices.Chunk(w.batches, 100) { // what one transaction holds
+		if err := to.st.Update(ctx, func(tx *store.Tx) error {
+			for _, b := range piece {
+				pos, err := to.feed.Next(tx)
+				if err != nil {
+					return err
+				}
+				if err := logstore.Append(tx, id, b, nil, pos); err != nil {
+					return err
+				}
+				last = pos
 			}
-			if err := logstore.Append(tx, id, b, nil, pos); err != nil {
-				return err
-			}
-			head.Feed = pos
+			return nil
+		}); err != nil {
+			return err
 		}
+	}
+	return to.st.Update(ctx, func(tx *store.Tx) error {
+		head := &logstore.Head{URI: s.URI(), At: s.At(), Topic: h.Topic, Hub: h.Hub.Domain, HubKey: h.Hub.ProviderKey, Providers: s.Providers(), Epoch: s.Epoch(), Feed: last}
 		return errors.Join(logstore.PutParts(tx, id, parts), logstore.PutHead(tx, head), to.feed.Join(tx, to.user, id, head.Feed))
 	})
 }

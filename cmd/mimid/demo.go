@@ -46,6 +46,9 @@ type demo struct {
 func (d *demo) providers() []*provider { return []*provider{d.atlanta, d.biloxi, d.chicago} }
 func (d *demo) people() []*person      { return []*person{d.alice, d.andy, d.bob, d.bella, d.carol} }
 
+// demoTime is how long the story may take.
+const demoTime = time.Minute
+
 func (c *demoCommand) Run(s *session) error {
 	d := &demo{s: s, verbose: c.Verbose, report: newReport(s.out)}
 	var err error
@@ -60,7 +63,7 @@ func (c *demoCommand) Run(s *session) error {
 	} else if err := os.Mkdir(d.dir, 0o700); err != nil {
 		return fmt.Errorf("--dir must name a directory that does not exist yet: %w", err)
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, 3*time.Minute)
+	ctx, cancel := context.WithTimeoutCause(s.ctx, demoTime, fmt.Errorf("not within %s", demoTime))
 	defer cancel()
 	d.ctx = ctx
 	defer d.end()
@@ -113,7 +116,7 @@ func (d *demo) story() error {
 			return fmt.Errorf("%s: %w", strings.ToLower(chapter.title), err)
 		}
 		if d.ctx.Err() != nil {
-			return d.ctx.Err()
+			return context.Cause(d.ctx)
 		}
 	}
 	return nil

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"go/parser"
 	"go/token"
 	"path/filepath"
@@ -8,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestDemoImports: the demo does what anybody could do. Of this module it uses the
@@ -70,5 +73,47 @@ func TestPrintable(t *testing.T) {
 		if got := printable(in, "   "); got != want {
 			t.Errorf("%q becomes %q", in, got)
 		}
+	}
+}
+
+// TestReport: the exit status is 0 only if every check held, and at least one was made.
+func TestReport(t *testing.T) {
+	for name, c := range map[string]struct {
+		checks []bool
+		code   int
+		says   string
+	}{
+		"all held":   {[]bool{true, true}, 0, "All 2 checks held"},
+		"one failed": {[]bool{true, false, true}, 1, "1 of 3 checks failed"},
+		"all failed": {[]bool{false}, 1, "1 of 1 checks failed"},
+		"none made":  {nil, 1, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for _, asJSON := range []bool{false, true} {
+				var out strings.Builder
+				r := newReport(&output{w: &out, json: asJSON})
+				r.chapter("one")
+				for i, ok := range c.checks {
+					r.check("check", ok, "number %d", i)
+				}
+				err := r.finish(time.Second)
+				var code exitCode
+				if got := errors.As(err, &code); got != (c.code != 0) || int(code) != c.code {
+					t.Errorf("json %v: %v", asJSON, err)
+				}
+				if asJSON == json.Valid([]byte(out.String())) && (asJSON || strings.Contains(out.String(), c.says)) {
+					continue
+				}
+				t.Errorf("json %v: %s", asJSON, out.String())
+			}
+		})
+	}
+}
+
+// TestDemoRefused: what the demo cannot begin with is no success.
+func TestDemoRefused(t *testing.T) {
+	var out, errw strings.Builder
+	if code := run([]string{"demo", "--dir", t.TempDir()}, strings.NewReader(""), &out, &errw); code != 1 || !strings.Contains(errw.String(), "does not exist yet") {
+		t.Errorf("exit %d: %s%s", code, out.String(), errw.String())
 	}
 }

@@ -29,7 +29,7 @@ func codeOf(err error) int {
 	switch {
 	case errors.As(err, &usage), errors.As(err, &grammar), errors.Is(err, client.ErrURL):
 		return 2
-	case certificate(err) != "":
+	case certificate(err) != "", errors.Is(err, client.ErrNoProvider), speaksHTTP(err):
 		return 1 // trying again is of no use
 	case client.Unreachable(err), errors.Is(err, admin.ErrNotRunning), errors.Is(err, context.DeadlineExceeded):
 		return 3
@@ -83,14 +83,19 @@ func advice(err error) string {
 		return "Try again when one of their devices has been online."
 	case errors.Is(err, disk.ErrInUse):
 		return "One program at a time uses a device. End the other, perhaps a chat, and try again."
-	case strings.Contains(text, "server gave HTTP response to HTTPS client"):
+	case speaksHTTP(err):
 		return "The server speaks http at this address, not https. Check the URL with the provider's operator."
-	case strings.Contains(text, "not by a provider as it seems"), strings.Contains(text, "there is no such path in this API"):
+	case errors.Is(err, client.ErrNoProvider), strings.Contains(text, "not by a provider as it seems"), strings.Contains(text, "there is no such path in this API"):
 		return "Check the URL: it is the provider's client API, without a path, such as https://chat.atlanta.example."
 	case errors.Is(err, client.ErrUnreachable):
 		return "Check the URL and the network, or try again later."
 	}
 	return ""
+}
+
+// speaksHTTP says that a server does not speak https. net/http has no sentinel for it.
+func speaksHTTP(err error) bool {
+	return strings.Contains(err.Error(), "server gave HTTP response to HTTPS client")
 }
 
 // certificate says what is wrong with a server's certificate; empty if that is not

@@ -30,6 +30,8 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -112,10 +114,12 @@ func wantsJSON(args []string) bool {
 		return true
 	}
 	for _, a := range args {
-		switch a {
-		case "--json":
-			return true
-		case "--":
+		flag, value, given := strings.Cut(a, "=")
+		switch {
+		case flag == "--json":
+			yes, err := strconv.ParseBool(value)
+			return !given || yes || err != nil
+		case a == "--":
 			return false
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -126,6 +128,69 @@ func TestHelp(t *testing.T) {
 		_, example, ok := strings.Cut(help(path), "Example:")
 		if !ok || !strings.Contains(example, "\n    mimid "+path) {
 			t.Errorf("%s --help shows no example of itself", path)
+		}
+	}
+}
+
+// TestJSON: every command with --json says what is wrong as one object, with an exit
+// code, and nothing else: without what it needs, with too much, and where nothing is.
+func TestJSON(t *testing.T) {
+	parser, err := kong.New(new(grammar), kong.Name("mimid"), kong.Vars{"data": "d", "client_data": "c"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("HOME", t.TempDir())
+	for _, dir := range []string{"MIMID_DIR", "MIMID_CLIENT_DIR"} {
+		t.Setenv(dir, "")
+		os.Unsetenv(dir)
+	}
+	fault1 := func(args []string, codes ...int) {
+		t.Helper()
+		var out, errw strings.Builder
+		code := run(args, strings.NewReader(""), &out, &errw)
+		var f fault
+		if err := json.Unmarshal([]byte(errw.String()), &f); err != nil || strings.Count(errw.String(), "\n") != 1 {
+			t.Errorf("%s: %v: %s", strings.Join(args, " "), err, errw.String())
+		}
+		if f.Code != code || f.Error == "" || !slices.Contains(codes, code) || out.Len() > 0 {
+			t.Errorf("%s: exit %d, expected %v: %s%s", strings.Join(args, " "), code, codes, errw.String(), out.String())
+		}
+	}
+	for _, n := range parser.Model.Leaves(false) {
+		path := strings.Fields(strings.TrimPrefix(n.FullPath(), "mimid "))
+		fault1(append(slices.Clone(path), "--json", "--no-such-flag"), 2)
+		if k := len(n.Positional); k == 0 || !n.Positional[k-1].IsCumulative() { // words of a message
+			fault1(append(slices.Clone(path), append(strings.Fields(strings.Repeat("much ", 9)), "--json")...), 2)
+		}
+		needed := false
+		for _, a := range n.Positional {
+			needed = needed || a.Required
+		}
+		if needed {
+			fault1(append(slices.Clone(path), "--json"), 2)
+		}
+		// As it should be called, but where there is neither a provider nor a device.
+		args := append(slices.Clone(path), "--json")
+		for _, a := range n.Positional {
+			if a.Required {
+				args = append(args, "x")
+			}
+		}
+		dir := false
+		for _, group := range n.AllFlags(false) {
+			for _, fl := range group {
+				if fl.Name == "dir" {
+					dir = true
+				} else if fl.Required {
+					args = append(args, "--"+fl.Name, "x")
+				}
+			}
+		}
+		switch p := strings.Join(path, " "); {
+		case p == "version", p == "demo", p == "init", path[0] == "bench", !dir:
+			continue // these work, or have scripts of their own
+		default:
+			fault1(append(args, "--dir", filepath.Join(t.TempDir(), "nothing")), 1, 2, 3)
 		}
 	}
 }

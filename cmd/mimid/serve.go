@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"time"
 
 	"github.com/mimid/mimid/node"
@@ -86,7 +87,8 @@ func (c *serveCommand) Run(s *session) error {
 	}
 	ctx, cancel := context.WithCancel(s.ctx)
 	defer cancel()
-	go func() {
+	var said sync.WaitGroup
+	said.Go(func() {
 		select {
 		case <-n.Ready():
 		case <-ctx.Done():
@@ -103,9 +105,11 @@ func (c *serveCommand) Run(s *session) error {
 			}
 			fmt.Fprintf(w, "Invite a user with: mimid account invite NAME\n")
 		})
-	}()
+	})
 	err = n.Run(ctx)
-	if err == nil && s.ctx.Err() != nil {
+	cancel()
+	said.Wait()
+	if err == nil && s.ctx.Err() != nil && !s.out.json {
 		fmt.Fprintln(s.errw, "stopped")
 	}
 	return err

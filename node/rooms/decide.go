@@ -19,6 +19,11 @@ import (
 // the write.
 func (l *live) settleUp(ctx context.Context) {
 	rep := l.rep
+	if rep != nil && rep.moving != nil && rep.m.Role() != hub.Mover {
+		// Another move came, to a higher era, or a hub; or this provider comes from a
+		// backup and asks the others first.
+		l.failMove(errMoving)
+	}
 	if rep == nil || !rep.dirty && len(rep.effects) == 0 && len(rep.orders) == 0 {
 		return
 	}
@@ -308,6 +313,7 @@ func (l *live) perform(ctx context.Context, effects []hub.Effect, head *room.Sig
 			l.h.mu.Lock()
 			l.h.broken = why
 			l.h.mu.Unlock()
+			l.tellStopped()
 		case hub.Convicted:
 			l.r.counts.convicted.Add(1)
 			l.r.log.Error("a provider has signed two histories of a room", "room", l.h.id, "provider", rep.names.Name(e.Proof.Liar),

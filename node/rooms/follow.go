@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"math"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/room"
@@ -30,7 +32,7 @@ func (r *Rooms) receive(h *handle, data []byte) overlay.Verdict {
 		return overlay.Ignore
 	case p.Head.Room != h.id:
 		return overlay.Reject
-	case !signedBy(p, head) && !slices.ContainsFunc(p.Entries, func(e *room.Entry) bool { return e.Kind == room.KindHubChange }):
+	case !signedBy(p, head) && !r.signedByHeir(p, head) && !slices.ContainsFunc(p.Entries, func(e *room.Entry) bool { return e.Kind == room.KindHubChange }):
 		// A hub that has changed signs with a key that this provider learns of
 		// when it catches up; so a stranger's head is no offence, only no news.
 		return overlay.Ignore
@@ -54,6 +56,22 @@ func signedBy(p *room.Piece, head *logstore.Head) bool {
 	for _, m := range head.Set {
 		if m.Key != head.HubKey && p.Head.Verify(m.Key[:]) == nil {
 			return true
+		}
+	}
+	return false
+}
+
+// signedByHeir says whether a piece of a later term is signed by a provider that takes
+// part, and so may have become hub by an entry that is not written here yet.
+func (r *Rooms) signedByHeir(p *room.Piece, head *logstore.Head) bool {
+	if p.Head.Term.Compare(head.At.Term) <= 0 {
+		return false
+	}
+	for _, d := range head.Providers {
+		for _, k := range r.cfg.Rules.Anchors(d) {
+			if pub, ok := k.(ed25519.PublicKey); ok && p.Head.Verify(pub) == nil {
+				return true
+			}
 		}
 	}
 	return false
@@ -291,8 +309,20 @@ func (l *live) condemn(ctx context.Context, err error, bad *room.Entry, entries 
 		return
 	}
 	l.keepProof(ctx, err, bad, entries, head)
+	l.tellStopped()
 	if err := l.r.refreshTopic(l.h); err != nil {
 		l.r.log.Error("leaving topic", "room", l.h.id, "err", err)
+	}
+}
+
+// tellStopped tells the local users that their room stands still here.
+func (l *live) tellStopped() {
+	if l.state == nil {
+		return
+	}
+	ev := clientapi.HubState{Room: l.h.id.String(), Hub: l.state.Hub().Domain, Stopped: true}
+	if err := l.r.cfg.Feed.Tell(l.r.localUsers(l.state.Participants()), clientapi.EventHub, ev); err != nil {
+		l.r.log.Error("telling users of a room's hub", "room", l.h.id, "err", err)
 	}
 }
 

@@ -93,9 +93,6 @@ func (l *live) beginMove(s *submission, to *room.Hosting) (result, error) {
 		acks: map[hub.Provider]room.SignedAck{}, waiting: []*submission{s}}
 	rep.voted = logstore.VotedSet{Term: to.Term, Set: rep.moving.hash}
 	l.moved(l.step(hub.Event{Kind: hub.MoveHere, Set: rep.names.set(domainsOf(to.Replicas)), Term: to.Term}))
-	if l.rep == rep && rep.moving != nil && rep.m.Role() != hub.Mover {
-		l.failMove(errMoving) // it comes from a backup, and asks the others first
-	}
 	return result{}, errLater
 }
 
@@ -256,7 +253,6 @@ func (l *live) hearMove(ctx context.Context, m *replica.Message, from string) er
 		rep.voted = logstore.VotedSet{Term: m.Term, Set: hash}
 	}
 	l.adoptStep(m2, effects)
-	l.failMove(errMoving) // a move of our own to a lower era
 	return nil
 }
 

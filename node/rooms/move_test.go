@@ -354,3 +354,32 @@ func TestAckOnce(t *testing.T) {
 func parseUpdate(raw []byte) (*wire.UpdateRequest, error) {
 	return wire.ParseUpdateRequest(raw, wire.Limits{})
 }
+
+// TestMoveGathers: whoever moves a room here has missed messages, and no handshake. The
+// others acknowledge the move, and show what is missing.
+func TestMoveGathers(t *testing.T) {
+	w, alice, bob, carol, id := orphans(t)
+	atlanta, biloxi := w.ps[three[0]], w.ps[three[1]]
+	biloxi.down2(true)
+	alice.say(id, "missed")
+	carol.say(id, "missed, too")
+	alice.read(id, "missed, too")
+	carol.read(id, "missed")
+	atlanta.down2(true)
+	biloxi.down2(false)
+	if n := biloxi.stand(id).Next; n != 3 {
+		t.Fatalf("it has missed nothing: %d entries", n)
+	}
+	if err := bob.update(id, bob.moving(three[1], 1)); err != nil {
+		t.Fatal(err)
+	}
+	bob.read(id, "missed", "missed, too")
+	bob.say(id, "moved")
+	carol.read(id, "missed", "moved")
+	if s := biloxi.stand(id); s.Hub != three[1] || s.Term != "1.1" {
+		t.Errorf("%+v", s)
+	}
+	w.heal()
+	alice.read(id, "missed, too", "moved")
+	w.alike(id, 7)
+}

@@ -175,3 +175,38 @@ func TestShownAndTrue(t *testing.T) {
 		t.Error(w.ps[three[0]].stand(id).Term)
 	}
 }
+
+// TestShownByAnybody: what no replica has signed is not even looked at: a participant
+// could have the room read anew and again.
+func TestShownByAnybody(t *testing.T) {
+	w, users, id := impatient(t)
+	users["bob"].say(id, "before")
+	w.alike(id, 5)
+	chicago, from := w.ps[three[2]], w.ps[delta]
+	loads := chicago.rooms.Stats().Loads
+	chicago.show(delta, id, from.forge(id, func(*room.Entry) {}).Append(nil))
+	users["bob"].say(id, "after")
+	users["carol"].read(id, "before", "after")
+	if s := chicago.rooms.Stats(); s.Loads != loads {
+		t.Errorf("the room was read %d times anew", s.Loads-loads)
+	}
+}
+
+// TestToldThatItStops: where one provider orders a room alone and signs what cannot be,
+// the users of another one are told at once that their room stands still.
+func TestToldThatItStops(t *testing.T) {
+	w, alice, bob, id := pair(t, nil)
+	if _, err := alice.send(id, alice.message("one")); err != nil {
+		t.Fatal(err)
+	}
+	bob.read(id, "one")
+	biloxi, lie := w.ps["biloxi.example"], w.ps["atlanta.example"].forge(id, func(*room.Entry) {})
+	soon := time.AfterFunc(100*time.Millisecond, func() { biloxi.gossip("atlanta.example", lie.Append(nil)) })
+	defer soon.Stop()
+	bob.listen("", func(_, event, data string) bool {
+		return event == clientapi.EventHub && strings.Contains(data, `"hub":"atlanta.example"`) && strings.Contains(data, `"stopped":true`)
+	})
+	if s := biloxi.rooms.List()[0]; s.Broken == "" {
+		t.Errorf("%+v", s)
+	}
+}

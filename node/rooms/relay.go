@@ -36,6 +36,7 @@ type debt struct {
 	txn   room.TxnID
 	mine  bool // a local user's, and not relayed to us
 	hub   string
+	term  room.Term // that the hub had
 	since time.Time
 	said  time.Time // when it was last relayed; zero: not yet
 	due   bool      // it has been owed for too long
@@ -73,7 +74,7 @@ func (l *live) lend(d *debt) bool {
 		l.released(d)
 		return false
 	}
-	d.hub, d.since = l.state.Hub().Domain, time.Now()
+	d.hub, d.term, d.since = l.state.Hub().Domain, l.state.At().Term, time.Now()
 	if d.hub == l.r.cfg.Domain {
 		l.released(d)
 		return false
@@ -144,8 +145,8 @@ func (l *live) collect(ctx context.Context) {
 
 // owes says whether the hub still owes an entry.
 func (l *live) owes(d *debt) bool {
-	if l.state.Hub().Domain != d.hub {
-		return false // its origin brings it to the new one
+	if l.state.At().Term != d.term {
+		return false // its origin brings it to the new hub
 	}
 	var seq uint64
 	err := l.r.cfg.Store.View(func(tx *store.Tx) (err error) {
@@ -273,7 +274,7 @@ func (l *live) replaceable() bool {
 
 // stalled says whether a hub has owed something here for too long.
 func (l *live) stalled(hub string) bool {
-	return l.state != nil && l.replaceable() && slices.ContainsFunc(l.debts, func(d *debt) bool { return d.due && d.hub == hub })
+	return l.state != nil && l.replaceable() && slices.ContainsFunc(l.debts, func(d *debt) bool { return d.due && d.hub == hub && d.term == l.state.At().Term })
 }
 
 // tellStalled tells the local users that their room's hub does not do its work, or does
@@ -295,9 +296,6 @@ func (l *live) hearRelay(y *replica.Relay, from string) error {
 	hub := l.state.Hub().Domain
 	if hub != l.r.cfg.Domain && y.Origin != from {
 		return fmt.Errorf("%s relays what %s submits, to one who is not the hub", from, y.Origin)
-	}
-	if !l.concerns(y.Origin) {
-		return fmt.Errorf("relay of %s, which has no part in the room", y.Origin)
 	}
 	if err := y.Verify(l.h.id, l.r.cfg.Rules.Anchors(y.Origin)); err != nil {
 		return err

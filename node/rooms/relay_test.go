@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/mimid/mimid/node/rooms"
+	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/replica"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/wire"
@@ -128,8 +130,11 @@ func TestLeftLying(t *testing.T) {
 			// A client submits it again until it is final; here only until the hub has changed.
 			for ctx.Err() == nil && other.p.stand(id).Hub == three[0] {
 				call, end := context.WithTimeout(ctx, 2*time.Second)
-				_, _ = victim.p.rooms.SubmitMessage(call, victim.who, id, m)
+				got, err := victim.p.rooms.SubmitMessage(call, victim.who, id, m)
 				end()
+				if err == nil && c.name == "refuses" {
+					t.Errorf("the client is given the hub's unjust refusal: %x", got.Response)
+				}
 				time.Sleep(50 * time.Millisecond)
 			}
 			if hub := other.p.stand(id).Hub; hub == three[0] {
@@ -146,6 +151,125 @@ func TestLeftLying(t *testing.T) {
 				t.Errorf("nothing was due at %s: %+v", domain, s)
 			}
 		})
+	}
+}
+
+// TestForgiven: what a hub left lying once is not held against it when it is given the
+// room again, whether or not somebody submits it again.
+func TestForgiven(t *testing.T) {
+	w, users, id := impatient(t)
+	atlanta, dave := w.ps[three[0]], users["dave"]
+	stall := func(yes bool) {
+		atlanta.set(func() {
+			atlanta.answer = nil
+			if yes {
+				atlanta.answer = func(ctx context.Context, q *rooms.Request, endpoint string, next rooms.Endpoint) (*rooms.Response, error) {
+					if endpoint == wire.EndpointSubmitMessage.String() {
+						return nil, errors.New("busy")
+					}
+					if endpoint == rooms.EndpointReplica {
+						return withoutKind(ctx, q, next, replica.Relayed)
+					}
+					return next(ctx, q)
+				}
+			}
+		})
+	}
+	stall(true)
+	if _, err := dave.send(id, dave.message("once")); err == nil {
+		t.Fatal("it does not stall")
+	}
+	hub := func() *provider { return w.ps[dave.p.stand(id).Hub] }
+	eventually(t, "it is replaced", func() bool { return hub() != atlanta && hub().stand(id).Hub == hub().domain })
+	stall(false)
+	led := atlanta.rooms.Stats().Led
+	eventually(t, "it is given the room again", func() bool {
+		_ = hub().rooms.Move(t.Context(), room.ID(id), three[0])
+		return atlanta.rooms.Stats().Led > led
+	})
+	users["alice"].say(id, "again")
+	users["carol"].read(id, "again")
+	time.Sleep(600 * time.Millisecond)
+	for domain, p := range w.ps {
+		if h := p.stand(id).Hub; h != three[0] {
+			t.Errorf("%s: the room is ordered by %s", domain, h)
+		}
+	}
+}
+
+// TestNotHeard: who has not heard of what the hub has ordered asks it before it blames it.
+func TestNotHeard(t *testing.T) {
+	w, users, id := impatient(t)
+	dave, there := users["dave"], w.ps[delta]
+	there.set(func() {
+		there.deaf = true
+		there.answer = func(ctx context.Context, q *rooms.Request, endpoint string, next rooms.Endpoint) (*rooms.Response, error) {
+			if endpoint == rooms.EndpointNudge {
+				return nil, errors.New("not now")
+			}
+			return next(ctx, q)
+		}
+	})
+	dave.say(id, "ordered")
+	users["bob"].read(id, "ordered")
+	if n := there.stand(id).Next; n != 4 {
+		t.Fatalf("it has heard of %d entries", n)
+	}
+	eventually(t, "it has asked", func() bool { return there.stand(id).Next == 5 })
+	if s := there.rooms.Stats(); s.Due > 0 || s.Said > 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestOnlyHubStalls: where one provider decides alone, people are told, nobody is
+// suspected, and a submission is not remembered for ever.
+func TestOnlyHubStalls(t *testing.T) {
+	w := prepareWorld(t, true, three[:2]...)
+	watched(w)
+	for _, p := range w.ps {
+		tweak := p.tweak
+		p.tweak = func(c *rooms.Config) { tweak(c); c.Stall = 100 * time.Millisecond }
+	}
+	w.start()
+	alice, bob := w.device("alice@atlanta.example", "phone"), w.device("bob@biloxi.example", "phone")
+	id, _, err := alice.create("pair")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.add(id, bob); err != nil {
+		t.Fatal(err)
+	}
+	alice.follow(id, 2)
+	bob.follow(id, 2)
+	atlanta, biloxi := w.ps[three[0]], w.ps[three[1]]
+	var stalls atomic.Bool
+	stalls.Store(true)
+	atlanta.set(func() {
+		atlanta.answer = func(ctx context.Context, q *rooms.Request, endpoint string, next rooms.Endpoint) (*rooms.Response, error) {
+			if endpoint == wire.EndpointSubmitMessage.String() && stalls.Load() {
+				return nil, errors.New("busy")
+			}
+			return next(ctx, q)
+		}
+	})
+	m := bob.message("hello")
+	if _, err := bob.send(id, m); err == nil {
+		t.Fatal("it does not stall")
+	}
+	bob.listen("", func(_, event, data string) bool {
+		return event == clientapi.EventHub && strings.Contains(data, `"hub":"atlanta.example"`) &&
+			strings.Contains(data, `"moves":false`) && strings.Contains(data, `"stalls":true`)
+	})
+	stalls.Store(false)
+	bob.say(id, "hello")
+	alice.read(id, "hello")
+	stalls.Store(true)
+	if _, err := bob.send(id, bob.message("never again")); err == nil {
+		t.Fatal("it does not stall")
+	}
+	eventually(t, "the room is not in memory any more", func() bool { return biloxi.rooms.Stats().Loaded == 0 })
+	if s := biloxi.rooms.Stats(); s.Due == 0 || s.Said > 0 {
+		t.Errorf("%+v", s)
 	}
 }
 
@@ -204,6 +328,7 @@ func TestFalseRelays(t *testing.T) {
 		{"signed by another", biloxi, delta, sign(delta, good, three[2])},
 		{"in another's name", biloxi, delta, sign(three[2], good, delta)},
 		{"of another's user", biloxi, three[2], sign(three[2], good, three[2])},
+		{"handed on by one who is no hub", biloxi, three[2], sign(delta, good, delta)},
 		{"by who takes no part", biloxi, "echo.example", sign(delta, good, delta)},
 		{"no message at all", biloxi, delta, sign(delta, []byte("junk"), delta)},
 		{"signed by another, to the hub", atlanta, three[1], sign(delta, good, three[2])},

@@ -20,19 +20,21 @@ import (
 // what the log says is its hub.
 func (w *world) hosting(d *device, hub string, term room.Term, domains ...string) *room.Hosting {
 	h := must(room.HostingOf(d.group.Public().Context()))(w.t)
-	replica := func(domain string) room.Replica {
-		x := room.Replica{Domain: domain, FrankingKey: make([]byte, 32)}
-		copy(x.ProviderKey[:], w.ps[domain].key.Public().(ed25519.PublicKey))
-		return x
-	}
-	h.Hub, h.Term, h.Replicas = replica(hub), term, nil
+	h.Hub, h.Term, h.Replicas = w.replica(hub), term, nil
 	for _, x := range domains {
-		h.Replicas = append(h.Replicas, replica(x))
+		h.Replicas = append(h.Replicas, w.replica(x))
 	}
 	if h.Failover = room.FailoverAdmin; len(domains) > 1 {
 		h.Failover = room.FailoverAuto
 	}
 	return h
+}
+
+// replica is a provider as rooms name it.
+func (w *world) replica(domain string) room.Replica {
+	x := room.Replica{Domain: domain, FrankingKey: make([]byte, 32)}
+	copy(x.ProviderKey[:], w.ps[domain].key.Public().(ed25519.PublicKey))
+	return x
 }
 
 func (d *device) rehost(id store.RoomID, h *room.Hosting) error {

@@ -207,6 +207,11 @@ func (l *live) hear(ctx context.Context, m *replica.Message, from string) error 
 		if err != nil || rep == nil {
 			return err
 		}
+		// Only what one of those has signed who may have ordered the room proves anything.
+		// Anything else would have the room read anew, at any participant's wish.
+		if !slices.ContainsFunc(l.members(), func(x room.Replica) bool { return p.Head.Verify(x.ProviderKey[:]) == nil }) {
+			return fmt.Errorf("%s shows what no replica of the room has signed: %w", from, room.ErrSignature)
+		}
 		return l.ingest(ctx, p, from)
 	}
 	if m.Kind == replica.Relayed {

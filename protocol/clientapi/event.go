@@ -41,6 +41,9 @@ type HubState struct {
 	Lied bool `json:"lied,omitempty"`
 	// Stalls: it gives signs of life and leaves lying what is brought to it.
 	Stalls bool `json:"stalls,omitempty"`
+	// Stopped: this provider follows the room no further. What the hub has signed cannot
+	// be, or two histories of the room are final; the operator has the proof.
+	Stopped bool `json:"stopped,omitempty"`
 }
 
 // Welcome invites a device of the user into a room: Welcome is the bare Welcome

@@ -121,8 +121,11 @@ func (s *step) acceptable(m *Message) bool {
 	switch {
 	case s.state.Restored:
 		return false // it may have voted in this term and forgotten
-	case s.given():
-		return false // our vote is the whole set's, and the room is another's already
+	case s.given() && m.Head.Term.Compare(s.state.Given.Head.Term) <= 0:
+		// Our vote is the whole set's, and the room is another's already. A log that
+		// ends in a later term has a hub after us, by this release: in it our vote is
+		// one of several, and may be needed.
+		return false
 	case m.Term.Compare(s.state.Seen) < 0 || m.Term.Compare(s.state.Vote.Term) <= 0:
 		return false // one vote per term, none below the fence
 	case m.Head.Term.Era != m.Term.Era && mutant != eraCrossing:
