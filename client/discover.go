@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"net/url"
 
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/discovery"
@@ -36,6 +37,28 @@ func (c *Client) Discover(ctx context.Context, sii string) (*clientapi.Discovere
 		good = append(good, x)
 	}
 	out.Found = good
+	return out, nil
+}
+
+// WhoOrders asks who orders a room, for who has only its URI: the provider in it need not
+// exist any more. Unless the answer is proven, it is a hint, see clientapi.FoundRoom.
+// ErrName if it is no room's URI.
+func (c *Client) WhoOrders(ctx context.Context, room string) (*clientapi.FoundRoom, error) {
+	u, err := uri.ParseRoom(room)
+	if err != nil {
+		return nil, fmt.Errorf("%.255q is no room's URI, such as mimi://atlanta.example/r/clubhouse: %w", room, ErrName)
+	}
+	_, api, err := c.self(ctx)
+	out := new(clientapi.FoundRoom)
+	if err == nil {
+		err = api.call(ctx, "GET", "/v1/room-hub?uri="+url.QueryEscape(u.String()), nil, out)
+	}
+	if err == nil && len(out.Hubs) == 0 {
+		err = fmt.Errorf("an answer without a provider: %w", ErrProtocol)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("finding who orders %s: %w", u, err)
+	}
 	return out, nil
 }
 

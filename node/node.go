@@ -69,6 +69,7 @@ type parts struct {
 	outbox    *outbox.Outbox
 	rooms     *rooms.Rooms
 	failover  *failover
+	moved     *movedRooms
 	contacts  *contact.Service
 	clients   *clienthttp.Server
 	listener  net.Listener
@@ -156,6 +157,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	s.start("rooms", p.rooms.Run, p.rooms.Ready())
 	s.start("watch", p.failover.watch.Run, nil)
 	s.start("failover", p.failover.run, nil)
+	s.start("moved", p.moved.run, nil)
 	s.start("outbox", p.outbox.Run, nil)
 	s.start("contacts", p.contacts.Run, nil)
 	s.start("clients", p.clients.Run, nil)
@@ -271,6 +273,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		return p, err
 	}
 	p.failover.rooms = p.rooms
+	p.moved = &movedRooms{rooms: p.rooms, overlay: p.overlay, log: part("moved")}
 	if p.contacts, err = n.makeContacts(p, auth); err != nil {
 		return p, err
 	}
@@ -330,7 +333,7 @@ func (n *Node) makeClients(p *parts) (err error) {
 		Listener: p.listener, TLS: conf, Ready: n.readiness, Version: n.version, Log: n.log.With("part", "clients"), Now: n.now,
 		Requests: ration.Config{PerSecond: rate, Burst: max(1, 4*rate)},
 		Services: clienthttp.Services{Accounts: p.accounts, KeyPackages: p.accounts, Providers: p.providers, Contacts: p.contacts,
-			Claims: p.contacts, Rooms: p.rooms, Submissions: p.rooms, Streams: streams{p.feed}},
+			Claims: p.contacts, Rooms: p.rooms, Finder: p.moved, Submissions: p.rooms, Streams: streams{p.feed}},
 	})
 	return err
 }

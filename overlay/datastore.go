@@ -27,6 +27,7 @@ type bound struct {
 	prefix string
 	count  int
 	max    int
+	own    func(key string) bool // says of a datastore key that it is ours, which no bound refuses; nil: none is
 }
 
 // newDatastore counts what is there.
@@ -102,7 +103,7 @@ func (d *datastore) write(ctx context.Context, writes []Write) (refused int, err
 				}
 			}
 			switch {
-			case w.Value != nil && !have && b.count+delta[b] >= b.max:
+			case w.Value != nil && !have && b.count+delta[b] >= b.max && !b.isOwn(string(w.Key[len(d.prefix):])):
 				refused++
 				continue
 			case w.Value != nil && !have:
@@ -125,6 +126,8 @@ func (d *datastore) write(ctx context.Context, writes []Write) (refused int, err
 	}
 	return refused, nil
 }
+
+func (b *bound) isOwn(key string) bool { return b.own != nil && b.own(key) }
 
 func (d *datastore) boundOf(key []byte) *bound {
 	for _, b := range d.bounds {

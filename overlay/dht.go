@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -30,12 +31,12 @@ const (
 )
 
 // newDHT makes a DHT server on the host. Its goroutines end with Close.
-func newDHT(h host.Host, c *Config, store *datastore, v *recordValidator, quota *quota) (*dht.IpfsDHT, error) {
+func newDHT(h host.Host, c *Config, store *datastore, v *recordValidator, rooms *roomBook, quota *quota) (*dht.IpfsDHT, error) {
 	opts := []dht.Option{
 		dht.ProtocolPrefix(dhtPrefix),
 		dht.Mode(dht.ModeServer),
 		dht.Datastore(store),
-		dht.Validator(libp2precord.NamespacedValidator{recordNamespace: v}),
+		dht.Validator(libp2precord.NamespacedValidator{recordNamespace: v, roomNamespace: rooms}),
 		dht.MaxRecordAge(MaxValidity),
 		dht.ProviderManagerOpts(records.ProvideValidity(announceValidity), records.ProviderAddrTTL(announceAddrs)),
 		dht.OnRequestHook(quota.check),
@@ -126,9 +127,9 @@ func better(r, old *Record, value, oldValue []byte) bool {
 // A quota bounds what one peer, and all peers together, may make this node store in an
 // hour. Reading is bounded by the resource manager. It is safe for concurrent use.
 type quota struct {
-	values, providers       int // of one peer
-	allValues, allProviders int
-	peers                   int
+	each  quotaUse // what one peer may
+	total quotaUse // what all together may
+	peers int
 
 	mu    sync.Mutex
 	since time.Time             // guarded by mu, begin of the hour
@@ -136,12 +137,21 @@ type quota struct {
 	all   quotaUse              // guarded by mu
 }
 
-type quotaUse struct{ values, providers int }
+// A quotaUse counts provider records, announcements and room records.
+type quotaUse struct{ values, providers, rooms int }
+
+func (u quotaUse) plus(o quotaUse) quotaUse {
+	return quotaUse{u.values + o.values, u.providers + o.providers, u.rooms + o.rooms}
+}
+
+func (u quotaUse) within(max quotaUse) bool {
+	return u.values <= max.values && u.providers <= max.providers && u.rooms <= max.rooms
+}
 
 func newQuota(l Limits) *quota {
 	return &quota{
-		values: l.ValuesPerPeer, providers: l.AnnouncementsPerPeer,
-		allValues: l.StoredValues, allProviders: l.StoredAnnouncements,
+		each:  quotaUse{l.ValuesPerPeer, l.AnnouncementsPerPeer, l.RoomsPerPeer},
+		total: quotaUse{l.StoredValues, l.StoredAnnouncements, l.StoredRooms},
 		peers: 16384, used: make(map[peer.ID]*quotaUse),
 	}
 }
@@ -151,17 +161,21 @@ func newQuota(l Limits) *quota {
 func (q *quota) check(_ context.Context, s network.Stream, m *pb.Message) {
 	switch m.GetType() {
 	case pb.Message_PUT_VALUE:
-		if len(m.GetRecord().GetValue()) > MaxRecord || !q.take(s.Conn().RemotePeer(), 1, 0) {
+		use, most := quotaUse{values: 1}, MaxRecord
+		if strings.HasPrefix(string(m.GetKey()), "/"+roomNamespace+"/") {
+			use, most = quotaUse{rooms: 1}, MaxRoomRecord
+		}
+		if len(m.GetRecord().GetValue()) > most || !q.take(s.Conn().RemotePeer(), use) {
 			m.Record = nil
 		}
 	case pb.Message_ADD_PROVIDER:
-		if !q.take(s.Conn().RemotePeer(), 0, 1) {
+		if !q.take(s.Conn().RemotePeer(), quotaUse{providers: 1}) {
 			m.ProviderPeers = nil
 		}
 	}
 }
 
-func (q *quota) take(p peer.ID, values, providers int) bool {
+func (q *quota) take(p peer.ID, use quotaUse) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if now := time.Now(); now.Sub(q.since) >= time.Hour {
@@ -176,13 +190,10 @@ func (q *quota) take(p peer.ID, values, providers int) bool {
 		u = &quotaUse{}
 		q.used[p] = u
 	}
-	if u.values+values > q.values || u.providers+providers > q.providers ||
-		q.all.values+values > q.allValues || q.all.providers+providers > q.allProviders {
+	if !u.plus(use).within(q.each) || !q.all.plus(use).within(q.total) {
 		return false
 	}
-	u.values += values
-	u.providers += providers
-	q.all.values += values
-	q.all.providers += providers
+	*u = u.plus(use)
+	q.all = q.all.plus(use)
 	return true
 }

@@ -4,7 +4,8 @@
 //
 // Read overlay.go for the configuration and the life of a node; then, as needed,
 // record.go (what a provider signs about itself), trust.go (whom to believe), resolve.go
-// and publish.go (records in the DHT), http.go, topic.go and mesh.go, announce.go,
+// and publish.go (records in the DHT), room_record.go and room_find.go (who orders a room),
+// http.go, topic.go and mesh.go, announce.go,
 // peers.go (joining, and who is connected), host.go and limits.go (what peers can make us
 // hold).
 //
@@ -60,6 +61,27 @@
 // change, and put again while the network is small and peers come. Nodes that search
 // refresh what other nodes hold; nothing else keeps it alive.
 //
+// # Who orders a room
+//
+// A room's address names the provider where it was made, which need not be its hub any
+// more, nor exist. Who has the room reads in its log who orders it. For who has only the
+// address, in a link, the hub puts a record under "/mimi-room/" and the room's id, the
+// SHA-256 of its address: AnnounceRoom, FindRoom.
+//
+// The record is a hint. Its signature, and the key that its provider is known by, prove
+// who says so, not that it is true: any provider can sign any term of any room. So a
+// search returns all that it meets, the highest term first, and who asks takes the first
+// that the log proves right. The DHT keeps one value for a key at a node; which one of
+// several signers' differs from node to node, see roomBook.Select, and with twenty
+// nodes asked a liar needs many names to drive a hub out. The hub keeps its own, whatever
+// others say.
+//
+// Nodes that hold a record learn the room's id and its hub, and who looks for it; not its
+// address, unless they can guess it.
+//
+// A record is valid for a week, but forgotten two days after it was last put. Repeating
+// it, at a pace, is for the caller.
+//
 // # Gossip
 //
 // Messages carry no author and no signature: what they contain proves itself. The id of a
@@ -85,7 +107,8 @@
 //
 // Connections, streams and their number by peer and by address are bounded by libp2p's
 // resource manager with our numbers; HTTP requests by the server's timeouts and sizes;
-// what the DHT stores by number, and by peer and hour; records by 4 KiB; topics by number
+// what the DHT stores by number, and by peer and hour; records by 4 KiB, of rooms by 412
+// bytes and one for each room; topics by number
 // for each peer; messages by 256 KiB; and everything that is decoded before it is decoded.
 // A response's body is bounded by whoever reads it, with a context that ends.
 //

@@ -41,6 +41,16 @@ var ErrConflict = errors.New("overlay: another key claims the name")
 // choose the key. It goes away with the disturbance; or the operator pins the key.
 var ErrDNS = errors.New("overlay: DNS does not answer")
 
+// ErrRoomRecord says that bytes are no valid room record: too long, not in the format,
+// badly signed, for another room, or out of time; or, from FindRoom, that its signer is
+// not the provider that it names.
+var ErrRoomRecord = errors.New("overlay: invalid room record")
+
+// ErrRoomUnknown says that nobody who was asked holds a record that says who orders the
+// room: it never moved away from the provider in its address, or its hub has been away
+// for two days, or the address is mistyped. Ask that provider, or whoever sent the link.
+var ErrRoomUnknown = errors.New("overlay: nobody knows who orders the room")
+
 // ErrNoPeers says that this node knows no peer that it could ask. Check the bootstrap
 // addresses and the network.
 var ErrNoPeers = errors.New("overlay: no peers")

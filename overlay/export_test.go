@@ -1,8 +1,10 @@
 package overlay
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
+	"encoding/base32"
 	"testing"
 	"time"
 
@@ -159,7 +161,9 @@ func StoredAnnouncements(o *Overlay) (n int) {
 }
 
 // QuotaTakesValue asks whether a peer may store one more value.
-func QuotaTakesValue(o *Overlay, p PeerID) bool { return o.net.Load().quota.take(p.Libp2p(), 1, 0) }
+func QuotaTakesValue(o *Overlay, p PeerID) bool {
+	return o.net.Load().quota.take(p.Libp2p(), quotaUse{values: 1})
+}
 
 // NewDatastore makes a datastore with bounds by prefix.
 func NewDatastore(kv KV, prefix string, max map[string]int) (ds.Batching, error) {
@@ -209,4 +213,46 @@ func AcceptRecord(o *Overlay, r *Record, key ed25519.PrivateKey, dns ...string) 
 		return err
 	}
 	return o.trust.accept(context.Background(), r, env, dns)
+}
+
+// The room record codec and validator.
+var (
+	OpenRoom = openRoomRecord
+	RoomKey  = roomKey
+)
+
+// SealRoom signs a room record as it is, even one that nobody would accept.
+func SealRoom(r *RoomRecord, key ed25519.PrivateKey) []byte {
+	b := r.appendSigned(nil)
+	return append(b, ed25519.Sign(key, roomMessage(b))...)
+}
+
+// RoomValidator is what the DHT asks about room records.
+func RoomValidator(o *Overlay) interface {
+	Validate(key string, value []byte) error
+	Select(key string, values [][]byte) (int, error)
+} {
+	return o.rooms
+}
+
+// PutRoom puts a room record of somebody's into the DHT.
+func PutRoom(ctx context.Context, o *Overlay, room [32]byte, value []byte) error {
+	ForgetMisses(o)
+	return o.net.Load().dht.PutValue(ctx, roomKey(room), value)
+}
+
+// KeepsRoom says whether a node keeps a room record.
+func KeepsRoom(o *Overlay, room [32]byte, value []byte) bool {
+	name := base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString([]byte(roomKey(room)))
+	b, _, err := o.cfg.KV.Get(context.Background(), []byte(datastorePrefix+"/"+roomNamespace+"/"+name))
+	if err != nil {
+		panic(err)
+	}
+	return bytes.Contains(b, value)
+}
+
+// StoredRooms counts the room records that a node keeps.
+func StoredRooms(o *Overlay) (n int) {
+	_ = o.cfg.KV.Scan(context.Background(), []byte(datastorePrefix+"/"+roomNamespace+"/"), func(_, _ []byte) error { n++; return nil })
+	return n
 }

@@ -72,6 +72,7 @@ type Overlay struct {
 	client      *http.Client
 	transport   *roundTripper
 	counters    *counters
+	rooms       *roomBook
 	flight      singleflight.Group
 
 	ready   chan struct{}
@@ -156,6 +157,7 @@ func New(c Config) (*Overlay, error) {
 		return nil, err
 	}
 	o.self = peerText(id)
+	o.rooms = newRoomBook(id, o.providerKey, c.Now)
 	if o.bootstrap, err = bootstrapPeers(c.Bootstrap); err != nil {
 		return nil, err
 	}
@@ -334,7 +336,8 @@ func (o *Overlay) Run(ctx context.Context) error {
 	l := o.cfg.Limits
 	store, err := newDatastore(ctx, o.cfg.KV, datastorePrefix,
 		&bound{prefix: "/providers/", max: l.StoredAnnouncements},
-		&bound{prefix: "/" + recordNamespace + "/", max: l.StoredValues})
+		&bound{prefix: "/" + recordNamespace + "/", max: l.StoredValues},
+		&bound{prefix: "/" + roomNamespace + "/", max: l.StoredRooms, own: o.rooms.ownPlace})
 	if err != nil {
 		return err
 	}
@@ -346,7 +349,7 @@ func (o *Overlay) Run(ctx context.Context) error {
 	n := &running{o: o, ctx: runCtx, host: h, listener: newStreamListener(h.ID()), announcer: newAnnouncer(l.Announced)}
 	n.publisher = newPublisher(n)
 	n.quota = newQuota(l)
-	n.dht, err = newDHT(h, &o.cfg, store, &recordValidator{o.trust, o.cfg.Now}, n.quota)
+	n.dht, err = newDHT(h, &o.cfg, store, &recordValidator{o.trust, o.cfg.Now}, o.rooms, n.quota)
 	if err != nil {
 		return err
 	}

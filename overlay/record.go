@@ -410,6 +410,13 @@ func (d *decoder) u16() uint16 {
 	return 0
 }
 
+func (d *decoder) u32() uint32 {
+	if b := d.take(4); b != nil {
+		return binary.BigEndian.Uint32(b)
+	}
+	return 0
+}
+
 func (d *decoder) u64() uint64 {
 	if b := d.take(8); b != nil {
 		return binary.BigEndian.Uint64(b)

@@ -324,6 +324,7 @@ type clientRooms struct {
 	Remove clientRoomRemove `cmd:"" help:"Remove somebody."`
 	Role   clientRoomRole   `cmd:"" help:"Make somebody member, moderator or admin."`
 	Move   clientRoomMove   `cmd:"" help:"Move a room, whose provider is gone, to yours."`
+	Find   clientRoomFind   `cmd:"" help:"Find out who orders a room that you have only the address of."`
 }
 
 type clientRoomCreate struct {

@@ -40,6 +40,7 @@ var calls = []struct {
 	{"GET", "/v1/consent", nil, 200, "Consents"},
 	{"POST", "/v1/rooms", clientapi.NewRoom{URI: "mimi://atlanta.example/r/x", GroupInfo: []byte{1}, Tree: []byte{2}, Nonce: nonce}, 200, "CreateRoom"},
 	{"GET", "/v1/rooms", nil, 200, "Rooms"},
+	{"GET", "/v1/room-hub?uri=mimi://atlanta.example/r/x", nil, 200, "FindRoom"},
 	{"GET", roomPath, nil, 200, "Room"},
 	{"GET", roomPath + "/log?from=5&limit=1000", nil, 200, "Log"},
 	{"GET", roomPath + "/log", nil, 200, "Log"},

@@ -158,6 +158,9 @@ func (f *fake) Discover(ctx context.Context, who account.Identity, d *clientapi.
 func (f *fake) Rooms(ctx context.Context, who account.Identity) (*clientapi.Rooms, error) {
 	return &clientapi.Rooms{}, f.call(ctx, "Rooms", &who, nil)
 }
+func (f *fake) FindRoom(ctx context.Context, who account.Identity, u uri.Room) (*clientapi.FoundRoom, error) {
+	return &clientapi.FoundRoom{URI: u.String()}, f.call(ctx, "FindRoom", &who, nil)
+}
 func (f *fake) Room(ctx context.Context, who account.Identity, id store.RoomID) (*clientapi.Room, error) {
 	if id != room {
 		return nil, fmt.Errorf("reading room: %w", notFound())
@@ -291,7 +294,7 @@ func (s *fakeStream) isClosed() bool {
 }
 
 func (f *fake) services() clienthttp.Services {
-	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Rooms: f, Submissions: f, Streams: f}
+	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Rooms: f, Finder: f, Submissions: f, Streams: f}
 }
 
 // site is a running server.

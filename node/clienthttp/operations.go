@@ -46,6 +46,10 @@ type (
 		Limit int    `query:"limit" doc:"How many entries at most" minimum:"1" maximum:"1000" default:"100"`
 	}
 
+	ofRoomURI struct {
+		URI string `query:"uri" required:"true" doc:"URI of the room" maxLength:"255" example:"mimi://atlanta.example/r/clubhouse"`
+	}
+
 	ofDomain struct {
 		Domain string `path:"domain" doc:"Domain of the provider" maxLength:"253" example:"biloxi.example"`
 	}
@@ -205,6 +209,14 @@ func (s *Server) registerRooms(api huma.API) {
 		})
 	add(s, api, call{method: "GET", path: "/v1/rooms", id: "list-rooms", summary: "The user's rooms", tag: "rooms"},
 		func(ctx context.Context, _ *none) (*clientapi.Rooms, error) { return v.Rooms.Rooms(ctx, who(ctx)) })
+	add(s, api, call{method: "GET", path: "/v1/room-hub", id: "find-room-hub", summary: "Who orders a room, by its URI", tag: "rooms"},
+		func(ctx context.Context, in *ofRoomURI) (*clientapi.FoundRoom, error) {
+			u, err := uri.ParseRoom(in.URI)
+			if err != nil {
+				return nil, problem(http.StatusUnprocessableEntity, clientapi.CodeInvalid, "%.255q is no room's URI, such as mimi://atlanta.example/r/clubhouse", in.URI)
+			}
+			return v.Finder.FindRoom(ctx, who(ctx), u)
+		})
 	add(s, api, call{method: "GET", path: "/v1/rooms/{room}", id: "get-room", summary: "A room", tag: "rooms"},
 		func(ctx context.Context, in *InRoom) (*clientapi.Room, error) {
 			id, err := in.id()

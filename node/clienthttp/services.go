@@ -5,6 +5,7 @@ import (
 
 	"github.com/mimid/mimid/node/account"
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/store"
 )
 
@@ -20,6 +21,7 @@ type Services struct {
 	Contacts    Contacts
 	Claims      Claims
 	Rooms       Rooms
+	Finder      Finder
 	Submissions Submissions
 	Streams     Streams
 }
@@ -71,6 +73,13 @@ type Rooms interface {
 	// Log returns at most limit entries (1 to MaxLog) from the given sequence
 	// number on, fewer where they are large, and none behind the end.
 	Log(ctx context.Context, who account.Identity, room store.RoomID, from uint64, limit int) (*clientapi.Log, error)
+}
+
+// Finder finds out who orders a room that has moved away from the provider in its URI.
+type Finder interface {
+	// FindRoom asks the network if the user takes part in no such room. Nobody found is
+	// a Problem with CodeNotFound.
+	FindRoom(ctx context.Context, who account.Identity, room uri.Room) (*clientapi.FoundRoom, error)
 }
 
 // Submissions brings what clients do to the rooms' hubs. Nonces have 16 octets.

@@ -210,6 +210,48 @@ func TestRange(t *testing.T) {
 	}
 }
 
+// TestRangeOfReplicas: what a hub alone has ordered and what replicas have co-signed are
+// two ranges, in whatever order they follow: who has nothing yet of a room can begin with
+// the one and go on with the other, and could make nothing of both at once.
+func TestRangeOfReplicas(t *testing.T) {
+	f := open(t)
+	h := f.write(name(1), 20, 2, 3)
+	for i, signed := range []bool{true, true, false} {
+		e := &room.Entry{Room: h.ID(), Term: h.At.Term, Seq: h.At.Next, Prev: h.At.Last, AcceptedAt: 2000, Kind: room.KindMessage}
+		e.Txn[0] = byte(100 + i)
+		b, err := room.Seal(h.ID(), h.At, []*room.Entry{e}, hubKey)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var cert *room.Certificate
+		if signed {
+			cert = &room.Certificate{Head: b.Head().Head, Signers: []room.Signer{{Domain: "biloxi.example"}}}
+		}
+		h.At = b.After()
+		f.update(func(tx *store.Tx) error {
+			if err := logstore.Append(tx, h.ID(), b, cert, 0); err != nil {
+				return err
+			}
+			return logstore.PutHead(tx, h)
+		})
+	}
+	got := ""
+	err := f.view(func(tx *store.Tx) error {
+		for seq := uint64(0); seq < h.At.Next; {
+			es, b, err := logstore.Range(tx, h.ID(), seq, h.At.Next, 1<<20)
+			if err != nil || b == nil {
+				return fmt.Errorf("from %d: %v, %v", seq, b, err)
+			}
+			got += fmt.Sprintf("%d to %d, %t; ", seq, b.Head.Seq, b.Cert != nil)
+			seq += uint64(len(es))
+		}
+		return nil
+	})
+	if want := "0 to 4, false; 5 to 6, true; 7 to 7, false; "; err != nil || got != want {
+		t.Errorf("%q, %v; want %q", got, err, want)
+	}
+}
+
 // TestDamage: what is missing, cut, of another version or in another's place is an
 // error that says where, and no panic. Each octet of each value is tried.
 func TestDamage(t *testing.T) {

@@ -389,10 +389,16 @@ func Entries(tx *store.Tx, id room.ID, seq, last uint64) ([][]byte, error) {
 	return out, nil
 }
 
+// ends says whether a range that reaches this batch ends before the next one.
+func (b *Batch) ends(next *Batch) bool {
+	return (b.Cert == nil) != (next.Cert == nil) || b.Cert == nil && b.Head.Term != next.Head.Term
+}
+
 // Range returns entries from seq on, to the end of a batch, with the head that
 // ends them: whole batches until maxBytes are reached, at least one, none past
 // entry last. It returns nil without an error if there is none. The batch is the last
-// one.
+// one. What a hub alone has decided about goes no further than that hub's term: who has
+// nothing yet of the room stores it before it can judge what follows.
 func Range(tx *store.Tx, id room.ID, seq, last uint64, maxBytes int) ([][]byte, *Batch, error) {
 	var out [][]byte
 	var head *Batch
@@ -401,7 +407,7 @@ func Range(tx *store.Tx, id room.ID, seq, last uint64, maxBytes int) ([][]byte, 
 		if err != nil {
 			return nil, nil, err
 		}
-		if b.Head.Seq > last || head != nil && size >= maxBytes {
+		if b.Head.Seq > last || head != nil && (size >= maxBytes || head.ends(&b)) {
 			break
 		}
 		es, err := Entries(tx, id, seq, b.Head.Seq)

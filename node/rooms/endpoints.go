@@ -295,11 +295,12 @@ func (r *Rooms) serveNotify(ctx context.Context, q *Request) (*Response, error) 
 	}
 	h := r.obtain(room.IDOf([]byte(name.String())))
 	defer r.release(h)
+	// Where this provider has no part in a room, as far as it knows, it cannot know the hub
+	// either: the room may have moved away from where its name says that it began. The log
+	// tells, which proves itself.
 	head := h.stand()
-	switch {
-	case head == nil && name.Provider().Domain() != q.Source:
-		return nil, problem(403, clientapi.CodeForbidden, "%s is not where %s begins", q.Source, name)
-	case head != nil && head.Hub != q.Source:
+	known := head != nil && (slices.Contains(head.Providers, r.cfg.Domain) || head.Hub == r.cfg.Domain || head.Member(r.cfg.Domain))
+	if known && head.Hub != q.Source {
 		return nil, problem(403, clientapi.CodeForbidden, "%s is not the hub of %s", q.Source, name)
 	}
 	if err := r.do(ctx, h, task{catch: q.Source}); err != nil {
@@ -307,10 +308,17 @@ func (r *Rooms) serveNotify(ctx context.Context, q *Request) (*Response, error) 
 		if refusal(err) {
 			return nil, problem(422, clientapi.CodeInvalid, "the room cannot be followed: %s", err)
 		}
+		var p *clientapi.Problem
+		if errors.As(err, &p) && p.Status == 404 && !known {
+			return nil, problem(403, clientapi.CodeForbidden, "%s does not show the log of %s", q.Source, name)
+		}
 		return nil, problem(503, clientapi.CodeUnavailable, "the room could not be read: %s", errText(err))
 	}
-	if h.stand() == nil {
+	switch now := h.stand(); {
+	case now == nil:
 		return nil, problem(422, clientapi.CodeInvalid, "%s shows no entry of %s", q.Source, name)
+	case !known && now.Hub != q.Source:
+		return nil, problem(403, clientapi.CodeForbidden, "%s is not the hub of %s", q.Source, name)
 	}
 	for _, m := range msgs {
 		if m.Message.Welcome == nil {

@@ -104,6 +104,18 @@ func TestForeignNotify(t *testing.T) {
 	if p.rooms.Handles() != 1 {
 		t.Errorf("%d handles", p.rooms.Handles())
 	}
+	// Nor may another provider that has the room, to one that knows nothing of it.
+	d := w.ps["chicago.example"]
+	w.ps["biloxi.example"].set(func() {
+		w.ps["biloxi.example"].answer = func(ctx context.Context, q *rooms.Request, endpoint string, next rooms.Endpoint) (*rooms.Response, error) {
+			q.Source = "biloxi.example" // its own way to read
+			return next(ctx, q)
+		}
+	})
+	_, err := d.serve(context.Background(), notify, &rooms.Request{Source: "biloxi.example", Subject: name, Body: body})
+	if !strings.HasPrefix(status(err), "403 ") || !strings.Contains(err.Error(), "biloxi.example is not the hub") {
+		t.Errorf("a follower's notice: %v", err)
+	}
 }
 
 // welcomes counts the Welcomes in a user's feed.

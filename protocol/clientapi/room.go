@@ -41,6 +41,23 @@ type Participant struct {
 	Clients int    `json:"clients" doc:"Members (clients) of the group"`
 }
 
+// FoundRoom says who orders a room, for who has only its URI. Proven is what the log
+// says at the user's own provider, and then there is one hub. Otherwise it is a hint, which
+// any provider could give: the first whose log proves it right is the hub.
+type FoundRoom struct {
+	Room   string    `json:"room" doc:"SHA-256 of the URI, hexadecimal"`
+	URI    string    `json:"uri" doc:"URI of the room"`
+	Proven bool      `json:"proven" doc:"Whether the room's log says so, at this provider"`
+	Hubs   []RoomHub `json:"hubs" doc:"Who says that it orders the room, the highest term first"`
+}
+
+// RoomHub is a provider that orders a room, or says so.
+type RoomHub struct {
+	Provider string `json:"provider" doc:"Domain of the provider"`
+	Term     string `json:"term" doc:"Term in which it orders the room, era.number"`
+	Said     int64  `json:"said,omitempty" doc:"When it said so, Unix milliseconds"`
+}
+
 // Log is a piece of a room's log: entries (room.Entry) and the signed head
 // (room.SignedHead) that ends them.
 type Log struct {

@@ -1,0 +1,19 @@
+package node
+
+import (
+	"time"
+
+	"github.com/mimid/mimid/node/rooms"
+)
+
+// Notices decides when which room is announced.
+type Notices struct{ n notices }
+
+func (n *Notices) Sync(list []rooms.Here) int                 { return len(n.n.sync(list)) }
+func (n *Notices) Next(now time.Time) (h rooms.Here, ok bool) { return n.n.next(now) }
+func (n *Notices) Done(h rooms.Here, now time.Time, spread time.Duration, err error) {
+	n.n.done(h, now, spread, err)
+}
+
+// FindProblem says to a person why nobody was found who orders a room.
+var FindProblem = findProblem
