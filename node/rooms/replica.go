@@ -287,7 +287,7 @@ func (l *live) lastCertificate() (c *room.Certified, err error) {
 // machine knows it.
 func (l *live) advanceTail(st *room.Step, welcomes []welcome) (*hub.Entry, error) {
 	rep, e := l.rep, st.Entry
-	changing := l.state.Changing()
+	changing, providers := l.state.Changing(), l.state.Providers()
 	before := l.state.Participants()
 	if err := l.state.Advance(st); err != nil {
 		return nil, err
@@ -313,6 +313,10 @@ func (l *live) advanceTail(st *room.Step, welcomes []welcome) (*hub.Entry, error
 		}
 		for _, a := range c.Acks {
 			out.Voters = out.Voters.With(rep.names.Number(a.Provider))
+		}
+		if c.Via == room.ByMove {
+			// Whoever reads this later may take part since then, and was not asked.
+			out.Of = rep.names.set(providers)
 		}
 		if c.Via != room.ByVotes {
 			out.Set = rep.names.set(domainsOf(now))

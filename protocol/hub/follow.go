@@ -120,7 +120,11 @@ func (s *step) proven(f force, e *Entry) bool {
 	case ByRelease:
 		return len(f.old) == 1 && len(f.new) == 0 && e.Voters.Has(f.old[0]) && len(e.Set) == 1 && e.Set[0] == e.Hub
 	case ByMove:
-		return len(e.Set) > 0 && s.moved(f.hub, e.Voters)
+		of := e.Of
+		if len(of) == 0 {
+			of = s.cfg.Peers
+		}
+		return len(e.Set) > 0 && moved(of, f.hub, e.Voters)
 	}
 	return false
 }

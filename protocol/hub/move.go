@@ -5,9 +5,9 @@ import "github.com/mimid/mimid/protocol/room"
 // This file is the admin move: a new era without the old hub's consent.
 
 // moved reports whether enough have acknowledged a move away from hub: a
-// majority of the participating providers, the replaced one not counted.
-func (m *Machine) moved(replaced Provider, acks Set) bool {
-	return majority(m.cfg.Peers.Without(replaced), acks.Without(replaced))
+// majority of those who took part, the replaced one not counted.
+func moved(of Set, replaced Provider, acks Set) bool {
+	return majority(of.Without(replaced), acks.Without(replaced))
 }
 
 // moveHere begins a move by an admin's commit that makes the given set, in the era that
@@ -99,7 +99,7 @@ func (s *step) take(m *Message) bool {
 // newest handshake that they hold. So nobody can be kept in a room, or in power,
 // by moving it from before the commit that removed them.
 func (s *step) move() {
-	if !s.moved(s.log.Hub(), s.votes) {
+	if !moved(s.cfg.Peers, s.log.Hub(), s.votes) {
 		return
 	}
 	if s.log.handshake() != s.on {
