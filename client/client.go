@@ -382,13 +382,29 @@ func storageError(err error) error {
 	return fmt.Errorf("%w: %w", ErrStorage, err)
 }
 
+// silentAfter is how often a stream must end in a row, without the provider's having
+// answered, before the user is told that the provider is gone: it may just start anew.
+const silentAfter = 2
+
 // follow keeps the stream open.
 func (c *Client) follow() {
 	ctx := c.ctx
 	var t task
 	cursor := c.cursor
+	alone := 0 // attempts in a row that found no provider
+	tell := func(silent bool) {
+		c.enter(ctx, func() error {
+			c.emit(ProviderSilent{Silent: silent})
+			return nil
+		})
+	}
 	for ctx.Err() == nil {
-		err := c.api.stream(ctx, cursor, func(f frame) error {
+		err := c.api.stream(ctx, cursor, func() {
+			if alone >= silentAfter {
+				tell(false)
+			}
+			alone = 0
+		}, func(f frame) error {
 			t.fails = 0
 			handled := make(chan struct{})
 			c.enter(ctx, func() error {
@@ -411,6 +427,9 @@ func (c *Client) follow() {
 		passing, wait := transient(err)
 		t.failed(c.cfg.Now(), c.cfg.Retry, wait)
 		c.log.Debug("stream ended", "error", err)
+		if alone++; alone == silentAfter && passing {
+			tell(true)
+		}
 		if !passing {
 			c.enter(ctx, func() error {
 				c.emit(Problem{Err: fmt.Errorf("following the stream: %w", err)})

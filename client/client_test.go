@@ -223,14 +223,25 @@ func (f *fake) ready(p *person) {
 }
 
 // agree waits until all stand at the same place in a room.
-func agree(u uri.Room, ps ...*person) {
+func agree(u uri.Room, ps ...*person) { agreeWhile(u, func() {}, ps...) }
+
+// agreeWhile does something before each look.
+func agreeWhile(u uri.Room, do func(), ps ...*person) {
 	ps[0].t.Helper()
 	var all []client.Summary
+	var last error
+	defer func() {
+		if ps[0].t.Failed() {
+			ps[0].t.Logf("they have %+v, %v", all, last)
+		}
+	}()
 	eventually(ps[0].t, "agreement", func() bool {
-		all = nil
+		all, last = nil, nil
+		do()
 		for _, p := range ps {
 			s, err := p.c.Verify(ctx10(p.t), u)
 			if err != nil {
+				last = fmt.Errorf("%s: %w", p.name, err)
 				return false
 			}
 			all = append(all, s)

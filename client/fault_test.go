@@ -160,7 +160,7 @@ func crash(t *testing.T, at int, happened bool) bool {
 	hear(carol, "alice: four")
 	hear(bob, "alice: one", "bob: two", "alice: three", "alice: four")
 	hear(alice, "alice: one", "bob: two", "alice: three", "alice: four")
-	agree(u, alice, bob, carol)
+	agreeWhile(u, revive, alice, bob, carol) // a last write may be the one that ends it
 	return !crashed
 }
 
@@ -478,4 +478,34 @@ func TestLongPiece(t *testing.T) {
 		t.Errorf("%d transactions for the rest", n)
 	}
 	agree(u, alice, bob)
+}
+
+// TestOwnProviderSilent: the user is told that the own provider does not answer, and that
+// it does again; not when it only ends a stream.
+func TestOwnProviderSilent(t *testing.T) {
+	f := newFake(t)
+	alice := f.person("alice", "atlanta.example")
+	u := alice.create("clubhouse")
+	streams := func() int { f.mu.Lock(); defer f.mu.Unlock(); return f.calls["GET /v1/events"] }
+	n := streams()
+	f.server.CloseClientConnections()
+	eventually(t, "another stream", func() bool { return streams() > n })
+	alice.send(u, "a stream that ended is nothing to speak of")
+	await(alice, func(s client.SendState) bool { return s.State == client.StateFinal })
+	for len(alice.c.Events()) > 0 {
+		if s, ok := (<-alice.c.Events()).(client.ProviderSilent); ok {
+			t.Errorf("told %+v", s)
+		}
+	}
+	f.mu.Lock()
+	f.refuse = func(*http.Request) *clientapi.Problem { return refused(503, clientapi.CodeUnavailable, "gone") }
+	f.mu.Unlock()
+	f.server.CloseClientConnections()
+	await(alice, func(s client.ProviderSilent) bool { return s.Silent })
+	f.mu.Lock()
+	f.refuse = nil
+	f.mu.Unlock()
+	if s := await(alice, func(client.ProviderSilent) bool { return true }); s.Silent {
+		t.Error("told twice that it is gone")
+	}
 }

@@ -89,6 +89,10 @@ type HubSilent struct {
 	Moves  bool
 }
 
+// ProviderSilent: the user's own provider does not answer, or does again. Nothing comes
+// meanwhile, what is sent waits here, and who orders the rooms cannot be known.
+type ProviderSilent struct{ Silent bool }
+
 // HubStalls: the provider that orders the room gives signs of life and leaves lying what
 // is sent, or does its work again. Moves says that other providers can take over, if
 // they see the same.
@@ -131,6 +135,7 @@ func (ConsentChanged) notice()  {}
 func (UserKeyChanged) notice()  {}
 func (HubChanged) notice()      {}
 func (HubSilent) notice()       {}
+func (ProviderSilent) notice()  {}
 func (HubStalls) notice()       {}
 func (HubLied) notice()         {}
 func (Rejoining) notice()       {}

@@ -133,8 +133,8 @@ type frame struct {
 }
 
 // stream opens the stream after a cursor and hands out its events until it ends,
-// which is always an error.
-func (p *provider) stream(ctx context.Context, cursor string, take func(frame) error) error {
+// which is always an error. opened is called when the provider has answered.
+func (p *provider) stream(ctx context.Context, cursor string, opened func(), take func(frame) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	quiet := time.AfterFunc(silence, func() { cancel(fmt.Errorf("stream silent for %v: %w", silence, ErrUnreachable)) })
@@ -144,6 +144,7 @@ func (p *provider) stream(ctx context.Context, cursor string, take func(frame) e
 		return err
 	}
 	defer resp.Body.Close()
+	opened()
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(make([]byte, 0, 64<<10), maxEvent)
 	var f frame

@@ -188,6 +188,12 @@ func (ch *chat) notice(n client.Notice) {
 		if n.Room == ch.room.URI {
 			ch.say("hub_lied", n.Hub, "WARNING  %s, which orders the room, has signed what cannot be; another provider is looked for. Your operator has the proof.", n.Hub)
 		}
+	case client.ProviderSilent:
+		if n.Silent {
+			ch.say("provider_silent", "", "         your provider does not answer; nothing comes, and what you send waits here")
+		} else {
+			ch.say("provider_back", "", "         your provider answers again")
+		}
 	case client.HubStalls:
 		switch {
 		case n.Room != ch.room.URI:
