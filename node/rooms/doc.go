@@ -48,8 +48,9 @@
 //   - Entries travel as pieces, by gossip and by ranges, and with them the newest
 //     certificate; what replicas say else travels as protocol/replica (say.go). Who is
 //     told of a head that it cannot connect asks for the range from its final entry on.
-//   - A hub that gives no sign of life, or that has signed what cannot be, is suspected
-//     (failover.go, follow_replica.go); votes decide. The store keeps with each vote
+//   - A hub that gives no sign of life, that has signed what cannot be, or that leaves
+//     lying what is brought to it, is suspected (failover.go, follow_replica.go,
+//     relay.go); votes decide. The store keeps with each vote
 //     what it was about, so that the same vote is the same after a restart.
 //
 // A room whose hub decides alone has nothing of this, and costs nothing for it.
@@ -62,6 +63,14 @@
 // judged by each with what it holds itself. The hub counts as failed from then on, its
 // users' and the others' devices are told, and another one is elected from before the
 // lie.
+//
+// # A hub that does not do its work (relay.go)
+//
+// What a user submits to another provider's hub is looked after until it is final here.
+// If that takes too long it goes to the other replicas, signed by its origin; each brings
+// it to the hub and sees by itself whether the hub orders it. Nobody is believed, and an
+// honest hub is merely asked once more. What it costs is a note per submission, four per
+// room at a time, and privacy only then: who relays learns whose user submits.
 //
 // # An administrator's move (move.go)
 //
