@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
+
 	"github.com/mimid/mimid/client"
 )
 
@@ -125,6 +127,7 @@ func TestCertificates(t *testing.T) {
 
 // TestWantsJSON: how an error of a command line is shown that could not be read.
 func TestWantsJSON(t *testing.T) {
+	defer goleak.VerifyNone(t)
 	for line, want := range map[string]bool{
 		"status --nope":                      false,
 		"status --nope --json":               true,

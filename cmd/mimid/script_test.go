@@ -14,6 +14,7 @@ import (
 
 	"github.com/alecthomas/kong"
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
@@ -135,6 +136,7 @@ func TestHelp(t *testing.T) {
 // TestJSON: every command with --json says what is wrong as one object, with an exit
 // code, and nothing else: without what it needs, with too much, and where nothing is.
 func TestJSON(t *testing.T) {
+	defer goleak.VerifyNone(t)
 	parser, err := kong.New(new(grammar), kong.Name("mimid"), kong.Vars{"data": "d", "client_data": "c"})
 	if err != nil {
 		t.Fatal(err)
