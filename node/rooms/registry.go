@@ -37,11 +37,12 @@ type handle struct {
 	name    string                // guarded by joining: of the topic
 	topic   atomic.Pointer[Topic] // nil while nobody else takes part
 
-	tip    atomic.Uint64 // of a replicated room: the place after what is not final here
-	behind atomic.Bool   // something was missed: catch up
-	prod   atomic.Int64  // when a user's submission had another hub looked for, Unix ms
-	asked  atomic.Bool   // a task to catch up waits already
-	owed   atomic.Int32  // submissions of local users that are looked after, see relay.go
+	tip     atomic.Uint64 // of a replicated room: the place after what is not final here
+	behind  atomic.Bool   // something was missed: catch up
+	prod    atomic.Int64  // when a user's submission had another hub looked for, Unix ms
+	asked   atomic.Bool   // a task to catch up waits already
+	relayed atomic.Int32  // submissions that others have brought and that are being ordered
+	owed    atomic.Int32  // submissions of local users that are looked after, see relay.go
 }
 
 func (h *handle) stand() *logstore.Head {

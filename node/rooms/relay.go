@@ -290,6 +290,32 @@ func (l *live) tellStalled(d *debt, stalls bool) {
 	}
 }
 
+// orderRelayed orders what somebody brings for its origin, as if that had brought it. It
+// does not wait: keys may have to be looked up.
+func (r *Rooms) orderRelayed(h *handle, y *replica.Relay) error {
+	if h.relayed.Add(1) > maxDebts {
+		h.relayed.Add(-1)
+		return ErrBusy
+	}
+	if !r.spawn(func(ctx context.Context) {
+		defer h.relayed.Add(-1)
+		ctx, cancel := context.WithTimeout(ctx, callTimeout)
+		defer cancel()
+		order := r.update
+		if y.Request == replica.SubmitMessage {
+			order = r.message
+		}
+		if _, err := order(ctx, h.id, y.Origin, y.Nonce, y.Body); err != nil {
+			r.log.Debug("ordering what was relayed", "room", h.id, "origin", y.Origin, "err", err)
+		}
+	}) {
+		h.relayed.Add(-1)
+		return ErrStopped
+	}
+	r.counts.relayed.Add(1)
+	return nil
+}
+
 // hearRelay takes a submission that its origin says the hub leaves lying. The hub orders
 // it; another replica brings it to the hub, and looks what becomes of it.
 func (l *live) hearRelay(y *replica.Relay, from string) error {
@@ -301,17 +327,14 @@ func (l *live) hearRelay(y *replica.Relay, from string) error {
 		return err
 	}
 	if hub == l.r.cfg.Domain {
-		m, up, err := parseRelay(y)
+		_, up, err := parseRelay(y)
 		if err != nil {
 			return err
 		}
-		s := &submission{from: y.Origin, txn: y.Txn(), message: m, update: up, result: make(chan result, 1)}
 		if _, moves := moveOf(up, l.state.At().Term); moves {
 			return errors.New("a move is no hub's business")
 		}
-		l.r.counts.relayed.Add(1)
-		l.submit(s)
-		return nil
+		return l.r.orderRelayed(l.h, y)
 	}
 	if _, ok := l.state.Replica(l.r.cfg.Domain); !ok || !l.replaceable() {
 		return errors.New("only who helps to decide about the room looks after its hub")

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/replica"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/wire"
@@ -282,7 +283,7 @@ func TestDetour(t *testing.T) {
 	atlanta, dave := w.ps[three[0]], users["dave"]
 	atlanta.set(func() {
 		atlanta.answer = func(ctx context.Context, q *rooms.Request, endpoint string, next rooms.Endpoint) (*rooms.Response, error) {
-			if endpoint == wire.EndpointSubmitMessage.String() && q.Source == delta {
+			if (endpoint == wire.EndpointSubmitMessage.String() || endpoint == wire.EndpointUpdate.String()) && q.Source == delta {
 				return nil, errors.New("no way")
 			}
 			return next(ctx, q)
@@ -294,6 +295,14 @@ func TestDetour(t *testing.T) {
 	}
 	for _, name := range []string{"alice", "bob", "carol"} {
 		users[name].read(id, "by a detour")
+	}
+	w.alike(id, 5)
+	before := dave.p.stand(id)
+	if err := dave.commit(id, mls.CommitOptions{}); err == nil {
+		t.Fatal("the way is not broken for handshakes")
+	}
+	for domain, p := range w.ps {
+		eventually(t, "the commit is final at "+domain, func() bool { s := p.stand(id); return s.Epoch == before.Epoch+1 && s.Next == before.Next+1 })
 	}
 	time.Sleep(600 * time.Millisecond) // thrice as long as anybody waits
 	for domain, p := range w.ps {
