@@ -22,10 +22,12 @@ const maxEra = 6
 
 // MoveRoom has the user's own provider order a room from now on, without the consent of
 // the one that does. It returns when that has come about; if ctx ends before, the wish
-// stays. What only the former provider had is not in the room any more.
+// stays. Where most of the providers that decide about the room answer, they elect the
+// user's own, if it is one of them. Otherwise what only the former provider had is not in
+// the room any more.
 //
-// Errors: ErrNoRoom, ErrRefused (not an administrator; most of the room's providers
-// answer, and choose another themselves), ErrUnreachable, *clientapi.Problem, ErrStopped,
+// Errors: ErrNoRoom, ErrRefused (not an administrator; most of the providers that decide
+// answer, and the own one is none of them), ErrUnreachable, *clientapi.Problem, ErrStopped,
 // ErrStorage.
 func (c *Client) MoveRoom(ctx context.Context, u uri.Room) error {
 	err := c.know(ctx, c.user.Provider().Domain())

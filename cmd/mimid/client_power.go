@@ -50,7 +50,7 @@ type clientRoomMove struct {
 }
 
 func (c *clientRoomMove) Help() string {
-	return "Moves a room to your provider, for administrators, when the provider that orders it is gone for good or hostile. Most of the other providers whose users take part have to answer. What only the former provider had is lost.\n\nExample:\n  mimid client room move clubhouse"
+	return "Moves a room to your provider, for administrators. Where most of the providers that decide about the room answer, and yours is one of them, they elect it, and nothing is lost. Otherwise the provider that orders the room is gone for good or hostile: most of the other providers whose users take part have to answer, and what only the former one had is lost.\n\nExample:\n  mimid client room move clubhouse"
 }
 
 func (c *clientRoomMove) Run(s *session) error {

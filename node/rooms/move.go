@@ -69,8 +69,12 @@ func (l *live) beginMove(s *submission, to *room.Hosting) (result, error) {
 	case len(body) > replica.MaxBytes-4<<10:
 		return result{}, fmt.Errorf("a move by a commit of %d bytes: %w", len(body), errLarge)
 	}
-	if err := l.mayMove(); err != nil {
-		return result{}, err
+	alive := l.mayMove()
+	if _, ok := l.state.Replica(l.r.cfg.Domain); alive != nil && !ok {
+		return result{}, alive
+	}
+	if alive != nil && l.state.Hub().Domain == l.r.cfg.Domain {
+		return result{}, fmt.Errorf("the room is here: %w", mls.ErrWrongEpoch) // its client looks again
 	}
 	ch, err := l.state.CheckMove(h, to.Hub, to.Term, uint64(max(l.r.cfg.Now().UnixMilli(), 0)))
 	if err == nil {
@@ -78,6 +82,9 @@ func (l *live) beginMove(s *submission, to *room.Hosting) (result, error) {
 	}
 	if err != nil {
 		return result{}, err
+	}
+	if alive != nil {
+		return result{}, l.request(body)
 	}
 	if l.rep == nil {
 		if err := l.replicate(l.r.background()); err != nil {
@@ -94,6 +101,40 @@ func (l *live) beginMove(s *submission, to *room.Hosting) (result, error) {
 	rep.voted = logstore.VotedSet{Term: to.Term, Set: rep.moving.hash}
 	l.moved(l.step(hub.Event{Kind: hub.MoveHere, Set: rep.names.set(domainsOf(to.Replicas)), Term: to.Term}))
 	return result{}, errLater
+}
+
+// request stands for hub because an administrator wants it: her commit, which says so and
+// is not ordered, is what the other replicas go by in place of suspecting the hub. Whoever
+// submitted it is told that the room is moving, and asks again until it has.
+func (l *live) request(commit []byte) error {
+	rep := l.rep
+	if rep == nil {
+		return errMoving
+	}
+	switch rep.m.Role() {
+	case hub.Follower, hub.Canvasser:
+		rep.request = commit
+		l.step(hub.Event{Kind: hub.Request})
+		l.ownOrFail()
+	case hub.Candidate, hub.Waiting:
+		rep.request = commit // it may be of a later epoch than the one before
+	}
+	return errMoving
+}
+
+// requested says whether a commit is an administrator's, on the room as it stands, that
+// wants a provider as the hub.
+func (l *live) requested(commit []byte, by string) bool {
+	h, err := room.ParseHandshake(commit)
+	if err != nil || h.Info() == nil || len(h.Messages()) != 1 {
+		return false
+	}
+	to, err := room.HostingOf(&h.Info().Context)
+	if err != nil || to.Hub.Domain != by {
+		return false
+	}
+	_, err = l.state.CheckMove(h, to.Hub, to.Term, uint64(max(l.r.cfg.Now().UnixMilli(), 0)))
+	return err == nil
 }
 
 // mayMove: while a majority of several replicas answers, they decide who orders the room.

@@ -42,6 +42,7 @@ type replicaState struct {
 
 	moving *moving // an administrator's move that this provider has begun; nil otherwise
 
+	request    []byte    // the administrator's commit that asks for this provider as hub
 	released   room.Term // the term that this provider has released the room in, as tick has seen it
 	releasedAt time.Time // when it saw it
 

@@ -47,6 +47,9 @@ func (l *live) say(m *hub.Message) {
 		if v, ok := rep.votes[rep.names.Number(l.state.Hub().Domain)]; ok && v.Release {
 			out.Vote = &v
 		}
+		if m.Excuse == hub.Asked {
+			out.Commit = rep.request
+		}
 	case hub.Grant:
 		if out.Kind = replica.Grant; m.Grant {
 			out.Vote, err = l.vote(m, to, rep.voted.Set, false)
@@ -326,7 +329,8 @@ func (l *live) votes(effects []hub.Effect, candidate hub.Provider) bool {
 }
 
 // excused says whether what a candidate gives as its reason is one: the hub has
-// released the room to it, or it is the hub itself, refused for a higher term.
+// released the room to it, it is the hub itself, refused for a higher term, or an
+// administrator wants it.
 func (l *live) excused(m *replica.Message, from string) bool {
 	h := l.state.Hub()
 	switch m.Excuse {
@@ -335,8 +339,10 @@ func (l *live) excused(m *replica.Message, from string) bool {
 		return v != nil && v.Release && v.Voter == h.Domain && v.Candidate == from && v.Verify(h.ProviderKey[:]) == nil
 	case hub.Refused:
 		return h.Domain == from
+	case hub.Asked:
+		return l.requested(m.Commit, from)
 	}
-	return false // an admin's request does not travel yet
+	return false
 }
 
 // concerns says whether a provider has a say in the room or keeps it.

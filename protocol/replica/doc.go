@@ -29,6 +29,7 @@
 //	        case would(5):    Term term; Term seen; uint8 grant;
 //	        case stand(6):    Term term; Place head; uint8 excuse; opaque set[32];
 //	                          optional<SignedVote> release;
+//	                          select (excuse) { case asked(3): opaque commit<V>; };
 //	        case grant(7):    Term term; Place head; Term seen; optional<SignedVote> vote;
 //	        case release(8):  SignedVote vote;
 //	        case ask(9):      Place final;

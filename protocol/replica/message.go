@@ -59,7 +59,7 @@ type Message struct {
 	Vote   *room.SignedVote // Grant and Release; of Stand the release that is its excuse
 	Set    room.Hash        // of Stand: the set in force at the candidate's head, which a vote binds
 	Final  hub.Head         // of Move: what is final at who says it; Head is the newest handshake there
-	Commit []byte           // of Move: a Handshake, whose room_hosting names hub and set
+	Commit []byte           // of Move: a Handshake, whose room_hosting names hub and set; of Stand, if asked to: one that wants the sender as hub
 	Ack    *room.SignedAck  // of Ack
 	Piece  []byte           // of Show: a room.Piece
 	Relay  *Relay           // of Relayed
@@ -116,6 +116,9 @@ func (m *Message) append(b []byte) []byte {
 		b = append(append(appendPlace(appendTerm(b, m.Term), m.Head), byte(m.Excuse)), m.Set[:]...)
 		if b = presentation.AppendOptional(b, m.Vote != nil); m.Vote != nil {
 			b = m.Vote.Append(b)
+		}
+		if m.Excuse == hub.Asked {
+			b = presentation.AppendOpaque(b, m.Commit)
 		}
 		return b
 	case Grant:
@@ -174,6 +177,9 @@ func (m *Message) read(r *presentation.Reader) {
 			term, head := m.Term, m.Head
 			m.readVote(r, true)
 			m.Term, m.Head = term, head
+		}
+		if m.Excuse == hub.Asked {
+			m.Commit = slices.Clone(r.Opaque())
 		}
 	case Grant:
 		m.Term, m.Head, m.Seen = readTerm(r), readPlace(r), readTerm(r)

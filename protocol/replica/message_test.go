@@ -69,6 +69,9 @@ func message(t *rapid.T) *replica.Message {
 			rel.Term, rel.Head = term(t), place(t)
 			m.Vote = vote(t, &rel, true)
 		}
+		if m.Excuse == hub.Asked {
+			m.Commit = rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "commit")
+		}
 	case replica.Grant:
 		m.Term, m.Head, m.Seen = term(t), place(t), term(t)
 		if m.Grant = rapid.Bool().Draw(t, "grant"); m.Grant {
