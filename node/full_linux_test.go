@@ -38,7 +38,7 @@ func (n *crashNode) fillDisk(size int) (remove func()) {
 	}
 }
 
-// A small store keeps 48 MB free.
+// A small store keeps 64 MB free.
 const diskSize, fillerSize = 96 << 20, 60 << 20
 
 // ownDisk gives a node's process a file system of its own.

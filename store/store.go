@@ -127,9 +127,9 @@ func Open(o Options) (*Store, error) {
 // memtables, and for a compaction of level 0 (15 tables at most) into a base level that
 // is as large as Badger lets it grow. Badger writes through memory maps of sparse
 // files, and the kernel answers such a write to a full disk with SIGBUS, which nothing
-// can catch: the process ends, as if killed. That comes to 1.6 GB, and 48 MB if small.
+// can catch: the process ends, as if killed. That comes to 2.1 GB, and 64 MB if small.
 func reserve(bo badger.Options) uint64 {
-	return uint64(24*bo.MemTableSize + 12*bo.BaseLevelSize)
+	return uint64(32*bo.MemTableSize + 16*bo.BaseLevelSize)
 }
 
 func badgerOptions(o Options) badger.Options {
