@@ -150,6 +150,9 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	n.parts = p
 	n.mu.Unlock()
 
+	if p.metrics != nil { // first and last: who asks is told that the node starts, or stops
+		s.start("metrics", n.serveMetrics, nil)
+	}
 	s.start("accounts", p.accounts.Run, nil)
 	s.start("overlay", p.overlay.Run, p.overlay.Ready())
 	stopWatching := n.watch(p, s)
@@ -162,9 +165,6 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	s.start("contacts", p.contacts.Run, nil)
 	s.start("clients", p.clients.Run, nil)
 	s.start("operator", p.admin.Run, p.admin.Ready())
-	if p.metrics != nil {
-		s.start("metrics", n.serveMetrics, nil)
-	}
 	if !s.up() {
 		return s.failed() // nil if somebody stopped us while we started
 	}

@@ -49,7 +49,11 @@ func fill(t *testing.T, args ...string) (acked uint64, said string) {
 	t.Helper()
 	out, err := child("fill", args...).CombinedOutput()
 	if err != nil {
-		t.Fatalf("%v: %s", err, out[max(0, len(out)-3000):])
+		said, _, _ := bytes.Cut(out, []byte("\n0 ")) // without the acknowledgements
+		if i := bytes.Index(out, []byte("fatal error")); i >= 0 {
+			said = out[i:min(len(out), i+3000)]
+		}
+		t.Fatalf("%v: %s ... %s", err, said, out[max(0, len(out)-3000):])
 	}
 	lines := bufio.NewScanner(bytes.NewReader(out))
 	for lines.Scan() {

@@ -128,6 +128,10 @@ func Open(o Options) (*Store, error) {
 // is as large as Badger lets it grow. Badger writes through memory maps of sparse
 // files, and the kernel answers such a write to a full disk with SIGBUS, which nothing
 // can catch: the process ends, as if killed. That comes to 2.1 GB, and 64 MB if small.
+// As long as the store itself is smaller than that, no compaction can need more: what
+// compactions write is never more than what they read, and no table is read by two.
+// Beyond that it is a measure, not a proof, and none where other programs fill the disk:
+// then a compaction can end the process, which loses nothing that was acknowledged.
 func reserve(bo badger.Options) uint64 {
 	return uint64(32*bo.MemTableSize + 16*bo.BaseLevelSize)
 }

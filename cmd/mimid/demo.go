@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,8 @@ import (
 type demoCommand struct {
 	Dir     string `help:"Keep the providers' and users' data in this new directory. Without it, all is deleted at the end." type:"path"`
 	Verbose bool   `help:"Show the nodes' logs." short:"v"`
+
+	within time.Duration // how long the story may take; zero: demoTime
 }
 
 func (c *demoCommand) Help() string {
@@ -63,12 +66,16 @@ func (c *demoCommand) Run(s *session) error {
 	} else if err := os.Mkdir(d.dir, 0o700); err != nil {
 		return fmt.Errorf("--dir must name a directory that does not exist yet: %w", err)
 	}
-	ctx, cancel := context.WithTimeoutCause(s.ctx, demoTime, fmt.Errorf("not within %s", demoTime))
+	limit := cmp.Or(c.within, demoTime)
+	ctx, cancel := context.WithTimeoutCause(s.ctx, limit, fmt.Errorf("not within %s", limit))
 	defer cancel()
 	d.ctx = ctx
 	defer d.end()
 	start := time.Now()
 	err = d.story()
+	if err != nil && ctx.Err() != nil {
+		err = fmt.Errorf("%w: %w", context.Cause(ctx), err)
+	}
 	if err != nil {
 		d.report.check("the story came to its end", false, "%s", err)
 	}

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"go.uber.org/goleak"
 )
 
 // TestDemoImports: the demo does what anybody could do. Of this module it uses the
@@ -115,5 +117,17 @@ func TestDemoRefused(t *testing.T) {
 	var out, errw strings.Builder
 	if code := run([]string{"demo", "--dir", t.TempDir()}, strings.NewReader(""), &out, &errw); code != 1 || !strings.Contains(errw.String(), "does not exist yet") {
 		t.Errorf("exit %d: %s%s", code, out.String(), errw.String())
+	}
+}
+
+// TestDemoTime: a story that takes too long is no success, and says so.
+func TestDemoTime(t *testing.T) {
+	defer goleak.VerifyNone(t)
+	var out, errw strings.Builder
+	s := &session{ctx: t.Context(), out: &output{w: &out}, errw: &errw}
+	err := (&demoCommand{within: time.Nanosecond}).Run(s)
+	var code exitCode
+	if !errors.As(err, &code) || code != 1 || !strings.Contains(out.String(), "not within 1ns") {
+		t.Errorf("%v: %s%s", err, out.String(), errw.String())
 	}
 }

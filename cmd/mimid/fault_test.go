@@ -6,22 +6,23 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
-	"fmt"
+	"encoding/pem"
 	"io"
 	"log"
 	"math/big"
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
-
-	"github.com/mimid/mimid/client"
 )
 
 // TestWrongServer: a URL that leads to something else than a provider.
@@ -71,58 +72,41 @@ func TestWrongServer(t *testing.T) {
 	}
 }
 
-// TestCertificates: what is said of a server whose certificate somebody trusted has
-// signed, and that does not fit. The errors are those of a real handshake.
-func TestCertificates(t *testing.T) {
+// certificates is a command of scripts: it starts servers with certificates that do not
+// fit, and one with a good one, and sets SSL_CERT_FILE to who has signed them all, and
+// OTHER_NAME, EXPIRED, NOT_YET, STRANGER and GOOD to their URLs.
+func certificates(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: certificates")
+	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, c := range map[string]struct {
-		tmpl   x509.Certificate
-		advice string
-	}{
-		"another name": {x509.Certificate{DNSNames: []string{"other.example"}, NotAfter: time.Now().Add(time.Hour)}, "belongs to another name"},
-		"expired":      {x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotAfter: time.Now().Add(-time.Hour)}, "not valid now"},
-		"not yet valid": {x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: time.Now().Add(time.Hour), NotAfter: time.Now().Add(2 * time.Hour)},
-			"not valid now"},
-		"good": {x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotAfter: time.Now().Add(time.Hour)}, ""},
+	ts.Check(err)
+	here := []net.IP{net.IPv4(127, 0, 0, 1)}
+	now := time.Now()
+	var trusted []byte
+	for name, tmpl := range map[string]*x509.Certificate{
+		"OTHER_NAME": {DNSNames: []string{"other.example"}, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)},
+		"EXPIRED":    {IPAddresses: here, NotBefore: now.Add(-2 * time.Hour), NotAfter: now.Add(-time.Hour)},
+		"NOT_YET":    {IPAddresses: here, NotBefore: now.Add(time.Hour), NotAfter: now.Add(2 * time.Hour)},
+		"STRANGER":   {IPAddresses: here, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)},
+		"GOOD":       {IPAddresses: here, NotBefore: now.Add(-time.Hour), NotAfter: now.Add(time.Hour)},
 	} {
-		t.Run(name, func(t *testing.T) {
-			c.tmpl.SerialNumber, c.tmpl.IsCA, c.tmpl.BasicConstraintsValid = big.NewInt(1), true, true
-			der, err := x509.CreateCertificate(rand.Reader, &c.tmpl, &c.tmpl, key.Public(), key)
-			if err != nil {
-				t.Fatal(err)
-			}
-			leaf, err := x509.ParseCertificate(der)
-			if err != nil {
-				t.Fatal(err)
-			}
-			s := httptest.NewUnstartedServer(http.NotFoundHandler())
-			s.Config.ErrorLog = log.New(io.Discard, "", 0)
-			s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
-			s.StartTLS()
-			defer s.Close()
-			pool := x509.NewCertPool()
-			pool.AddCert(leaf)
-			hc := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}}}
-			defer hc.CloseIdleConnections()
-			resp, err := hc.Get(s.URL)
-			if c.advice == "" {
-				if err != nil {
-					t.Fatal(err)
-				}
-				resp.Body.Close()
-				return
-			}
-			err = fmt.Errorf("%w: %w", client.ErrUnreachable, err) // as package client says it
-			var errw strings.Builder
-			complain(&errw, false, err, codeOf(err))
-			if codeOf(err) != 1 || !strings.Contains(errw.String(), c.advice) {
-				t.Errorf("exit %d: %s", codeOf(err), errw.String())
-			}
-		})
+		tmpl.SerialNumber, tmpl.Subject, tmpl.IsCA, tmpl.BasicConstraintsValid = big.NewInt(1), pkix.Name{CommonName: name}, true, true
+		der, err := x509.CreateCertificate(rand.Reader, tmpl, tmpl, key.Public(), key)
+		ts.Check(err)
+		if name != "STRANGER" {
+			trusted = append(trusted, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})...)
+		}
+		s := httptest.NewUnstartedServer(http.NotFoundHandler())
+		s.Config.ErrorLog = log.New(io.Discard, "", 0)
+		s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+		s.StartTLS()
+		ts.Defer(s.Close)
+		ts.Setenv(name, s.URL)
 	}
+	file := ts.MkAbs("trusted.pem")
+	ts.Check(os.WriteFile(file, trusted, 0o600))
+	ts.Setenv("SSL_CERT_FILE", file)
 }
 
 // TestWantsJSON: how an error of a command line is shown that could not be read.

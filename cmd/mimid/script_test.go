@@ -35,6 +35,8 @@ func TestScripts(t *testing.T) {
 			"field":  field,
 			"within": within,
 			"code":   code,
+
+			"certificates": certificates,
 		},
 	})
 }
