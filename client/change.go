@@ -27,6 +27,12 @@ const (
 	wishHosting = "hosting" // the replica set as it should be
 	wishMove    = "move"    // the own provider as hub
 	wishRole    = "role"    // another role of a user
+
+	wishClaim    = "claim"    // to succeed the administrators
+	wishEndorse  = "endorse"  // another's claim
+	wishObject   = "object"   // to a claim, or take back the own one
+	wishTake     = "take"     // the room that was claimed
+	wishPatience = "patience" // of the room with silent administrators
 )
 
 // wish is a change of a room that this device wants. It is made into a handshake
@@ -39,6 +45,9 @@ type wish struct {
 	User        string      `json:",omitempty"`
 	Role        policy.Role `json:",omitempty"`
 	KeyPackages [][]byte    `json:",omitempty"` // of the user to add
+
+	Gone     []string      `json:",omitempty"` // of a claim
+	Patience time.Duration `json:",omitempty"`
 
 	// The present submission; Staged is the commit that belongs to it, with its
 	// secrets, and nil for proposals and creations.
@@ -53,6 +62,9 @@ type wish struct {
 	Tries             int
 	since             time.Time // of Answered, in this process
 }
+
+// byItself are the wishes of devices, not of people: if they fail they come again.
+var byItself = []string{wishPending, wishUpdate, wishHosting, wishObject, wishTake}
 
 // maxTries bounds how often a change is made anew that the hub refuses.
 const maxTries = 5
@@ -90,7 +102,7 @@ func (c *Client) wishBy(r *roomState, txn room.TxnID) *wish {
 func (c *Client) wishDone(b *batch, w *wish, err error) {
 	delete(c.wishes, w.n)
 	b.del(tableWish, numberName(w.n))
-	if err != nil && (w.Kind != wishPending && w.Kind != wishUpdate && w.Kind != wishHosting) && len(c.waiters[w.n]) == 0 {
+	if err != nil && !slices.Contains(byItself, w.Kind) && len(c.waiters[w.n]) == 0 {
 		var u uri.Room
 		if r := c.rooms[w.Room]; r != nil {
 			u = r.uri
@@ -368,6 +380,9 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 			return done, err
 		}
 	}
+	if done, err := c.stageSuccession(r, w, &o); done || err != nil {
+		return done, err
+	}
 	lead := &r.Lead
 	var p *mls.Proposal
 	if w.Kind == wishMove {
@@ -385,7 +400,7 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	if err := c.judgeAs(r, s.Change, lead); err != nil {
+	if err := c.judgeAs(r, s.Change, lead, c.cfg.Now()); err != nil {
 		return false, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	bundle := wire.HandshakeBundle{Message: s.Message, Welcome: s.Welcome, GroupInfo: &wire.GroupInfoOption{Full: s.GroupInfo},

@@ -486,6 +486,12 @@ func (c *Client) pumpRoom(r *roomState, now time.Time, soon func(*task) bool) er
 		if err := c.watchHosting(r, now); err != nil {
 			return err
 		}
+		if err := c.watchSuccession(r, now); err != nil {
+			return err
+		}
+		if r.claim != nil && !r.claimAt.IsZero() {
+			soon(&task{at: r.claimAt})
+		}
 		if !r.hostingAt.IsZero() {
 			soon(&task{at: r.hostingAt})
 		}

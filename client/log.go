@@ -160,7 +160,7 @@ func (c *Client) handshake(b *batch, r *roomState, e *room.Entry) error {
 	if own != nil && own.Staged != nil {
 		s, err := r.group.LoadStaged(own.Staged)
 		if err == nil {
-			err = c.judge(r, s.Change)
+			err = c.judge(r, s.Change, at)
 		}
 		if err == nil {
 			err = r.group.Merge(s)
@@ -177,7 +177,7 @@ func (c *Client) handshake(b *batch, r *roomState, e *room.Entry) error {
 	for _, m := range append([]*mls.Message{h.Bundle.Message}, h.Bundle.MoreProposals...) {
 		x, err := r.group.Process(m, at)
 		if err == nil {
-			err = c.judge(r, x.Change)
+			err = c.judge(r, x.Change, at)
 		}
 		if err != nil {
 			if c.anchorless(r, err) {
@@ -205,10 +205,12 @@ func (c *Client) handshake(b *batch, r *roomState, e *room.Entry) error {
 }
 
 // judge says whether the room's policy allows a change of its group.
-func (c *Client) judge(r *roomState, ch *mls.Change) error { return c.judgeAs(r, ch, &r.Lead) }
+func (c *Client) judge(r *roomState, ch *mls.Change, at time.Time) error {
+	return c.judgeAs(r, ch, &r.Lead, at)
+}
 
-func (c *Client) judgeAs(r *roomState, ch *mls.Change, lead *room.Lead) error {
-	return r.roster.Judge(r.group.Public(), ch, lead, c.trust.anchors)
+func (c *Client) judgeAs(r *roomState, ch *mls.Change, lead *room.Lead, at time.Time) error {
+	return r.roster.Judge(r.group.Public(), ch, lead, uint64(max(0, at.UnixMilli())), c.trust.anchors)
 }
 
 // moved follows an entry that says who orders the room or who decides.
@@ -307,9 +309,11 @@ func (c *Client) committed(b *batch, r *roomState, ch *mls.Change, own *wish) er
 	for _, m := range ch.Updated {
 		leaves = append(leaves, m.New)
 	}
+	by, _ := r.roster.User(ch.Sender.Leaf) // nobody, if ch.Sender is no member
 	if err := r.roster.Apply(ch); err != nil {
 		return c.diverge(b, r, err)
 	}
+	c.tellSuccession(b, r, by)
 	n := MembersChanged{Room: r.uri}
 	for u, was := range before {
 		switch now := r.roster.Clients(u); {

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -24,7 +25,8 @@ const maxEra = 6
 // the one that does. It returns when that has come about; if ctx ends before, the wish
 // stays. Where most of the providers that decide about the room answer, they elect the
 // user's own, if it is one of them. Otherwise what only the former provider had is not in
-// the room any more.
+// the room any more. If the providers of all administrators are gone with the room's,
+// those who succeed them (see Succession) can do it after the room's patience.
 //
 // Errors: ErrNoRoom, ErrRefused (not an administrator; most of the providers that decide
 // answer, and the own one is none of them), ErrUnreachable, *clientapi.Problem, ErrStopped,
@@ -74,8 +76,8 @@ func (c *Client) stageMove(r *roomState, w *wish) (p *mls.Proposal, lead *room.L
 	if r.Lead.Hub.Domain == own {
 		return nil, nil, true, nil
 	}
-	if !c.admin(r) {
-		return nil, nil, false, fmt.Errorf("only an administrator moves a room: %w", ErrRefused)
+	if !c.admin(r) && !r.roster.Inherits(r.group.Public(), c.user.String(), r.Lead.Hub.Domain) {
+		return nil, nil, false, fmt.Errorf("only an administrator moves a room, or who succeeds when the providers of all of them are gone: %w", ErrRefused)
 	}
 	x, ok := c.trust.replica(own)
 	if !ok {
@@ -108,7 +110,10 @@ func (c *Client) movedByCommit(b *batch, r *roomState, e *room.Entry, hc *room.H
 		for i := range hc.Acks {
 			providers = append(providers, hc.Acks[i].Provider)
 		}
-		lead, err := r.Lead.FollowMove(e, r.At, hc, &h.Info().Context, providers, c.trust.anchors)
+		lead, err := r.Lead.FollowMove(e, r.At, hc, &h.Info().Context, providers, nil, c.trust.anchors)
+		if errors.Is(err, room.ErrSignature) { // by a successor, in the administrators' absence
+			lead, err = r.Lead.FollowMove(e, r.At, hc, &h.Info().Context, providers, []string{r.Lead.Hub.Domain}, c.trust.anchors)
+		}
 		if err != nil {
 			if c.anchorless(r, err) {
 				return errWait
@@ -137,10 +142,14 @@ func (c *Client) movedByCommit(b *batch, r *roomState, e *room.Entry, hc *room.H
 		}
 		ch, adopt = x.Change, func() error { return r.group.Apply(x) }
 	}
-	err = c.judgeAs(r, ch, r.Lead.Moving(hc.Hub, e.Term))
+	err = c.judgeAs(r, ch, r.Lead.Moving(hc.Hub, e.Term), time.UnixMilli(int64(e.AcceptedAt)))
+	var away []string
+	if err == nil {
+		away, err = r.roster.Absent(r.group.Public(), ch, r.Lead.Hub.Domain)
+	}
 	var lead room.Lead
 	if err == nil {
-		lead, err = r.Lead.FollowMove(e, r.At, hc, ch.Context, r.providers(), c.trust.anchors)
+		lead, err = r.Lead.FollowMove(e, r.At, hc, ch.Context, r.providers(), away, c.trust.anchors)
 	}
 	if err != nil {
 		if c.anchorless(r, err) {

@@ -55,6 +55,8 @@ type roomState struct {
 	badLog    bool      // told that the log does not verify
 	silent    bool      // told that the hub gives no sign of life
 	stalls    bool      // told that the hub orders nothing
+	claim     *Claim    // that stands, as people were told; nil: none
+	claimAt   time.Time // when to look whether this device has to do something about it
 	hostingAt time.Time // when to change the replica set; zero: it is as it should be
 }
 
@@ -84,6 +86,9 @@ func (c *Client) loadRoom(tx Tx, rec *roomRecord) error {
 		if h, err = room.HostingOf(r.group.Public().Context()); err == nil {
 			r.Lead = room.LeadOf(h)
 		}
+	}
+	if err == nil {
+		c.tellSuccession(new(batch), r, uri.User{}) // they have been told
 	}
 	if errors.Is(err, mls.ErrState) {
 		c.log.Error("group is damaged, rejoining", "room", r.uri, "error", err)
@@ -162,6 +167,7 @@ func (c *Client) enterGroup(b *batch, r *roomState, g *mls.Group) error {
 	c.noteUsers(b, r, leaves)
 	r.save(b)
 	b.tell(RoomJoined{r.uri})
+	c.tellSuccession(b, r, uri.User{})
 	return nil
 }
 
@@ -179,7 +185,7 @@ func (c *Client) leaveGroup(b *batch, r *roomState, state, reason string) error 
 			}
 		}
 	}
-	r.group, r.roster, r.State, r.Reason, r.attempt, r.commitAt = nil, nil, state, reason, nil, time.Time{}
+	r.group, r.roster, r.State, r.Reason, r.attempt, r.commitAt, r.claim = nil, nil, state, reason, nil, time.Time{}, nil
 	r.save(b)
 	if state == roomLost {
 		for _, w := range c.wishesOf(r) {

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -21,6 +22,12 @@ func (c *Client) Settle(ctx context.Context) error {
 			for _, r := range c.rooms {
 				if r.State == roomCreating {
 					busy = "creating a room"
+				}
+				if r.State == roomJoined && slices.ContainsFunc(c.wishesOf(r), func(w *wish) bool { return w.Kind == wishObject || w.Kind == wishTake }) {
+					busy = "ending or taking up a claim to a room"
+				}
+				if r.State == roomJoined && r.claim != nil && !r.claimAt.After(c.cfg.Now()) {
+					busy = "looking at a claim to a room"
 				}
 				if r.State == roomJoined && !c.leaving(r) && len(r.group.Public().Pending()) > 0 {
 					busy = "completing what other members asked for"

@@ -60,12 +60,19 @@ const maxChanges = 256
 // busy, or may have lost an election.
 const again = 2 * time.Second
 
-func newFailover(cfg Failover, caller *peering.Caller, log *slog.Logger, now func() time.Time) (*failover, error) {
+func newFailover(cfg Failover, caller *peering.Caller, heard func(domain string), log *slog.Logger, now func() time.Time) (*failover, error) {
 	f := &failover{log: log, now: now, changed: make(chan change, maxChanges)}
 	var err error
+	ask := ping(caller)
 	f.watch, err = watch.Open(watch.Config{Log: log,
 		Interval: time.Duration(cfg.Interval), Idle: time.Duration(cfg.Idle), Timeout: time.Duration(cfg.Timeout),
-		Ping: ping(caller),
+		Ping: func(ctx context.Context, domain string) error {
+			err := ask(ctx, domain)
+			if err == nil {
+				heard(domain)
+			}
+			return err
+		},
 		Targets: func() map[string]watch.Rate {
 			// Looking at all rooms takes a while when there are thousands.
 			if since := now().Sub(f.looked); f.targets != nil && since >= 0 && since < lookAgain {

@@ -69,6 +69,7 @@ type parts struct {
 	outbox    *outbox.Outbox
 	rooms     *rooms.Rooms
 	failover  *failover
+	heard     *heard
 	moved     *movedRooms
 	contacts  *contact.Service
 	clients   *clienthttp.Server
@@ -153,6 +154,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	if p.metrics != nil { // first and last: who asks is told that the node starts, or stops
 		s.start("metrics", n.serveMetrics, nil)
 	}
+	s.start("heard", p.heard.run, nil)
 	s.start("accounts", p.accounts.Run, nil)
 	s.start("overlay", p.overlay.Run, p.overlay.Ready())
 	stopWatching := n.watch(p, s)
@@ -251,7 +253,10 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if p.outbox, err = outbox.New(outbox.Config{Store: st, Caller: p.caller, Now: n.now, Log: part("outbox")}); err != nil {
 		return p, err
 	}
-	if p.failover, err = newFailover(n.cfg.Failover, p.caller, part("failover"), n.now); err != nil {
+	if p.heard, err = newHeard(st, n.now, part("heard")); err != nil {
+		return p, err
+	}
+	if p.failover, err = newFailover(n.cfg.Failover, p.caller, p.heard.note, part("failover"), n.now); err != nil {
 		return p, err
 	}
 	batch := 0 // the default, which a small store cannot hold
@@ -261,7 +266,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if p.rooms, err = rooms.Open(rooms.Config{
 		BatchBytes: batch, Store: st, Feed: p.feed, Domain: domain, Key: signer, Signer: n.keys.signer,
 		Rules: room.Rules{Auth: auth, Anchors: p.providers.anchors},
-		Peers: roomPeers{p.providers, p.caller, p.failover.watch.Heard}, Dead: p.failover.watch.Dead,
+		Peers: roomPeers{p.providers, p.caller, p.hear}, Dead: p.failover.watch.Dead, Silence: p.heard.silence,
 		Replica: func() room.Replica {
 			x := room.Replica{Domain: domain, FrankingKey: p.providers.franking}
 			copy(x.ProviderKey[:], signer.Public().(ed25519.PublicKey))
@@ -282,7 +287,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		return p, err
 	}
 	if p.server, err = peering.NewServer(peering.Config{
-		Domain: domain, Aliases: []string{host}, Routes: append(roomRoutes(p.rooms, p.failover.watch.Heard), p.contacts.Routes()...), Directory: directory{p.providers},
+		Domain: domain, Aliases: []string{host}, Routes: append(roomRoutes(p.rooms, p.hear), p.contacts.Routes()...), Directory: directory{p.providers},
 		Peer: func(r *http.Request) (string, bool) {
 			id, ok := overlay.RequestPeer(r)
 			return string(id), ok

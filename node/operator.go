@@ -200,10 +200,15 @@ func inWords(e *room.Entry) string {
 		for i := range c.Votes {
 			by = append(by, c.Votes[i].Voter)
 		}
+		moved := "moved by an administrator, acknowledged by "
 		for i := range c.Acks {
-			by = append(by, c.Acks[i].Provider)
+			a := &c.Acks[i]
+			by = append(by, a.Provider)
+			if a.Provider == c.Hub.Domain && a.Verify(c.Hub.ProviderKey[:], true) == nil {
+				moved = "moved by a member in the absence of its administrators, acknowledged by "
+			}
 		}
-		how := map[room.Via]string{room.ByVotes: "elected by ", room.ByRelease: "released by ", room.ByMove: "moved by an administrator, acknowledged by "}[c.Via]
+		how := map[room.Via]string{room.ByVotes: "elected by ", room.ByRelease: "released by ", room.ByMove: moved}[c.Via]
 		return c.Hub.Domain + " orders the room: " + how + strings.Join(by, ", ")
 	case room.KindSettled:
 		s, err := room.ParseSettled(e.Body)

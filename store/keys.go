@@ -49,8 +49,9 @@ const (
 	SpaceCondemned   Space = 0x2a // rooms whose log cannot be followed, and the proof
 	SpaceRestored    Space = 0x2b // rooms that came from a backup and are not yet whole, see Restored
 	SpaceReplica     Space = 0x2c // what replicas know of a room beside its log, and what is not final yet
+	SpaceHeard       Space = 0x2d // when other providers gave their last sign of life
 
-	lastSpace = SpaceReplica
+	lastSpace = SpaceHeard
 )
 
 // A Key names one value. Only the functions of this package make keys, so a key

@@ -39,6 +39,7 @@ func TestKeyBytes(t *testing.T) {
 		{store.SpaceCondemned.Key([]byte("x")), "2a78"},
 		{store.SpaceRestored.Key([]byte("x")), "2b78"},
 		{store.SpaceReplica.Key([]byte("x")), "2c78"},
+		{store.SpaceHeard.Key([]byte("x")), "2d78"},
 	} {
 		if got := hex.EncodeToString(tc.key.Bytes()); got != tc.want || tc.key.String() != tc.want {
 			t.Errorf("got %s, want %s", got, tc.want)
@@ -61,7 +62,7 @@ func TestKeysApart(t *testing.T) {
 		"parts":   {store.RoomParts(r), []store.Key{store.RoomPartKey(r, nil), store.RoomPartKey(r, []byte{0xff, 0})}},
 	}
 	for i, sp := range []store.Space{store.SpaceAccounts, store.SpaceDevices, store.SpaceKeyPackages,
-		store.SpaceConsent, store.SpaceProviders, store.SpaceOverlay, store.SpaceFeed, store.SpaceOutbox, store.SpaceClaims, store.SpaceClient, store.SpaceCondemned, store.SpaceRestored, store.SpaceReplica} {
+		store.SpaceConsent, store.SpaceProviders, store.SpaceOverlay, store.SpaceFeed, store.SpaceOutbox, store.SpaceClaims, store.SpaceClient, store.SpaceCondemned, store.SpaceRestored, store.SpaceReplica, store.SpaceHeard} {
 		e := all["heads"]
 		e.prefix, e.keys = sp.Prefix(nil), []store.Key{sp.Key(nil), sp.Key([]byte{0xff, 0xff}), sp.Key(r[:])}
 		all[string(rune('0'+i))] = e

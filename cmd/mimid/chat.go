@@ -31,6 +31,7 @@ const chatHelp = `/rooms            your rooms
 /contact WHO      ask somebody for consent
 /requests         who asks you for consent
 /accept WHO       give it
+/endorse          join a claim to the room whose administrators are gone
 /leave            leave the room
 /quit             end`
 
@@ -184,6 +185,10 @@ func (ch *chat) notice(n client.Notice) {
 		if n.Room == ch.room.URI {
 			ch.say("hub", n.Hub, "         the room is now ordered by %s", n.Hub)
 		}
+	case client.SuccessionStep:
+		if n.Room == ch.room.URI {
+			ch.succession(n)
+		}
 	case client.HubLied:
 		if n.Room == ch.room.URI {
 			ch.say("hub_lied", n.Hub, "WARNING  %s, which orders the room, has signed what cannot be; another provider is looked for. Your operator has the proof.", n.Hub)
@@ -278,6 +283,9 @@ func (ch *chat) join(ctx context.Context, name string) error {
 		ch.next = n - 20
 	}
 	ch.show()
+	if x, err := ch.c.Succession(ctx, r.URI); err == nil && x.Claim != nil {
+		ch.succession(client.SuccessionStep{Room: r.URI, Step: client.StepClaimed, By: x.Claim.Claimant, Claim: *x.Claim})
+	}
 	return nil
 }
 
@@ -301,7 +309,7 @@ func needsOf(command string) (needs, bool) {
 		return needs{arg: "NAME"}, true
 	case "/contact", "/accept":
 		return needs{arg: "WHO"}, true
-	case "/who", "/leave":
+	case "/who", "/leave", "/endorse":
 		return needs{room: true}, true
 	case "/add":
 		return needs{room: true, arg: "WHO"}, true
@@ -389,6 +397,8 @@ func (ch *chat) command(ctx context.Context, command, arg string) error {
 			return ch.c.Accept(ctx, u)
 		}
 		return ch.c.AddUser(ctx, ch.room.URI, u)
+	case "/endorse":
+		return ch.c.EndorseClaim(ctx, ch.room.URI)
 	case "/who":
 		r, err := ch.c.FindRoom(ctx, ch.room.URI.String())
 		for _, p := range viewOf(r).Participants {

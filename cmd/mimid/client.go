@@ -324,7 +324,13 @@ type clientRooms struct {
 	Remove clientRoomRemove `cmd:"" help:"Remove somebody."`
 	Role   clientRoomRole   `cmd:"" help:"Make somebody member, moderator or admin."`
 	Move   clientRoomMove   `cmd:"" help:"Move a room, whose provider is gone, to yours."`
-	Find   clientRoomFind   `cmd:"" help:"Find out who orders a room that you have only the address of."`
+	Claim  clientRoomClaim  `cmd:"" help:"Claim a room whose administrators are gone."`
+
+	Endorse    clientRoomEndorse    `cmd:"" help:"Join somebody's claim to a room."`
+	Object     clientRoomObject     `cmd:"" help:"End a claim: you are not gone, or give up."`
+	Succession clientRoomSuccession `cmd:"" help:"Show or set who succeeds the administrators, and after how long."`
+
+	Find clientRoomFind `cmd:"" help:"Find out who orders a room that you have only the address of."`
 }
 
 type clientRoomCreate struct {

@@ -5,6 +5,7 @@ import (
 	"iter"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/protocol/clientapi"
@@ -59,6 +60,14 @@ func (c *calls) end(domain string) {
 	for cancel := range c.all[domain] {
 		(*cancel)()
 	}
+}
+
+// silence is for how long another provider has given no sign of life.
+func (r *Rooms) silence(domain string) time.Duration {
+	if r.cfg.Silence == nil || domain == r.cfg.Domain {
+		return 0
+	}
+	return r.cfg.Silence(domain)
 }
 
 func (r *Rooms) dead(domain string) bool { return domain != r.cfg.Domain && r.cfg.Dead(domain) }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/protocol/hub"
@@ -27,6 +29,7 @@ type moving struct {
 	term    room.Term
 	commit  []byte // a Handshake
 	hash    room.Hash
+	absence bool // its committer holds no power: all who do have to be silent
 	acks    map[hub.Provider]room.SignedAck
 	waiting []*submission // the same one, as often as its client has repeated it
 }
@@ -83,8 +86,18 @@ func (l *live) beginMove(s *submission, to *room.Hosting) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
+	away, err := l.state.Absent(ch)
+	if err != nil {
+		return result{}, err
+	}
+	if alive != nil && len(away) > 0 {
+		return result{}, alive // they decide without the wish of somebody who holds no power
+	}
 	if alive != nil {
 		return result{}, l.request(body)
+	}
+	if err := l.silent(l.r.background(), away); err != nil {
+		return result{}, err
 	}
 	if l.rep == nil {
 		if err := l.replicate(l.r.background()); err != nil {
@@ -96,7 +109,7 @@ func (l *live) beginMove(s *submission, to *room.Hosting) (result, error) {
 		return result{}, fmt.Errorf("a move to era %d, and %d was begun before: make it anew in a later one: %w", to.Term.Era, seen.Era, room.ErrSubmission)
 	}
 	l.failMove(errMoving)
-	rep.moving = &moving{txn: s.txn, hub: to.Hub, term: to.Term, commit: body, hash: room.CommitHash(body),
+	rep.moving = &moving{txn: s.txn, hub: to.Hub, term: to.Term, commit: body, hash: room.CommitHash(body), absence: len(away) > 0,
 		acks: map[hub.Provider]room.SignedAck{}, waiting: []*submission{s}}
 	rep.voted = logstore.VotedSet{Term: to.Term, Set: rep.moving.hash}
 	l.moved(l.step(hub.Event{Kind: hub.MoveHere, Set: rep.names.set(domainsOf(to.Replicas)), Term: to.Term}))
@@ -133,8 +146,46 @@ func (l *live) requested(commit []byte, by string) bool {
 	if err != nil || to.Hub.Domain != by {
 		return false
 	}
-	_, err = l.state.CheckMove(h, to.Hub, to.Term, uint64(max(l.r.cfg.Now().UnixMilli(), 0)))
-	return err == nil
+	ch, err := l.state.CheckMove(h, to.Hub, to.Term, uint64(max(l.r.cfg.Now().UnixMilli(), 0)))
+	if err != nil {
+		return false
+	}
+	away, err := l.state.Absent(ch)
+	return err == nil && len(away) == 0
+}
+
+// lookTimeout is how long a provider has that is asked whether it is still there.
+const lookTimeout = 2 * time.Second
+
+// silent says whether these providers have given no sign of life here for as long as the
+// room's administrators have set, nor do when they are asked now. None has to: nil.
+func (l *live) silent(ctx context.Context, away []string) error {
+	if len(away) == 0 {
+		return nil
+	}
+	patience, err := l.state.Patience()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, d := range away {
+		if l.r.silence(d) >= patience {
+			// An answer, a refusal too, is a sign of life, and noted as such.
+			all.Go(func() {
+				l.r.cfg.Peers.Call(ctx, Call{Target: d, Endpoint: EndpointReplica, Subject: d, Body: replica.Append(nil, nil)})
+			})
+		}
+	}
+	all.Wait()
+	for _, d := range away {
+		if s := l.r.silence(d); patience == 0 || s < patience {
+			return fmt.Errorf("%s, where administrators of the room or its hub are, was heard %s ago, and others may act for them after %s: %w",
+				d, s.Round(time.Second), patience, room.ErrSubmission)
+		}
+	}
+	return nil
 }
 
 // mayMove: while a majority of several replicas answers, they decide who orders the room.
@@ -204,7 +255,7 @@ func (l *live) moveBody(e *hub.Entry) []byte {
 	c := &room.HubChange{Via: room.ByMove, Hub: mv.hub, Commit: mv.commit}
 	for _, p := range e.Voters {
 		if p == rep.cfg.Self {
-			if a, err := l.acknowledge(mv.term, mv.hub.Domain, mv.hash, hub.Head{Term: l.state.At().Term, Seq: e.Seq - 1, Hash: e.Prev}); err == nil {
+			if a, err := l.acknowledge(mv.term, mv.hub.Domain, mv.hash, mv.absence, hub.Head{Term: l.state.At().Term, Seq: e.Seq - 1, Hash: e.Prev}); err == nil {
 				c.Acks = append(c.Acks, *a)
 			}
 		} else if a, ok := mv.acks[p]; ok && a.Provider != l.state.Hub().Domain {
@@ -215,14 +266,14 @@ func (l *live) moveBody(e *hub.Entry) []byte {
 	return c.Bytes()
 }
 
-func (l *live) acknowledge(t room.Term, to string, commit room.Hash, head hub.Head) (*room.SignedAck, error) {
+func (l *live) acknowledge(t room.Term, to string, commit room.Hash, absence bool, head hub.Head) (*room.SignedAck, error) {
 	key, err := l.key()
 	if err != nil { // no replica
 		if key, err = l.r.signer(l.r.publicKey()); err != nil {
 			return nil, err
 		}
 	}
-	a := room.SignAck(room.Ack{Room: l.h.id, Term: t, Hub: to, Commit: commit, Head: l.placed(head)}, l.r.cfg.Domain, key)
+	a := room.SignAck(room.Ack{Room: l.h.id, Term: t, Hub: to, Commit: commit, Head: l.placed(head)}, absence, l.r.cfg.Domain, key)
 	return &a, nil
 }
 
@@ -259,8 +310,9 @@ func (l *live) hearMove(ctx context.Context, m *replica.Message, from string) er
 			Head: hub.Head{Term: at.Term, Seq: at.Next - 1, Hash: at.Last}})
 		return nil
 	}
-	check := func() error {
-		_, err := l.state.CheckMove(h, to.Hub, to.Term, uint64(max(l.r.cfg.Now().UnixMilli(), 0)))
+	var ch *mls.Change
+	check := func() (err error) {
+		ch, err = l.state.CheckMove(h, to.Hub, to.Term, uint64(max(l.r.cfg.Now().UnixMilli(), 0)))
 		return err
 	}
 	if err := check(); err != nil {
@@ -279,6 +331,13 @@ func (l *live) hearMove(ctx context.Context, m *replica.Message, from string) er
 			return err
 		}
 	}
+	away, err := l.state.Absent(ch)
+	if err == nil {
+		err = l.silent(ctx, away)
+	}
+	if err != nil {
+		return err
+	}
 	rep := l.rep
 	hash := room.CommitHash(m.Commit)
 	if v := rep.voted; v.Term == m.Term && v.Set != hash {
@@ -293,6 +352,7 @@ func (l *live) hearMove(ctx context.Context, m *replica.Message, from string) er
 	if before.State().Seen.Compare(m.Term) < 0 || grants {
 		rep.voted = logstore.VotedSet{Term: m.Term, Set: hash}
 	}
+	rep.absence = len(away) > 0
 	l.adoptStep(m2, effects)
 	return nil
 }
@@ -310,7 +370,7 @@ func (l *live) hearAck(ctx context.Context, m *replica.Message, from string) err
 		}
 		// As those who follow the move will check it.
 		lead := l.state.Lead()
-		if err := lead.CheckAck(a, l.r.cfg.Rules.Anchors); err != nil {
+		if err := lead.CheckAck(a, mv.absence, l.r.cfg.Rules.Anchors); err != nil {
 			return err
 		}
 		mv.acks[p] = *a
@@ -427,7 +487,12 @@ func (l *live) parted(ctx context.Context, p *room.Piece) bool {
 	lead, at := l.state.Lead(), l.state.At()
 	n := at.Next - e.Seq
 	at.Next = e.Seq
-	if err := lead.Acknowledged(e, at, c, l.state.Providers(), l.r.cfg.Rules.Anchors); err != nil {
+	// Whether its committer held power is not known here, where the state has gone on.
+	err = lead.Acknowledged(e, at, c, l.state.Providers(), nil, l.r.cfg.Rules.Anchors)
+	if err != nil {
+		err = lead.Acknowledged(e, at, c, l.state.Providers(), []string{lead.Hub.Domain}, l.r.cfg.Rules.Anchors)
+	}
+	if err != nil {
 		l.r.log.Debug("a move without its acknowledgements", "room", l.h.id, "err", err)
 		return false
 	}

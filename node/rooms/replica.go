@@ -33,12 +33,13 @@ type replicaState struct {
 	turns []turn                          // those of the tail that change more than the position
 	keys  map[room.Term]ed25519.PublicKey // by which the hubs of these terms sign
 
-	signs map[hub.Provider][]room.CoSignature // of the present term, newest last
-	votes map[hub.Provider]room.SignedVote    // for the head and term that we stand with
-	asked map[hub.Provider]room.Hash          // which set candidates stand in
-	voted logstore.VotedSet                   // in which one we have voted
-	cert  *room.Certified                     // of final; nil if its hub alone decided
-	offer *room.Certified                     // a hub's, verified, that the machine has been told of
+	signs   map[hub.Provider][]room.CoSignature // of the present term, newest last
+	votes   map[hub.Provider]room.SignedVote    // for the head and term that we stand with
+	asked   map[hub.Provider]room.Hash          // which set candidates stand in
+	voted   logstore.VotedSet                   // in which one we have voted
+	absence bool                                // of the move that was heard last: the absence of others is acknowledged, too
+	cert    *room.Certified                     // of final; nil if its hub alone decided
+	offer   *room.Certified                     // a hub's, verified, that the machine has been told of
 
 	moving *moving // an administrator's move that this provider has begun; nil otherwise
 

@@ -78,6 +78,9 @@ type Config struct {
 	Joined func(tx *store.Tx, refs ...[]byte) error
 	// Dead says whether another provider gives no sign of life. Nil: none is dead.
 	Dead func(domain string) bool
+	// Silence is for how long another provider has given no sign of life, over restarts
+	// too, which may be days; 0 if that is not known. Nil: never.
+	Silence func(domain string) time.Duration
 	// Replica is this provider as a replica of a room that it is given.
 	Replica func() room.Replica
 	Log     *slog.Logger

@@ -68,7 +68,7 @@ func (l *live) say(m *hub.Message) {
 		out.Kind, out.Final, out.Commit = replica.Move, m.Final.Head, rep.moving.commit
 	case hub.Ack:
 		if out.Kind = replica.Ack; m.Grant {
-			out.Ack, err = l.acknowledge(m.Term, to, rep.voted.Set, m.Head)
+			out.Ack, err = l.acknowledge(m.Term, to, rep.voted.Set, rep.absence, m.Head)
 		}
 	default:
 		return // proofs do not travel yet

@@ -89,7 +89,7 @@ func message(t *rapid.T) *replica.Message {
 		m.Term, m.Head, m.Seen = term(t), place(t), term(t)
 		if m.Grant = rapid.Bool().Draw(t, "grant"); m.Grant {
 			a := room.SignAck(room.Ack{Room: m.Room, Term: m.Term, Hub: "b.example", Commit: hash(t),
-				Head: room.Head{Room: m.Room, Term: m.Head.Term, Seq: m.Head.Seq, Hash: m.Head.Hash}}, "a.example", key)
+				Head: room.Head{Room: m.Room, Term: m.Head.Term, Seq: m.Head.Seq, Hash: m.Head.Hash}}, false, "a.example", key)
 			m.Ack = &a
 		}
 	case replica.Answer:

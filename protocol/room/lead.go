@@ -27,7 +27,8 @@ type Lead struct {
 	// Began is the entry whose commit began the change in progress.
 	Began Head
 
-	move bool // see Moving; never stored
+	move bool   // see Moving; never stored
+	from string // with move: the hub that is replaced
 }
 
 // LeadOf returns what room_hosting says. It is the truth at the room's beginning,

@@ -6,9 +6,12 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/presentation"
+	"github.com/mimid/mimid/protocol/wire"
 )
 
 // This file is the admin's move: a room goes to another hub without the old one's
@@ -59,33 +62,39 @@ func (a *Ack) append(b []byte) []byte {
 //	struct {
 //	    Ack ack;
 //	    opaque provider<V>;       /* 1 to 253 bytes */
-//	    opaque signature[64];     /* over {opaque label<V> = "mimid room ack v1"; Ack; provider} */
+//	    opaque signature[64];     /* over {opaque label<V>; Ack; provider} */
 //	} SignedAck;
 //
-// It is a claim until Verify has seen it.
+// The label is "mimid room ack v1", or "mimid room ack in absence v1": then the provider
+// also says that it has heard nothing for the room's patience of those who hold power in
+// the room, nor of the hub (see State.Absent). It is a claim until Verify has seen it.
 type SignedAck struct {
 	Ack
 	Provider  string
 	Signature [ed25519.SignatureSize]byte
 }
 
-func (s *SignedAck) tbs() []byte {
-	b := s.Ack.append(presentation.AppendOpaque(nil, []byte("mimid room ack v1")))
+func (s *SignedAck) tbs(absence bool) []byte {
+	label := "mimid room ack v1"
+	if absence {
+		label = "mimid room ack in absence v1"
+	}
+	b := s.Ack.append(presentation.AppendOpaque(nil, []byte(label)))
 	return presentation.AppendOpaque(b, []byte(s.Provider))
 }
 
-// SignAck signs an acknowledgement with the provider's key. The caller has made it
-// durable before.
-func SignAck(a Ack, provider string, key ed25519.PrivateKey) SignedAck {
+// SignAck signs an acknowledgement with the provider's key, in the absence of those who
+// hold power or not. The caller has made it durable before.
+func SignAck(a Ack, absence bool, provider string, key ed25519.PrivateKey) SignedAck {
 	s := SignedAck{Ack: a, Provider: provider}
-	copy(s.Signature[:], ed25519.Sign(key, s.tbs()))
+	copy(s.Signature[:], ed25519.Sign(key, s.tbs(absence)))
 	return s
 }
 
-// Verify checks the signature against the provider's key, and nothing else. Error:
-// ErrSignature.
-func (s *SignedAck) Verify(key ed25519.PublicKey) error {
-	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, s.tbs(), s.Signature[:]) {
+// Verify checks the signature, of an acknowledgement in absence or not, against the
+// provider's key, and nothing else. Error: ErrSignature.
+func (s *SignedAck) Verify(key ed25519.PublicKey, absence bool) error {
+	if len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, s.tbs(absence), s.Signature[:]) {
 		return fmt.Errorf("acknowledgement of %q for term %s: %w", s.Provider, s.Term, ErrSignature)
 	}
 	return nil
@@ -117,8 +126,64 @@ func CommitHash(handshake []byte) Hash {
 // Moving returns who leads as a commit that moves the room must say it: hub in term t,
 // and with Judge, that it is such a commit.
 func (l Lead) Moving(hub Replica, t Term) *Lead {
+	l.from = l.Hub.Domain
 	l.Hub, l.Term, l.move = hub, t, true
 	return &l
+}
+
+// inherits says whether a member who may not change the hosting may move the room
+// nevertheless: all who could do it are absent with the hub, and it is one of those who
+// may succeed them. It gains no role by that.
+func (j *judgement) inherits(user string) bool { return j.r.Inherits(j.g, user, j.lead.from) }
+
+// Inherits says whether a user could move the room away from hub if that and all who hold
+// power were silent.
+func (r *Roster) Inherits(g *mls.PublicGroup, user, hub string) bool {
+	s, err := SuccessionOf(g.Context())
+	if err != nil || s.Patience == 0 {
+		return false
+	}
+	list, err := ParticipantsOf(g.Context())
+	return err == nil && slices.Contains(Successors(list, r.Clients, absent(list, hub)), user)
+}
+
+// absent returns the domains of all who hold power, and the hub's: sorted.
+func absent(list []wire.UserRolePair, hub string) []string {
+	out := append(DomainsOf(Holders(list)), hub)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Absent returns, of a commit that moves the room away from hub and that Judge has
+// allowed on g, which providers have to be silent because its committer holds no power:
+// none if it does.
+func (r *Roster) Absent(g *mls.PublicGroup, c *mls.Change, hub string) ([]string, error) {
+	list, err := ParticipantsOf(g.Context())
+	if err != nil {
+		return nil, err
+	}
+	u, ok := r.users[c.Sender.Leaf]
+	if !ok || c.Sender.Type != mls.SenderMember {
+		return nil, fmt.Errorf("a move by %v: %w", c.Sender.Type, ErrPolicy)
+	}
+	if rolesOf(list)[u.String()].May(policy.ChangeHosting) {
+		return nil, nil
+	}
+	return absent(list, hub), nil
+}
+
+// Absent is Roster.Absent of a commit that CheckMove of this state has returned.
+func (s *State) Absent(c *mls.Change) ([]string, error) {
+	return s.roster.Absent(s.group, c, s.lead.Hub.Domain)
+}
+
+// Patience is for how long those who hold power have to be silent, 0 for ever.
+func (s *State) Patience() (time.Duration, error) {
+	x, err := SuccessionOf(s.group.Context())
+	if err != nil {
+		return 0, err
+	}
+	return x.Patience, nil
 }
 
 // judgeMove: a move's commit is a member's, who may change the hosting, and adds nobody.
@@ -163,7 +228,11 @@ func (s *State) checkMove(st *Step, c *HubChange) error {
 	if err != nil {
 		return err
 	}
-	lead, err := s.lead.FollowMove(st.Entry, s.at, c, ch.Context, s.Providers(), s.rules.Anchors)
+	away, err := s.Absent(ch)
+	if err != nil {
+		return err
+	}
+	lead, err := s.lead.FollowMove(st.Entry, s.at, c, ch.Context, s.Providers(), away, s.rules.Anchors)
 	if err != nil {
 		return err
 	}
@@ -173,12 +242,13 @@ func (s *State) checkMove(st *Step, c *HubChange) error {
 
 // FollowMove checks the acknowledgements of a move, an entry that continues the log at
 // at, and returns who leads after it: next is the GroupContext that its commit, which
-// the caller has judged (Moving), makes. providers take part before it. A member that
-// cannot read the commit takes the context of its GroupInfo.
+// the caller has judged (Moving), makes. providers take part before it, and away have to
+// be silent (Absent). A member that cannot read the commit takes the context of its
+// GroupInfo.
 //
 // Errors: ErrVote, ErrQuorum, ErrSignature, ErrHosting, and
 // x509auth.ErrUnknownProvider, which may pass.
-func (l Lead) FollowMove(e *Entry, at Position, c *HubChange, next *mls.GroupContext, providers []string, anchors func(domain string) []crypto.PublicKey) (Lead, error) {
+func (l Lead) FollowMove(e *Entry, at Position, c *HubChange, next *mls.GroupContext, providers, away []string, anchors func(domain string) []crypto.PublicKey) (Lead, error) {
 	h, err := HostingOf(next)
 	if err != nil {
 		return l, err
@@ -186,7 +256,7 @@ func (l Lead) FollowMove(e *Entry, at Position, c *HubChange, next *mls.GroupCon
 	if c.Via != ByMove || h.Term != e.Term || !h.Hub.equal(&c.Hub) || e.Term.Era <= at.Term.Era {
 		return l, fmt.Errorf("hub_change %s to %s in term %s, its commit says %s in %s: %w", c.Via, c.Hub.Domain, e.Term, h.Hub.Domain, h.Term, ErrVote)
 	}
-	if err := l.Acknowledged(e, at, c, providers, anchors); err != nil {
+	if err := l.Acknowledged(e, at, c, providers, away, anchors); err != nil {
 		return l, err
 	}
 	return Lead{Hub: c.Hub, Term: e.Term, Now: h.Replicas}, nil
@@ -194,12 +264,14 @@ func (l Lead) FollowMove(e *Entry, at Position, c *HubChange, next *mls.GroupCon
 
 // Acknowledged says whether enough providers have acknowledged a move, an entry that
 // continues the log at at: the majority of providers but the present hub. None of them
-// may hold a newer log, or a commit that was in it would be undone. Errors as FollowMove.
-func (l *Lead) Acknowledged(e *Entry, at Position, c *HubChange, providers []string, anchors func(domain string) []crypto.PublicKey) error {
+// may hold a newer log, or a commit that was in it would be undone. Where providers have to
+// be away, none of them acknowledges, and the others say that they are silent. Errors as
+// FollowMove.
+func (l *Lead) Acknowledged(e *Entry, at Position, c *HubChange, providers, away []string, anchors func(domain string) []crypto.PublicKey) error {
 	want := Ack{Room: e.Room, Term: e.Term, Hub: c.Hub.Domain, Commit: CommitHash(c.Commit)}
 	for i := range c.Acks {
 		a := &c.Acks[i]
-		if err := l.checkAck(a, want, at, providers, anchors); err != nil {
+		if err := l.checkAck(a, want, at, providers, away, anchors); err != nil {
 			return err
 		}
 	}
@@ -215,7 +287,7 @@ func (l *Lead) Acknowledged(e *Entry, at Position, c *HubChange, providers []str
 	return nil
 }
 
-func (l *Lead) checkAck(a *SignedAck, want Ack, at Position, providers []string, anchors func(domain string) []crypto.PublicKey) error {
+func (l *Lead) checkAck(a *SignedAck, want Ack, at Position, providers, away []string, anchors func(domain string) []crypto.PublicKey) error {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("acknowledgement of %q: %s: %w", a.Provider, fmt.Sprintf(format, args...), ErrVote)
 	}
@@ -230,16 +302,18 @@ func (l *Lead) checkAck(a *SignedAck, want Ack, at Position, providers []string,
 		return bad("with a log up to %d of term %s, the move continues %d of %s", head.Seq, head.Term, at.Next-1, at.Term)
 	case a.Provider == l.Hub.Domain:
 		return bad("it is the hub that is replaced")
+	case slices.Contains(away, a.Provider):
+		return bad("it has to be away")
 	case !slices.Contains(providers, a.Provider):
 		return bad("it takes no part")
 	}
-	return l.CheckAck(a, anchors)
+	return l.CheckAck(a, len(away) > 0, anchors)
 }
 
-// CheckAck checks whose an acknowledgement is: by a key that the log names for the
+// CheckAck checks whose an acknowledgement is, in absence or not: by a key that the log names for the
 // provider, or that its domain is known by. Errors: ErrSignature, and
 // x509auth.ErrUnknownProvider, which may pass.
-func (l *Lead) CheckAck(a *SignedAck, anchors func(domain string) []crypto.PublicKey) error {
+func (l *Lead) CheckAck(a *SignedAck, absence bool, anchors func(domain string) []crypto.PublicKey) error {
 	keys := keysIn(a.Provider, l.Next, l.Now, l.Before)
 	for _, k := range anchors(a.Provider) {
 		if e, ok := k.(ed25519.PublicKey); ok {
@@ -249,7 +323,7 @@ func (l *Lead) CheckAck(a *SignedAck, anchors func(domain string) []crypto.Publi
 	if len(keys) == 0 {
 		return unknownProvider(a.Provider)
 	}
-	if !slices.ContainsFunc(keys, func(k ed25519.PublicKey) bool { return a.Verify(k) == nil }) {
+	if !slices.ContainsFunc(keys, func(k ed25519.PublicKey) bool { return a.Verify(k, absence) == nil }) {
 		return fmt.Errorf("acknowledgement of %q: %w", a.Provider, ErrSignature)
 	}
 	return nil

@@ -44,7 +44,7 @@ func (w *world) move(by *device, hub string, edit func(h *room.Hosting, o *mls.C
 func (w *world) acks(m *move, providers ...string) {
 	m.body.Acks = nil
 	for _, p := range providers {
-		m.body.Acks = append(m.body.Acks, room.SignAck(m.ack, p, w.providers[p]))
+		m.body.Acks = append(m.body.Acks, room.SignAck(m.ack, false, p, w.providers[p]))
 	}
 }
 
@@ -152,7 +152,7 @@ func TestMoveRefused(t *testing.T) {
 		{why: "too few", acks: []string{biloxi}, want: room.ErrQuorum},
 		{why: "the replaced hub counts", acks: []string{atlanta, biloxi}, want: room.ErrVote},
 		{why: "a stranger counts", acks: []string{biloxi, "dallas.example"}, want: room.ErrVote},
-		{why: "a member moves", by: carol, hub: chicago, want: room.ErrPolicy},
+		{why: "a member moves, and an administrator's provider acknowledges", by: carol, hub: chicago, want: room.ErrVote},
 		{why: "the same era", edit: func(h *room.Hosting, _ *mls.CommitOptions) { h.Term = room.Term{Number: 2} }, want: room.ErrVote},
 		{why: "not the era's first", edit: func(h *room.Hosting, _ *mls.CommitOptions) { h.Term.Number = 2 }, want: room.ErrVote},
 		{why: "to the same hub", by: alice, hub: atlanta, want: room.ErrVote},
@@ -171,7 +171,7 @@ func TestMoveRefused(t *testing.T) {
 		{why: "with another room's log", late: func(m *move) { m.ack.Head.Room[0] ^= 1; w.acks(m, biloxi, chicago) }, want: room.ErrVote},
 		{why: "with a newer log", late: func(m *move) { m.ack.Head.Seq++; w.acks(m, biloxi, chicago) }, want: room.ErrVote},
 		{why: "with a log of a newer term", late: func(m *move) { m.ack.Head.Term.Number++; w.acks(m, biloxi, chicago) }, want: room.ErrVote},
-		{why: "under another's key", late: func(m *move) { m.body.Acks[0] = room.SignAck(m.ack, biloxi, w.providers[chicago]) }, want: room.ErrSignature},
+		{why: "under another's key", late: func(m *move) { m.body.Acks[0] = room.SignAck(m.ack, false, biloxi, w.providers[chicago]) }, want: room.ErrSignature},
 		{why: "one twice", acks: []string{biloxi, biloxi}, want: room.ErrVote},
 		{why: "in another order", acks: []string{chicago, biloxi}, want: room.ErrVote},
 		{why: "no commit in it", late: func(m *move) { m.body.Commit = nil }, want: room.ErrVote},
@@ -211,7 +211,7 @@ func TestMoveRefused(t *testing.T) {
 	m := w.move(bob, biloxi, nil)
 	w.acks(m, biloxi, chicago)
 	m.ack.Head = old
-	m.body.Acks[1] = room.SignAck(m.ack, chicago, w.providers[chicago])
+	m.body.Acks[1] = room.SignAck(m.ack, false, chicago, w.providers[chicago])
 	if _, err := w.put(w.moveEntry(m)); err != nil {
 		t.Errorf("one is behind: %v", err)
 	}
@@ -245,7 +245,7 @@ func TestMoveAfterRemoval(t *testing.T) {
 	lead := w.hub.Lead()
 	at := w.hub.At()
 	at.Next -= 2
-	if err := lead.Acknowledged(e, at, c, []string{atlanta, biloxi, chicago}, w.rules.Anchors); !errors.Is(err, room.ErrVote) {
+	if err := lead.Acknowledged(e, at, c, []string{atlanta, biloxi, chicago}, nil, w.rules.Anchors); !errors.Is(err, room.ErrVote) {
 		t.Errorf("from before the removal: %v", err)
 	}
 }
@@ -271,7 +271,7 @@ func TestMoveStrict(t *testing.T) {
 		t.Errorf("a byte more: %v", err)
 	}
 	a := m.body.Acks[0]
-	if err := a.Verify(w.providers[biloxi].Public().(ed25519.PublicKey)); err != nil {
+	if err := a.Verify(w.providers[biloxi].Public().(ed25519.PublicKey), false); err != nil {
 		t.Error(err)
 	}
 	for what, edit := range map[string]func(a *room.SignedAck){"room": func(a *room.SignedAck) { a.Room[0] ^= 1 }, "era": func(a *room.SignedAck) { a.Term.Era++ },
@@ -279,7 +279,7 @@ func TestMoveStrict(t *testing.T) {
 		"head": func(a *room.SignedAck) { a.Head.Hash[0] ^= 1 }, "provider": func(a *room.SignedAck) { a.Provider += "x" }} {
 		x := a
 		edit(&x)
-		if err := x.Verify(w.providers[biloxi].Public().(ed25519.PublicKey)); !errors.Is(err, room.ErrSignature) {
+		if err := x.Verify(w.providers[biloxi].Public().(ed25519.PublicKey), false); !errors.Is(err, room.ErrSignature) {
 			t.Errorf("%s is not under the signature: %v", what, err)
 		}
 	}
@@ -289,7 +289,7 @@ func TestMoveStrict(t *testing.T) {
 }
 
 // TestMoveByMember: with the same set and another hub a commit copies nothing that the
-// log says, so it takes an administrator.
+// log says, so it takes an administrator, or witnesses of the absence of all.
 func TestMoveByMember(t *testing.T) {
 	w, alice, _, carol := settledThree(t)
 	same := func(h *room.Hosting, _ *mls.CommitOptions) {
@@ -297,7 +297,7 @@ func TestMoveByMember(t *testing.T) {
 	}
 	m := w.move(carol, chicago, same)
 	w.acks(m, biloxi, chicago)
-	if _, err := w.hub.Check(w.moveEntry(m)); !errors.Is(err, room.ErrPolicy) {
+	if _, err := w.hub.Check(w.moveEntry(m)); !errors.Is(err, room.ErrSignature) {
 		t.Errorf("a member moves the room: %v", err)
 	}
 	m = w.move(alice, chicago, same)

@@ -232,7 +232,7 @@ func TestDoubleVote(t *testing.T) {
 func someMove() *room.HubChange {
 	a := room.Ack{Room: someHead.Room, Term: room.Term{Era: 3, Number: 1}, Hub: "p2.example", Commit: room.CommitHash([]byte("a commit")), Head: someHead}
 	return &room.HubChange{Via: room.ByMove, Hub: hosting(1, 2).Replicas[0], Commit: []byte("a commit"),
-		Acks: []room.SignedAck{room.SignAck(a, "p2.example", key(2)), room.SignAck(a, "p3.example", key(3))}}
+		Acks: []room.SignedAck{room.SignAck(a, false, "p2.example", key(2)), room.SignAck(a, false, "p3.example", key(3))}}
 }
 
 // proofs are one encoding of each, with a parser that encodes again.

@@ -111,6 +111,7 @@ type judgement struct {
 	next   map[string]policy.Role // after a commit
 	joiner uri.User               // of an external commit
 
+	at      uint64 // ms since 1970: when the hub accepted it
 	lead    *Lead
 	anchors func(domain string) []crypto.PublicKey
 }
@@ -127,11 +128,13 @@ type judgement struct {
 //   - From outside, only a participant joins with a client of its own.
 //   - room_hosting says what the log says of hub and term. lead is that: who
 //     orders the room before the change and who decides. anchors are as in Rules.
+//   - Whom a claim to succeed is against ends it (see Succession). at is when the
+//     entry was accepted, ms since 1970.
 //
-// Errors: ErrPolicy, ErrPending, ErrHosting, ErrSettling, and for a new replica
-// x509auth.ErrUnknownProvider, which may pass.
-func (r *Roster) Judge(g *mls.PublicGroup, c *mls.Change, lead *Lead, anchors func(domain string) []crypto.PublicKey) error {
-	j := &judgement{r: r, g: g, c: c, lead: lead, anchors: anchors}
+// Errors: ErrPolicy, ErrPending, ErrHosting, ErrSettling, ErrSuccession, and for a new
+// replica x509auth.ErrUnknownProvider, which may pass.
+func (r *Roster) Judge(g *mls.PublicGroup, c *mls.Change, lead *Lead, at uint64, anchors func(domain string) []crypto.PublicKey) error {
+	j := &judgement{r: r, g: g, c: c, lead: lead, at: at, anchors: anchors}
 	if err := j.judge(); err != nil {
 		return fmt.Errorf("judging %s of epoch %d: %w", c.Kind, g.Epoch(), err)
 	}
@@ -167,6 +170,9 @@ func (j *judgement) judge() (err error) {
 		if err := j.proposal(p); err != nil {
 			return err
 		}
+	}
+	if err := j.signOfLife(); err != nil {
+		return err
 	}
 	if err := j.agreement(); err != nil {
 		return err
@@ -256,12 +262,13 @@ func (j *judgement) proposal(p *mls.UsedProposal) error {
 		}
 		return need(policy.Kick, "removes a client of", u.String())
 	case mls.ProposalAppDataUpdate:
-		return j.component(p.Proposal.AppData, user, role)
+		return j.component(p, user, role)
 	}
 	return fmt.Errorf("%s, %s, proposes type %d: %w", user, role, p.Proposal.Type, ErrPolicy)
 }
 
-func (j *judgement) component(a *mls.AppDataUpdate, user string, role policy.Role) error {
+func (j *judgement) component(p *mls.UsedProposal, user string, role policy.Role) error {
+	a := p.Proposal.AppData
 	deny := func(what string) error { return fmt.Errorf("%s, %s, %s: %w", user, role, what, ErrPolicy) }
 	if a.Op != mls.AppDataSet {
 		return deny(fmt.Sprintf("removes component %#04x", uint16(a.Component)))
@@ -289,6 +296,8 @@ func (j *judgement) component(a *mls.AppDataUpdate, user string, role policy.Rol
 		return nil
 	case HostingComponent:
 		return j.hosting(a.Update, user, role)
+	case SuccessionComponent:
+		return j.succession(p, user, role)
 	}
 	return deny(fmt.Sprintf("changes component %#04x", uint16(a.Component)))
 }
@@ -324,7 +333,7 @@ func (j *judgement) hosting(data []byte, user string, role policy.Role) error {
 	}
 	moves := !sameSet(next.Replicas, now.Now)
 	copies := !moves && !now.move && next.Failover == was.Failover && next.Topic == was.Topic
-	if !copies && !role.May(policy.ChangeHosting) || !role.Active() {
+	if !copies && !role.May(policy.ChangeHosting) && !(now.move && j.inherits(user)) || !role.Active() {
 		return fmt.Errorf("%s, %s, changes the room's hosting: %w", user, role, ErrPolicy)
 	}
 	if !moves && !now.move {
@@ -384,6 +393,8 @@ func (j *judgement) listUpdate(up *wire.ParticipantListUpdate, user string, role
 			}
 		case who == user && role.May(policy.ChangeUserRole) && to.Active() && to < from:
 			return nil // an admin may step down
+		case who == user && from.Active() && to == policy.Admin:
+			return j.takes(user)
 		case who != user && role.MaySetRole(from, to):
 			return nil
 		}

@@ -205,6 +205,12 @@ func (s *State) checkFirst() error {
 			if len(data) > maxMetadata {
 				return fmt.Errorf("metadata of %d bytes (limit %d): %w", len(data), maxMetadata, ErrPolicy)
 			}
+		case SuccessionComponent:
+			if x, err := ParseSuccession(data); err != nil {
+				return err
+			} else if x.Claim != nil {
+				return fmt.Errorf("room begins with a claim: %w", ErrSuccession)
+			}
 		default:
 			return fmt.Errorf("room begins with component %#04x: %w", uint16(id), ErrPolicy)
 		}
@@ -308,7 +314,7 @@ func (s *State) checkHandshake(h *Handshake, lead *Lead, at uint64) ([]*mls.Chan
 		if err != nil {
 			return nil, err
 		}
-		if err := s.roster.Judge(s.group, c, lead, s.rules.Anchors); err != nil {
+		if err := s.roster.Judge(s.group, c, lead, at, s.rules.Anchors); err != nil {
 			return nil, err
 		}
 		out = append(out, c)
