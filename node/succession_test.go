@@ -105,11 +105,25 @@ func TestSuccession(t *testing.T) {
 	if c := s.Claim; c.Claimant != bob.User() || len(c.Gone) != 1 || c.Gone[0] != "atlanta.example" || c.Missing != 1 || c.Due.Sub(c.Since) != 7*24*time.Hour {
 		t.Errorf("the claim: %+v", c)
 	}
+	// What she wished for meanwhile is a sign of life like any other.
+	wished := make(chan error, 1)
+	go func() { wished <- alice.SetRole(ctx, room, carol.User(), policy.Member) }()
+	select {
+	case err := <-wished:
+		t.Fatalf("while her provider is away: %v", err)
+	case <-time.After(200 * time.Millisecond):
+	}
 	a.must()
 	told(t, carols, client.StepEnded, alice.User())
 	told(t, bobs, client.StepEnded, alice.User())
-	if role(bob, carol) != policy.Moderator {
-		t.Error("bob has what he claimed")
+	if err := <-wished; err != nil {
+		t.Error(err)
+	}
+	if role(bob, carol) != policy.Moderator || role(carol, carol) != policy.Member {
+		t.Errorf("bob is %s, carol %s", role(bob, carol), role(carol, carol))
+	}
+	if err := alice.SetRole(ctx, room, carol.User(), policy.Moderator); err != nil {
+		t.Fatal(err)
 	}
 
 	// Three seconds, and she does not.
