@@ -19,7 +19,8 @@
 //	change hosting                                            x
 //	end the room                                              x
 //
-// Nobody acts on somebody of a higher rank; see MaySetRole. Which change needs
+// Who succeeds the admins when they are gone is the room's own rule: see Succession in
+// package room. Nobody acts on somebody of a higher rank; see MaySetRole. Which change needs
 // which capability is decided where changes are looked at, in package room.
 // Pure tables and functions.
 package policy

@@ -52,6 +52,22 @@
 // the room was created: nothing is taken from external senders, and changing it
 // would take a GroupContextExtensions proposal, which no role allows.
 //
+// # Who succeeds the administrators
+//
+// The GroupContext component succession (succession.go) holds how long administrators may
+// be silent and the claim of somebody who wants to succeed them. What the rules allow is
+// judged from the log alone, with the times at which its hub accepted the entries; each
+// step is a commit, so each has an author, and a majority of successors is a majority of
+// signatures. Whoever is said to be gone ends the claim with any commit, because a commit
+// of theirs that does not is refused. A hub that keeps their commits back helps the
+// claimant: where several replicas decide that is found, where one does it is not. Whether
+// somebody is gone nobody can prove: the claim only proves that they had the time to
+// speak, as the hub counts it. Joining by an external commit ends no claim; the device
+// does it then by its next commit.
+//
+// A successor may also move the room when its hub is gone with the administrators: their
+// absence is in the signature of each acknowledgement (SignedAck). It gains no role.
+//
 // # The room that the log makes
 //
 // body.go has what is inside entries. State (state.go) follows a log: Begin takes
