@@ -404,6 +404,7 @@ func check[T any](v T, err error) func(t testing.TB) T {
 type report struct {
 	ReadyMS, JoinedMS    float64 // since its start; JoinedMS after listening
 	Rooms, Topics, Peers int
+	Led                  int           // times that it became a hub
 	CPU                  time.Duration // user and system
 	Anonymous            size          // RssAnon
 }
@@ -529,13 +530,14 @@ func TestNodeProcess(t *testing.T) {
 		case "collect":
 			debug.FreeOSMemory()
 		case "listening":
-			for metric(t, cfg, "topics") < check(strconv.Atoi(arg))(t) {
+			for metric(t, cfg, "overlay_topics") < check(strconv.Atoi(arg))(t) {
 				time.Sleep(10 * time.Millisecond)
 			}
 			out.JoinedMS = since()
 		}
 		s := check(n.Status(ctx))(t)
-		out.Rooms, out.Peers, out.Topics = s.Rooms, s.Peers, metric(t, cfg, "topics")
+		out.Rooms, out.Peers, out.Topics = s.Rooms, s.Peers, metric(t, cfg, "overlay_topics")
+		out.Led = metric(t, cfg, "room_hub_terms_total")
 		out.CPU, out.Anonymous = usedCPU(t), anonymous(t)
 		fmt.Printf("%s\n", check(json.Marshal(out))(t))
 	}
@@ -545,13 +547,13 @@ func TestNodeProcess(t *testing.T) {
 	}
 }
 
-// metric reads a number that a node's overlay shows.
+// metric reads a number that a node shows.
 func metric(t testing.TB, cfg *node.Config, name string) int {
 	t.Helper()
 	res := check(http.Get("http://" + cfg.Metrics.Listen + "/metrics"))(t)
 	defer res.Body.Close()
 	for line := range strings.Lines(string(check(io.ReadAll(res.Body))(t))) {
-		if n, ok := strings.CutPrefix(line, "mimid_overlay_"+name+" "); ok {
+		if n, ok := strings.CutPrefix(line, "mimid_"+name+" "); ok {
 			return int(check(strconv.ParseFloat(strings.TrimSpace(n), 64))(t))
 		}
 	}
