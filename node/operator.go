@@ -146,7 +146,7 @@ func (o operatorRooms) ShowRoom(ctx context.Context, id string) (*admin.Room, er
 	if err != nil {
 		return nil, err
 	}
-	out.Role, out.Replicas, out.NextReplicas, out.Proof = st.Role, st.Now, st.Next, st.Proof
+	out.Role, out.Replicas, out.NextReplicas, out.Proof, out.Claim = st.Role, st.Now, st.Next, st.Proof, st.Claim
 	if st.Seen != (room.Term{}) && st.Seen.String() != out.Term {
 		out.Seen = st.Seen.String()
 	}

@@ -170,6 +170,9 @@ func (c *roomShowCommand) Run(s *session) error {
 		if r.Seen != "" {
 			fmt.Fprintf(w, "  term     %s is the highest one heard of or voted in\n", r.Seen)
 		}
+		if r.Claim != "" {
+			fmt.Fprintf(w, "  claim    %s\n", printable(r.Claim, "  "))
+		}
 		if r.Unfinal > 0 {
 			fmt.Fprintf(w, "  waiting  %d of the entries that follow, which no majority has yet\n", r.Unfinal)
 		}

@@ -107,6 +107,8 @@ type Room struct {
 	Seen string `json:"seen,omitempty"`
 	// Proof says what is kept against a hub of the room.
 	Proof string `json:"proof,omitempty"`
+	// Claim says who claims to succeed the room's administrators; in the answer for one room.
+	Claim string `json:"claim,omitempty"`
 	// Unfinal is how many entries are here that no majority is known to have.
 	Unfinal uint64 `json:"unfinal,omitempty"`
 	// Participants are user URIs with their roles; in the answer for one room.

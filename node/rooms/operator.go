@@ -3,7 +3,10 @@ package rooms
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/protocol/hub"
@@ -28,6 +31,8 @@ type Standing struct {
 	To string
 	// Proof says what is kept against a hub of the room, "" if nothing is.
 	Proof string
+	// Claim says who claims to succeed the room's administrators; empty: nobody.
+	Claim string
 }
 
 // What a provider is to a room.
@@ -49,6 +54,7 @@ func (r *Rooms) Standing(ctx context.Context, id room.ID) (*Standing, error) {
 	}
 	out := new(Standing)
 	err = r.view(ctx, h, func(s *room.State) {
+		out.Claim = claimText(s)
 		now, next := s.Set()
 		out.Now, out.Next, out.Term, out.Seen = domainsOf(now), domainsOf(next), s.At().Term, s.At().Term
 		_, member := s.Replica(r.cfg.Domain)
@@ -81,6 +87,24 @@ func (r *Rooms) Standing(ctx context.Context, id room.ID) (*Standing, error) {
 		return err
 	})
 	return out, asProblem(err)
+}
+
+// claimText says who claims the room's power; empty if nobody does.
+func claimText(s *room.State) string {
+	c, missing, due, err := s.Claim()
+	if err != nil || c == nil {
+		return ""
+	}
+	gone := strings.Join(c.Gone, ", ")
+	if gone == "" {
+		gone = "all administrators"
+	}
+	text := fmt.Sprintf("%s claims to succeed %s, since %s; %d endorse it, %d more have to", c.Claimant, gone,
+		time.UnixMilli(int64(c.At)).UTC().Format(time.RFC3339), len(c.Endorsers), missing)
+	if due > 0 {
+		text += ", not before " + time.UnixMilli(int64(due)).UTC().Format(time.RFC3339)
+	}
+	return text
 }
 
 // machine adds what a replica's machine is at.

@@ -257,6 +257,21 @@ func (s *Succession) Missing(list []wire.UserRolePair, clients func(uri.User) in
 	return max(0, len(all)/2+1-have), due
 }
 
+// Claim returns the claim that stands in the room, nil if none does, how many endorsements
+// it lacks, and when its time comes, as Missing.
+func (s *State) Claim() (c *Claim, missing int, due uint64, err error) {
+	x, err := SuccessionOf(s.group.Context())
+	if err != nil || x.Claim == nil {
+		return nil, 0, 0, err
+	}
+	list, err := ParticipantsOf(s.group.Context())
+	if err != nil {
+		return nil, 0, 0, err
+	}
+	missing, due = x.Missing(list, s.roster.Clients)
+	return x.Claim, missing, due, nil
+}
+
 // succession judges an update of the component, which only the committer itself makes.
 func (j *judgement) succession(p *mls.UsedProposal, user string, role policy.Role) error {
 	deny := func(format string, args ...any) error {
