@@ -82,7 +82,9 @@ func (s *step) onWould(m *Message) {
 
 // stand votes for ourselves in a term above all seen and asks for votes.
 func (s *step) stand(ex Excuse) {
-	t := next(s.state.Seen)
+	// Above every term that we know to be somebody's: in the same one who votes for the
+	// other cannot vote for us, and two that take turns would be in each other's way for ever.
+	t := next(later(s.state.Seen, s.taken))
 	s.follow(0)
 	s.suspects = true
 	s.role, s.excuse, s.votes = Candidate, ex, Set{s.cfg.Self}
@@ -147,6 +149,9 @@ func (s *step) onStand(m *Message) {
 	again := s.state.Vote == Vote{Term: m.Term, For: m.From, Head: m.Head} && s.state.Seen == m.Term && !s.state.Restored
 	if !again {
 		if !s.acceptable(m) || !s.suspects && m.Excuse == NoExcuse {
+			if m.Term.Era == s.state.Seen.Era {
+				s.taken = later(s.taken, m.Term)
+			}
 			s.send(m.From, Message{Kind: Grant, Term: m.Term, Head: m.Head, Seen: s.state.Seen})
 			return
 		}

@@ -63,6 +63,9 @@ func (m *Machine) Digest(d *Digest) {
 	d.Add(uint64(m.role)<<32 | uint64(m.excuse)<<16 | uint64(m.leader))
 	d.term(m.leads)
 	d.bool(m.suspects)
+	if m.taken.Compare(m.state.Seen) > 0 { // else it says nothing
+		d.term(m.taken)
+	}
 	d.set(m.votes)
 	for _, a := range m.acks {
 		d.Add(uint64(a.by)<<48 | a.seq)

@@ -51,6 +51,7 @@ type Machine struct {
 	leader   Provider  // whom we have heard in term Seen, 0 if nobody
 	suspects bool
 	excuse   Excuse
+	taken    room.Term // the highest that we know others to stand in, whom we refused
 	votes    Set   // Canvasser, Candidate, Mover: who has said yes
 	acks     []ack // Hub: what others have co-signed in this term, by provider
 	commit   Set   // Mover: the set that the admin's commit makes
