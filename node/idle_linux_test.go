@@ -20,6 +20,10 @@ func trios(t testing.TB, companies, each int) (nodes [3]*running) {
 	for i, d := range []string{"biloxi.example", "chicago.example"} {
 		nodes[i+1] = prepare(t, d, nodes[0].status().Addresses[0]).must()
 	}
+	var leave []func()
+	for _, r := range nodes {
+		r.atEnd = func(f func()) { leave = append(leave, f) }
+	}
 	var all sync.WaitGroup
 	for n := range companies {
 		var people [3]*client.Client
@@ -68,7 +72,11 @@ func trios(t testing.TB, companies, each int) (nodes [3]*running) {
 			t.Fatalf("%d of %d rooms have three replicas at %s", n, companies*each, r.cfg.Domain)
 		}
 	}
+	for _, f := range leave {
+		f()
+	}
 	for _, r := range nodes {
+		r.atEnd = nil
 		if err := r.stop(); err != nil {
 			t.Fatal(err)
 		}

@@ -25,13 +25,14 @@ import (
 
 // running is a node in this process.
 type running struct {
-	t    testing.TB
-	cfg  node.Config
-	dir  string
-	n    *node.Node
-	log  *lockedBuffer
-	now  func() time.Time // the node's clock; nil: the real one
-	stop func() error     // ends Run and returns its error
+	t     testing.TB
+	cfg   node.Config
+	dir   string
+	n     *node.Node
+	log   *lockedBuffer
+	now   func() time.Time // the node's clock; nil: the real one
+	stop  func() error     // ends Run and returns its error
+	atEnd func(func())     // when users leave; nil: at the test's end
 }
 
 type lockedBuffer struct {
@@ -154,7 +155,11 @@ func (r *running) userBy(name string, over *http.Client) *client.Client {
 	run, stop := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	running.Go(func() { c.Run(run) })
-	t.Cleanup(func() {
+	end := t.Cleanup
+	if r.atEnd != nil {
+		end = r.atEnd
+	}
+	end(func() {
 		stop()
 		running.Wait()
 		cancel()
