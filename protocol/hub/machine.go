@@ -52,11 +52,11 @@ type Machine struct {
 	suspects bool
 	excuse   Excuse
 	taken    room.Term // the highest that we know others to stand in, whom we refused
-	votes    Set   // Canvasser, Candidate, Mover: who has said yes
-	acks     []ack // Hub: what others have co-signed in this term, by provider
-	commit   Set   // Mover: the set that the admin's commit makes
-	on       Head  // Mover: the handshake that it extends
-	answered Set   // Restored: who has answered
+	votes    Set       // Canvasser, Candidate, Mover: who has said yes
+	acks     []ack     // Hub: what others have co-signed in this term, by provider
+	commit   Set       // Mover: the set that the admin's commit makes
+	on       Head      // Mover: the handshake that it extends
+	answered Set       // Restored: who has answered
 }
 
 type ack struct {
