@@ -125,6 +125,9 @@ func (l *live) adopt(ctx context.Context, p *room.Piece, from string) error {
 	case entries[len(entries)-1].AcceptedAt > uint64(l.r.cfg.Now().Add(maxSkew).UnixMilli()):
 		return fmt.Errorf("hub dates entry %d more than %s into the future", entries[len(entries)-1].Seq, maxSkew)
 	}
+	if err := l.backdated(entries[0]); err != nil {
+		return err
+	}
 	var before []room.Participant
 	rest := entries
 	if l.state == nil {
@@ -516,10 +519,14 @@ func (r *Rooms) Exchange(ctx context.Context, domain string) {
 		}
 	}
 	for page := range slices.Chunk(stands, room.MaxStands) {
+		begin := r.cfg.Now()
 		body, err := r.cfg.Peers.Call(ctx, Call{Target: domain, Endpoint: EndpointHeads, Subject: domain,
 			Body: room.AppendStands(nil, page), Max: pieceLimit})
 		if err == nil {
 			err = r.compare(domain, body)
+		}
+		if err == nil {
+			r.confirm(domain, page, body, begin)
 		}
 		if err != nil {
 			r.log.Debug("asking where rooms stand", "hub", domain, "err", err)
@@ -566,6 +573,50 @@ func (r *Rooms) compare(domain string, body []byte) error {
 		}
 	}
 	return nil
+}
+
+// confirm notes of the rooms that a hub was asked about, and has said nothing of, that
+// their logs ended there then.
+func (r *Rooms) confirm(domain string, asked []room.Stand, answer []byte, at time.Time) {
+	more := map[room.ID]bool{}
+	stands, err := room.ParseStands(answer)
+	if err != nil {
+		return
+	}
+	for _, s := range stands {
+		more[s.Room] = true
+	}
+	for _, s := range asked {
+		h, err := r.lookup(s.Room)
+		if err != nil || more[s.Room] {
+			continue
+		}
+		if head := h.stand(); head != nil && head.Hub == domain {
+			h.mu.Lock()
+			h.ended = ended{s.Next, at}
+			h.mu.Unlock()
+		}
+	}
+}
+
+// backdated: a hub that decides alone dates an entry to a time at which it had said, by
+// this provider's clock, that the entry is not there. That would let it pretend that
+// somebody was silent who had no time to speak (see room.Succession).
+func (l *live) backdated(e *room.Entry) error {
+	if l.state == nil {
+		return nil
+	}
+	if now, next := l.state.Set(); len(now) != 1 || len(next) > 0 {
+		return nil // it may have waited for others
+	}
+	l.h.mu.Lock()
+	told := l.h.ended
+	l.h.mu.Unlock()
+	if told.next != e.Seq || e.AcceptedAt >= uint64(max(0, told.at.Add(-maxSkew).UnixMilli())) {
+		return nil
+	}
+	return fmt.Errorf("hub dates entry %d %s, and said at %s that it is not there: its clock is wrong, or it lies", e.Seq,
+		time.UnixMilli(int64(e.AcceptedAt)).UTC().Format(time.RFC3339), told.at.UTC().Format(time.RFC3339))
 }
 
 // recentAdds remembers whom the last commits added, by the tree that they made:

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/overlay"
@@ -26,6 +27,7 @@ type handle struct {
 	accused string         // guarded by mu: a hub of several replicas that has signed what cannot be
 	held    string         // guarded by mu: why the next entry cannot be verified yet
 	pins    int            // guarded by mu: callers of obtain that have not released it
+	ended   ended          // guarded by mu
 	// guarded by mu: called once, when another provider orders the room or its hub is
 	// found dead
 	moved map[*func()]struct{}
@@ -43,6 +45,12 @@ type handle struct {
 	asked   atomic.Bool   // a task to catch up waits already
 	relayed atomic.Int32  // submissions that others have brought and that are being ordered
 	owed    atomic.Int32  // submissions of local users that are looked after, see relay.go
+}
+
+// ended is where a hub has said that its log ends, and when it was asked.
+type ended struct {
+	next uint64
+	at   time.Time
 }
 
 func (h *handle) stand() *logstore.Head {

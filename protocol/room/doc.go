@@ -63,9 +63,9 @@
 // claimant: where several replicas decide that is found, where one does it is not. Whether
 // somebody is gone nobody can prove: the claim only proves that they had the time to
 // speak, as the hub counts it. A hub that is in league with the claimant can date the claim
-// back as far as the room's last entry, if nobody watches when it orders it: followers
-// refuse what is dated into the future, and do not see yet that something is dated back.
-// Joining by an external commit ends no claim; the device
+// back as far as the room's last entry, if nobody watches: followers refuse what is dated
+// into the future, and, where the hub decides alone, what it dates to a time at which it
+// had told them that there is no such entry. Joining by an external commit ends no claim; the device
 // does it then by its next commit.
 //
 // A successor may also move the room when its hub is gone with the administrators: their
