@@ -420,6 +420,8 @@ func (j *judgement) takes(user string) error {
 	if now.Claim != nil {
 		return deny("the claim goes on")
 	}
+	// Who has come to power since the claim has it from a holder, whose commit has ended the
+	// claim; this is the second lock.
 	for _, h := range Holders(j.before) {
 		if !SaidGone(was.Claim.Gone, h) {
 			return deny("%s is an administrator, and not said to be gone", h)

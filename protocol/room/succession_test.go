@@ -225,9 +225,12 @@ func TestStaleClaim(t *testing.T) {
 	w.now = w.now.Add(2 * patience)
 	wantErr(t, "in its time", carol.claims(atlanta), room.ErrSuccession)
 	w.now = w.now.Add(time.Millisecond)
-	if err := carol.claims(atlanta); err != nil {
+	if err := errors.Join(carol.claims(atlanta), bob.endorses()); err != nil {
 		t.Fatal(err)
 	}
+	// Anybody may clear it away now, and nobody may take what is endorsed for another.
+	w.now = w.now.Add(2*patience + time.Millisecond)
+	wantErr(t, "taken by another successor", bob.takes(), room.ErrSuccession)
 	if err := errors.Join(carol.ends(), bob.claims(atlanta)); err != nil {
 		t.Fatal(err)
 	}
