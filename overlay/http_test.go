@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"strings"
@@ -225,13 +224,8 @@ func TestTwoNodesOneProvider(t *testing.T) {
 // A node that was down for long is reached at once when it is back.
 func TestNodeComesBack(t *testing.T) {
 	t.Parallel() // it waits most of the time
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	c := config("back.example")
-	c.Listen = []string{"/ip4/127.0.0.1/tcp/" + strings.TrimPrefix(l.Addr().String(), "127.0.0.1:")}
-	l.Close()
+	c.Listen = []string{fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port(t))}
 	hub, _ := start(t, config("hub.example"))
 	c.Bootstrap = boot(hub)
 	o, stop := start(t, c)

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
+	"net"
 	"net/http"
 	"os"
 	"testing"
@@ -180,4 +182,18 @@ func mustGet(t testing.TB, o *overlay.Overlay, url string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// port is one below those that connections get by themselves: one of those may be taken
+// before the node comes, or comes back.
+func port(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000))); err == nil {
+			defer l.Close()
+			return l.Addr().(*net.TCPAddr).Port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
 }

@@ -3,6 +3,7 @@ package overlay_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"strings"
 	"sync"
@@ -60,12 +61,7 @@ func TestThreeNodesResolveEachOther(t *testing.T) {
 
 // A node that starts before its bootstrap peer finds it soon after it comes.
 func TestBootstrapPeerComesLater(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0") // a port that nobody has, most likely
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := "/ip4/127.0.0.1/tcp/" + strings.TrimPrefix(l.Addr().String(), "127.0.0.1:")
-	l.Close()
+	addr := fmt.Sprintf("/ip4/127.0.0.1/tcp/%d", port(t))
 
 	late := config("late.example")
 	late.Listen = []string{addr}

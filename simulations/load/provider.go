@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -77,12 +78,15 @@ func newProvider(ctx context.Context, cfg Config, name, dir string, others []*pr
 // freePort finds a loopback port that nobody uses. Ports are fixed beforehand, because
 // a provider that is started again has to be where it was.
 func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, fmt.Errorf("finding a free port: %w", err)
+	// Below the ports that connections get by themselves: one of those may be taken before
+	// the provider comes, or comes back.
+	for range 100 {
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000))); err == nil {
+			defer l.Close()
+			return l.Addr().(*net.TCPAddr).Port, nil
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return 0, errors.New("finding a free port: none of 100 between 10000 and 32000 is")
 }
 
 // start runs the node and waits until it is ready.
