@@ -488,9 +488,9 @@ func (l *live) parted(ctx context.Context, p *room.Piece) bool {
 	n := at.Next - e.Seq
 	at.Next = e.Seq
 	// Whether its committer held power is not known here, where the state has gone on.
-	err = lead.Acknowledged(e, at, c, l.state.Providers(), nil, l.r.cfg.Rules.Anchors)
+	err = lead.Acknowledged(e, at, c, l.state.Participating(), nil, l.r.cfg.Rules.Anchors)
 	if err != nil {
-		err = lead.Acknowledged(e, at, c, l.state.Providers(), []string{lead.Hub.Domain}, l.r.cfg.Rules.Anchors)
+		err = lead.Acknowledged(e, at, c, l.state.Participating(), []string{lead.Hub.Domain}, l.r.cfg.Rules.Anchors)
 	}
 	if err != nil {
 		l.r.log.Debug("a move without its acknowledgements", "room", l.h.id, "err", err)

@@ -124,7 +124,7 @@ const window = 256
 func (l *live) config(n *names) *hub.Config {
 	now, next := l.state.Set()
 	peers := slices.Concat(l.state.Providers(), domainsOf(now), domainsOf(next), []string{l.r.cfg.Domain})
-	return &hub.Config{Self: n.Number(l.r.cfg.Domain), Peers: n.set(peers), Window: window, Seal: l.seal,
+	return &hub.Config{Self: n.Number(l.r.cfg.Domain), Peers: n.set(peers), Parties: n.set(l.state.Participating()), Window: window, Seal: l.seal,
 		Manual: l.state.Hosting().Failover != room.FailoverAuto}
 }
 
@@ -289,7 +289,7 @@ func (l *live) lastCertificate() (c *room.Certified, err error) {
 // machine knows it.
 func (l *live) advanceTail(st *room.Step, welcomes []welcome) (*hub.Entry, error) {
 	rep, e := l.rep, st.Entry
-	changing, providers := l.state.Changing(), l.state.Providers()
+	changing, providers := l.state.Changing(), l.state.Participating()
 	before := l.state.Participants()
 	if err := l.state.Advance(st); err != nil {
 		return nil, err

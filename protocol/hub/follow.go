@@ -122,7 +122,7 @@ func (s *step) proven(f force, e *Entry) bool {
 	case ByMove:
 		of := e.Of
 		if len(of) == 0 {
-			of = s.cfg.Peers
+			of = s.cfg.parties()
 		}
 		return len(e.Set) > 0 && moved(of, f.hub, e.Voters)
 	}

@@ -11,7 +11,7 @@ func (s *step) handOver(target Provider) {
 	}
 	f := s.log.now()
 	single := len(f.old) == 1 && len(f.new) == 0 && f.old.Has(s.cfg.Self) // ours to give
-	if !single && !f.replicas().Has(target) || !s.cfg.Peers.Has(target) {
+	if !single && !f.replicas().Has(target) || !s.cfg.Peers.Has(target) || single && !s.cfg.parties().Has(target) {
 		s.effect(Effect{Kind: Rejected, Why: ErrTarget})
 		return
 	}

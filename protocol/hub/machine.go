@@ -11,8 +11,11 @@ import (
 type Config struct {
 	Self Provider
 	// Peers are all providers that keep the room, ourselves included. They get
-	// what the hub orders, and a majority of them can move the room.
+	// what the hub orders.
 	Peers Set
+	// Parties are those of Peers of which a majority can move the room: a replica that
+	// was recruited is none of them. Empty: all of Peers.
+	Parties Set
 	// Seal computes the hash of an entry that the machine makes. It is a pure
 	// function of the other fields.
 	Seal func(*Entry) room.Hash

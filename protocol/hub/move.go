@@ -10,6 +10,14 @@ func moved(of Set, replaced Provider, acks Set) bool {
 	return majority(of.Without(replaced), acks.Without(replaced))
 }
 
+// parties are who is asked to acknowledge a move.
+func (c *Config) parties() Set {
+	if len(c.Parties) == 0 {
+		return c.Peers
+	}
+	return c.Parties
+}
+
 // moveHere begins a move by an admin's commit that makes the given set, in the era that
 // it names, if that is none too low.
 func (s *step) moveHere(set Set, t room.Term) {
@@ -25,7 +33,7 @@ func (s *step) moveHere(set Set, t room.Term) {
 }
 
 func (s *step) callMove() {
-	for _, p := range s.cfg.Peers {
+	for _, p := range s.cfg.parties() {
 		if !s.votes.Has(p) {
 			s.send(p, Message{Kind: Move, Term: s.state.Seen, Head: s.on, Set: s.commit, Final: s.state.Final})
 		}
@@ -56,7 +64,7 @@ func (s *step) onMove(m *Message) {
 // Head, Entries, Final, Grant. Who refuses because it holds a newer handshake, so
 // that it cannot judge the commit, shows it, and that ends the move.
 func (s *step) onAck(m *Message) {
-	if s.role != Mover || m.Term != s.state.Seen || s.votes.Has(m.From) {
+	if s.role != Mover || m.Term != s.state.Seen || s.votes.Has(m.From) || !s.cfg.parties().Has(m.From) {
 		return
 	}
 	if s.log.Last().Behind(m.Head) && !s.take(m) {
@@ -99,7 +107,7 @@ func (s *step) take(m *Message) bool {
 // newest handshake that they hold. So nobody can be kept in a room, or in power,
 // by moving it from before the commit that removed them.
 func (s *step) move() {
-	if !moved(s.cfg.Peers, s.log.Hub(), s.votes) {
+	if !moved(s.cfg.parties(), s.log.Hub(), s.votes) {
 		return
 	}
 	if s.log.handshake() != s.on {

@@ -20,7 +20,7 @@ func (s *step) ask() {
 func (s *step) others() Set {
 	o := s.log.now().replicas().Without(s.cfg.Self)
 	if len(o) == 0 {
-		o = s.cfg.Peers.Without(s.cfg.Self)
+		o = s.cfg.parties().Without(s.cfg.Self)
 	}
 	return o
 }

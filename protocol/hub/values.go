@@ -127,7 +127,7 @@ type Entry struct {
 	Hub    Provider // Create and Change: whose term begins
 	Via    Via      // Change
 	Voters Set      // Change: voters or acknowledging providers; Settled: who co-signed the commit
-	Of     Set      // Change by a move: who took part in the room then; empty stands for Config.Peers
+	Of     Set      // Change by a move: who took part in the room then; empty stands for Config.Parties
 }
 
 // Head returns the head that ends with e.

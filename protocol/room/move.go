@@ -232,7 +232,7 @@ func (s *State) checkMove(st *Step, c *HubChange) error {
 	if err != nil {
 		return err
 	}
-	lead, err := s.lead.FollowMove(st.Entry, s.at, c, ch.Context, s.Providers(), away, s.rules.Anchors)
+	lead, err := s.lead.FollowMove(st.Entry, s.at, c, ch.Context, s.Participating(), away, s.rules.Anchors)
 	if err != nil {
 		return err
 	}
@@ -243,7 +243,8 @@ func (s *State) checkMove(st *Step, c *HubChange) error {
 // FollowMove checks the acknowledgements of a move, an entry that continues the log at
 // at, and returns who leads after it: next is the GroupContext that its commit, which
 // the caller has judged (Moving), makes. providers take part before it, and away have to
-// be silent (Absent). A member that cannot read the commit takes the context of its
+// be silent (Absent); a recruit is none of them, or it alone could keep a room from being
+// moved. A member that cannot read the commit takes the context of its
 // GroupInfo.
 //
 // Errors: ErrVote, ErrQuorum, ErrSignature, ErrHosting, and

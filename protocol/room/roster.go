@@ -130,8 +130,10 @@ type judgement struct {
 //     orders the room before the change and who decides. anchors are as in Rules.
 //   - Whom a claim to succeed is against ends it (see Succession). at is when the
 //     entry was accepted, ms since 1970.
+//   - A replica without a participant is one that the room allows and names (see
+//     Outside).
 //
-// Errors: ErrPolicy, ErrPending, ErrHosting, ErrSettling, ErrSuccession, and for a new
+// Errors: ErrPolicy, ErrPending, ErrHosting, ErrSettling, ErrSuccession, ErrOutside, and for a new
 // replica x509auth.ErrUnknownProvider, which may pass.
 func (r *Roster) Judge(g *mls.PublicGroup, c *mls.Change, lead *Lead, at uint64, anchors func(domain string) []crypto.PublicKey) error {
 	j := &judgement{r: r, g: g, c: c, lead: lead, at: at, anchors: anchors}
@@ -172,6 +174,9 @@ func (j *judgement) judge() (err error) {
 		}
 	}
 	if err := j.signOfLife(); err != nil {
+		return err
+	}
+	if err := j.outside(); err != nil {
 		return err
 	}
 	if err := j.agreement(); err != nil {
@@ -298,6 +303,8 @@ func (j *judgement) component(p *mls.UsedProposal, user string, role policy.Role
 		return j.hosting(a.Update, user, role)
 	case SuccessionComponent:
 		return j.succession(p, user, role)
+	case OutsideComponent:
+		return j.updatesOutside(p, user, role)
 	}
 	return deny(fmt.Sprintf("changes component %#04x", uint16(a.Component)))
 }
@@ -315,8 +322,8 @@ func updatesHosting(c *mls.Change) bool {
 // hosting: the hub and term are what the log says, so an update may not make
 // them up. Whoever only copies what the log says needs no capability; the rest is
 // ChangeHosting's. New replicas are of participating providers, by a key that all
-// who judge know for the domain, and the hub stays in the set while its provider
-// takes part.
+// who judge know for the domain, or the one that the commit recruits, and the hub stays
+// in the set while its provider takes part.
 func (j *judgement) hosting(data []byte, user string, role policy.Role) error {
 	was, err := HostingOf(j.g.Context())
 	if err != nil {
@@ -347,7 +354,7 @@ func (j *judgement) hosting(data []byte, user string, role policy.Role) error {
 		if slices.ContainsFunc(now.Now, func(y Replica) bool { return x.equal(&y) }) {
 			continue
 		}
-		if !j.takesPart(x.Domain) {
+		if !j.takesPart(x.Domain) && !j.recruits(x.Domain) {
 			return fmt.Errorf("replica %s has no participant: %w", x.Domain, ErrPolicy)
 		}
 		if err := anchoredBy(j.anchors, x); err != nil {

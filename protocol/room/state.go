@@ -47,11 +47,13 @@ type State struct {
 	lead    Lead              // as the log says
 	info    *mls.GroupInfo    // of the present epoch, without a tree
 	list    []Participant     // the participant list, read out
-	left    map[string]uint64 // domain -> seq of the entry with which it stopped taking part
+	left    map[string]uint64 // domain -> seq of the entry with which it stopped following
+	outside []string          // recruits that are in a set, see followOutside
 
-	unsavedInfo bool
-	unsavedLead bool
-	unsavedLeft []string
+	unsavedInfo    bool
+	unsavedLead    bool
+	unsavedOutside bool
+	unsavedLeft    []string
 }
 
 // Step is a checked entry and what it does to the state that checked it.
@@ -211,6 +213,12 @@ func (s *State) checkFirst() error {
 			} else if x.Claim != nil {
 				return fmt.Errorf("room begins with a claim: %w", ErrSuccession)
 			}
+		case OutsideComponent:
+			if x, err := ParseOutside(data); err != nil {
+				return err
+			} else if x.Recruit != "" {
+				return fmt.Errorf("room begins with a recruit: %w", ErrOutside)
+			}
 		default:
 			return fmt.Errorf("room begins with component %#04x: %w", uint16(id), ErrPolicy)
 		}
@@ -294,7 +302,7 @@ func (s *State) check(e *Entry) (*Step, error) {
 }
 
 // active reports whether a provider has a participant that is not banned.
-func (s *State) active(domain string) bool { return slices.Contains(s.Providers(), domain) }
+func (s *State) active(domain string) bool { return slices.Contains(s.Participating(), domain) }
 
 func (s *State) checkMessage(m *mls.PrivateMessage) error {
 	now := s.group.Epoch()
@@ -333,7 +341,12 @@ func (s *State) Advance(st *Step) error {
 			return fmt.Errorf("advancing room: %w", err)
 		}
 	}
-	if c := st.Commit(); c != nil {
+	c := st.Commit()
+	var before []string
+	if c != nil || st.lead != nil { // there are many messages
+		before = s.Providers()
+	}
+	if c != nil {
 		if err := s.roster.Apply(c); err != nil {
 			return fmt.Errorf("advancing room: %w", err)
 		}
@@ -342,14 +355,18 @@ func (s *State) Advance(st *Step) error {
 			return fmt.Errorf("advancing room: %w", err)
 		}
 		s.hosting, s.info, s.unsavedInfo = h, st.info, true
-		before := s.Providers() // of the list that readList replaces
 		if err := s.readList(); err != nil {
 			return fmt.Errorf("advancing room: %w", err)
 		}
-		s.noteProviders(before, s.Providers(), st.Entry.Seq)
 	}
 	if st.lead != nil {
 		s.lead, s.unsavedLead = *st.lead, true
+	}
+	if c != nil || st.lead != nil {
+		if err := s.followOutside(c); err != nil {
+			return fmt.Errorf("advancing room: %w", err)
+		}
+		s.noteProviders(before, s.Providers(), st.Entry.Seq)
 	}
 	s.at = st.after
 	return nil
@@ -430,9 +447,17 @@ func (s *State) Role(u uri.User) policy.Role {
 	return policy.None
 }
 
-// Providers returns the domains of all participants that are not banned, each
-// once, sorted: who follows the log.
+// Providers returns who follows the log: the providers that take part, and those that
+// are recruited. Domains, each once, sorted.
 func (s *State) Providers() []string {
+	out := append(s.Participating(), s.outside...)
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// Participating returns the domains of all participants that are not banned, each once,
+// sorted.
+func (s *State) Participating() []string {
 	var out []string
 	for _, p := range s.list {
 		if p.Role.Active() {
@@ -444,8 +469,8 @@ func (s *State) Providers() []string {
 }
 
 // MayRead says up to which entry, itself included, a provider may read the log:
-// all of it while one of its users takes part, and to the entry that ended that
-// afterwards.
+// all of it while one of its users takes part or it is recruited, and to the entry that
+// ended that afterwards.
 func (s *State) MayRead(domain string) (last uint64, ok bool) {
 	if slices.Contains(s.Providers(), domain) {
 		return ^uint64(0), true
@@ -463,12 +488,14 @@ type Part = mls.Part
 //	i           the present epoch's GroupInfo
 //	h           who orders and who decides (Lead.Append); without it, as
 //	            room_hosting says: nothing has moved yet
-//	l DOMAIN    uint64 seq of the entry with which a provider stopped taking part
+//	l DOMAIN    uint64 seq of the entry with which a provider stopped following
+//	o           recruits that are in a set: opaque domain<V> list<V>; without it, none
 const (
 	partGroup = "m"
 	partInfo  = "i"
 	partLead  = "h"
 	partLeft  = "l"
+	partOut   = "o"
 )
 
 // Unsaved returns what has changed since the last call, or since Begin; write it
@@ -484,6 +511,13 @@ func (s *State) Unsaved() []Part {
 	if s.unsavedLead {
 		out = append(out, Part{Key: partLead, Value: s.lead.Append(nil)})
 	}
+	if s.unsavedOutside {
+		p := Part{Key: partOut}
+		if len(s.outside) > 0 {
+			p.Value = appendDomains(nil, s.outside)
+		}
+		out = append(out, p)
+	}
 	for _, d := range s.unsavedLeft {
 		p := Part{Key: partLeft + d}
 		if seq, ok := s.left[d]; ok {
@@ -491,7 +525,7 @@ func (s *State) Unsaved() []Part {
 		}
 		out = append(out, p)
 	}
-	s.unsavedInfo, s.unsavedLead, s.unsavedLeft = false, false, nil
+	s.unsavedInfo, s.unsavedLead, s.unsavedOutside, s.unsavedLeft = false, false, false, nil
 	return out
 }
 
@@ -522,6 +556,10 @@ func Load(room uri.Room, at Position, parts iter.Seq2[string, []byte], rules Rul
 					bad = err
 				}
 				stored = &lead
+			case k == partOut:
+				if s.outside, err = parseDomains(v); err != nil {
+					bad = err
+				}
 			case strings.HasPrefix(k, partLeft) && len(v) == 8:
 				s.left[k[len(partLeft):]] = presentation.NewReader(v).U64()
 			default:
