@@ -256,3 +256,6 @@ func StoredRooms(o *Overlay) (n int) {
 	_ = o.cfg.KV.Scan(context.Background(), []byte(datastorePrefix+"/"+roomNamespace+"/"), func(_, _ []byte) error { n++; return nil })
 	return n
 }
+
+// WillingKey is what willing providers announce.
+func WillingKey() [32]byte { return willingKey() }

@@ -37,7 +37,7 @@ type Config struct {
 	Public bool
 
 	DirectoryURL   string // of MIMI over HTTPS, for the record
-	ReplicaWilling bool
+	ReplicaWilling bool   // offers to be a replica of others' rooms, see Willing
 	RelayWilling   bool
 
 	KV KV // required
@@ -405,6 +405,9 @@ func (o *Overlay) Run(ctx context.Context) error {
 	tasks.Go(func() { n.join(runCtx, func() { close(joined) }) })
 	tasks.Go(func() { n.announce(runCtx) })
 	tasks.Go(func() { n.tidy(runCtx) })
+	if o.cfg.ReplicaWilling {
+		tasks.Go(func() { n.announceWilling(runCtx) })
+	}
 	select {
 	case <-joined:
 		// The DHT learns of a connected peer in the background. Without waiting for

@@ -74,9 +74,11 @@
 //	2a name[...]                rooms whose log cannot be followed, and the proof
 //	2b room[32]                 the mark of a restored room, until it is whole again
 //	2c room[32] name[...]       votes, terms and unfinal entries of rooms with replicas
+//	2d name[...]                when other providers gave their last sign of life
+//	2e room[32]                 rooms of others that this provider has promised to keep
 //
 // The heads of all rooms lie together: a start reads these and no entries. The values
-// of 10, 11 and 13 and everything in 14 and 20 to 2a belong to the packages that
+// of 10, 11 and 13 and everything in 14 and 20 to 2e belong to the packages that
 // write them.
 // In the directory there are Badger's files and ACKED (acked.go).
 //

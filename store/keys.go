@@ -50,8 +50,9 @@ const (
 	SpaceRestored    Space = 0x2b // rooms that came from a backup and are not yet whole, see Restored
 	SpaceReplica     Space = 0x2c // what replicas know of a room beside its log, and what is not final yet
 	SpaceHeard       Space = 0x2d // when other providers gave their last sign of life
+	SpacePromises    Space = 0x2e // rooms of others that this provider has promised to keep
 
-	lastSpace = SpaceHeard
+	lastSpace = SpacePromises
 )
 
 // A Key names one value. Only the functions of this package make keys, so a key

@@ -8,7 +8,7 @@
 //
 // Room head (key 10), written with every batch:
 //
-//	uint8 version = 1 or 2
+//	uint8 version = 1, 2 or 3
 //	opaque uri<V>
 //	Position: uint32 era, uint64 number, uint64 next, opaque last[32], uint64 accepted_at
 //	opaque topic[16]
@@ -17,9 +17,11 @@
 //	opaque providers<V>         opaque domain<V> each: who may follow
 //	uint64 feed                 feed position of the last batch
 //	uint64 epoch                MLS epoch
-//	Replica set<V>              version 2: who decides about the room, if it is more
+//	Replica set<V>              from version 2 on: who decides about the room, if it is more
 //	                            than its hub: {opaque domain<V>, opaque key[32]} each
-//	uint8 auto                  version 2: 1 if the set may elect another hub
+//	uint8 auto                  from version 2 on: 1 if the set may elect another hub
+//	opaque outside<V>           version 3: those of providers that are recruited and have
+//	                            no participant: opaque domain<V> each, at most two
 //
 // Log entry (11): room.Entry as it is. Transaction id (12): sequence number.
 // State part (13): as package room made it. Batch (14), under the sequence number
@@ -60,6 +62,12 @@ const version = 1
 // versionReplicated is that of heads and batches of rooms with several replicas.
 const versionReplicated = 2
 
+// versionRecruited is that of heads of rooms with a replica that has no participant.
+const versionRecruited = 3
+
+// maxOutside is how many such there are: while one replaces another, two.
+const maxOutside = 2
+
 // maxSet is the largest replica set; while it changes there are two.
 const maxSet = 5
 
@@ -82,6 +90,9 @@ type Head struct {
 	// hub.
 	Set  []Member
 	Auto bool
+	// Outside are those of Providers that are recruited as replicas and have no
+	// participant.
+	Outside []string
 }
 
 // Member is one provider of a replica set, with the key that counts in the room.
@@ -108,6 +119,9 @@ func (h *Head) bytes() []byte {
 	if len(h.Set) > 0 {
 		v = versionReplicated
 	}
+	if len(h.Outside) > 0 {
+		v = versionRecruited
+	}
 	b := presentation.AppendOpaque([]byte{v}, []byte(h.URI.String()))
 	b = presentation.AppendU64(presentation.AppendU32(b, h.At.Term.Era), h.At.Term.Number)
 	b = append(presentation.AppendU64(b, h.At.Next), h.At.Last[:]...)
@@ -129,14 +143,23 @@ func (h *Head) bytes() []byte {
 		}
 		return b
 	})
-	return presentation.AppendOptional(b, h.Auto)
+	b = presentation.AppendOptional(b, h.Auto)
+	if v == versionReplicated {
+		return b
+	}
+	return presentation.AppendList(b, func(b []byte) []byte {
+		for _, p := range h.Outside {
+			b = presentation.AppendOpaque(b, []byte(p))
+		}
+		return b
+	})
 }
 
 func parseHead(b []byte) (*Head, error) {
 	h := new(Head)
 	r := presentation.NewReader(b)
 	v := r.U8()
-	if v != version && v != versionReplicated && r.Err() == nil {
+	if (v < version || v > versionRecruited) && r.Err() == nil {
 		return nil, fmt.Errorf("room head of version %d: %w", v, ErrDamaged)
 	}
 	name := string(r.Opaque())
@@ -149,13 +172,16 @@ func parseHead(b []byte) (*Head, error) {
 	copy(h.HubKey[:], r.Fixed(len(h.HubKey)))
 	r.List(1<<16, func() { h.Providers = append(h.Providers, string(r.Opaque())) })
 	h.Feed, h.Epoch = r.U64(), r.U64()
-	if v == versionReplicated {
+	if v >= versionReplicated {
 		r.List(2*maxSet, func() {
 			m := Member{Domain: string(r.Opaque())}
 			copy(m.Key[:], r.Fixed(len(m.Key)))
 			h.Set = append(h.Set, m)
 		})
 		h.Auto = r.Optional()
+	}
+	if v == versionRecruited {
+		r.List(maxOutside, func() { h.Outside = append(h.Outside, string(r.Opaque())) })
 	}
 	err := r.Done()
 	if err == nil {

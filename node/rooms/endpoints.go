@@ -33,6 +33,12 @@ const (
 	// EndpointFranking answers with the key of the provider's franks, which rooms that
 	// it becomes a replica of name.
 	EndpointFranking = "mimid-franking"
+	// EndpointRecruit asks whether the provider would be a replica of a room in which none
+	// of its users takes part: a replica.RecruitAsk, answered by a replica.RecruitAnswer.
+	EndpointRecruit = "mimid-recruit"
+	// EndpointWilling answers with the domain of the asked provider, if that offers to be
+	// a replica of others' rooms: who finds a node in the DHT does not know whose it is.
+	EndpointWilling = "mimid-willing"
 )
 
 // Request is a call by another provider, authenticated.
@@ -66,6 +72,8 @@ func (r *Rooms) Endpoints() map[string]Endpoint {
 		EndpointNudge:                       r.serveNudge,
 		EndpointReplica:                     r.serveReplica,
 		EndpointFranking:                    r.serveFranking,
+		EndpointRecruit:                     r.serveRecruit,
+		EndpointWilling:                     r.serveWilling,
 	}
 }
 
@@ -519,7 +527,9 @@ func (r *Rooms) serveLog(ctx context.Context, q *Request) (*Response, error) {
 	var last uint64
 	may := false
 	err = r.view(ctx, h, func(s *room.State) {
-		if last, may = s.MayRead(q.Source); may {
+		if last, may = s.MayRead(q.Source); slices.Contains(s.Outside(), q.Source) {
+			return // recruited by what is not final, perhaps not without it
+		} else if may {
 			last = min(last, s.At().Next-1) // if it takes part again since: to here, for now
 		}
 	})

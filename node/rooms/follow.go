@@ -218,8 +218,17 @@ func (l *live) follow(ctx context.Context, at room.Position, entries, rest []*ro
 	return nil
 }
 
-// check checks an entry; if a provider in it is not known yet, it is looked up.
+// check checks an entry; if a provider in it is not known yet, it is looked up. One that
+// recruits this provider unasked is not followed.
 func (l *live) check(ctx context.Context, e *room.Entry) (*room.Step, error) {
+	st, err := l.checkKnown(ctx, e)
+	if err == nil {
+		err = l.unasked(st)
+	}
+	return st, err
+}
+
+func (l *live) checkKnown(ctx context.Context, e *room.Entry) (*room.Step, error) {
 	st, err := l.state.Check(e)
 	if !keyless(err) || e.Kind != room.KindHandshake {
 		return st, err
@@ -250,8 +259,8 @@ func keyless(err error) bool {
 	return errors.Is(err, x509auth.ErrUnknownProvider) || errors.Is(err, x509auth.ErrUntrusted)
 }
 
-// learnParticipants looks up the providers of a context's participants that have
-// no key here yet, no more than limit; with afresh, those that have one, too,
+// learnParticipants looks up the providers of a context's participants and replicas that
+// have no key here yet, no more than limit; with afresh, those that have one, too,
 // because somebody's certificate is not by it.
 func (r *Rooms) learnParticipants(ctx context.Context, c *mls.GroupContext, limit int, afresh bool) error {
 	list, err := room.ParticipantsOf(c)
@@ -259,12 +268,18 @@ func (r *Rooms) learnParticipants(ctx context.Context, c *mls.GroupContext, limi
 		return err
 	}
 	seen := map[string]bool{r.cfg.Domain: true}
+	var all []string
 	for _, p := range list {
 		u, err := uri.ParseUser(string(p.User))
 		if err != nil {
 			return err
 		}
-		d := u.Provider().Domain()
+		all = append(all, u.Provider().Domain())
+	}
+	if h, err := room.HostingOf(c); err == nil {
+		all = append(all, domainsOf(h.Replicas)...)
+	}
+	for _, d := range all {
 		if seen[d] {
 			continue
 		}
@@ -293,7 +308,7 @@ func (r *Rooms) learnParticipants(ctx context.Context, c *mls.GroupContext, limi
 // come to be here nothing is kept, or anybody could fill the disk with rooms that begin
 // wrong.
 func (l *live) condemn(ctx context.Context, err error, bad *room.Entry, entries []*room.Entry, head *room.SignedHead) {
-	if keyless(err) {
+	if keyless(err) || errors.Is(err, errUnasked) {
 		l.h.mu.Lock()
 		l.h.held = fmt.Sprintf("entry %d cannot be verified yet: %v", bad.Seq, err)
 		l.h.mu.Unlock()
@@ -471,7 +486,12 @@ func (l *live) publishPiece(ctx context.Context, p *room.Piece) {
 	if len(there) > meshEnough {
 		return // the others hear it from these
 	}
-	for _, d := range head.Providers {
+	tell := head.Providers
+	if l.state != nil {
+		// One that is being recruited cannot hear of it otherwise before it is final.
+		tell = append(slices.Clone(tell), without(l.state.Outside(), tell)...)
+	}
+	for _, d := range tell {
 		if !there[d] {
 			l.r.nudge(d, p.Head)
 		}
@@ -560,6 +580,7 @@ func (r *Rooms) compare(domain string, body []byte) error {
 	for _, s := range stands {
 		h, err := r.lookup(s.Room)
 		if err != nil {
+			r.fetchPromised(s.Room, domain)
 			continue
 		}
 		if head := h.stand(); !slices.Contains(head.Providers, domain) && !head.Member(domain) || h.stopped() != nil ||

@@ -382,7 +382,7 @@ func (l *live) replicaKey(domain string) (ed25519.PublicKey, bool) {
 // accuse keeps the proof that the hub has signed what cannot be, and suspects it: the
 // room goes on under another hub, from before the lie.
 func (l *live) accuse(ctx context.Context, err error, bad *room.Entry, entries []*room.Entry, head *room.SignedHead) {
-	if keyless(err) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+	if keyless(err) || errors.Is(err, errUnasked) || errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		l.condemn(ctx, err, bad, entries, head) // which only waits
 		return
 	}

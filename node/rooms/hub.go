@@ -343,11 +343,12 @@ type standing struct {
 	epoch        uint64
 	set          []logstore.Member // none where the hub decides alone
 	auto         bool
+	outside      []string // those of providers that are recruited
 }
 
 func standingOf(s *room.State) standing {
 	st := standing{parts: s.Unsaved(), hub: *s.Hub(), topic: s.Hosting().Topic, providers: s.Providers(), participants: s.Participants(), epoch: s.Epoch()}
-	st.auto = s.Hosting().Failover == room.FailoverAuto
+	st.auto, st.outside = s.Hosting().Failover == room.FailoverAuto, s.Outside()
 	now, next := s.Set()
 	if len(now) == 1 && len(next) == 0 && now[0].Domain == st.hub.Domain {
 		return st
@@ -391,7 +392,7 @@ func (l *live) commit(ctx context.Context, d *decided, more func(tx *store.Tx) e
 	}
 	id, now, b := l.h.id, &d.now, d.batch
 	head := &logstore.Head{URI: l.state.URI(), At: b.After(), Topic: now.topic, Hub: now.hub.Domain, HubKey: now.hub.ProviderKey,
-		Providers: now.providers, Epoch: now.epoch, Set: now.set, Auto: now.auto}
+		Providers: now.providers, Epoch: now.epoch, Set: now.set, Auto: now.auto, Outside: now.outside}
 	local := l.r.localUsers(now.participants)
 	was, readers := local, local
 	if slices.ContainsFunc(b.Entries(), func(e *room.Entry) bool { return e.Kind != room.KindMessage }) {
@@ -411,6 +412,9 @@ func (l *live) commit(ctx context.Context, d *decided, more func(tx *store.Tx) e
 	// leave us not knowing whether it is durable.
 	err := l.r.cfg.Store.Update(context.WithoutCancel(ctx), func(tx *store.Tx) error {
 		if err := more(tx); err != nil {
+			return err
+		}
+		if err := l.keep(tx, now.outside); err != nil {
 			return err
 		}
 		f := l.r.cfg.Feed

@@ -153,16 +153,16 @@ func (r *Rooms) Moved(ctx context.Context, id room.ID, after room.Term) (string,
 }
 
 // Heirs are the providers that a room which this one orders may be handed over to, in
-// the order of the set, beginning behind this one: the other replicas, or, where this
-// one decides alone, the other providers that take part.
+// the order of the set, beginning behind this one: the other replicas, a recruit last, or,
+// where this one decides alone, the other providers that take part.
 func (s *Summary) Heirs(self string) []string {
 	list := s.Replicas
 	if len(list) == 1 && list[0] == self {
 		list = s.Providers
 	}
-	i := slices.Index(list, self)
-	if i < 0 {
-		return slices.Clone(list)
+	if i := slices.Index(list, self); i >= 0 {
+		list = slices.Concat(list[i+1:], list[:i])
 	}
-	return slices.Concat(list[i+1:], list[:i])
+	recruited := func(d string) bool { return slices.Contains(s.Outside, d) }
+	return append(without(list, s.Outside), slices.DeleteFunc(slices.Clone(list), func(d string) bool { return !recruited(d) })...)
 }

@@ -94,6 +94,9 @@ func (h *handle) stopped() error {
 
 func (r *Rooms) readHeads() error {
 	return r.cfg.Store.View(func(tx *store.Tx) error {
+		if err := r.readPromises(tx); err != nil {
+			return err
+		}
 		for head, err := range logstore.Heads(tx) {
 			if err != nil {
 				return err

@@ -81,6 +81,9 @@ type Config struct {
 	// Silence is for how long another provider has given no sign of life, over restarts
 	// too, which may be days; 0 if that is not known. Nil: never.
 	Silence func(domain string) time.Duration
+	// Offer is how many rooms of others this provider offers to be a replica of. The zero
+	// value: none.
+	Offer Offer
 	// Replica is this provider as a replica of a room that it is given.
 	Replica func() room.Replica
 	Log     *slog.Logger
@@ -123,6 +126,8 @@ type Rooms struct {
 	nudges nudges
 	talk   talk
 	calls  calls
+
+	promises promises
 
 	turns    atomic.Uint64 // counts changes of heads, and of which rooms are loaded
 	partners partners

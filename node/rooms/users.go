@@ -357,7 +357,11 @@ func (r *Rooms) Hub(name string) (string, bool) {
 // TakesPart says whether a provider takes part in a room that this one has.
 func (r *Rooms) TakesPart(name, domain string) bool {
 	h, err := r.lookup(room.IDOf([]byte(name)))
-	return err == nil && slices.Contains(h.stand().Providers, domain)
+	if err != nil {
+		return false
+	}
+	head := h.stand()
+	return slices.Contains(head.Providers, domain) && !slices.Contains(head.Outside, domain)
 }
 
 // Summary is a room for the operator.
@@ -369,8 +373,9 @@ type Summary struct {
 	Held      string // why the next entry cannot be verified yet
 	Accused   string // a hub that has signed what cannot be; the proof is kept
 	Replicas  []string
-	Tail      uint64 // entries that are here and not final
-	Auto      bool   // the replicas may elect another hub
+	Outside   []string // those of Replicas that are recruited and have no participant
+	Tail      uint64   // entries that are here and not final
+	Auto      bool     // the replicas may elect another hub
 	Loaded    bool
 }
 
@@ -381,7 +386,7 @@ func (r *Rooms) List() []Summary {
 		h.mu.Lock()
 		if h.head != nil {
 			s := Summary{Room: describe(h.head), Head: h.head.At.Last.String(), Providers: h.head.Providers, Broken: h.broken, Held: h.held,
-				Accused: h.accused, Auto: h.head.Auto, Loaded: h.live != nil}
+				Accused: h.accused, Auto: h.head.Auto, Outside: h.head.Outside, Loaded: h.live != nil}
 			if tip := h.tip.Load(); tip > h.head.At.Next {
 				s.Tail = tip - h.head.At.Next
 			}
