@@ -115,6 +115,10 @@ func (l *live) decide() (*decided, error) {
 			break
 		}
 		n = uint64(i) + 1
+		if rep.cut(rep.final.Next + uint64(i)) {
+			more = rep.final.Next+n <= st.Final.Head.Seq
+			break
+		}
 	}
 	if n == 0 {
 		return nil, nil
@@ -145,8 +149,19 @@ func (l *live) decide() (*decided, error) {
 			rep.cert = c
 			rep.cert.Head = head
 		}
+	} else if rep.cut(final) && rep.m.Role() == hub.Hub {
+		// Who reads no further cannot be shown what signs a later place.
+		at := hub.Head{Term: head.Term, Seq: head.Seq, Hash: head.Hash}
+		if c := l.signedBy(at, st.Final.Signers); len(c.Signers) == len(st.Final.Signers) && !slices.ContainsFunc(c.Cites(), func(h room.Head) bool { return h.Seq != final }) {
+			d.cert = c
+		}
 	}
 	return d, nil
+}
+
+// cut says whether a provider stops following with a place of the tail.
+func (rep *replicaState) cut(seq uint64) bool {
+	return slices.ContainsFunc(rep.turns, func(t turn) bool { return t.seq == seq && t.cut })
 }
 
 // putReplica writes the machine's state and the tail.

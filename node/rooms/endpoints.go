@@ -308,7 +308,7 @@ func (r *Rooms) serveNotify(ctx context.Context, q *Request) (*Response, error) 
 	// tells, which proves itself.
 	head := h.stand()
 	known := head != nil && (slices.Contains(head.Providers, r.cfg.Domain) || head.Hub == r.cfg.Domain || head.Member(r.cfg.Domain))
-	if known && head.Hub != q.Source {
+	if known && head.Hub != q.Source && !head.Member(q.Source) {
 		return nil, problem(403, clientapi.CodeForbidden, "%s is not the hub of %s", q.Source, name)
 	}
 	if err := r.do(ctx, h, task{catch: q.Source}); err != nil {
@@ -325,7 +325,7 @@ func (r *Rooms) serveNotify(ctx context.Context, q *Request) (*Response, error) 
 	switch now := h.stand(); {
 	case now == nil:
 		return nil, problem(422, clientapi.CodeInvalid, "%s shows no entry of %s", q.Source, name)
-	case !known && now.Hub != q.Source:
+	case now.Hub != q.Source:
 		return nil, problem(403, clientapi.CodeForbidden, "%s is not the hub of %s", q.Source, name)
 	}
 	for _, m := range msgs {

@@ -76,6 +76,9 @@ func (rep *replicaState) ordered(txn room.TxnID) (result, bool) {
 
 // full says that what is not written yet is enough for one write.
 func (rep *replicaState) full(limit int) bool {
+	if n := len(rep.turns); n > 0 && rep.turns[n-1].cut && rep.turns[n-1].seq+1 == rep.end() && rep.fresh < rep.end() {
+		return true
+	}
 	bytes := 0
 	for seq := rep.fresh; seq < rep.end(); seq++ {
 		bytes += sizeOf(rep.tail[seq-rep.final.Next])

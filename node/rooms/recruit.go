@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/node/account"
+	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/presentation"
@@ -272,6 +273,53 @@ func (l *live) keep(tx *store.Tx, outside []string) error {
 		}
 	})
 	return nil
+}
+
+// dismiss has those told, for whom the log ends with an entry of this hub that changes the
+// set: recruits that the room needs no more. began is the commit that began the change.
+func (l *live) dismiss(e *room.Entry, gone []string, began room.Head) error {
+	if len(gone) == 0 {
+		return nil
+	}
+	var body []byte
+	if e.Kind == room.KindHubChange {
+		c, err := room.ParseHubChange(e.Body)
+		if err != nil {
+			return err
+		}
+		body = c.Commit
+	} else {
+		commit, err := l.entryAt(began.Seq)
+		if err != nil {
+			return err
+		}
+		body = commit.Body
+	}
+	h, err := room.ParseHandshake(body)
+	if err != nil {
+		return fmt.Errorf("commit that ends a replica's part: %w", err)
+	}
+	for i := range l.rep.turns {
+		if t := &l.rep.turns[i]; t.seq == e.Seq {
+			t.welcomes = append(t.welcomes, welcome{at: l.rep.position(e.Seq + 1), gone: gone, msg: h.Bundle.Message})
+		}
+	}
+	return nil
+}
+
+// entryAt returns an entry of the log or the tail.
+func (l *live) entryAt(seq uint64) (e *room.Entry, err error) {
+	if rep := l.rep; seq >= rep.final.Next {
+		if seq >= rep.end() {
+			return nil, fmt.Errorf("entry %d of a log of %d: %w", seq, rep.end(), ErrUnknown)
+		}
+		return rep.tail[seq-rep.final.Next], nil
+	}
+	err = l.r.cfg.Store.View(func(tx *store.Tx) error {
+		e, err = logstore.ReadEntry(tx, l.h.id, seq)
+		return err
+	})
+	return e, err
 }
 
 // fetchPromised begins to follow a room of which a provider tells, if this one has

@@ -65,6 +65,9 @@ type turn struct {
 	now      standing
 	before   []room.Participant
 	welcomes []welcome
+	// cut: a provider stops following with the entry. It may read the log to there, so a
+	// head of its own ends the log there, as with batch.cut.
+	cut bool
 }
 
 // order is a submission, and what to answer.
@@ -290,6 +293,10 @@ func (l *live) lastCertificate() (c *room.Certified, err error) {
 func (l *live) advanceTail(st *room.Step, welcomes []welcome) (*hub.Entry, error) {
 	rep, e := l.rep, st.Entry
 	changing, providers := l.state.Changing(), l.state.Participating()
+	var readers []string
+	if e.Kind != room.KindMessage {
+		readers = l.state.Providers()
+	}
 	before := l.state.Participants()
 	if err := l.state.Advance(st); err != nil {
 		return nil, err
@@ -335,7 +342,8 @@ func (l *live) advanceTail(st *room.Step, welcomes []welcome) (*hub.Entry, error
 		}
 	}
 	if e.Kind != room.KindMessage {
-		rep.turns = append(rep.turns, turn{seq: e.Seq, now: standingOf(l.state), before: before, welcomes: welcomes})
+		rep.turns = append(rep.turns, turn{seq: e.Seq, now: standingOf(l.state), before: before, welcomes: welcomes,
+			cut: len(without(readers, l.state.Providers())) > 0})
 		if c := st.Commit(); c != nil {
 			l.adds.note(l.state.GroupInfo().Context.TreeHash, room.AddedClients(c), l.state.At())
 		}
@@ -375,8 +383,14 @@ func (l *live) own(welcomes []welcome, checked *room.Step) error {
 				return fmt.Errorf("this hub's own %s: %w", e.Kind, err)
 			}
 		}
+		readers, lead := l.state.Providers(), l.state.Lead()
 		if _, err := l.advanceTail(st, welcomes); err != nil {
 			return err
+		}
+		if e.Kind == room.KindSettled || e.Kind == room.KindHubChange {
+			if err := l.dismiss(e, without(readers, l.state.Providers()), lead.Began); err != nil {
+				return err
+			}
 		}
 		welcomes = nil
 	}

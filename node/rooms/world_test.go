@@ -262,6 +262,9 @@ func (t topic) others() []*provider {
 	if t.p.isDown() {
 		return nil
 	}
+	t.p.mu.Lock()
+	own := t.p.topics[t.name]
+	t.p.mu.Unlock()
 	for _, o := range t.p.w.ps {
 		if o == t.p {
 			continue
@@ -270,7 +273,8 @@ func (t topic) others() []*provider {
 		h, ok := o.topics[t.name]
 		ok = ok && !o.down && !o.deaf
 		o.mu.Unlock()
-		if ok && h.Allow(overlay.PeerID(t.p.domain)) {
+		// Who may not take part gets nothing, and who sends it is not heard.
+		if ok && h.Allow(overlay.PeerID(t.p.domain)) && own.Allow != nil && own.Allow(overlay.PeerID(o.domain)) {
 			out = append(out, o)
 		}
 	}
