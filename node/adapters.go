@@ -19,6 +19,7 @@ import (
 	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/replica"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/store"
 )
@@ -294,7 +295,9 @@ func roomRoutes(r *rooms.Rooms, heard func(domain string)) []peering.Route {
 		}}
 		switch name {
 		case rooms.EndpointLog:
-		case rooms.EndpointFranking:
+		case rooms.EndpointFranking, rooms.EndpointWilling:
+		case rooms.EndpointRecruit:
+			rt.MaxBody = replica.MaxRecruit
 		case rooms.EndpointHeads, rooms.EndpointNudge, rooms.EndpointReplica:
 			rt.MaxBody = 1 << 20
 		default:

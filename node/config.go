@@ -13,6 +13,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/protocol/uri"
 )
 
@@ -97,6 +98,17 @@ type Failover struct {
 	// a room that it orders; then the room's other replicas are asked to bring it there,
 	// and when it stays there as long again they give the room to another. At least 1s.
 	Stall Duration `toml:"stall" comment:"How long a provider that answers may leave lying what is sent to a room, before others are asked to see to it."`
+	// ReplicaForOthers offers to be a replica of rooms in which two other providers take
+	// part and no user of this one: it keeps their logs, decides with them, may order
+	// them, and sees who takes part, but reads nothing.
+	ReplicaForOthers bool `toml:"replica_for_others" comment:"Offer to keep rooms of two other providers, so that these survive either; no user of this provider is in them."`
+	// ReplicaRooms is how many such rooms there may be, ReplicaRoomsPerProvider how many
+	// of them one provider may ask for.
+	ReplicaRooms            int `toml:"replica_rooms" comment:"How many such rooms at most."`
+	ReplicaRoomsPerProvider int `toml:"replica_rooms_per_provider" comment:"How many of them one provider may ask for."`
+	// RecruitPatience is how long a replica that was recruited for rooms of users of this
+	// provider may be silent before another one is looked for. At least 1s.
+	RecruitPatience Duration `toml:"recruit_patience" comment:"How long a provider may be silent that was recruited for rooms of users here, before another one is looked for."`
 }
 
 // Discovery is the section [discovery].
@@ -138,11 +150,12 @@ type Log struct {
 // DefaultConfig returns the configuration that `mimid init` writes.
 func DefaultConfig(domain string) Config {
 	return Config{
-		Domain:    domain,
-		Clients:   Clients{Listen: "127.0.0.1:8448", RequestsPerSecond: 50},
-		Overlay:   Overlay{Listen: []string{"/ip4/127.0.0.1/tcp/4001", "/ip4/127.0.0.1/udp/4001/quic-v1"}, Announce: []string{}, Bootstrap: []string{}},
-		Trust:     Trust{DNS: "system", Pins: map[string]string{}},
-		Failover:  Failover{Interval: Duration(400 * time.Millisecond), Idle: Duration(5 * time.Second), Timeout: Duration(time.Second), Stall: Duration(5 * time.Second)},
+		Domain:  domain,
+		Clients: Clients{Listen: "127.0.0.1:8448", RequestsPerSecond: 50},
+		Overlay: Overlay{Listen: []string{"/ip4/127.0.0.1/tcp/4001", "/ip4/127.0.0.1/udp/4001/quic-v1"}, Announce: []string{}, Bootstrap: []string{}},
+		Trust:   Trust{DNS: "system", Pins: map[string]string{}},
+		Failover: Failover{Interval: Duration(400 * time.Millisecond), Idle: Duration(5 * time.Second), Timeout: Duration(time.Second), Stall: Duration(5 * time.Second),
+			ReplicaRooms: 1000, ReplicaRoomsPerProvider: 100, RecruitPatience: Duration(time.Hour)},
 		Discovery: Discovery{Salt: "mimi"},
 		Metrics:   Metrics{Listen: "127.0.0.1:9448"},
 		Store:     Store{Memory: 512},
@@ -248,6 +261,12 @@ func (c *Config) check() error {
 	if s := time.Duration(c.Failover.Stall); s < time.Second {
 		return fmt.Errorf("failover.stall: %s; 1s at least, or a hub that is merely slow loses its rooms", s)
 	}
+	if f := c.Failover; f.ReplicaForOthers && (f.ReplicaRooms < 1 || f.ReplicaRoomsPerProvider < 1) {
+		return fmt.Errorf("failover.replica_rooms and failover.replica_rooms_per_provider: %d and %d; 1 at least, or replica_for_others = false", f.ReplicaRooms, f.ReplicaRoomsPerProvider)
+	}
+	if p := time.Duration(c.Failover.RecruitPatience); p < time.Second {
+		return fmt.Errorf("failover.recruit_patience: %s; 1s at least", p)
+	}
 	if c.Discovery.Salt == "" {
 		return errors.New("discovery.salt: must not be empty")
 	}
@@ -278,6 +297,14 @@ func (c *Config) Bytes() ([]byte, error) {
 		return nil, fmt.Errorf("writing configuration: %w", err)
 	}
 	return b.Bytes(), nil
+}
+
+// offer is how many rooms of others this provider offers to be a replica of.
+func (f *Failover) offer() rooms.Offer {
+	if !f.ReplicaForOthers {
+		return rooms.Offer{}
+	}
+	return rooms.Offer{Rooms: f.ReplicaRooms, PerProvider: f.ReplicaRoomsPerProvider}
 }
 
 // StopTimeout is how long a node may take to stop.

@@ -71,6 +71,7 @@ type parts struct {
 	failover  *failover
 	heard     *heard
 	moved     *movedRooms
+	recruits  *recruits
 	contacts  *contact.Service
 	clients   *clienthttp.Server
 	listener  net.Listener
@@ -235,7 +236,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if p.overlay, err = overlay.New(overlay.Config{
 		Domain: domain, ProviderKey: signer, Rotations: rotations, NodeKey: n.keys.node,
 		Listen: n.cfg.Overlay.Listen, Announce: n.cfg.Overlay.Announce, Bootstrap: n.cfg.Overlay.Bootstrap,
-		MDNS: n.cfg.Overlay.MDNS, Public: n.cfg.Overlay.Public,
+		MDNS: n.cfg.Overlay.MDNS, Public: n.cfg.Overlay.Public, ReplicaWilling: n.cfg.Failover.ReplicaForOthers,
 		KV: kv{st}, Pins: n.cfg.Trust.Pins, TXT: txt(n.cfg.Trust.DNS), Handler: late,
 		Log: part("overlay"), Registerer: p.registry, Now: n.now,
 	}); err != nil {
@@ -266,7 +267,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if p.rooms, err = rooms.Open(rooms.Config{
 		BatchBytes: batch, Store: st, Feed: p.feed, Domain: domain, Key: signer, Signer: n.keys.signer,
 		Rules: room.Rules{Auth: auth, Anchors: p.providers.anchors},
-		Peers: roomPeers{p.providers, p.caller, p.hear}, Dead: p.failover.watch.Dead, Silence: p.heard.silence,
+		Peers: roomPeers{p.providers, p.caller, p.hear}, Dead: p.failover.watch.Dead, Silence: p.heard.silence, Offer: n.cfg.Failover.offer(),
 		Replica: func() room.Replica {
 			x := room.Replica{Domain: domain, FrankingKey: p.providers.franking}
 			copy(x.ProviderKey[:], signer.Public().(ed25519.PublicKey))
@@ -278,6 +279,9 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		return p, err
 	}
 	p.failover.rooms = p.rooms
+	p.recruits = &recruits{domain: domain, rooms: p.rooms, find: willing(p.overlay, p.caller), silence: p.heard.silence,
+		patience: time.Duration(n.cfg.Failover.RecruitPatience), rate: ration.New(ration.Config{PerSecond: 0.1, Burst: 20}),
+		now: n.now, log: part("recruits")}
 	p.moved = &movedRooms{rooms: p.rooms, overlay: p.overlay, log: part("moved")}
 	if p.contacts, err = n.makeContacts(p, auth); err != nil {
 		return p, err
@@ -338,7 +342,7 @@ func (n *Node) makeClients(p *parts) (err error) {
 		Listener: p.listener, TLS: conf, Ready: n.readiness, Version: n.version, Log: n.log.With("part", "clients"), Now: n.now,
 		Requests: ration.Config{PerSecond: rate, Burst: max(1, 4*rate)},
 		Services: clienthttp.Services{Accounts: p.accounts, KeyPackages: p.accounts, Providers: p.providers, Contacts: p.contacts,
-			Claims: p.contacts, Rooms: p.rooms, Finder: p.moved, Submissions: p.rooms, Streams: streams{p.feed}},
+			Claims: p.contacts, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Submissions: p.rooms, Streams: streams{p.feed}},
 	})
 	return err
 }

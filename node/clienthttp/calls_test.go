@@ -47,6 +47,7 @@ var calls = []struct {
 	{"POST", roomPath + "/messages", clientapi.SubmitMessage{Request: []byte{1}, Nonce: nonce}, 200, "SubmitMessage"},
 	{"POST", roomPath + "/updates", clientapi.SubmitUpdate{Request: []byte{1}, Nonce: nonce}, 200, "SubmitUpdate"},
 	{"POST", roomPath + "/groupinfo", clientapi.FetchGroupInfo{Request: []byte{1}}, 200, "FetchGroupInfo"},
+	{"POST", roomPath + "/recruit", nil, 200, "Recruit"},
 	{"DELETE", "/v1/devices/phone", nil, 204, "RemoveDevice"}, // last: its token is gone then
 }
 

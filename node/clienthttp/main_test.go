@@ -161,6 +161,12 @@ func (f *fake) Rooms(ctx context.Context, who account.Identity) (*clientapi.Room
 func (f *fake) FindRoom(ctx context.Context, who account.Identity, u uri.Room) (*clientapi.FoundRoom, error) {
 	return &clientapi.FoundRoom{URI: u.String()}, f.call(ctx, "FindRoom", &who, nil)
 }
+func (f *fake) Recruit(ctx context.Context, who account.Identity, id store.RoomID) (*clientapi.Recruit, error) {
+	if id != room {
+		return nil, fmt.Errorf("recruiting: %w", notFound())
+	}
+	return &clientapi.Recruit{Provider: "chicago.example"}, f.call(ctx, "Recruit", &who, nil)
+}
 func (f *fake) Room(ctx context.Context, who account.Identity, id store.RoomID) (*clientapi.Room, error) {
 	if id != room {
 		return nil, fmt.Errorf("reading room: %w", notFound())
@@ -294,7 +300,7 @@ func (s *fakeStream) isClosed() bool {
 }
 
 func (f *fake) services() clienthttp.Services {
-	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Rooms: f, Finder: f, Submissions: f, Streams: f}
+	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Rooms: f, Finder: f, Recruits: f, Submissions: f, Streams: f}
 }
 
 // site is a running server.

@@ -236,6 +236,14 @@ func (s *Server) registerRooms(api huma.API) {
 			}
 			return v.Rooms.Log(ctx, who(ctx), id, in.From, in.Limit)
 		})
+	add(s, api, call{method: "POST", path: "/v1/rooms/{room}/recruit", id: "recruit-replica", summary: "Find a replica from outside for a room", tag: "rooms"},
+		func(ctx context.Context, in *InRoom) (*clientapi.Recruit, error) {
+			id, err := in.id()
+			if err != nil {
+				return nil, err
+			}
+			return v.Recruits.Recruit(ctx, who(ctx), id)
+		})
 	add(s, api, call{method: "POST", path: "/v1/rooms/{room}/messages", id: "submit-message", summary: "Send a message", tag: "rooms", large: true, hot: true},
 		func(ctx context.Context, in *inRoomWithBody[clientapi.SubmitMessage]) (*clientapi.SubmittedMessage, error) {
 			id, err := in.id()

@@ -22,6 +22,7 @@ type Services struct {
 	Claims      Claims
 	Rooms       Rooms
 	Finder      Finder
+	Recruits    Recruits
 	Submissions Submissions
 	Streams     Streams
 }
@@ -80,6 +81,13 @@ type Finder interface {
 	// FindRoom asks the network if the user takes part in no such room. Nobody found is
 	// a Problem with CodeNotFound.
 	FindRoom(ctx context.Context, who account.Identity, room uri.Room) (*clientapi.FoundRoom, error)
+}
+
+// Recruits finds replicas for rooms in which two providers take part.
+type Recruits interface {
+	// Recruit returns the one that the room has, if that keeps it, or else another one
+	// that has promised to. None at all is a Problem with CodeNotFound.
+	Recruit(ctx context.Context, who account.Identity, room store.RoomID) (*clientapi.Recruit, error)
 }
 
 // Submissions brings what clients do to the rooms' hubs. Nonces have 16 octets.

@@ -36,6 +36,7 @@
 //	POST   /v1/rooms/{room}/messages         SubmitMessage -> SubmittedMessage
 //	POST   /v1/rooms/{room}/updates          SubmitUpdate -> SubmittedUpdate
 //	POST   /v1/rooms/{room}/groupinfo        FetchGroupInfo -> FetchedGroupInfo
+//	POST   /v1/rooms/{room}/recruit          Recruit: a provider that would be a replica from outside
 //	GET    /v1/room-hub?uri=                 FoundRoom: who orders a room that is known by its URI only
 //	GET    /v1/events?cursor=                the device's stream (text/event-stream)
 //

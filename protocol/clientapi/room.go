@@ -58,6 +58,18 @@ type RoomHub struct {
 	Said     int64  `json:"said,omitempty" doc:"When it said so, Unix milliseconds"`
 }
 
+// Recruit is a provider without a user in a room that keeps it, or has promised to until
+// some time: if an administrator's commit names it before. Without a Provider there is
+// none, and the one that the room names says that it does not keep the room.
+type Recruit struct {
+	Provider    string `json:"provider" doc:"Domain of the provider"`
+	Present     bool   `json:"present" doc:"Whether the room names it already"`
+	Key         []byte `json:"key,omitempty" doc:"Its provider key, Ed25519; missing if it is present and does not answer"`
+	FrankingKey []byte `json:"franking_key,omitempty" doc:"Public key of its franks, Ed25519"`
+	Until       int64  `json:"until,omitempty" doc:"How long its promise holds, Unix milliseconds"`
+	SilentMS    int64  `json:"silent_ms,omitempty" doc:"For how long it has given no sign of life, if it does not answer"`
+}
+
 // Log is a piece of a room's log: entries (room.Entry) and the signed head
 // (room.SignedHead) that ends them.
 type Log struct {
