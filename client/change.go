@@ -27,6 +27,7 @@ const (
 	wishHosting = "hosting" // the replica set as it should be
 	wishMove    = "move"    // the own provider as hub
 	wishRole    = "role"    // another role of a user
+	wishOutside = "outside" // a replica from outside may be, or not
 
 	wishClaim    = "claim"    // to succeed the administrators
 	wishEndorse  = "endorse"  // another's claim
@@ -46,6 +47,7 @@ type wish struct {
 	Role        policy.Role `json:",omitempty"`
 	KeyPackages [][]byte    `json:",omitempty"` // of the user to add
 
+	Allow    bool          `json:",omitempty"` // of outside
 	Gone     []string      `json:",omitempty"` // of a claim
 	Patience time.Duration `json:",omitempty"`
 
@@ -339,6 +341,9 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 	if w.Kind == wishPending && len(pub.Pending()) == 0 {
 		return true, nil
 	}
+	if (w.Kind == wishOutside || w.Kind == wishHosting) && r.Lead.Changing() {
+		return false, nil // what to wish for is known when the set is settled
+	}
 	switch w.Kind {
 	case wishAdd:
 		if r.roster.Clients(who) > 0 {
@@ -381,6 +386,9 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 		}
 	}
 	if done, err := c.stageSuccession(r, w, &o); done || err != nil {
+		return done, err
+	}
+	if done, err := c.stageOutside(r, w, &o); done || err != nil {
 		return done, err
 	}
 	lead := &r.Lead

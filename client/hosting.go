@@ -48,11 +48,18 @@ func setSize(n int) int {
 	return 1
 }
 
-// replicasFor returns the replica set as it should be; false if a provider has to be
-// looked up first. The hub comes first, and who decides already stays.
-func (c *Client) replicasFor(r *roomState) ([]room.Replica, bool) {
+// replicasFor returns the replica set as it should be, with recruit in it if that is not
+// empty; false if a provider has to be looked up first. The hub comes first, unless it was
+// recruited and is to be no more, and who decides already stays.
+func (c *Client) replicasFor(r *roomState, recruit string) ([]room.Replica, bool) {
 	providers := r.providers()
 	out := []room.Replica{r.Lead.Hub}
+	if r.Lead.Hub.Domain == r.recruited() && r.Lead.Hub.Domain != recruit {
+		out = nil
+	}
+	if recruit != "" {
+		providers = append(providers, recruit)
+	}
 	n := setSize(len(providers))
 	has := func(d string) bool {
 		return slices.ContainsFunc(out, func(x room.Replica) bool { return x.Domain == d })
@@ -97,22 +104,16 @@ func (c *Client) watchHosting(r *roomState, now time.Time) error {
 	if r.hostingAt.After(now) || r.Lead.Changing() || len(c.wishesOf(r)) > 0 || c.leaving(r) || !c.admin(r) {
 		return nil
 	}
-	want, ok := c.replicasFor(r)
+	want, ok := c.replicasFor(r, r.recruitFor())
 	if !ok {
 		r.hostingAt = now.Add(c.cfg.CommitDelay) // when its keys are known
 		return nil
 	}
-	if sameReplicas(want, r.Lead.Now) {
+	if sameReplicas(want, r.Lead.Now) && !r.misnamed() {
 		return nil
 	}
 	if r.hostingAt.IsZero() {
-		rank := 0
-		for m := range r.group.Public().Members() {
-			if u, err := userOf(m.Node); err == nil && m.Leaf < r.group.OwnLeaf() && c.roleIn(r, u).May(policy.ChangeHosting) {
-				rank++
-			}
-		}
-		r.hostingAt = now.Add(time.Duration(min(rank, 30))*c.cfg.CommitDelay + jitter(c.cfg.CommitDelay/4))
+		r.hostingAt = now.Add(time.Duration(c.adminsBefore(r))*c.cfg.CommitDelay + jitter(c.cfg.CommitDelay/4))
 		return nil
 	}
 	r.hostingAt = now.Add(time.Minute) // if it comes to nothing
@@ -148,10 +149,18 @@ func (c *Client) stageHosting(r *roomState, w *wish) (p *mls.Proposal, done bool
 		return nil, false, err
 	}
 	h, stale := r.Lead.Refreshed(before)
-	if w.Kind == wishHosting {
-		want, ok := c.replicasFor(r)
-		if !ok || sameReplicas(want, r.Lead.Now) || !c.admin(r) {
+	if w.Kind == wishHosting || w.Kind == wishOutside && !w.Allow && r.recruited() != "" {
+		recruit := ""
+		if w.Kind == wishHosting {
+			recruit = r.recruitFor()
+		}
+		want, ok := c.replicasFor(r, recruit)
+		same := sameReplicas(want, r.Lead.Now)
+		if !ok || same && !r.misnamed() || !c.admin(r) {
 			return nil, true, nil
+		}
+		if same {
+			want = r.Lead.Now
 		}
 		h.Replicas, h.Failover = want, room.FailoverAdmin
 		if len(want) > 1 {

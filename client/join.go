@@ -30,11 +30,24 @@ func userOf(l *mls.LeafNode) (uri.User, error) {
 // CreateRoom creates a room at the own provider and returns when its hub has it.
 // The name is told to members, and to the providers that follow the room.
 func (c *Client) CreateRoom(ctx context.Context, name string) (uri.Room, error) {
+	return c.CreateRoomAs(ctx, NewRoom{Name: name})
+}
+
+// NewRoom is what a room begins with.
+type NewRoom struct {
+	Name string
+	// Outside allows a provider in which nobody takes part to keep the room, see
+	// AllowOutside.
+	Outside bool
+}
+
+// CreateRoomAs is CreateRoom for a room that begins otherwise than usual.
+func (c *Client) CreateRoomAs(ctx context.Context, n NewRoom) (uri.Room, error) {
 	done := make(chan error, 1)
 	var u uri.Room
 	err := c.do(ctx, func() (err, fatal error) {
 		b := new(batch)
-		r, w, err := c.create(b, name)
+		r, w, err := c.create(b, n)
 		if err != nil {
 			return err, nil
 		}
@@ -50,12 +63,12 @@ func (c *Client) CreateRoom(ctx context.Context, name string) (uri.Room, error) 
 		err = c.wait(ctx, done)
 	}
 	if err != nil {
-		return u, fmt.Errorf("creating room %q: %w", name, err)
+		return u, fmt.Errorf("creating room %q: %w", n.Name, err)
 	}
 	return u, nil
 }
 
-func (c *Client) create(b *batch, name string) (*roomState, *wish, error) {
+func (c *Client) create(b *batch, n NewRoom) (*roomState, *wish, error) {
 	raw := make([]byte, 20)
 	rand.Read(raw) // never fails
 	u, err := c.user.Provider().Room(strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(raw)))
@@ -67,7 +80,10 @@ func (c *Client) create(b *batch, name string) (*roomState, *wish, error) {
 	copy(h.Hub.ProviderKey[:], c.me.Hosting.Key)
 	h.Replicas = []room.Replica{h.Hub}
 	rand.Read(h.Topic[:])
-	ext, err := room.Extensions(c.user, h, []byte(name))
+	ext, err := room.Extensions(c.user, h, []byte(n.Name))
+	if err == nil && n.Outside {
+		ext, err = room.AllowingOutside(ext)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -483,6 +499,7 @@ func (c *Client) pumpRoom(r *roomState, now time.Time, soon func(*task) bool) er
 		if err := c.watchPending(r, now); err != nil {
 			return err
 		}
+		c.watchRecruit(r, now, soon)
 		if err := c.watchHosting(r, now); err != nil {
 			return err
 		}

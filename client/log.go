@@ -314,6 +314,7 @@ func (c *Client) committed(b *batch, r *roomState, ch *mls.Change, own *wish) er
 		return c.diverge(b, r, err)
 	}
 	c.tellSuccession(b, r, by)
+	c.tellRecruit(b, r)
 	n := MembersChanged{Room: r.uri}
 	for u, was := range before {
 		switch now := r.roster.Clients(u); {

@@ -49,15 +49,20 @@ type roomState struct {
 	changing  task // submitting a change
 	sending   task // submitting a message
 	rejoining task
-	attempt   *attempt  // of rejoining
-	commitAt  time.Time // when to commit what others proposed; zero: nothing pending
-	refreshed time.Time // when keys of providers were asked for again
-	badLog    bool      // told that the log does not verify
-	silent    bool      // told that the hub gives no sign of life
-	stalls    bool      // told that the hub orders nothing
-	claim     *Claim    // that stands, as people were told; nil: none
-	claimAt   time.Time // when to look whether this device has to do something about it
-	hostingAt time.Time // when to change the replica set; zero: it is as it should be
+	// looking for a replica from outside
+	recruiting task
+	attempt    *attempt  // of rejoining
+	commitAt   time.Time // when to commit what others proposed; zero: nothing pending
+	refreshed  time.Time // when keys of providers were asked for again
+	badLog     bool      // told that the log does not verify
+	silent     bool      // told that the hub gives no sign of life
+	stalls     bool      // told that the hub orders nothing
+	claim      *Claim    // that stands, as people were told; nil: none
+	claimAt    time.Time // when to look whether this device has to do something about it
+	keeper     string    // the provider from outside that people were told of
+	found      *found    // another one that the own provider has found; nil: none
+	unfound    int       // how often in a row none was found
+	hostingAt  time.Time // when to change the replica set; zero: it is as it should be
 }
 
 func newRoomState(rec *roomRecord) (*roomState, error) {
@@ -89,6 +94,7 @@ func (c *Client) loadRoom(tx Tx, rec *roomRecord) error {
 	}
 	if err == nil {
 		c.tellSuccession(new(batch), r, uri.User{}) // they have been told
+		c.tellRecruit(new(batch), r)
 	}
 	if errors.Is(err, mls.ErrState) {
 		c.log.Error("group is damaged, rejoining", "room", r.uri, "error", err)
@@ -168,6 +174,7 @@ func (c *Client) enterGroup(b *batch, r *roomState, g *mls.Group) error {
 	r.save(b)
 	b.tell(RoomJoined{r.uri})
 	c.tellSuccession(b, r, uri.User{})
+	c.tellRecruit(b, r)
 	return nil
 }
 
@@ -186,6 +193,7 @@ func (c *Client) leaveGroup(b *batch, r *roomState, state, reason string) error 
 		}
 	}
 	r.group, r.roster, r.State, r.Reason, r.attempt, r.commitAt, r.claim = nil, nil, state, reason, nil, time.Time{}, nil
+	r.keeper, r.found = "", nil
 	r.save(b)
 	if state == roomLost {
 		for _, w := range c.wishesOf(r) {

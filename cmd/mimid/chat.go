@@ -185,6 +185,10 @@ func (ch *chat) notice(n client.Notice) {
 		if n.Room == ch.room.URI {
 			ch.say("hub", n.Hub, "         the room is now ordered by %s", n.Hub)
 		}
+	case client.RecruitChanged:
+		if n.Room == ch.room.URI {
+			ch.recruit(n)
+		}
 	case client.SuccessionStep:
 		if n.Room == ch.room.URI {
 			ch.succession(n)
@@ -283,6 +287,9 @@ func (ch *chat) join(ctx context.Context, name string) error {
 		ch.next = n - 20
 	}
 	ch.show()
+	if o, err := ch.c.Outside(ctx, r.URI); err == nil && o.Recruit != "" {
+		ch.recruit(client.RecruitChanged{Room: r.URI, Recruit: o.Recruit})
+	}
 	if x, err := ch.c.Succession(ctx, r.URI); err == nil && x.Claim != nil {
 		ch.succession(client.SuccessionStep{Room: r.URI, Step: client.StepClaimed, By: x.Claim.Claimant, Claim: *x.Claim})
 	}

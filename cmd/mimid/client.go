@@ -330,22 +330,27 @@ type clientRooms struct {
 	Object     clientRoomObject     `cmd:"" help:"End a claim: you are not gone, or give up."`
 	Succession clientRoomSuccession `cmd:"" help:"Show or set who succeeds the administrators, and after how long."`
 
+	Recruit clientRoomRecruit `cmd:"" help:"Have another provider keep a room of two, so that it survives either."`
+
 	Find clientRoomFind `cmd:"" help:"Find out who orders a room that you have only the address of."`
 }
 
 type clientRoomCreate struct {
-	Name   string `arg:"" help:"Name of the room, for its members only."`
-	device `embed:""`
+	Name           string `arg:"" help:"Name of the room, for its members only."`
+	OutsideReplica bool   `help:"Allow that a provider in which nobody takes part keeps the room, too, while two providers do: see client room recruit."`
+	device         `embed:""`
 }
 
-func (c *clientRoomCreate) Help() string { return "Example:\n  mimid client room create clubhouse" }
+func (c *clientRoomCreate) Help() string {
+	return "Example:\n  mimid client room create clubhouse\n  mimid client room create clubhouse --outside-replica"
+}
 
 func (c *clientRoomCreate) Run(s *session) error {
 	if err := roomName(c.Name); err != nil {
 		return err
 	}
 	return c.with(s, online, func(ctx context.Context, cl *client.Client) error {
-		r, err := cl.CreateRoom(ctx, c.Name)
+		r, err := cl.CreateRoomAs(ctx, client.NewRoom{Name: c.Name, Outside: c.OutsideReplica})
 		if err != nil {
 			return err
 		}
@@ -427,10 +432,19 @@ func (c *clientRoomShow) Run(s *session) error {
 		if err != nil {
 			return err
 		}
-		return s.out.result(map[string]any{"room": viewOf(r), "epoch": v.Epoch, "authenticator": v.Authenticator, "entries": v.Next, "head": v.Head}, func(w io.Writer) {
+		o, err := cl.Outside(ctx, r.URI)
+		if err != nil {
+			return err
+		}
+		shown := map[string]any{"room": viewOf(r), "epoch": v.Epoch, "authenticator": v.Authenticator, "entries": v.Next, "head": v.Head,
+			"outside_replica": outsideView{Room: r.URI.String(), Allowed: o.Allowed, Recruit: o.Recruit}}
+		return s.out.result(shown, func(w io.Writer) {
 			fmt.Fprintf(w, "%s  %s\n  epoch          %d\n  authenticator  %s\n  log            %d entries, head %s\n", viewOf(r).Name, r.URI, v.Epoch, v.Authenticator, v.Next, v.Head)
 			for _, p := range viewOf(r).Participants {
 				fmt.Fprintf(w, "  %s\n", p)
+			}
+			if o.Recruit != "" {
+				fmt.Fprintln(w, keeps(o.Recruit, "this room"))
 			}
 			fmt.Fprintln(w, "If authenticator and head are the same at another member, you are in the same group and saw the same log.")
 		})

@@ -166,6 +166,9 @@ func (c *roomShowCommand) Run(s *session) error {
 		if len(r.NextReplicas) > 0 {
 			fmt.Fprintf(w, "  soon     by %s\n", strings.Join(r.NextReplicas, ", "))
 		}
+		if len(r.Recruited) > 0 {
+			fmt.Fprintf(w, "  recruit  %s, in which nobody takes part\n", strings.Join(r.Recruited, ", "))
+		}
 		fmt.Fprintf(w, "  here     %s\n", roleText(r))
 		if r.Seen != "" {
 			fmt.Fprintf(w, "  term     %s is the highest one heard of or voted in\n", r.Seen)

@@ -95,6 +95,8 @@ type Room struct {
 	Epoch    uint64   `json:"epoch"`
 	Members  int      `json:"members"` // clients in the MLS group
 	Replicas []string `json:"replicas,omitempty"`
+	// Recruited are those of the replicas that have no participant.
+	Recruited []string `json:"recruited,omitempty"`
 	// NextReplicas are those that are to decide, while the set changes; in the answer
 	// for one room, as what follows.
 	NextReplicas []string `json:"next_replicas,omitempty"`

@@ -94,6 +94,23 @@ func UpdateOutside(o *Outside) (*mls.Proposal, error) {
 	return updateOf(OutsideComponent, o.Append(nil)), nil
 }
 
+// AllowingOutside returns the GroupContext extensions of a new room that allows a replica
+// from outside; ext are those of Extensions.
+func AllowingOutside(ext mls.Extensions) (mls.Extensions, error) {
+	d, err := ext.Dictionary(BodyLimits().Limits)
+	if err != nil {
+		return nil, err
+	}
+	d[OutsideComponent] = (&Outside{Allowed: true}).Append(nil)
+	out := slices.Clone(ext)
+	for i := range out {
+		if out[i].Type == mls.ExtAppDataDictionary {
+			out[i] = d.Extension()
+		}
+	}
+	return out, nil
+}
+
 // updatesOutside judges who may change the component: who changes the hosting, by its own
 // commit, in which the two can agree.
 func (j *judgement) updatesOutside(p *mls.UsedProposal, user string, role policy.Role) error {
