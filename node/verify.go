@@ -349,7 +349,7 @@ func (v *verifier) compare(stored *room.State, head *logstore.Head) error {
 		return errors.New("the stored group is not the one that the log makes")
 	case !bytes.Equal(stored.Group().Tree().Bytes(), s.Group().Tree().Bytes()):
 		return errors.New("the stored members are not those that the log makes")
-	case !slices.Equal(stored.Participants(), s.Participants()), !slices.Equal(head.Providers, s.Providers()):
+	case !slices.Equal(stored.Participants(), s.Participants()), !slices.Equal(head.Providers, s.Providers()), !slices.Equal(head.Outside, s.Outside()):
 		return errors.New("the stored participants are not those that the log makes")
 	case head.HubKey != s.Hub().ProviderKey, !slices.Equal(head.Set, membersOf(s)), len(head.Set) > 0 && head.Auto != (s.Hosting().Failover == room.FailoverAuto):
 		return errors.New("the stored head does not say who decides, as the log does")

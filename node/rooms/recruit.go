@@ -287,6 +287,9 @@ func (l *live) dismiss(e *room.Entry, gone []string, began room.Head) error {
 		if err != nil {
 			return err
 		}
+		if c.Via != room.ByMove {
+			return nil // a recruit that has released the room, which looks by itself what came of that
+		}
 		body = c.Commit
 	} else {
 		commit, err := l.entryAt(began.Seq)

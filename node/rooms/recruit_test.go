@@ -346,3 +346,46 @@ func TestHeirsBeforeRecruits(t *testing.T) {
 		}
 	}
 }
+
+// TestRecruitIsHub: a recruit that has come to order the room is dropped like any other
+// when a third provider takes part, and when it is forbidden: one who takes part orders it
+// then.
+func TestRecruitIsHub(t *testing.T) {
+	for _, forbidden := range []bool{false, true} {
+		w, alice, bob, id := recruited(t)
+		if err := w.ps[atlanta].rooms.Move(context.Background(), room.ID(id), chicago); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the recruit orders it", func() bool { return w.ps[chicago].stand(id).Hub == chicago && w.ps[biloxi].stand(id).Hub == chicago })
+		bob.say(id, "at the recruit's")
+		alice.read(id, "at the recruit's")
+		term := must(room.HostingOf(alice.group.Public().Context()))(t).Term
+		term.Number++
+		var o mls.CommitOptions
+		if forbidden {
+			o = w.outside(alice, chicago, term, "", atlanta)
+			o.Proposals[1] = must(room.UpdateOutside(&room.Outside{}))(t)
+		} else {
+			dora := w.device("dora@dover.example", "phone")
+			if err := alice.add(id, dora); err != nil {
+				t.Fatal(err)
+			}
+			alice.follow(id, alice.at+1)
+			o = w.outside(alice, chicago, term, "", atlanta, biloxi, dover)
+		}
+		if err := alice.commit(id, o); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "somebody who takes part orders it", func() bool {
+			s := w.ps[biloxi].summary(id)
+			return s.Hub != chicago && len(s.Outside) == 0
+		})
+		bob.say(id, "among us")
+		alice.read(id, "among us")
+		c := w.ps[chicago]
+		eventually(t, "it knows", func() bool { s := c.summary(id); return len(s.Outside) == 0 && s.Tail == 0 })
+		if all, kept := c.rooms.Promised(); all+kept != 0 {
+			t.Errorf("%d promises, %d kept", all, kept)
+		}
+	}
+}

@@ -113,7 +113,11 @@ func (l *live) changeBody(e *hub.Entry) []byte {
 	} else {
 		c.Hub = l.r.cfg.Replica()
 	}
+	members := domainsOf(l.members())
 	for _, p := range e.Voters {
+		if p != rep.cfg.Self && !slices.Contains(members, rep.names.Name(p)) {
+			continue // a hub that is in no set any more has released the room: that counts for nothing
+		}
 		if p == rep.cfg.Self {
 			at := l.state.At()
 			m := &hub.Message{Term: e.Term, Head: hub.Head{Term: at.Term, Seq: at.Next - 1, Hash: at.Last}}
@@ -308,7 +312,8 @@ func (l *live) hear(ctx context.Context, m *replica.Message, from string) error 
 		return fmt.Errorf("%s asks for a second vote in another replica set", from)
 	}
 	l.adoptStep(m2, effects)
-	return l.own(nil, nil)
+	l.ownOrFail()
+	return nil
 }
 
 // votes notes in which set a vote is given, to be written with it. A vote that is
@@ -404,7 +409,8 @@ func (l *live) hearRelease(ctx context.Context, in *hub.Message, v *room.SignedV
 	l.rep.votes[in.From] = *v
 	in.Kind = hub.Release
 	l.step(hub.Event{Kind: hub.Deliver, Message: in})
-	return l.own(nil, nil)
+	l.ownOrFail()
+	return nil
 }
 
 // say puts a message for another provider into line.

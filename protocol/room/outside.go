@@ -201,8 +201,9 @@ func (j *judgement) participating() ([]string, error) {
 }
 
 // followOutside notes which providers follow the log as recruits: from the commit that
-// names them until they are in no set any more. So a recruit that is dropped helps to
-// settle the set without it, and reads nothing after that.
+// names them until they are in no set any more, and do not order the room. So a recruit
+// that is dropped helps to settle the set without it, hands the room over if it has to,
+// and reads nothing after that.
 func (s *State) followOutside(c *mls.Change) error {
 	out := s.outside
 	if c != nil {
@@ -216,7 +217,7 @@ func (s *State) followOutside(c *mls.Change) error {
 	}
 	var keep []string
 	for _, d := range out {
-		if len(keysIn(d, s.lead.Now, s.lead.Next)) > 0 {
+		if len(keysIn(d, s.lead.Now, s.lead.Next)) > 0 || s.lead.Hub.Domain == d {
 			keep = append(keep, d)
 		}
 	}

@@ -262,6 +262,34 @@ func TestOutsideIsElected(t *testing.T) {
 	}
 }
 
+// TestOutsideHubReads: a recruit that orders the room and is dropped follows until another
+// one orders it, and no further.
+func TestOutsideHubReads(t *testing.T) {
+	w, alice, _ := recruited(t)
+	if _, err := w.put(w.entry(w.change(room.ByVotes, dover, biloxi, dover))); err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.rehost(new(room.Outside), atlanta); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.settle(atlanta, biloxi); err != nil {
+		t.Fatal(err)
+	}
+	if last, ok := w.hub.MayRead(dover); !ok || last != ^uint64(0) {
+		t.Errorf("the hub reads to %d, %t", last, ok)
+	}
+	if _, err := w.put(w.entry(w.change(room.ByVotes, atlanta, atlanta))); err != nil {
+		t.Fatal(err)
+	}
+	end := w.hub.At().Next - 1
+	if err := alice.send("alone"); err != nil {
+		t.Fatal(err)
+	}
+	if last, ok := w.hub.MayRead(dover); !ok || last != end {
+		t.Errorf("it reads to %d, %t; %d expected", last, ok, end)
+	}
+}
+
 // TestOutsideNotCountedInMoves: the recruit is gone with the hub, and the one provider
 // that is left moves the room.
 func TestOutsideNotCountedInMoves(t *testing.T) {
