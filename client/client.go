@@ -40,6 +40,10 @@ type Config struct {
 	// Retry is the first wait after a failure; it doubles up to 5 minutes.
 	// Default 1 s.
 	Retry time.Duration
+	// RecruitLook is how often an administrator's device has its provider see to a replica
+	// that keeps a room in which nobody of it takes part. Where none was found it is looked
+	// for after a tenth of that, and later and later. Default 10 minutes.
+	RecruitLook time.Duration
 }
 
 // Client is one device of a user. Methods are safe for concurrent use unless
@@ -91,6 +95,7 @@ func Open(cfg Config) (*Client, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
+	cfg.RecruitLook = cmp.Or(cfg.RecruitLook, 10*time.Minute)
 	cfg.CommitDelay = cmp.Or(cfg.CommitDelay, 2*time.Second)
 	cfg.Retry = cmp.Or(cfg.Retry, time.Second)
 	cfg.Notices = cmp.Or(cfg.Notices, 1024)

@@ -41,13 +41,9 @@ type found struct {
 	recruit string // "": none, and the present one does not keep the room
 }
 
-// How often a device has its provider see to a room's recruit, and look for one again
-// where there was none.
-const (
-	recruitLook    = 10 * time.Minute
-	recruitAgain   = time.Minute
-	maxRecruitWait = time.Hour
-)
+// maxRecruitWait is how long a device waits at most before it has a recruit looked for
+// again where there was none.
+const maxRecruitWait = time.Hour
 
 // Outside returns what a room says of a replica from outside. Errors: ErrNoRoom,
 // ErrNotReady.
@@ -261,11 +257,14 @@ func (c *Client) watchRecruit(r *roomState, now time.Time, soon func(*task) bool
 					return fatal
 				}
 			}
-			wait := recruitLook * time.Duration(1+min(c.adminsBefore(r), 5))
+			wait := c.cfg.RecruitLook * time.Duration(1+min(c.adminsBefore(r), 5))
 			if r.unfound++; err == nil {
 				r.unfound = 0
 			} else {
-				wait = min(recruitAgain<<min(r.unfound-1, 16), maxRecruitWait)
+				wait = min(c.cfg.RecruitLook/10<<min(r.unfound-1, 16), maxRecruitWait)
+				if said != nil {
+					wait = max(wait, min(time.Duration(said.Retry)*time.Millisecond, maxRecruitWait))
+				}
 				c.log.Info("no replica from outside", "room", r.uri, "error", err, "again_in", wait)
 			}
 			if errors.Is(err, ErrProviderKey) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 )
@@ -151,6 +152,9 @@ func (c *Client) enterGroup(b *batch, r *roomState, g *mls.Group) error {
 	h, err := room.HostingOf(g.Public().Context())
 	if err != nil {
 		return err
+	}
+	if len(c.trust.anchors(h.Hub.Domain)) == 0 { // a recruit: none of the members is of it
+		return fmt.Errorf("hub %s: %w", h.Hub.Domain, x509auth.ErrUnknownProvider)
 	}
 	if !c.trust.is(h.Hub.Domain, h.Hub.ProviderKey[:]) {
 		return fmt.Errorf("hub %s with key %x: %w", h.Hub.Domain, h.Hub.ProviderKey[:8], ErrProviderKey)

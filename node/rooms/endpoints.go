@@ -309,7 +309,15 @@ func (r *Rooms) serveNotify(ctx context.Context, q *Request) (*Response, error) 
 	head := h.stand()
 	known := head != nil && (slices.Contains(head.Providers, r.cfg.Domain) || head.Hub == r.cfg.Domain || head.Member(r.cfg.Domain))
 	if known && head.Hub != q.Source && !head.Member(q.Source) {
-		return nil, problem(403, clientapi.CodeForbidden, "%s is not the hub of %s", q.Source, name)
+		// It may have come to order the room while this provider was away, and then the
+		// others know. If nobody can be asked, it shall say it again.
+		switch heard := r.askAround(ctx, h, q.Source); {
+		case h.stand().Hub == q.Source:
+		case !heard:
+			return nil, problem(503, clientapi.CodeUnavailable, "who orders %s cannot be found out now", name)
+		default:
+			return nil, problem(403, clientapi.CodeForbidden, "%s is not the hub of %s", q.Source, name)
+		}
 	}
 	if err := r.do(ctx, h, task{catch: q.Source}); err != nil {
 		r.log.Warn("following room", "room", name, "hub", q.Source, "err", err)

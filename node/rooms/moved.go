@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"bytes"
+	"context"
 	"slices"
 
 	"github.com/mimid/mimid/node/account"
@@ -48,4 +49,34 @@ func (r *Rooms) HubFor(who account.Identity, id room.ID) (hub string, term room.
 	}
 	head := h.stand()
 	return head.Hub, head.At.Term, nil
+}
+
+// maxAround is how many providers are asked who orders a room.
+const maxAround = 5
+
+// askAround catches up with a room from those that decide about it or take part, as far as
+// is known here, until it is ordered by hub, which says that it does. heard: somebody has
+// answered.
+func (r *Rooms) askAround(ctx context.Context, h *handle, hub string) (heard bool) {
+	head := h.stand()
+	var list []string
+	for _, m := range head.Set {
+		list = append(list, m.Domain)
+	}
+	n := 0
+	for _, d := range append(append(list, head.Hub), without(head.Providers, list)...) {
+		if d == r.cfg.Domain || d == hub || r.dead(d) {
+			continue
+		}
+		if n++; n > maxAround || ctx.Err() != nil {
+			break
+		}
+		if r.do(ctx, h, task{catch: d}) == nil {
+			heard = true
+		}
+		if h.stand().Hub == hub {
+			return true
+		}
+	}
+	return heard
 }

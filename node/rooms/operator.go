@@ -57,7 +57,7 @@ func (r *Rooms) Standing(ctx context.Context, id room.ID) (*Standing, error) {
 		out.Claim = claimText(s)
 		now, next := s.Set()
 		out.Now, out.Next, out.Term, out.Seen = domainsOf(now), domainsOf(next), s.At().Term, s.At().Term
-		_, member := s.Replica(r.cfg.Domain)
+		member := slices.Contains(out.Now, r.cfg.Domain) || slices.Contains(out.Next, r.cfg.Domain)
 		switch {
 		case s.Hub().Domain == r.cfg.Domain:
 			out.Role = RoleHub
