@@ -83,6 +83,16 @@
 // what it ordered is final, so it takes nothing back: it stands still and says why
 // (parted).
 //
+// # Rooms of others (recruit.go)
+//
+// A provider that offers it promises to be a replica of a room in which none of its users
+// takes part, and remembers that. It begins to follow when it is told of a room that it has
+// promised (fetchPromised), and refuses a commit that recruits it unasked (unasked): it
+// then waits before that entry. From there on it is a replica like any other, but for
+// where it is counted: logstore.Head.Outside names it beside Providers, who follow. A head
+// of its own ends the log where a provider stops following (turn.cut), because what is
+// behind must not be shown to it, and the certificate must be of a place that it holds.
+//
 // # What holds always
 //
 //   - A room has at most one goroutine, and one handle as long as anybody needs it:

@@ -48,7 +48,7 @@
 // may order the room and who may replace it. Its hub and term are a checkpoint,
 // exact whenever a commit writes them and behind the log in between; any member
 // may copy there what the log says. New replicas are of providers with a
-// participant, by a key that everybody who judges knows. external_senders stays as
+// participant, but for one that is recruited, by a key that everybody who judges knows. external_senders stays as
 // the room was created: nothing is taken from external senders, and changing it
 // would take a GroupContextExtensions proposal, which no role allows.
 //
@@ -70,6 +70,17 @@
 //
 // A successor may also move the room when its hub is gone with the administrators: their
 // absence is in the signature of each acknowledgement (SignedAck). It gains no role.
+//
+// # A replica from outside
+//
+// The GroupContext component outside (outside.go) holds whether a provider without a
+// participant may be a replica, and which one is: where two providers take part a third one
+// can be recruited, so that the room survives either. It follows the log from the commit
+// that names it until it is in no set any more and does not order the room (State.Providers),
+// and never counts as one that takes part (State.Participating): not in an administrator's
+// move, not as the successor in a set of one, not where replicas are chosen. Once three
+// providers take part no commit that changes the set may keep it. Administrators' commits
+// name it and unname it; whether it is willing is between it and who asked it.
 //
 // # The room that the log makes
 //
