@@ -99,6 +99,9 @@ func (c *Client) Recruit(ctx context.Context, u uri.Room) (provider string, err 
 		return fail(err)
 	}
 	err = c.do(ctx, func() (error, error) { return c.foundRecruit(id, was.Recruit, got, p) })
+	if err == nil && got.Present && got.Provider != was.Recruit {
+		err = c.Sync(ctx) // the own provider knows already what is to come
+	}
 	if err == nil && !got.Present {
 		err = c.change(ctx, u, &wish{Kind: wishHosting})
 	}

@@ -1,6 +1,7 @@
 package node_test
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -10,6 +11,8 @@ import (
 
 	"github.com/mimid/mimid/client"
 	"github.com/mimid/mimid/node"
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/policy"
 )
 
 // configured changes a node's configuration before it starts.
@@ -129,4 +132,87 @@ func TestRecruitedReplica(t *testing.T) {
 			t.Errorf("%s: %+v, %v", r.cfg.Domain, v, err)
 		}
 	}
+}
+
+// TestRecruitWithdraws: one of two willing providers is recruited at an administrator's
+// wish and stays, whoever of two administrators looks; when it offers that no more the
+// other one is, and when that one does not either, none.
+func TestRecruitWithdraws(t *testing.T) {
+	ctx := t.Context()
+	a := prepare(t, "atlanta.example").must()
+	boot := a.status().Addresses[0]
+	b := prepare(t, "biloxi.example", boot).must()
+	alice, bob, _ := share(t, a, b)
+	rooms, err := alice.Rooms(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	room := rooms[0].URI
+	_, err = alice.Recruit(ctx, room)
+	var p *clientapi.Problem
+	if !errors.As(err, &p) || p.Code != clientapi.CodeNotFound {
+		t.Fatalf("nobody is willing: %v", err)
+	}
+	if x, err := alice.Outside(ctx, room); err != nil || x != (client.Outside{Allowed: true}) {
+		t.Fatalf("%+v, %v", x, err)
+	}
+	if _, err := bob.Recruit(ctx, room); !errors.Is(err, client.ErrRefused) && !errors.As(err, &p) {
+		t.Fatalf("a member recruits: %v", err)
+	}
+	willing := map[string]*running{}
+	for _, d := range []string{"chicago.example", "dover.example"} {
+		willing[d] = prepare(t, d, boot).configured(func(c *node.Config) { c.Failover.ReplicaForOthers = true }).must()
+	}
+	if err := alice.SetRole(ctx, room, bob.User(), policy.Admin); err != nil {
+		t.Fatal(err)
+	}
+	var first string
+	within(t, "one is recruited", func() bool { d, err := alice.Recruit(ctx, room); first = d; return err == nil })
+	if again, err := bob.Recruit(ctx, room); err != nil || again != first {
+		t.Fatalf("bob recruits %s after %s, %v", again, first, err)
+	}
+	before, err := alice.Verify(ctx, room)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(3 * time.Second) // both look meanwhile, again and again
+	if after, err := alice.Verify(ctx, room); err != nil || after != before {
+		t.Errorf("the room went on by itself from %+v to %+v, %v", before, after, err)
+	}
+	withdraw := func(d string) {
+		t.Helper()
+		if err := willing[d].stop(); err != nil {
+			t.Fatal(err)
+		}
+		willing[d].configured(func(c *node.Config) { c.Failover.ReplicaForOthers = false }).must()
+	}
+	keeps := func(d string, replicas int) {
+		t.Helper()
+		within(t, "the room is kept by "+d, func() bool {
+			x, err := bob.Outside(ctx, room)
+			v, err2 := bob.Verify(ctx, room)
+			return err == nil && err2 == nil && x.Recruit == d && v.Replicas == replicas
+		})
+	}
+	second := "chicago.example"
+	if first == second {
+		second = "dover.example"
+	}
+	withdraw(first)
+	keeps(second, 3)
+	withdraw(second)
+	keeps("", 1)
+	for d, r := range willing {
+		within(t, d+" is free of it", func() bool {
+			x, err := r.operator().Room(ctx, room.String())
+			return err == nil && !slices.Contains(x.Recruited, d) && x.Role == "follower"
+		})
+	}
+	if _, err := bob.Send(ctx, room, "among us"); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "alice reads it", func() bool {
+		list, err := alice.Messages(room, 0, 1000)
+		return err == nil && len(list) == 4 && list[3].State == client.StateFinal
+	})
 }
