@@ -26,7 +26,7 @@ func TestWilling(t *testing.T) {
 	if err := nodes[liar].Announce(within(t, 10*time.Second), overlay.WillingKey()); err != nil {
 		t.Fatal(err)
 	}
-	domains[nodes[impostor].Self()] = "p7.example" // whose node it is not
+	domains[nodes[impostor].Self()] = "p6.example" // whose node it is not
 	name := func(_ context.Context, p overlay.PeerID) (string, error) {
 		if p == nodes[silent].Self() {
 			return "", errors.New("no answer")

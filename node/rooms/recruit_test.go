@@ -240,6 +240,36 @@ func TestRecruitUnasked(t *testing.T) {
 	eventually(t, "it follows", func() bool { return c.stand(id).Next == 7 })
 }
 
+// TestRecruitUnaskedAgain: one that was a recruit and was replaced follows no further when
+// it is recruited again and was not asked again, and holds that against nobody.
+func TestRecruitUnaskedAgain(t *testing.T) {
+	w, alice, bob, id := recruited(t)
+	c := w.ps[chicago]
+	if a := w.ps[atlanta].ask(dover, id); !a.Willing {
+		t.Fatal(a.Why)
+	}
+	if err := alice.commit(id, w.outside(alice, atlanta, room.FirstTerm, dover, atlanta, biloxi, dover)); err != nil {
+		t.Fatal(err)
+	}
+	alice.follow(id, 7)
+	eventually(t, "it is dismissed", func() bool { return c.stand(id).Next == 7 && !slices.Contains(c.summary(id).Outside, chicago) })
+	if err := alice.commit(id, w.outside(alice, atlanta, room.FirstTerm, chicago, atlanta, biloxi, chicago)); err != nil {
+		t.Fatal(err)
+	}
+	alice.follow(id, 9)
+	bob.say(id, "without it")
+	alice.read(id, "without it")
+	eventually(t, "it waits before what recruits it", func() bool { return c.summary(id).Held != "" })
+	if s := c.summary(id); s.Next > 7 || s.Broken != "" || s.Accused != "" {
+		t.Errorf("%+v", s)
+	}
+	if a := w.ps[biloxi].ask(chicago, id); !a.Willing {
+		t.Fatal(a.Why)
+	}
+	bob.say(id, "with it")
+	eventually(t, "it follows", func() bool { return c.stand(id).Next == 11 })
+}
+
 // TestRecruitLimits: what a provider offers is in total, for one asker, and only if it
 // offers anything; promises that nobody takes up end.
 func TestRecruitLimits(t *testing.T) {
