@@ -82,7 +82,9 @@
 //     participants are replicas, and not just one, an acknowledging majority
 //     meets every certificate, so a move loses nothing final. A move away from a
 //     set of one loses what only its hub knew to be final; with participants that
-//     are no replicas it may, too. Then those who know stop. The hub of the log does
+//     are no replicas it may, too; and where a recruit decides with two participants,
+//     because it is not asked (Config.Parties, testdata/move_recruit.txt): two that are
+//     gone would keep the room from its last participant. Then those who know stop. The hub of the log does
 //     not count even if the move is to itself: another move may have succeeded that
 //     it does not know (testdata/move_stale.txt). So of three participants, one of
 //     them dead, the living two cannot move the room a second time in a row, nor

@@ -15,6 +15,7 @@ var rewrite = flag.Bool("rewrite", false, "write what the machines do into testd
 // diff.
 //
 //	room ABC set AB..      participants and replicas; the first replica is hub
+//	room ABC set ABC of AB the same, where C is recruited and does not take part
 //	submit A 1             A gets message 1; handshake A 1 [set] a commit
 //	lie A 2                A orders message 2 too, at the same place, for the others only
 //	suspect, stand, resend, crash, restart, restore X
@@ -76,6 +77,11 @@ func replay(t *testing.T, text string) string {
 			case len(f) == 0 || f[0][0] == '#':
 			case f[0] == "room":
 				w = begin(parseSet(f[1]), parseSet(f[3]))
+				if len(f) == 6 {
+					for _, c := range w.cfg {
+						c.Parties = parseSet(f[5])
+					}
+				}
 			case w == nil:
 				t.Fatalf("%q comes before the room", line)
 			default:
