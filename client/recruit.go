@@ -48,19 +48,12 @@ const maxRecruitWait = time.Hour
 // Outside returns what a room says of a replica from outside. Errors: ErrNoRoom,
 // ErrNotReady.
 func (c *Client) Outside(ctx context.Context, u uri.Room) (out Outside, err error) {
-	err = c.do(ctx, func() (error, error) {
-		r := c.rooms[room.IDOf([]byte(u.String()))]
-		switch {
-		case r == nil:
-			return ErrNoRoom, nil
-		case r.State != roomJoined:
-			return fmt.Errorf("%s is %s: %w", u, r.State, ErrNotReady), nil
-		}
+	err = c.joined(ctx, u, func(r *roomState) error {
 		o, err := room.OutsideOf(r.group.Public().Context())
 		if err == nil {
 			out = Outside{Allowed: o.Allowed, Recruit: r.recruited()}
 		}
-		return err, nil
+		return err
 	})
 	if err != nil {
 		return out, fmt.Errorf("looking who keeps %s: %w", u, err)

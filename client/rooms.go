@@ -71,9 +71,10 @@ type Summary struct {
 	Replicas      int    // how many providers decide
 }
 
-// Verify returns where this device stands in a room.
-func (c *Client) Verify(ctx context.Context, u uri.Room) (s Summary, err error) {
-	err = c.do(ctx, func() (error, error) {
+// joined runs f about a room that this device is in, on the loop. Errors: ErrNoRoom,
+// ErrNotReady, and that of f.
+func (c *Client) joined(ctx context.Context, u uri.Room, f func(r *roomState) error) error {
+	return c.do(ctx, func() (error, error) {
 		r := c.rooms[room.IDOf([]byte(u.String()))]
 		switch {
 		case r == nil:
@@ -81,9 +82,16 @@ func (c *Client) Verify(ctx context.Context, u uri.Room) (s Summary, err error) 
 		case r.State != roomJoined:
 			return fmt.Errorf("%s is %s: %w", u, r.State, ErrNotReady), nil
 		}
+		return f(r), nil
+	})
+}
+
+// Verify returns where this device stands in a room.
+func (c *Client) Verify(ctx context.Context, u uri.Room) (s Summary, err error) {
+	err = c.joined(ctx, u, func(r *roomState) error {
 		s = Summary{Epoch: r.group.Epoch(), Authenticator: hex.EncodeToString(r.group.EpochAuthenticator()),
 			Next: r.At.Next, Head: r.At.Last.String(), Hub: r.Lead.Hub.Domain, Term: r.At.Term.String(), Replicas: len(r.Lead.Now)}
-		return nil, nil
+		return nil
 	})
 	if err != nil {
 		return s, fmt.Errorf("verifying %s: %w", u, err)

@@ -60,22 +60,15 @@ func (SuccessionStep) notice() {}
 
 // Succession returns how a room's power passes on. Errors: ErrNoRoom, ErrNotReady.
 func (c *Client) Succession(ctx context.Context, u uri.Room) (out Succession, err error) {
-	err = c.do(ctx, func() (error, error) {
-		r := c.rooms[room.IDOf([]byte(u.String()))]
-		switch {
-		case r == nil:
-			return ErrNoRoom, nil
-		case r.State != roomJoined:
-			return fmt.Errorf("%s is %s: %w", u, r.State, ErrNotReady), nil
-		}
+	err = c.joined(ctx, u, func(r *roomState) error {
 		ctx := r.group.Public().Context()
 		s, err := room.SuccessionOf(ctx)
 		if err != nil {
-			return err, nil
+			return err
 		}
 		list, err := room.ParticipantsOf(ctx)
 		if err != nil {
-			return err, nil
+			return err
 		}
 		out.Patience = s.Patience
 		gone := room.DomainsOf(room.Holders(list))
@@ -85,7 +78,7 @@ func (c *Client) Succession(ctx context.Context, u uri.Room) (out Succession, er
 			out.Claim = &x
 		}
 		out.Successors = usersOf(room.Successors(list, r.roster.Clients, gone))
-		return nil, nil
+		return nil
 	})
 	if err != nil {
 		return out, fmt.Errorf("looking who succeeds in %s: %w", u, err)

@@ -227,7 +227,10 @@ func TestRecruitUnasked(t *testing.T) {
 	if s := c.summary(id); s.Next > 3 {
 		t.Errorf("it has followed to entry %d", s.Next)
 	}
-	if n := len(c.topics); n != 0 {
+	c.mu.Lock()
+	n := len(c.topics)
+	c.mu.Unlock()
+	if n != 0 {
 		t.Errorf("it listens to %d topics", n)
 	}
 	if s := c.summary(id); s.Broken != "" || s.Accused != "" {

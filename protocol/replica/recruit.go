@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"fmt"
 	"time"
+	"unicode/utf8"
 
 	"github.com/mimid/mimid/protocol/presentation"
 	"github.com/mimid/mimid/protocol/room"
@@ -98,8 +99,8 @@ func ParseRecruitAnswer(b []byte) (*RecruitAnswer, error) {
 		a.FrankingKey = append([]byte(nil), key...)
 	} else {
 		why := r.Opaque()
-		if r.Err() == nil && len(why) > maxWhy {
-			return nil, fmt.Errorf("a reason of %d bytes: %w", len(why), ErrMessage)
+		if r.Err() == nil && (len(why) > maxWhy || !utf8.Valid(why)) {
+			return nil, fmt.Errorf("a reason of %d bytes, which is too long or no UTF-8: %w", len(why), ErrMessage)
 		}
 		a.Why = string(why)
 	}

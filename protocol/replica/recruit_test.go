@@ -58,6 +58,7 @@ func TestRecruitRoundTrip(t *testing.T) {
 	}
 	for why, a := range map[string]*replica.RecruitAnswer{
 		"a long reason":   {Why: strings.Repeat("x", 513)},
+		"no text":         {Why: "\xff"},
 		"a short key":     {Willing: true, FrankingKey: make([]byte, 31)},
 		"the far future":  {Willing: true, FrankingKey: make([]byte, 32), Until: time.UnixMilli(1<<48 + 1)},
 		"no franking key": {Willing: true},
