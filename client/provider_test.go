@@ -54,6 +54,7 @@ type fake struct {
 	doubled     bool          // every event twice
 	late        time.Duration // the clock runs ahead by this
 	piece       int           // entries in a piece of log; 2 if 0
+	recruit     *clientapi.Recruit
 }
 
 type fakeUser struct {
@@ -108,6 +109,7 @@ func newFake(t testing.TB) *fake {
 		"POST /v1/rooms/{room}/messages":  f.message,
 		"POST /v1/rooms/{room}/updates":   f.update,
 		"POST /v1/rooms/{room}/groupinfo": f.groupInfo,
+		"POST /v1/rooms/{room}/recruit":   func(*http.Request, *fakeUser) (any, error) { return f.recruit, nil },
 		"POST /at/{domain}/v1/accounts":   f.register,
 		"GET /at/{domain}/v1/provider":    f.self,
 	} {

@@ -37,8 +37,9 @@ func (RecruitChanged) notice() {}
 
 // found is what the own provider has found in place of a recruit.
 type found struct {
-	instead string // of which one; "": of none
-	recruit string // "": none, and the present one does not keep the room
+	instead string    // of which one; "": of none
+	recruit string    // "": none, and the present one does not keep the room
+	until   time.Time // the recruit's promise ends
 }
 
 // maxRecruitWait is how long a device waits at most before it has a recruit looked for
@@ -132,8 +133,8 @@ func (c *Client) foundRecruit(id room.ID, instead string, got *clientapi.Recruit
 		return ErrNoRoom, nil
 	}
 	r.found = nil
-	if got.Present {
-		return nil, nil
+	if got.Present || instead != r.recruited() {
+		return nil, nil // another administrator's device may have been quicker
 	}
 	if p != nil {
 		b := new(batch)
@@ -148,7 +149,7 @@ func (c *Client) foundRecruit(id room.ID, instead string, got *clientapi.Recruit
 			return fmt.Errorf("%s promises to keep %s with key %.16x, by which it is not known: %w", got.Provider, r.uri, got.Key, ErrProviderKey), nil
 		}
 	}
-	r.found, r.hostingAt = &found{instead: instead, recruit: got.Provider}, time.Time{}
+	r.found, r.hostingAt = &found{instead, got.Provider, time.UnixMilli(got.Until)}, time.Time{}
 	return nil, nil
 }
 
@@ -225,6 +226,9 @@ func (r *roomState) misnamed() bool {
 // watchRecruit has an administrator's device see to the room's recruit. The lowest leaf of
 // an administrator looks first, each next one later and more seldom.
 func (c *Client) watchRecruit(r *roomState, now time.Time, soon func(*task) bool) {
+	if f := r.found; f != nil && f.recruit != "" && !now.Before(f.until) {
+		r.found = nil // nobody has named it, and it does not wait any longer
+	}
 	if r.recruiting.busy {
 		return
 	}
@@ -290,6 +294,7 @@ func (c *Client) tellRecruit(b *batch, r *roomState) {
 		return
 	}
 	b.tell(RecruitChanged{Room: r.uri, Recruit: now, Former: r.keeper})
+	r.found = nil // it was found for a room that is not like that any more
 	if r.keeper = now; now == "" && !r.recruiting.busy {
 		r.recruiting = task{} // look soon
 	}

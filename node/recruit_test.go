@@ -166,10 +166,19 @@ func TestRecruitWithdraws(t *testing.T) {
 	if err := alice.SetRole(ctx, room, bob.User(), policy.Admin); err != nil {
 		t.Fatal(err)
 	}
+	changes := notices[client.RecruitChanged](t, bob)
 	var first string
 	within(t, "one is recruited", func() bool { d, err := alice.Recruit(ctx, room); first = d; return err == nil })
 	if again, err := bob.Recruit(ctx, room); err != nil || again != first {
 		t.Fatalf("bob recruits %s after %s, %v", again, first, err)
+	}
+	select {
+	case n := <-changes:
+		if n != (client.RecruitChanged{Room: room, Recruit: first}) {
+			t.Errorf("bob is told %+v", n)
+		}
+	case <-time.After(10 * time.Second):
+		t.Error("bob is not told who keeps the room")
 	}
 	before, err := alice.Verify(ctx, room)
 	if err != nil {
@@ -202,6 +211,26 @@ func TestRecruitWithdraws(t *testing.T) {
 	keeps(second, 3)
 	withdraw(second)
 	keeps("", 1)
+	// Each step is told once, and nothing else. One may be dropped before another is named.
+	for now := first; ; {
+		var n client.RecruitChanged
+		select {
+		case n = <-changes:
+		case <-time.After(10 * time.Second):
+			t.Fatalf("bob is not told that %s keeps the room no more", now)
+		}
+		if n.Room != room || n.Former != now && n.Former != "" || n.Recruit == n.Former {
+			t.Errorf("bob is told %+v while %s keeps the room", n, now)
+		}
+		if now = n.Recruit; now == "" && n.Former == second {
+			break
+		}
+	}
+	select {
+	case n := <-changes:
+		t.Errorf("bob is told %+v at last", n)
+	case <-time.After(100 * time.Millisecond):
+	}
 	for d, r := range willing {
 		within(t, d+" is free of it", func() bool {
 			x, err := r.operator().Room(ctx, room.String())

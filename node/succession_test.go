@@ -9,17 +9,17 @@ import (
 	"github.com/mimid/mimid/protocol/uri"
 )
 
-// steps collects what a user is told about claims.
-func steps(t *testing.T, c *client.Client) <-chan client.SuccessionStep {
-	out := make(chan client.SuccessionStep, 100)
+// notices collects what a user is told of one kind.
+func notices[T client.Notice](t *testing.T, c *client.Client) <-chan T {
+	out := make(chan T, 100)
 	done := make(chan struct{})
 	t.Cleanup(func() { close(done) })
 	go func() {
 		for {
 			select {
 			case n := <-c.Events():
-				if s, ok := n.(client.SuccessionStep); ok {
-					out <- s
+				if x, ok := n.(T); ok {
+					out <- x
 				}
 			case <-done:
 				return
@@ -91,7 +91,7 @@ func TestSuccession(t *testing.T) {
 	for _, x := range []*client.Client{bob, carol} {
 		within(t, "they are moderators", func() bool { return role(bob, x) == policy.Moderator && role(carol, x) == policy.Moderator })
 	}
-	bobs, carols := steps(t, bob), steps(t, carol)
+	bobs, carols := notices[client.SuccessionStep](t, bob), notices[client.SuccessionStep](t, carol)
 
 	// A week is the default, and she comes back.
 	if err := a.stop(); err != nil {
