@@ -160,6 +160,7 @@ func (c *Client) change(ctx context.Context, u uri.Room, w *wish) error {
 		if r == nil || r.State == roomLeft || r.State == roomStopped {
 			return ErrNoRoom, nil
 		}
+		c.within(r.id)
 		b := new(batch)
 		w.Room = r.id
 		c.newWish(b, w)
@@ -524,7 +525,7 @@ func (c *Client) submitChange(r *roomState, w *wish) {
 	path := "/v1/rooms/" + r.id.String() + "/updates"
 	nonce := string(w.Nonce)
 	req := &clientapi.SubmitUpdate{Request: w.Request, Nonce: w.Nonce}
-	c.async(w.Kind+" in "+r.uri.String(), &r.changing, func(ctx context.Context) (func() error, error) {
+	c.asyncIn(r, w.Kind+" in "+r.uri.String(), &r.changing, func(ctx context.Context) (func() error, error) {
 		got := new(clientapi.SubmittedUpdate)
 		err := c.api.call(ctx, "POST", path, req, got)
 		var answer *wire.UpdateRoomResponse

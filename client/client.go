@@ -81,6 +81,7 @@ type Client struct {
 	renewal  task
 	lookups  map[string]*task
 	waiters  map[uint64][]chan error
+	looks    looks
 }
 
 // Open reads a client's state. It starts nothing; errors are those of the
@@ -104,7 +105,8 @@ func Open(cfg Config) (*Client, error) {
 		notices: make(chan Notice, cfg.Notices), commands: make(chan func() error), stopped: make(chan struct{}),
 		users: map[string]mls.Credential{}, rooms: map[room.ID]*roomState{}, outbox: map[uint64]*outItem{},
 		wishes: map[uint64]*wish{}, welcome: map[room.ID]*clientapi.Welcome{},
-		lookups: map[string]*task{}, waiters: map[uint64][]chan error{}, next: 1}
+		lookups: map[string]*task{}, waiters: map[uint64][]chan error{}, next: 1,
+		looks: looks{touched: map[room.ID]bool{}}}
 	var err error
 	if c.auth, err = x509auth.New(x509auth.Options{Anchors: c.trust.anchors}); err != nil {
 		return nil, fmt.Errorf("opening client: %w", err)
@@ -212,6 +214,7 @@ func (c *Client) run(ctx context.Context) error {
 	for _, r := range c.rooms {
 		r.fetch = true // what came while we were not listening
 	}
+	c.looks.all = true
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -220,7 +223,7 @@ func (c *Client) run(ctx context.Context) error {
 			return nil
 		case <-timer.C:
 		case f := <-c.commands:
-			if err := f(); err != nil {
+			if err := c.looks.run(f); err != nil {
 				return err
 			}
 		}
@@ -236,18 +239,19 @@ func (c *Client) run(ctx context.Context) error {
 func (c *Client) pump() (time.Time, error) {
 	now := c.cfg.Now()
 	at := now.Add(time.Minute)
-	soon := func(t *task) bool { // is it to be started now?
-		if t.busy {
-			return false
-		}
-		if t.at.After(now) {
-			if t.at.Before(at) {
-				at = t.at
+	soonBy := func(at *time.Time) func(t *task) bool { // is it to be started now?
+		return func(t *task) bool {
+			if t.busy {
+				return false
 			}
-			return false
+			if t.at.After(now) {
+				*at = earlier(*at, t.at)
+				return false
+			}
+			return true
 		}
-		return true
 	}
+	soon := soonBy(&at)
 	for _, d := range c.trust.missing() {
 		t := c.lookups[d]
 		if t == nil {
@@ -275,12 +279,8 @@ func (c *Client) pump() (time.Time, error) {
 	if err := c.joinWelcomed(); err != nil {
 		return at, err
 	}
-	for _, r := range c.sortedRooms() {
-		if err := c.pumpRoom(r, now, soon); err != nil {
-			return at, err
-		}
-	}
-	return at, nil
+	due, err := c.pumpRooms(now, soonBy)
+	return earlier(at, due), err
 }
 
 func later(a, b time.Time) time.Time {
@@ -309,11 +309,17 @@ func (t *task) failed(now time.Time, first, least time.Duration) {
 // and then what follows from it on the loop. Errors that may pass lead to
 // another attempt; others are told, and tried again seldom.
 func (c *Client) async(what string, t *task, do func(ctx context.Context) (func() error, error)) {
+	c.asyncAs(what, t, func() {}, do)
+}
+
+// asyncAs is async; touches says on the loop what it is about.
+func (c *Client) asyncAs(what string, t *task, touches func(), do func(ctx context.Context) (func() error, error)) {
 	t.busy = true
 	ctx := c.ctx
 	c.workers.Go(func() {
 		then, err := do(ctx)
 		c.enter(ctx, func() error {
+			touches()
 			t.busy = false
 			if err != nil {
 				passing, wait := transient(err)
@@ -472,6 +478,7 @@ func (c *Client) handle(f frame) error {
 		if err != nil {
 			return bad(err)
 		}
+		c.within(id)
 		return c.take(b, id, v.Entries, v.Head)
 	case clientapi.EventWelcome:
 		v := new(clientapi.Welcome)

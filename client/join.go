@@ -51,6 +51,7 @@ func (c *Client) CreateRoomAs(ctx context.Context, n NewRoom) (uri.Room, error) 
 		if err != nil {
 			return err, nil
 		}
+		c.within(r.id)
 		if err := c.commit(b); err != nil {
 			return nil, err
 		}
@@ -122,7 +123,7 @@ func (c *Client) submitCreate(r *roomState, w *wish) {
 		panic("client: own create body does not decode: " + err.Error())
 	}
 	req := &clientapi.NewRoom{URI: r.URI, GroupInfo: body.GroupInfo.Bytes(), Tree: body.Tree.Append(nil), Nonce: w.Nonce}
-	c.async("creating "+r.URI, &r.changing, func(ctx context.Context) (func() error, error) {
+	c.asyncIn(r, "creating "+r.URI, &r.changing, func(ctx context.Context) (func() error, error) {
 		err := c.api.call(ctx, "POST", "/v1/rooms", req, new(clientapi.Submitted))
 		if passing, _ := transient(err); err != nil && (passing || hasCode(err, clientapi.CodeUnauthorized)) {
 			return nil, err
@@ -156,6 +157,7 @@ func (c *Client) welcomed(b *batch, v *clientapi.Welcome) error {
 		c.log.Debug("second Welcome ignored", "room", r.uri)
 		return c.commit(b)
 	}
+	c.within(id)
 	c.welcome[id] = v
 	b.put(tableWelcome, id.String(), v)
 	return c.commit(b)
@@ -164,6 +166,7 @@ func (c *Client) welcomed(b *batch, v *clientapi.Welcome) error {
 // joinWelcomed enters the rooms to which there are Welcomes.
 func (c *Client) joinWelcomed() error {
 	for id, v := range c.welcome {
+		c.looks.touched[id] = true
 		b := new(batch)
 		err := c.joinWelcome(b, id, v)
 		if errors.Is(err, x509auth.ErrUnknownProvider) && len(c.trust.missing()) > 0 {
@@ -302,7 +305,7 @@ const attemptTime = 30 * time.Second
 // client's old leaf.
 func (c *Client) rejoin(r *roomState) {
 	m := c.me
-	c.async("coming back into "+r.URI, &r.rejoining, func(ctx context.Context) (func() error, error) {
+	c.asyncIn(r, "coming back into "+r.URI, &r.rejoining, func(ctx context.Context) (func() error, error) {
 		info, tree, pending, err := c.groupInfo(ctx, m, r.id, r.uri)
 		if hasCode(err, clientapi.CodeNotFound) || hasCode(err, clientapi.CodeForbidden) || errors.Is(err, errOut) {
 			return func() error {
@@ -336,7 +339,7 @@ func (c *Client) rejoin(r *roomState) {
 
 func (c *Client) submitAttempt(r *roomState, a *attempt, req *clientapi.SubmitUpdate) {
 	path := "/v1/rooms/" + r.id.String() + "/updates"
-	c.async("coming back into "+r.URI, &r.rejoining, func(ctx context.Context) (func() error, error) {
+	c.asyncIn(r, "coming back into "+r.URI, &r.rejoining, func(ctx context.Context) (func() error, error) {
 		got := new(clientapi.SubmittedUpdate)
 		err := c.api.call(ctx, "POST", path, req, got)
 		var answer *wire.UpdateRoomResponse
@@ -473,6 +476,9 @@ func (c *Client) pumpRoom(r *roomState, now time.Time, soon func(*task) bool) er
 		if w.Answered && !w.Ordered && now.Sub(w.since) > 5*time.Second {
 			w.since = now
 			r.fetch = true
+		}
+		if w.Answered && !w.Ordered {
+			soon(&task{at: w.since.Add(5*time.Second + 1)})
 		}
 	}
 	switch r.State {

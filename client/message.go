@@ -144,6 +144,7 @@ func (c *Client) SendContent(ctx context.Context, u uri.Room, m *content.Message
 		if r == nil || r.State == roomLeft || r.State == roomStopped {
 			return ErrNoRoom, nil
 		}
+		c.within(r.id)
 		w := new(batch)
 		rec := &messageRecord{ID: id, Sender: said.Sender, Content: b, State: StateQueued}
 		c.addMessage(w, r, rec)
@@ -193,7 +194,7 @@ func (c *Client) pumpOutbox(r *roomState) error {
 	path := "/v1/rooms/" + r.id.String() + "/messages"
 	req := &clientapi.SubmitMessage{Request: o.Request, Nonce: o.Nonce}
 	term := r.At.Term
-	c.async("sending to "+r.uri.String(), &r.sending, func(ctx context.Context) (func() error, error) {
+	c.asyncIn(r, "sending to "+r.uri.String(), &r.sending, func(ctx context.Context) (func() error, error) {
 		got := new(clientapi.SubmittedMessage)
 		err := c.api.call(ctx, "POST", path, req, got)
 		var answer *wire.SubmitMessageResponse

@@ -63,6 +63,7 @@ type roomState struct {
 	keeper     string    // the provider from outside that people were told of
 	found      *found    // another one that the own provider has found; nil: none
 	unfound    int       // how often in a row none was found
+	lookAt     time.Time // when to look at the room if nothing happens before
 	hostingAt  time.Time // when to change the replica set; zero: it is as it should be
 }
 
@@ -226,10 +227,10 @@ func (c *Client) fetchLog(r *roomState) {
 	r.fetch = false
 	from := r.At.Next
 	path := fmt.Sprintf("/v1/rooms/%s/log?from=%d&limit=1000", r.id, from)
-	c.async("reading the log of "+r.uri.String(), &r.fetching, func(ctx context.Context) (func() error, error) {
+	c.asyncIn(r, "reading the log of "+r.uri.String(), &r.fetching, func(ctx context.Context) (func() error, error) {
 		got := new(clientapi.Log)
 		if err := c.api.call(ctx, "GET", path, nil, got); err != nil {
-			c.enter(ctx, func() error { r.fetch = true; return nil })
+			c.enter(ctx, func() error { c.within(r.id); r.fetch = true; return nil })
 			return nil, err
 		}
 		return func() error {

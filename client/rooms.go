@@ -38,6 +38,7 @@ type Participant struct {
 // Rooms lists the rooms, those that were left included, in order of their ids.
 func (c *Client) Rooms(ctx context.Context) (out []Room, err error) {
 	err = c.do(ctx, func() (error, error) {
+		c.untouched()
 		for _, r := range c.sortedRooms() {
 			x := Room{URI: r.uri, State: State(r.State), Reason: r.Reason, Messages: r.NextMessage}
 			if r.group != nil {
@@ -71,10 +72,11 @@ type Summary struct {
 	Replicas      int    // how many providers decide
 }
 
-// joined runs f about a room that this device is in, on the loop. Errors: ErrNoRoom,
-// ErrNotReady, and that of f.
+// joined runs f, which only reads, about a room that this device is in, on the loop.
+// Errors: ErrNoRoom, ErrNotReady, and that of f.
 func (c *Client) joined(ctx context.Context, u uri.Room, f func(r *roomState) error) error {
 	return c.do(ctx, func() (error, error) {
+		c.untouched()
 		r := c.rooms[room.IDOf([]byte(u.String()))]
 		switch {
 		case r == nil:
@@ -107,6 +109,7 @@ const unknownPatience = 3 * time.Second
 func (c *Client) describeUnknown(ctx context.Context, api *provider, list *clientapi.Rooms) error {
 	var unknown []int
 	err := c.do(ctx, func() (error, error) {
+		c.untouched()
 		for i, x := range list.Rooms {
 			id, err := parseRoomID(x.ID)
 			if err != nil {
@@ -151,6 +154,7 @@ func (c *Client) Sync(ctx context.Context) error {
 	for {
 		behind := false
 		err := c.do(ctx, func() (error, error) {
+			c.untouched()
 			behind = len(c.welcome) > 0
 			for _, x := range list.Rooms {
 				id, err := parseRoomID(x.ID)
@@ -167,6 +171,7 @@ func (c *Client) Sync(ctx context.Context) error {
 					continue
 				}
 				if (r.State == roomJoined || r.State == roomCreating) && r.At.Next < x.Next || r.State == roomLost {
+					c.within(id)
 					r.fetch = true
 					behind = true
 				}

@@ -16,6 +16,7 @@ func (c *Client) Settle(ctx context.Context) error {
 	for {
 		busy := ""
 		err := c.do(ctx, func() (error, error) {
+			c.untouched()
 			if c.packages.busy || c.packages.fails > 0 || !c.packages.at.After(c.cfg.Now()) {
 				busy = "publishing KeyPackages"
 			}
