@@ -147,6 +147,11 @@ func ParseSeqValue(v []byte) (uint64, error) {
 // RoomParts are the parts of a room's public MLS state.
 func RoomParts(id RoomID) Prefix { return Prefix{roomPrefix(prefixRoomPart, id)} }
 
+// RoomPartsFrom are those parts whose own key begins with part.
+func RoomPartsFrom(id RoomID, part []byte) Prefix {
+	return Prefix{roomPrefix(prefixRoomPart, id) + string(part)}
+}
+
 // RoomPartKey names one part of a room's public MLS state. The MLS engine chooses
 // the part keys.
 func RoomPartKey(id RoomID, part []byte) Key {

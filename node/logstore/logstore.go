@@ -309,6 +309,24 @@ func Load(tx *store.Tx, id room.ID, rules room.Rules) (*room.State, *Head, error
 	return s, h, err
 }
 
+// NextDeparture returns the first entry from seq on with which a provider stopped
+// following that has not come back. ok is false if there is none.
+func NextDeparture(tx *store.Tx, id room.ID, seq uint64) (next uint64, ok bool, err error) {
+	for it, err := range tx.Scan(store.Scan{Prefix: store.RoomPartsFrom(key(id), []byte(room.Departures))}) {
+		if err != nil {
+			return 0, false, err
+		}
+		at, err := room.DepartureAt(it.Value)
+		if err != nil {
+			return 0, false, err
+		}
+		if at >= seq && (!ok || at < next) {
+			next, ok = at, true
+		}
+	}
+	return next, ok, nil
+}
+
 // SeqOf returns the sequence number of the entry with a transaction id. Error:
 // store.ErrNotFound.
 func SeqOf(tx *store.Tx, id room.ID, txn room.TxnID) (uint64, error) {

@@ -506,7 +506,22 @@ func (r *Rooms) serveLog(ctx context.Context, q *Request) (*Response, error) {
 		if err != nil {
 			return err
 		}
-		entries, b, err := logstore.Range(tx, h.id, from, last, min(rangeBytes, 2*r.cfg.BatchBytes))
+		// Where a provider stopped following a piece ends, so that whoever reads it has a
+		// head to show that provider its end with. A batch that is longer, written before
+		// its writer had such a head, goes as it is.
+		limit := min(rangeBytes, 2*r.cfg.BatchBytes)
+		cut, found, err := logstore.NextDeparture(tx, h.id, from)
+		if err != nil {
+			return err
+		}
+		var entries [][]byte
+		var b *logstore.Batch
+		if found && cut < last {
+			entries, b, err = logstore.Range(tx, h.id, from, cut, limit)
+		}
+		if err == nil && b == nil {
+			entries, b, err = logstore.Range(tx, h.id, from, last, limit)
+		}
 		if err == nil && b != nil {
 			if last == ^uint64(0) {
 				body, err = r.overTail(tx, h.id, entries, b)

@@ -198,6 +198,42 @@ func TestRecruitGoes(t *testing.T) {
 	}
 }
 
+// TestRecruitEndKept: a replica that was away while the recruit was dropped reads the log
+// up to there and has a head to show the recruit its end with.
+func TestRecruitEndKept(t *testing.T) {
+	w, alice, bob, id := recruited(t)
+	dora := w.device("dora@dover.example", "phone")
+	if err := alice.add(id, dora); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*device{alice, bob, dora} {
+		d.follow(id, 6)
+	}
+	away := w.ps[dover]
+	away.set(func() { away.down = true })
+	if err := alice.commit(id, w.outside(alice, atlanta, room.FirstTerm, "", atlanta, biloxi, dover)); err != nil {
+		t.Fatal(err)
+	}
+	alice.follow(id, 8)
+	alice.say(id, "among us")
+	bob.read(id, "among us")
+	if s := away.summary(id); s.Next > 7 {
+		t.Fatalf("it was not away: it has %d entries", s.Next)
+	}
+	away.set(func() { away.down = false })
+	bob.say(id, "once more")
+	eventually(t, "it has what came meanwhile", func() bool { return away.summary(id).Next >= 10 })
+	body := room.AppendStands(nil, []room.Stand{{Room: room.ID(id), Next: 6}})
+	res, err := away.serve(context.Background(), rooms.EndpointLog, &rooms.Request{Source: chicago, Subject: room.ID(id).String(), Body: body})
+	if err != nil || len(res.Body) == 0 {
+		t.Fatalf("it shows the recruit nothing: %v, %v", res, err)
+	}
+	p, err := room.ParsePiece(res.Body, 1<<20)
+	if err != nil || p.Head.Seq != 7 {
+		t.Fatalf("it shows up to %d: %v", p.Head.Seq, err)
+	}
+}
+
 // TestRecruitForbidden: the room allows it no more, and its hub decides alone again.
 func TestRecruitForbidden(t *testing.T) {
 	w, alice, bob, id := recruited(t)

@@ -498,6 +498,19 @@ const (
 	partOut   = "o"
 )
 
+// Departures is what the keys of the parts begin with that say where providers stopped
+// following, and nobody else's.
+const Departures = partLeft
+
+// DepartureAt reads such a part: the entry with which a provider stopped following.
+// Error: ErrState.
+func DepartureAt(value []byte) (uint64, error) {
+	if len(value) != 8 {
+		return 0, fmt.Errorf("%w: a departure of %d bytes", mls.ErrState, len(value))
+	}
+	return presentation.NewReader(value).U64(), nil
+}
+
 // Unsaved returns what has changed since the last call, or since Begin; write it
 // in the transaction that stores the entries.
 func (s *State) Unsaved() []Part {
