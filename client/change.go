@@ -26,7 +26,10 @@ const (
 	wishUpdate  = "update"  // the own leaf: new keys, the present certificate
 	wishHosting = "hosting" // the replica set as it should be
 	wishMove    = "move"    // the own provider as hub
-	wishRole    = "role"    // another role of a user
+	wishRole    = "role"    // another role of a user; its clients go with it if that has none
+	wishDefine  = "define"  // what the roles mean
+	wishUnban   = "unban"   // off the list, of somebody who is banned
+	wishKick    = "kick"    // a user's clients, the role stays
 	wishOutside = "outside" // a replica from outside may be, or not
 
 	wishClaim    = "claim"    // to succeed the administrators
@@ -45,6 +48,7 @@ type wish struct {
 	Kind        string
 	User        string      `json:",omitempty"`
 	Role        policy.Role `json:",omitempty"`
+	Roles       []byte      `json:",omitempty"` // roles_list
 	KeyPackages [][]byte    `json:",omitempty"` // of the user to add
 
 	Allow    bool          `json:",omitempty"` // of outside
@@ -350,7 +354,17 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 		if r.roster.Clients(who) > 0 {
 			return true, nil
 		}
-		if err := list([]room.Participant{{User: who, Role: policy.Member}}, nil); err != nil {
+		roles := r.roles()
+		as := c.roleIn(r, who)
+		switch {
+		case as == policy.Banned:
+			return false, fmt.Errorf("%s is banned: %w", who, ErrRefused)
+		case as == policy.None:
+			if as = roles.Newcomer(c.roleIn(r, c.user)); as == policy.None {
+				return false, fmt.Errorf("%w: %w", roles.Need(c.roleIn(r, c.user), policy.AddParticipant), ErrRefused)
+			}
+		}
+		if err := list([]room.Participant{{User: who, Role: as}}, nil); err != nil {
 			return false, err
 		}
 		for _, raw := range w.KeyPackages {
@@ -381,7 +395,11 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 		o.Leaf = &mls.LeafChange{Credential: &cred}
 	case wishLeave:
 		return c.stageLeave(b, r, w)
-	case wishRole:
+	case wishDefine:
+		if done, err := c.stageRoles(r, w, &o); done || err != nil {
+			return done, err
+		}
+	case wishRole, wishUnban, wishKick:
 		if done, err := c.stageRole(r, w, who, &o); done || err != nil {
 			return done, err
 		}

@@ -24,10 +24,11 @@ func (r *roomState) providers() []string {
 	if err != nil {
 		return nil
 	}
+	roles := r.roles()
 	var out []string
 	for _, p := range list {
 		u, err := uri.ParseUser(string(p.User))
-		if err != nil || !roleOf(p).Active() {
+		if err != nil || !roles.Active(roleOf(p)) {
 			continue
 		}
 		if d := u.Provider().Domain(); !slices.Contains(out, d) {
@@ -135,7 +136,19 @@ func (c *Client) roleIn(r *roomState, u uri.User) policy.Role {
 	return policy.None
 }
 
-func (c *Client) admin(r *roomState) bool { return c.roleIn(r, c.user).May(policy.ChangeHosting) }
+// roles returns what the room's roles mean. That they can be read was seen when the
+// component was judged.
+func (r *roomState) roles() *policy.Roles {
+	roles, err := room.RolesOf(r.group.Public().Context())
+	if err != nil {
+		return policy.Basic()
+	}
+	return roles
+}
+
+func (c *Client) admin(r *roomState) bool {
+	return r.roles().May(c.roleIn(r, c.user), policy.ChangeHosting)
+}
 
 // stageHosting returns the proposal that makes room_hosting say what the log says, nil
 // if it does, and for a wish for another replica set the one that makes that. done:

@@ -13,6 +13,7 @@ import (
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
+	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/presentation"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
@@ -36,6 +37,9 @@ func (c *Client) CreateRoom(ctx context.Context, name string) (uri.Room, error) 
 // NewRoom is what a room begins with.
 type NewRoom struct {
 	Name string
+	// Roles are what the room's roles mean; nil: the basic ones (policy.Basic). The creator
+	// gets the highest.
+	Roles *policy.Roles
 	// Outside allows a provider in which nobody takes part to keep the room, see
 	// AllowOutside.
 	Outside bool
@@ -82,6 +86,9 @@ func (c *Client) create(b *batch, n NewRoom) (*roomState, *wish, error) {
 	h.Replicas = []room.Replica{h.Hub}
 	rand.Read(h.Topic[:])
 	ext, err := room.Extensions(c.user, h, []byte(n.Name))
+	if err == nil && n.Roles != nil {
+		ext, err = room.WithRoles(ext, c.user, n.Roles)
+	}
 	if err == nil && n.Outside {
 		ext, err = room.AllowingOutside(ext)
 	}
@@ -274,9 +281,13 @@ func (c *Client) checkGroup(r *roomState, g *mls.PublicGroup) error {
 	if err != nil {
 		return err
 	}
+	roles, err := room.RolesOf(g.Context())
+	if err != nil {
+		return err
+	}
 	on := map[string]bool{}
 	for _, p := range list {
-		on[string(p.User)] = roleOf(p).Active()
+		on[string(p.User)] = roles.Active(roleOf(p))
 	}
 	for m := range g.Members() {
 		u, err := userOf(m.Node)

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -42,27 +43,120 @@ func (c *Client) MoveRoom(ctx context.Context, u uri.Room) error {
 	return nil
 }
 
-// SetRole gives a participant another role, and returns when it has it. Errors as
-// AddUser; ErrRefused where the own role does not allow it.
-func (c *Client) SetRole(ctx context.Context, u uri.Room, who uri.User, role policy.Role) error {
-	if !role.Active() {
-		return fmt.Errorf("making %s %s: members, moderators and administrators are active: %w", who, role, ErrRefused)
+// SetRole gives a participant another role of the room, by its name, and returns when it
+// has it. Who is banned leaves the group by the same change. Errors as AddUser; ErrRefused
+// where there is no such role, or the own one does not allow it.
+func (c *Client) SetRole(ctx context.Context, u uri.Room, who uri.User, name string) error {
+	var role policy.Role
+	err := c.joined(ctx, u, func(r *roomState) (err error) {
+		if role, err = r.roles().Named(name); err != nil {
+			err = fmt.Errorf("%w: %w", err, ErrRefused)
+		}
+		return err
+	})
+	if err == nil {
+		err = c.change(ctx, u, &wish{Kind: wishRole, User: who.String(), Role: role})
 	}
-	if err := c.change(ctx, u, &wish{Kind: wishRole, User: who.String(), Role: role}); err != nil {
-		return fmt.Errorf("making %s %s in %s: %w", who, role, u, err)
+	if err != nil {
+		return fmt.Errorf("making %s %.64s in %s: %w", who, name, u, err)
+	}
+	return nil
+}
+
+// Roles returns what the roles of a room mean. Errors: ErrNoRoom, ErrNotReady.
+func (c *Client) Roles(ctx context.Context, u uri.Room) (roles *policy.Roles, err error) {
+	err = c.joined(ctx, u, func(r *roomState) error { roles = r.roles(); return nil })
+	if err != nil {
+		return nil, fmt.Errorf("looking up the roles of %s: %w", u, err)
+	}
+	return roles, nil
+}
+
+// DefineRoles says anew what the roles of a room mean; who takes part keeps the role of the
+// same index. Errors as SetRole.
+func (c *Client) DefineRoles(ctx context.Context, u uri.Room, roles *policy.Roles) error {
+	if err := c.change(ctx, u, &wish{Kind: wishDefine, Roles: roles.Append(nil)}); err != nil {
+		return fmt.Errorf("saying what the roles of %s mean: %w", u, err)
+	}
+	return nil
+}
+
+// stageRoles puts new meanings of the roles into a commit; done: they have them.
+func (c *Client) stageRoles(r *roomState, w *wish, o *mls.CommitOptions) (done bool, err error) {
+	next, err := policy.ParseRoles(w.Roles)
+	if err != nil {
+		return false, fmt.Errorf("%w: %w", ErrStorage, err)
+	}
+	now := r.roles()
+	if bytes.Equal(now.Append(nil), w.Roles) {
+		return true, nil
+	}
+	if err := now.Need(c.roleIn(r, c.user), policy.ChangeRoleDefinitions); err != nil {
+		return false, fmt.Errorf("%w: %w", err, ErrRefused)
+	}
+	o.Proposals = append(o.Proposals, room.UpdateRoles(next))
+	return false, nil
+}
+
+// Ban keeps a user out of a room, whether it takes part or not. Errors as SetRole.
+func (c *Client) Ban(ctx context.Context, u uri.Room, who uri.User) error {
+	return c.SetRole(ctx, u, who, policy.BannedName)
+}
+
+// Unban takes a banned user off the list, so that it can be added again. Errors as SetRole.
+func (c *Client) Unban(ctx context.Context, u uri.Room, who uri.User) error {
+	if err := c.change(ctx, u, &wish{Kind: wishUnban, User: who.String()}); err != nil {
+		return fmt.Errorf("lifting the ban of %s in %s: %w", who, u, err)
+	}
+	return nil
+}
+
+// Kick takes a user's devices out of a room; the user stays a participant, whose devices
+// may come in again. Errors as SetRole.
+func (c *Client) Kick(ctx context.Context, u uri.Room, who uri.User) error {
+	if err := c.change(ctx, u, &wish{Kind: wishKick, User: who.String()}); err != nil {
+		return fmt.Errorf("removing the devices of %s from %s: %w", who, u, err)
 	}
 	return nil
 }
 
 // stageRole puts the change of a participant's role into a commit; done: it has the role.
 func (c *Client) stageRole(r *roomState, w *wish, who uri.User, o *mls.CommitOptions) (done bool, err error) {
-	switch c.roleIn(r, who) {
-	case w.Role:
+	// What is refused is known before anybody is asked, and said in words.
+	roles, own, from := r.roles(), c.roleIn(r, c.user), c.roleIn(r, who)
+	deny := func(err error) (bool, error) { return false, fmt.Errorf("%w: %w", err, ErrRefused) }
+	var set []room.Participant
+	var remove []uri.User
+	switch {
+	case w.Kind == wishKick:
+		if r.roster.Clients(who) == 0 {
+			return true, nil
+		}
+		if err := roles.RemoveClient(own, false, from); err != nil {
+			return deny(err)
+		}
+	case w.Kind == wishUnban:
+		if from != policy.Banned {
+			return deny(fmt.Errorf("%s is not banned", who))
+		}
+		if err := roles.SetRole(own, false, from, policy.None); err != nil {
+			return deny(err)
+		}
+		remove = []uri.User{who}
+	case from == w.Role:
 		return true, nil
-	case policy.None:
-		return false, fmt.Errorf("%s is not in the room: %w", who, ErrRefused)
+	case from == policy.None && w.Role != policy.Banned:
+		return deny(fmt.Errorf("%s is not in the room", who))
+	default:
+		if err := roles.SetRole(own, who == c.user, from, w.Role); err != nil {
+			return deny(err)
+		}
+		set = []room.Participant{{User: who, Role: w.Role}}
 	}
-	p, err := room.UpdateParticipants(r.group.Public().Context(), []room.Participant{{User: who, Role: w.Role}}, nil)
+	if w.Kind == wishKick || w.Kind == wishRole && !roles.Active(w.Role) {
+		o.Remove = append(o.Remove, r.roster.Leaves(who)...)
+	}
+	p, err := room.UpdateParticipants(r.group.Public().Context(), set, remove)
 	if p != nil {
 		o.Proposals = append(o.Proposals, p)
 	}

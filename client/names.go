@@ -7,22 +7,12 @@ import (
 	"strings"
 
 	"github.com/mimid/mimid/protocol/clientapi"
-	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 )
 
 // ErrName: what a person typed names no user or room, or more than one.
 var ErrName = errors.New("client: no such name")
-
-// ParseRole reads a role: member, moderator or admin.
-func ParseRole(s string) (policy.Role, error) {
-	r, err := policy.ParseRole(s)
-	if err == nil && !r.Active() {
-		err = fmt.Errorf("%s is no role that somebody in a room has", s)
-	}
-	return r, err
-}
 
 // ParseUser reads a user as people write it: alice@atlanta.example, or the URI.
 func ParseUser(s string) (uri.User, error) {

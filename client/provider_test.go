@@ -492,7 +492,7 @@ func (f *fake) list(_ *http.Request, u *fakeUser) (any, error) {
 	out := &clientapi.Rooms{Rooms: []clientapi.Room{}}
 	who, _ := uri.ParseUser(u.uri)
 	for id, x := range f.rooms {
-		if x.state.Role(who).Active() {
+		if x.state.Roles().Active(x.state.Role(who)) {
 			r := clientapi.Room{ID: id.String(), URI: x.state.URI().String(), Next: uint64(len(x.entries)), Epoch: x.state.Epoch()}
 			for _, p := range x.state.Participants() {
 				r.Participants = append(r.Participants, clientapi.Participant{User: p.User.String(), Clients: x.state.Roster().Clients(p.User)})
@@ -654,7 +654,7 @@ func (f *fake) groupInfo(r *http.Request, u *fakeUser) (any, error) {
 	name := wire.IdentifierURI(x.state.URI().String())
 	resp := &wire.GroupInfoResponse{Room: name, Status: wire.GroupInfoNotAuthorized}
 	who, _ := uri.ParseUser(u.uri)
-	if x.state.Role(who).Active() {
+	if x.state.Roles().Active(x.state.Role(who)) {
 		tbe := &wire.GroupInfoRatchetTreeTBE{GroupInfo: x.state.GroupInfo(), Pending: x.pending,
 			Tree: wire.RatchetTreeOption{Representation: wire.TreeFull, Tree: x.state.Group().Tree()}}
 		ct, err := tbe.Seal(room.Suite, req.GroupInfoKey, name)

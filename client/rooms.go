@@ -31,7 +31,7 @@ type Room struct {
 // Participant is a user in a room.
 type Participant struct {
 	User    uri.User
-	Role    policy.Role
+	Role    string // as the room calls it
 	Clients int
 }
 
@@ -46,9 +46,10 @@ func (c *Client) Rooms(ctx context.Context) (out []Room, err error) {
 				name, _ := room.MetadataOf(group)
 				x.Name = string(name)
 				list, _ := room.ParticipantsOf(group)
+				roles := r.roles()
 				for _, p := range list {
 					if u, err := uri.ParseUser(string(p.User)); err == nil {
-						x.Participants = append(x.Participants, Participant{u, roleOf(p), r.roster.Clients(u)})
+						x.Participants = append(x.Participants, Participant{u, roles.Name(roleOf(p)), r.roster.Clients(u)})
 					}
 				}
 			}

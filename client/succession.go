@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/protocol/mls"
-	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 )
@@ -71,13 +70,13 @@ func (c *Client) Succession(ctx context.Context, u uri.Room) (out Succession, er
 			return err
 		}
 		out.Patience = s.Patience
-		gone := room.DomainsOf(room.Holders(list))
+		gone := room.DomainsOf(room.Holders(r.roles(), list))
 		if s.Claim != nil {
 			gone = s.Claim.Gone
 			x := r.viewClaim(s)
 			out.Claim = &x
 		}
-		out.Successors = usersOf(room.Successors(list, r.roster.Clients, gone))
+		out.Successors = usersOf(room.Successors(r.roles(), list, r.roster.Clients, gone))
 		return nil
 	})
 	if err != nil {
@@ -101,7 +100,7 @@ func (r *roomState) viewClaim(s *room.Succession) Claim {
 	out := Claim{Since: time.UnixMilli(int64(x.At)), Gone: slices.Clone(x.Gone), Endorsers: usersOf(x.Endorsers)}
 	out.Claimant, _ = uri.ParseUser(x.Claimant)
 	if list, err := room.ParticipantsOf(r.group.Public().Context()); err == nil {
-		missing, due := s.Missing(list, r.roster.Clients)
+		missing, due := s.Missing(r.roles(), list, r.roster.Clients)
 		if out.Missing = missing; due > 0 {
 			out.Due = time.UnixMilli(int64(due))
 		}
@@ -169,7 +168,7 @@ func (c *Client) stageSuccession(r *roomState, w *wish, o *mls.CommitOptions) (d
 		}
 		gone := slices.Clone(w.Gone)
 		if gone == nil {
-			gone = room.DomainsOf(room.Holders(list))
+			gone = room.DomainsOf(room.Holders(r.roles(), list))
 		}
 		slices.Sort(gone)
 		s.Claim = &room.Claim{Claimant: self, At: uint64(max(0, c.cfg.Now().UnixMilli())), Gone: slices.Compact(gone), Endorsers: []string{self}}
@@ -191,7 +190,7 @@ func (c *Client) stageSuccession(r *roomState, w *wish, o *mls.CommitOptions) (d
 		if claim == nil || claim.Claimant != self {
 			return true, nil // it has ended, or come true
 		}
-		p, err := room.UpdateParticipants(ctx, []room.Participant{{User: c.user, Role: policy.Admin}}, nil)
+		p, err := room.UpdateParticipants(ctx, []room.Participant{{User: c.user, Role: r.roles().Top()}}, nil)
 		if err != nil {
 			return false, err
 		}
@@ -220,7 +219,7 @@ func (c *Client) stageSuccession(r *roomState, w *wish, o *mls.CommitOptions) (d
 
 // claimedAgainst says whether a claim is against this user, and ends with any commit.
 func (c *Client) claimedAgainst(r *roomState, claim *room.Claim) bool {
-	return room.Holds(c.roleIn(r, c.user)) || room.SaidGone(claim.Gone, c.user)
+	return room.Holds(r.roles(), c.roleIn(r, c.user)) || room.SaidGone(claim.Gone, c.user)
 }
 
 // successionPause is how long a device waits until it tries again what it does by itself.
@@ -279,7 +278,7 @@ func (c *Client) tellSuccession(b *batch, r *roomState, by uri.User) {
 	same := func(a, b *Claim) bool { return a.Claimant == b.Claimant && a.Since.Equal(b.Since) }
 	if was != nil && (r.claim == nil || !same(was, r.claim)) {
 		step := StepEnded
-		if by == was.Claimant && room.Holds(c.roleIn(r, was.Claimant)) {
+		if by == was.Claimant && room.Holds(r.roles(), c.roleIn(r, was.Claimant)) {
 			step = StepTaken
 		}
 		b.tell(SuccessionStep{r.uri, step, by, *was})

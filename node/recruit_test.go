@@ -12,7 +12,6 @@ import (
 	"github.com/mimid/mimid/client"
 	"github.com/mimid/mimid/node"
 	"github.com/mimid/mimid/protocol/clientapi"
-	"github.com/mimid/mimid/protocol/policy"
 )
 
 // configured changes a node's configuration before it starts.
@@ -163,7 +162,7 @@ func TestRecruitWithdraws(t *testing.T) {
 	for _, d := range []string{"chicago.example", "dover.example"} {
 		willing[d] = prepare(t, d, boot).configured(func(c *node.Config) { c.Failover.ReplicaForOthers = true }).must()
 	}
-	if err := alice.SetRole(ctx, room, bob.User(), policy.Admin); err != nil {
+	if err := alice.SetRole(ctx, room, bob.User(), "admin"); err != nil {
 		t.Fatal(err)
 	}
 	changes := notices[client.RecruitChanged](t, bob)

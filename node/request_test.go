@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/client"
-	"github.com/mimid/mimid/protocol/policy"
 )
 
 // TestMoveByWish: three whole nodes decide about a room, all well; an administrator has
@@ -35,7 +34,7 @@ func TestMoveByWish(t *testing.T) {
 	if err := carol.MoveRoom(ctx, room); err == nil {
 		t.Error("a member moves the room")
 	}
-	if err := alice.SetRole(ctx, room, bob.User(), policy.Admin); err != nil {
+	if err := alice.SetRole(ctx, room, bob.User(), "admin"); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := alice.Send(ctx, room, "before"); err != nil {

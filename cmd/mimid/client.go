@@ -16,6 +16,7 @@ import (
 
 	"github.com/mimid/mimid/client"
 	"github.com/mimid/mimid/client/disk"
+	"github.com/mimid/mimid/protocol/policy"
 )
 
 // defaultClientData is where a user's data is unless --dir says otherwise.
@@ -322,7 +323,11 @@ type clientRooms struct {
 	Show   clientRoomShow   `cmd:"" help:"Show a room, and what its members can compare."`
 	Add    clientRoomAdd    `cmd:"" help:"Add somebody who gave you consent."`
 	Remove clientRoomRemove `cmd:"" help:"Remove somebody."`
-	Role   clientRoomRole   `cmd:"" help:"Make somebody member, moderator or admin."`
+	Role   clientRoomRole   `cmd:"" help:"Give somebody another role."`
+	Roles  clientRoomRoles  `cmd:"" help:"Show what the room's roles may do."`
+	Kick   clientRoomKick   `cmd:"" help:"Take somebody's devices out of a room, for now."`
+	Ban    clientRoomBan    `cmd:"" help:"Keep somebody out of a room."`
+	Unban  clientRoomUnban  `cmd:"" help:"Lift a ban."`
 	Move   clientRoomMove   `cmd:"" help:"Move a room, whose provider is gone, to yours."`
 	Claim  clientRoomClaim  `cmd:"" help:"Claim a room whose administrators are gone."`
 
@@ -337,12 +342,13 @@ type clientRooms struct {
 
 type clientRoomCreate struct {
 	Name           string `arg:"" help:"Name of the room, for its members only."`
+	Preset         string `help:"What its roles are: group, where members write and add others, or channel, where newcomers only read." enum:"group,channel" default:"group"`
 	OutsideReplica bool   `help:"Allow that a provider in which nobody takes part keeps the room, too, while two providers do: see client room recruit."`
 	device         `embed:""`
 }
 
 func (c *clientRoomCreate) Help() string {
-	return "Example:\n  mimid client room create clubhouse\n  mimid client room create clubhouse --outside-replica"
+	return "Example:\n  mimid client room create clubhouse\n  mimid client room create clubhouse --outside-replica\n  mimid client room create news --preset channel"
 }
 
 func (c *clientRoomCreate) Run(s *session) error {
@@ -350,7 +356,11 @@ func (c *clientRoomCreate) Run(s *session) error {
 		return err
 	}
 	return c.with(s, online, func(ctx context.Context, cl *client.Client) error {
-		r, err := cl.CreateRoomAs(ctx, client.NewRoom{Name: c.Name, Outside: c.OutsideReplica})
+		n := client.NewRoom{Name: c.Name, Outside: c.OutsideReplica}
+		if c.Preset == "channel" {
+			n.Roles = policy.Channel()
+		}
+		r, err := cl.CreateRoomAs(ctx, n)
 		if err != nil {
 			return err
 		}

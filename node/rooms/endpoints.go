@@ -257,7 +257,7 @@ func (r *Rooms) groupInfo(ctx context.Context, id room.ID, from string, raw []by
 	}
 	var fill error
 	err = r.view(ctx, h, func(s *room.State) {
-		if s.Hub().Domain == r.cfg.Domain && s.Role(user).May(policy.AddOwnClient) && req.Suite == room.Suite {
+		if s.Hub().Domain == r.cfg.Domain && s.Roles().May(s.Role(user), policy.AddOwnClient) && req.Suite == room.Suite {
 			fill = r.fillGroupInfo(s, req, out)
 		}
 	})

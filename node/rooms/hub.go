@@ -489,7 +489,7 @@ func (l *live) commit(ctx context.Context, d *decided, more func(tx *store.Tx) e
 func (r *Rooms) localUsers(list []room.Participant) []uri.User {
 	var out []uri.User
 	for _, p := range list {
-		if p.Role.Active() && p.User.Provider().Domain() == r.cfg.Domain {
+		if p.Active && p.User.Provider().Domain() == r.cfg.Domain {
 			out = append(out, p.User)
 		}
 	}

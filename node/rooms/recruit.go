@@ -363,7 +363,7 @@ func (r *Rooms) Vacancy(ctx context.Context, who account.Identity, id store.Room
 		switch {
 		case err != nil:
 			refused = err
-		case !s.Role(who.User).May(policy.ChangeHosting):
+		case !s.Roles().May(s.Role(who.User), policy.ChangeHosting):
 			refused = problem(403, clientapi.CodeForbidden, "only an administrator of %s recruits a replica for it", s.URI())
 		case !o.Allowed:
 			refused = problem(409, clientapi.CodeForbidden, "%s does not allow a replica from outside; an administrator allows it first", s.URI())

@@ -128,7 +128,7 @@ func (r *Rooms) show(ctx context.Context, h *handle) (*clientapi.Room, error) {
 	out := describe(h.stand())
 	err := r.view(ctx, h, func(s *room.State) {
 		for _, p := range s.Participants() {
-			out.Participants = append(out.Participants, clientapi.Participant{User: p.User.String(), Role: p.Role.String(), Clients: s.Roster().Clients(p.User)})
+			out.Participants = append(out.Participants, clientapi.Participant{User: p.User.String(), Role: s.Roles().Name(p.Role), Clients: s.Roster().Clients(p.User)})
 		}
 	})
 	return &out, asProblem(err)

@@ -46,8 +46,8 @@ func (s *State) AdmitMessage(req *wire.SubmitMessageRequest, from string) (*Mess
 	switch {
 	case u.Provider().Domain() != from:
 		return nil, fmt.Errorf("message from %s submitted by %s: %w", u, from, ErrSubmission)
-	case !s.Role(u).May(policy.SendMessage):
-		return nil, fmt.Errorf("%s is %s and may not send: %w", u, s.Role(u), ErrPolicy)
+	case !s.roles.Posts(s.Role(u)):
+		return nil, fmt.Errorf("%s sends: %w: %w", u, s.roles.Need(s.Role(u), policy.SendMessage), ErrPolicy)
 	case s.roster.Clients(u) == 0:
 		return nil, fmt.Errorf("%s has no client in the group: %w", u, ErrPolicy)
 	}

@@ -127,6 +127,8 @@ func ParticipantsOf(ctx *mls.GroupContext) ([]wire.UserRolePair, error) {
 type Participant struct {
 	User uri.User
 	Role policy.Role
+	// Active says, in State.Participants, whether the role may have clients.
+	Active bool
 }
 
 // UpdateParticipants makes the proposal that adds users to the list or gives

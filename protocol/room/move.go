@@ -144,12 +144,16 @@ func (r *Roster) Inherits(g *mls.PublicGroup, user, hub string) bool {
 		return false
 	}
 	list, err := ParticipantsOf(g.Context())
-	return err == nil && slices.Contains(Successors(list, r.Clients, absent(list, hub)), user)
+	if err != nil {
+		return false
+	}
+	roles, err := RolesOf(g.Context())
+	return err == nil && slices.Contains(Successors(roles, list, r.Clients, absent(roles, list, hub)), user)
 }
 
 // absent returns the domains of all who hold power, and the hub's: sorted.
-func absent(list []wire.UserRolePair, hub string) []string {
-	out := append(DomainsOf(Holders(list)), hub)
+func absent(roles *policy.Roles, list []wire.UserRolePair, hub string) []string {
+	out := append(DomainsOf(Holders(roles, list)), hub)
 	slices.Sort(out)
 	return slices.Compact(out)
 }
@@ -166,10 +170,14 @@ func (r *Roster) Absent(g *mls.PublicGroup, c *mls.Change, hub string) ([]string
 	if !ok || c.Sender.Type != mls.SenderMember {
 		return nil, fmt.Errorf("a move by %v: %w", c.Sender.Type, ErrPolicy)
 	}
-	if rolesOf(list)[u.String()].May(policy.ChangeHosting) {
+	roles, err := RolesOf(g.Context())
+	if err != nil {
+		return nil, err
+	}
+	if roles.May(rolesOf(list)[u.String()], policy.ChangeHosting) {
 		return nil, nil
 	}
-	return absent(list, hub), nil
+	return absent(roles, list, hub), nil
 }
 
 // Absent is Roster.Absent of a commit that CheckMove of this state has returned.

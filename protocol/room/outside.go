@@ -97,18 +97,7 @@ func UpdateOutside(o *Outside) (*mls.Proposal, error) {
 // AllowingOutside returns the GroupContext extensions of a new room that allows a replica
 // from outside; ext are those of Extensions.
 func AllowingOutside(ext mls.Extensions) (mls.Extensions, error) {
-	d, err := ext.Dictionary(BodyLimits().Limits)
-	if err != nil {
-		return nil, err
-	}
-	d[OutsideComponent] = (&Outside{Allowed: true}).Append(nil)
-	out := slices.Clone(ext)
-	for i := range out {
-		if out[i].Type == mls.ExtAppDataDictionary {
-			out[i] = d.Extension()
-		}
-	}
-	return out, nil
+	return withComponents(ext, mls.Dictionary{OutsideComponent: (&Outside{Allowed: true}).Append(nil)})
 }
 
 // updatesOutside judges who may change the component: who changes the hosting, by its own
@@ -117,8 +106,8 @@ func (j *judgement) updatesOutside(p *mls.UsedProposal, user string, role policy
 	if j.c.Kind != mls.ContentCommit || j.c.Sender.Type != mls.SenderMember || p.Sender != j.c.Sender {
 		return fmt.Errorf("%s: replicas from outside are allowed by who commits that, and by no proposal of another: %w", user, ErrOutside)
 	}
-	if !role.May(policy.ChangeHosting) {
-		return fmt.Errorf("%s, %s, says whether replicas from outside are allowed: %w", user, role, ErrOutside)
+	if !j.rules.May(role, policy.ChangeHosting) {
+		return fmt.Errorf("%s, %s, says whether replicas from outside are allowed: %w", user, j.rules.Name(role), ErrOutside)
 	}
 	_, err := ParseOutside(p.Proposal.AppData.Update)
 	return err
@@ -193,7 +182,7 @@ func (j *judgement) participating() ([]string, error) {
 		if err != nil {
 			return nil, fmt.Errorf("participant %q: %w: %w", p.User, err, ErrPolicy)
 		}
-		if d := u.Provider().Domain(); policy.Role(p.Role).Active() && !slices.Contains(out, d) {
+		if d := u.Provider().Domain(); j.rules.Active(policy.Role(p.Role)) && !slices.Contains(out, d) {
 			out = append(out, d)
 		}
 	}

@@ -109,6 +109,7 @@ type judgement struct {
 	after  []wire.UserRolePair // of a commit
 	roles  map[string]policy.Role
 	next   map[string]policy.Role // after a commit
+	rules  *policy.Roles          // what the roles mean, before the change
 	joiner uri.User               // of an external commit
 
 	at      uint64 // ms since 1970: when the hub accepted it
@@ -147,6 +148,9 @@ func (j *judgement) judge() (err error) {
 	if j.before, err = ParticipantsOf(j.g.Context()); err != nil {
 		return err
 	}
+	if j.rules, err = RolesOf(j.g.Context()); err != nil {
+		return err
+	}
 	j.roles = rolesOf(j.before)
 	if j.c.Kind == mls.ContentProposal {
 		if j.lead.move {
@@ -182,6 +186,9 @@ func (j *judgement) judge() (err error) {
 	if err := j.agreement(); err != nil {
 		return err
 	}
+	if err := j.bounds(); err != nil {
+		return err
+	}
 	return j.pending()
 }
 
@@ -203,8 +210,8 @@ func (j *judgement) external() error {
 				return err
 			}
 			j.joiner = u
-			if !j.roles[u.String()].May(policy.AddOwnClient) {
-				return fmt.Errorf("%s joins by itself as %s: %w", u, j.roles[u.String()], ErrPolicy)
+			if err := j.rules.AddClient(j.roles[u.String()], true, j.roles[u.String()]); err != nil {
+				return fmt.Errorf("%s joins by itself: %w: %w", u, err, ErrPolicy)
 			}
 			return nil
 		}
@@ -233,11 +240,11 @@ func (j *judgement) proposal(p *mls.UsedProposal) error {
 	if err != nil {
 		return err
 	}
-	need := func(c policy.Capability, what string, of string) error {
-		if role.May(c) {
+	judged := func(err error, what string, of string) error {
+		if err == nil {
 			return nil
 		}
-		return fmt.Errorf("%s, %s, %s %s: %w", user, role, what, of, ErrPolicy)
+		return fmt.Errorf("%s %s %s: %w: %w", user, what, of, err, ErrPolicy)
 	}
 	switch p.Proposal.Type {
 	case mls.ProposalAdd:
@@ -245,36 +252,37 @@ func (j *judgement) proposal(p *mls.UsedProposal) error {
 		if err != nil {
 			return err
 		}
-		if u.String() == user {
-			return need(policy.AddOwnClient, "adds a client of", u.String())
+		of := j.roles[u.String()]
+		if j.next != nil {
+			of = j.next[u.String()]
 		}
-		return need(policy.AddParticipant, "adds a client of", u.String())
+		return judged(j.rules.AddClient(role, u.String() == user, of), "adds a client of", u.String())
 	case mls.ProposalUpdate, mls.ProposalExternalInit:
 		return nil
 	case mls.ProposalSelfRemove:
-		return need(policy.RemoveSelf, "removes a client of", user)
+		return judged(j.rules.Need(role, policy.RemoveSelf), "removes a client of", user)
 	case mls.ProposalRemove:
 		u, ok := j.r.users[p.Proposal.Remove]
 		if !ok {
 			return fmt.Errorf("%s removes leaf %d, which is nobody's: %w", user, p.Proposal.Remove, ErrPolicy)
 		}
-		target := j.roles[u.String()]
-		switch {
-		case u.String() == user:
-			return need(policy.RemoveOwnClient, "removes a client of", u.String())
-		case target > role:
-			return fmt.Errorf("%s, %s, removes a client of %s, %s: %w", user, role, u, target, ErrPolicy)
+		// Who is taken off the list, or banned, in the same commit loses the clients with it:
+		// that is judged there.
+		if own := u.String() == user; own || j.next == nil || j.next[u.String()] == j.roles[u.String()] || j.rules.Active(j.next[u.String()]) {
+			return judged(j.rules.RemoveClient(role, own, j.roles[u.String()]), "removes a client of", u.String())
 		}
-		return need(policy.Kick, "removes a client of", u.String())
+		return nil
 	case mls.ProposalAppDataUpdate:
 		return j.component(p, user, role)
 	}
-	return fmt.Errorf("%s, %s, proposes type %d: %w", user, role, p.Proposal.Type, ErrPolicy)
+	return fmt.Errorf("%s, %s, proposes type %d: %w", user, j.rules.Name(role), p.Proposal.Type, ErrPolicy)
 }
 
 func (j *judgement) component(p *mls.UsedProposal, user string, role policy.Role) error {
 	a := p.Proposal.AppData
-	deny := func(what string) error { return fmt.Errorf("%s, %s, %s: %w", user, role, what, ErrPolicy) }
+	deny := func(what string) error {
+		return fmt.Errorf("%s, %s, %s: %w", user, j.rules.Name(role), what, ErrPolicy)
+	}
 	if a.Op != mls.AppDataSet {
 		return deny(fmt.Sprintf("removes component %#04x", uint16(a.Component)))
 	}
@@ -295,10 +303,12 @@ func (j *judgement) component(p *mls.UsedProposal, user string, role policy.Role
 		if len(a.Update) > maxMetadata {
 			return deny(fmt.Sprintf("sets metadata of %d bytes (limit %d)", len(a.Update), maxMetadata))
 		}
-		if !role.May(policy.ChangeRoomName) {
-			return deny("changes the room's metadata")
+		if err := j.rules.Need(role, policy.ChangeRoomName); err != nil {
+			return fmt.Errorf("%s changes the room's metadata: %w: %w", user, err, ErrPolicy)
 		}
 		return nil
+	case RolesComponent:
+		return j.redefines(a.Update, user, role)
 	case HostingComponent:
 		return j.hosting(a.Update, user, role)
 	case SuccessionComponent:
@@ -340,8 +350,8 @@ func (j *judgement) hosting(data []byte, user string, role policy.Role) error {
 	}
 	moves := !sameSet(next.Replicas, now.Now)
 	copies := !moves && !now.move && next.Failover == was.Failover && next.Topic == was.Topic
-	if !copies && !role.May(policy.ChangeHosting) && !(now.move && j.inherits(user)) || !role.Active() {
-		return fmt.Errorf("%s, %s, changes the room's hosting: %w", user, role, ErrPolicy)
+	if !copies && !j.rules.May(role, policy.ChangeHosting) && !(now.move && j.inherits(user)) || !j.rules.Active(role) {
+		return fmt.Errorf("%s, %s, changes the room's hosting: %w", user, j.rules.Name(role), ErrPolicy)
 	}
 	if !moves && !now.move {
 		return nil
@@ -383,7 +393,7 @@ func (j *judgement) takesPart(domain string) bool {
 	}
 	return slices.ContainsFunc(list, func(p wire.UserRolePair) bool {
 		u, err := uri.ParseUser(string(p.User))
-		return err == nil && policy.Role(p.Role).Active() && u.Provider().Domain() == domain
+		return err == nil && j.rules.Active(policy.Role(p.Role)) && u.Provider().Domain() == domain
 	})
 }
 
@@ -393,19 +403,14 @@ func (r *Replica) equal(o *Replica) bool {
 
 func (j *judgement) listUpdate(up *wire.ParticipantListUpdate, user string, role policy.Role) error {
 	set := func(who string, from, to policy.Role) error {
-		switch {
-		case who == user && to == policy.None:
-			if role.May(policy.RemoveSelf) {
-				return nil
-			}
-		case who == user && role.May(policy.ChangeUserRole) && to.Active() && to < from:
-			return nil // an admin may step down
-		case who == user && from.Active() && to == policy.Admin:
+		err := j.rules.SetRole(role, who == user, from, to)
+		if err != nil && who == user && j.rules.Active(from) && to == j.rules.Top() {
 			return j.takes(user)
-		case who != user && role.MaySetRole(from, to):
-			return nil
 		}
-		return fmt.Errorf("%s, %s, makes %s %s instead of %s: %w", user, role, who, to, from, ErrPolicy)
+		if err != nil {
+			return fmt.Errorf("%s makes %s %s instead of %s: %w: %w", user, who, j.rules.Name(to), j.rules.Name(from), err, ErrPolicy)
+		}
+		return nil
 	}
 	for _, a := range up.Added {
 		if _, err := uri.ParseUser(string(a.User)); err != nil {
@@ -434,9 +439,8 @@ func (j *judgement) listUpdate(up *wire.ParticipantListUpdate, user string, role
 	return nil
 }
 
-// agreement: after the commit participants and members agree. Only who is
-// touched is looked at; the others agreed before.
-func (j *judgement) agreement() error {
+// delta is how many clients of each user a commit adds, less those that it removes.
+func (j *judgement) delta() (map[string]int, error) {
 	delta := map[string]int{}
 	for _, m := range j.c.Removed {
 		if u, ok := j.r.users[m.Leaf]; ok {
@@ -446,9 +450,19 @@ func (j *judgement) agreement() error {
 	for _, m := range j.c.Added {
 		u, err := userOf(m.Node)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		delta[u.String()]++
+	}
+	return delta, nil
+}
+
+// agreement: after the commit participants and members agree. Only who is
+// touched is looked at; the others agreed before.
+func (j *judgement) agreement() error {
+	delta, err := j.delta()
+	if err != nil {
+		return err
 	}
 	touched := map[string]bool{}
 	for who := range delta {
@@ -464,8 +478,8 @@ func (j *judgement) agreement() error {
 		if err != nil {
 			return err
 		}
-		if n := j.r.clients[u] + delta[who]; n > 0 && !j.next[who].Active() {
-			return fmt.Errorf("%s has %d clients in the group and is %s in the participant list: %w", who, n, j.next[who], ErrPolicy)
+		if n := j.r.clients[u] + delta[who]; n > 0 && !j.rules.Active(j.next[who]) {
+			return fmt.Errorf("%s has %d clients in the group and is %s in the participant list: %w", who, n, j.rules.Name(j.next[who]), ErrPolicy)
 		}
 	}
 	for _, m := range j.c.Updated {

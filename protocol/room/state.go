@@ -47,6 +47,7 @@ type State struct {
 	lead    Lead              // as the log says
 	info    *mls.GroupInfo    // of the present epoch, without a tree
 	list    []Participant     // the participant list, read out
+	roles   *policy.Roles     // what the roles in list mean
 	left    map[string]uint64 // domain -> seq of the entry with which it stopped following
 	outside []string          // recruits that are in a set, see followOutside
 
@@ -150,13 +151,16 @@ func (s *State) readList() error {
 	if err != nil {
 		return err
 	}
+	if s.roles, err = RolesOf(s.group.Context()); err != nil {
+		return err
+	}
 	s.list = s.list[:0:0]
 	for _, p := range list {
 		u, err := uri.ParseUser(string(p.User))
 		if err != nil {
 			return fmt.Errorf("participant %q: %w: %w", p.User, err, ErrPolicy)
 		}
-		s.list = append(s.list, Participant{u, policy.Role(p.Role)})
+		s.list = append(s.list, Participant{u, policy.Role(p.Role), s.roles.Active(policy.Role(p.Role))})
 	}
 	return nil
 }
@@ -175,10 +179,14 @@ func (s *State) checkFirst() error {
 	if err != nil {
 		return err
 	}
+	roles, err := RolesOf(ctx)
+	if err != nil {
+		return err
+	}
 	h := s.hosting
 	switch {
-	case len(list) != 1 || string(list[0].User) != creator.String() || policy.Role(list[0].Role) != policy.Admin:
-		return fmt.Errorf("room begins with participants %v, %s as admin expected: %w", list, creator, ErrPolicy)
+	case len(list) != 1 || string(list[0].User) != creator.String() || roles.Top() == policy.None || policy.Role(list[0].Role) != roles.Top():
+		return fmt.Errorf("room begins with participants %v, %s as %s expected: %w", list, creator, roles.Name(roles.Top()), ErrPolicy)
 	case creator.Provider().Domain() != domain:
 		return fmt.Errorf("room of %s created by %s: %w", domain, creator, ErrPolicy)
 	case h.Hub.Domain != domain || h.Term != FirstTerm:
@@ -202,7 +210,7 @@ func (s *State) checkFirst() error {
 	}
 	for id, data := range d {
 		switch id {
-		case wire.ComponentParticipantList, HostingComponent:
+		case wire.ComponentParticipantList, HostingComponent, RolesComponent: // read above
 		case MetadataComponent:
 			if len(data) > maxMetadata {
 				return fmt.Errorf("metadata of %d bytes (limit %d): %w", len(data), maxMetadata, ErrPolicy)
@@ -437,6 +445,9 @@ func (s *State) Lead() Lead { return s.lead }
 // Participants returns the participant list, to read from.
 func (s *State) Participants() []Participant { return s.list }
 
+// Roles returns what the roles of the room's participants mean.
+func (s *State) Roles() *policy.Roles { return s.roles }
+
 // Role returns a user's role.
 func (s *State) Role(u uri.User) policy.Role {
 	for _, p := range s.list {
@@ -460,7 +471,7 @@ func (s *State) Providers() []string {
 func (s *State) Participating() []string {
 	var out []string
 	for _, p := range s.list {
-		if p.Role.Active() {
+		if p.Active {
 			out = append(out, p.User.Provider().Domain())
 		}
 	}

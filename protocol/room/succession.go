@@ -191,7 +191,7 @@ func UpdateSuccession(s *Succession) (*mls.Proposal, error) {
 }
 
 // Holds says whether a role is power: others may only succeed to it.
-func Holds(r policy.Role) bool { return r.May(policy.ChangeUserRole) }
+func Holds(roles *policy.Roles, r policy.Role) bool { return roles.May(r, policy.ChangeUserRole) }
 
 // SaidGone says whether a list of domains and users names a user.
 func SaidGone(gone []string, u uri.User) bool {
@@ -200,13 +200,13 @@ func SaidGone(gone []string, u uri.User) bool {
 
 // Successors returns who may succeed when those are gone whom the list names: URIs, in
 // order of standing. clients says how many clients a user has in the group.
-func Successors(list []wire.UserRolePair, clients func(uri.User) int, gone []string) []string {
+func Successors(roles *policy.Roles, list []wire.UserRolePair, clients func(uri.User) int, gone []string) []string {
 	var out []string
 	best := policy.None
 	for _, p := range list {
 		u, err := uri.ParseUser(string(p.User))
 		r := policy.Role(p.Role)
-		if err != nil || !r.Active() || Holds(r) || SaidGone(gone, u) || clients(u) == 0 || r < best {
+		if err != nil || !roles.Active(r) || Holds(roles, r) || SaidGone(gone, u) || clients(u) == 0 || r < best {
 			continue
 		}
 		if r > best {
@@ -220,10 +220,10 @@ func Successors(list []wire.UserRolePair, clients func(uri.User) int, gone []str
 }
 
 // Holders returns who holds power: URIs, in order of standing.
-func Holders(list []wire.UserRolePair) []uri.User {
+func Holders(roles *policy.Roles, list []wire.UserRolePair) []uri.User {
 	var out []uri.User
 	for _, p := range list {
-		if u, err := uri.ParseUser(string(p.User)); err == nil && Holds(policy.Role(p.Role)) {
+		if u, err := uri.ParseUser(string(p.User)); err == nil && Holds(roles, policy.Role(p.Role)) {
 			out = append(out, u)
 		}
 	}
@@ -241,10 +241,10 @@ func DomainsOf(users []uri.User) []string {
 }
 
 // Missing returns how many endorsements a claim still lacks, and when its time comes, in
-// ms since 1970; 0: it may be now. list and clients as in Successors.
-func (s *Succession) Missing(list []wire.UserRolePair, clients func(uri.User) int) (endorsers int, due uint64) {
+// ms since 1970; 0: it may be now. The rest is as in Successors.
+func (s *Succession) Missing(roles *policy.Roles, list []wire.UserRolePair, clients func(uri.User) int) (endorsers int, due uint64) {
 	c := s.Claim
-	all := Successors(list, clients, c.Gone)
+	all := Successors(roles, list, clients, c.Gone)
 	have := 0
 	for _, u := range all {
 		if slices.Contains(c.Endorsers, u) {
@@ -268,14 +268,14 @@ func (s *State) Claim() (c *Claim, missing int, due uint64, err error) {
 	if err != nil {
 		return nil, 0, 0, err
 	}
-	missing, due = x.Missing(list, s.roster.Clients)
+	missing, due = x.Missing(s.roles, list, s.roster.Clients)
 	return x.Claim, missing, due, nil
 }
 
 // succession judges an update of the component, which only the committer itself makes.
 func (j *judgement) succession(p *mls.UsedProposal, user string, role policy.Role) error {
 	deny := func(format string, args ...any) error {
-		return fmt.Errorf("%s, %s: %s: %w", user, role, fmt.Sprintf(format, args...), ErrSuccession)
+		return fmt.Errorf("%s, %s: %s: %w", user, j.rules.Name(role), fmt.Sprintf(format, args...), ErrSuccession)
 	}
 	if j.c.Kind != mls.ContentCommit || j.c.Sender.Type != mls.SenderMember || p.Sender != j.c.Sender {
 		return deny("succession is changed by who commits it, and by no proposal of another")
@@ -289,7 +289,7 @@ func (j *judgement) succession(p *mls.UsedProposal, user string, role policy.Rol
 		return err
 	}
 	if next.Patience != was.Patience {
-		if !Holds(role) {
+		if !Holds(j.rules, role) {
 			return deny("sets for how long administrators may be silent")
 		}
 		if next.Claim != nil {
@@ -312,7 +312,7 @@ func (j *judgement) succession(p *mls.UsedProposal, user string, role policy.Rol
 // stale: a claim that stands in the way of another one: of somebody who can take it no
 // more, or has not for as long again.
 func (j *judgement) stale(s *Succession) bool {
-	if !slices.Contains(Successors(j.before, j.r.Clients, s.Claim.Gone), s.Claim.Claimant) {
+	if !slices.Contains(Successors(j.rules, j.before, j.r.Clients, s.Claim.Gone), s.Claim.Claimant) {
 		return true
 	}
 	return j.at > s.Claim.At+2*uint64(s.Patience/time.Millisecond)
@@ -326,16 +326,16 @@ func (j *judgement) mayClaim(c *Claim, user string, deny func(string, ...any) er
 		return deny("claims it as of %d, at %d: is the clock right?", c.At, j.at)
 	}
 	for _, g := range c.Gone {
-		if u, err := uri.ParseUser(g); err == nil && !Holds(j.roles[u.String()]) {
+		if u, err := uri.ParseUser(g); err == nil && !Holds(j.rules, j.roles[u.String()]) {
 			return deny("says that %s is gone, who holds no power", g)
 		}
 	}
-	for _, h := range Holders(j.before) {
+	for _, h := range Holders(j.rules, j.before) {
 		if !SaidGone(c.Gone, h) {
 			return deny("%s is an administrator, and not said to be gone", h)
 		}
 	}
-	if all := Successors(j.before, j.r.Clients, c.Gone); !slices.Contains(all, user) {
+	if all := Successors(j.rules, j.before, j.r.Clients, c.Gone); !slices.Contains(all, user) {
 		return deny("the room would go to one of %s", strings.Join(all, ", "))
 	}
 	return nil
@@ -345,7 +345,7 @@ func (j *judgement) mayEndorse(was, next *Claim, user string, deny func(string, 
 	if !slices.Equal(was.Gone, next.Gone) {
 		return deny("changes who is said to be gone")
 	}
-	if !slices.Contains(Successors(j.before, j.r.Clients, was.Gone), user) {
+	if !slices.Contains(Successors(j.rules, j.before, j.r.Clients, was.Gone), user) {
 		return deny("endorses a claim and could not make one")
 	}
 	want := append(slices.Clone(was.Endorsers), user)
@@ -371,7 +371,7 @@ func (j *judgement) mayEnd(s *Succession, user string, role policy.Role, deny fu
 
 // against says whether a claim is against a user: a sign of life ends it.
 func (j *judgement) against(s *Succession, u uri.User, role policy.Role) bool {
-	return Holds(role) || SaidGone(s.Claim.Gone, u)
+	return Holds(j.rules, role) || SaidGone(s.Claim.Gone, u)
 }
 
 // signOfLife: a commit by somebody whom a claim is against ends the claim.
@@ -422,15 +422,15 @@ func (j *judgement) takes(user string) error {
 	}
 	// Who has come to power since the claim has it from a holder, whose commit has ended the
 	// claim; this is the second lock.
-	for _, h := range Holders(j.before) {
+	for _, h := range Holders(j.rules, j.before) {
 		if !SaidGone(was.Claim.Gone, h) {
 			return deny("%s is an administrator, and not said to be gone", h)
 		}
 	}
-	if !slices.Contains(Successors(j.before, j.r.Clients, was.Claim.Gone), user) {
+	if !slices.Contains(Successors(j.rules, j.before, j.r.Clients, was.Claim.Gone), user) {
 		return deny("others would succeed now")
 	}
-	missing, due := was.Missing(j.before, j.r.Clients)
+	missing, due := was.Missing(j.rules, j.before, j.r.Clients)
 	switch {
 	case missing > 0:
 		return deny("%d more successors have to endorse it", missing)

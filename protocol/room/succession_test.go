@@ -103,7 +103,7 @@ func TestSuccession(t *testing.T) {
 		t.Fatal(err)
 	}
 	if r := w.follower.Role(bob.user); r != policy.Admin {
-		t.Errorf("bob is %s", r)
+		t.Errorf("bob is %d", r)
 	}
 	if w.follower.Role(alice.user) != policy.Admin {
 		t.Error("alice has lost what nobody has taken from her")
@@ -281,7 +281,7 @@ func TestSuccessors(t *testing.T) {
 	names := func(gone ...string) string {
 		list := must(room.ParticipantsOf(w.hub.Group().Context()))(t)
 		var out []string
-		for _, u := range room.Successors(list, w.hub.Roster().Clients, gone) {
+		for _, u := range room.Successors(w.hub.Roles(), list, w.hub.Roster().Clients, gone) {
 			out = append(out, u[strings.LastIndex(u, "/")+1:])
 		}
 		return strings.Join(out, " ")
@@ -372,7 +372,7 @@ func TestMoveInAbsence(t *testing.T) {
 	}
 	w.done(m)
 	if w.hub.Role(bob.user) != policy.Member || w.hub.Hub().Domain != biloxi {
-		t.Errorf("bob is %s, hub %s", w.hub.Role(bob.user), w.hub.Hub().Domain)
+		t.Errorf("bob is %d, hub %s", w.hub.Role(bob.user), w.hub.Hub().Domain)
 	}
 	if err := errors.Join(bob.claims(atlanta), carol.endorses()); err != nil {
 		t.Fatal(err)

@@ -1,0 +1,72 @@
+package policy
+
+import (
+	"slices"
+	"sync"
+)
+
+// Capabilities that come together in the presets.
+var (
+	// reading is what everybody who may have a device in the room may do with what is there.
+	reading = []Capability{
+		RemoveSelf, AddOwnClient, RemoveOwnClient, ReceiveMessage, CopyMessage, ReportAbuse,
+		DownloadImage, DownloadAudio, DownloadVideo, DownloadAttachment, FollowLink, CopyLink,
+	}
+	writing = []Capability{
+		SendMessage, ReplyToMessage, ReactToMessage, EditReaction, DeleteOwnReaction, EditOwnMessage, DeleteOwnMessage,
+		StartTopic, ReplyInTopic, EditOwnTopic,
+		UploadImage, UploadAudio, UploadVideo, UploadAttachment, SendLink, SendLinkPreview,
+	}
+	moderating = []Capability{
+		RemoveParticipant, Kick, Ban, Unban, AcceptKnock,
+		DeleteOtherReaction, DeleteOtherMessage, EditOtherTopic,
+		ChangeRoomName, ChangeRoomDescription, ChangeRoomAvatar, ChangeRoomSubject, ChangeRoomMood,
+	}
+	administering = []Capability{
+		ChangeUserRole, CreateJoinCode, DeleteJoinCode,
+		DestroyRoom, ChangeRoomMembershipStyle, ChangeRoleDefinitions, ChangePreauthorizedUserList, ChangeHosting,
+	}
+)
+
+// Basic returns the roles of a room that stores none: the preset "group".
+var Basic = sync.OnceValue(func() *Roles {
+	return must(
+		Definition{Index: None, Name: "none", MaxActive: AtMost(0)},
+		Definition{Index: Banned, Name: BannedName, MaxActive: AtMost(0)},
+		Definition{Index: Member, Name: "member", Capabilities: slices.Concat([]Capability{AddParticipant}, reading, writing),
+			Changes: []Changes{{None, []Role{Member}}}},
+		Definition{Index: Moderator, Name: "moderator", Capabilities: slices.Concat([]Capability{AddParticipant}, reading, writing, moderating),
+			Changes: []Changes{{None, []Role{Banned, Member}}, {Banned, []Role{None, Member}}, {Member, []Role{None, Banned}}, {Moderator, []Role{None, Banned}}}},
+		Definition{Index: Admin, Name: "admin", Capabilities: slices.Concat([]Capability{AddParticipant}, reading, writing, moderating, administering),
+			Changes: []Changes{{None, []Role{Banned, Member, Moderator, Admin}}, {Banned, []Role{None, Member}}, {Member, []Role{None, Banned, Moderator, Admin}},
+				{Moderator, []Role{None, Banned, Member, Admin}}, {Admin, []Role{None, Banned, Member, Moderator}}}},
+	)
+})
+
+// Channel returns the roles of a room that many read and few write in: newcomers read.
+// Readers add nobody and send nothing, not even a reaction, so that the hub can tell; writers
+// and moderators are made by admins.
+var Channel = sync.OnceValue(func() *Roles {
+	const reader, writer, moderator, admin Role = 2, 3, 4, 5
+	return must(
+		Definition{Index: None, Name: "none", MaxActive: AtMost(0)},
+		Definition{Index: Banned, Name: BannedName, MaxActive: AtMost(0)},
+		Definition{Index: reader, Name: "reader", Capabilities: reading},
+		Definition{Index: writer, Name: "writer", Capabilities: slices.Concat(reading, writing)},
+		Definition{Index: moderator, Name: "moderator", Capabilities: slices.Concat([]Capability{AddParticipant}, reading, writing, moderating),
+			Changes: []Changes{{None, []Role{Banned, reader}}, {Banned, []Role{None, reader}}, {reader, []Role{None, Banned}}}},
+		Definition{Index: admin, Name: "admin", Capabilities: slices.Concat([]Capability{AddParticipant}, reading, writing, moderating, administering),
+			Changes: []Changes{{None, []Role{Banned, reader, writer, moderator, admin}}, {Banned, []Role{None, reader}}, {reader, []Role{None, Banned, writer, moderator, admin}},
+				{writer, []Role{None, Banned, reader, moderator, admin}}, {moderator, []Role{None, Banned, reader, writer, admin}},
+				{admin, []Role{None, Banned, reader, writer, moderator}}}},
+	)
+})
+
+// must: the presets are constants, and a test reads them all.
+func must(defs ...Definition) *Roles {
+	r, err := NewRoles(defs)
+	if err != nil {
+		panic(err)
+	}
+	return r
+}
