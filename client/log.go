@@ -10,6 +10,7 @@ import (
 	"github.com/mimid/mimid/protocol/content"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
+	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/wire"
@@ -270,6 +271,25 @@ func (r *roomState) active(domain string) bool {
 	return slices.Contains(r.providers(), domain)
 }
 
+// removal says, of a commit that takes this device out of a room, how that came.
+func (c *Client) removal(r *roomState, ch *mls.Change) string {
+	by := ""
+	if u, ok := r.roster.User(ch.Sender.Leaf); ok && ch.Sender.Type == mls.SenderMember {
+		by = " by " + u.Short()
+	}
+	list, err := room.ParticipantsOf(ch.Context)
+	if err != nil {
+		return "removed from the room" + by
+	}
+	switch i := slices.IndexFunc(list, func(p wire.UserRolePair) bool { return string(p.User) == c.user.String() }); {
+	case i < 0:
+		return "removed from the room" + by
+	case roleOf(list[i]) == policy.Banned:
+		return "banned from the room" + by
+	}
+	return "this device was removed from the room" + by + "; its user still takes part"
+}
+
 // committed draws the consequences of a commit that the group has merged.
 func (c *Client) committed(b *batch, r *roomState, ch *mls.Change, own *wish) error {
 	r.commitAt = time.Time{}
@@ -282,7 +302,7 @@ func (c *Client) committed(b *batch, r *roomState, ch *mls.Change, own *wish) er
 				return c.leaveGroup(b, r, roomLost, "coming back was interrupted")
 			}
 		}
-		reason := "removed from the room"
+		reason := c.removal(r, ch)
 		for _, w := range c.wishesOf(r) {
 			if w.Kind == wishLeave {
 				reason = "left the room"
@@ -385,6 +405,16 @@ func (c *Client) message(b *batch, r *roomState, e *room.Entry) error {
 	}
 	if err != nil {
 		return skip(err)
+	}
+	from, err := uri.ParseUser(sender)
+	if err != nil {
+		return skip(err)
+	}
+	refused := new(policy.Refusal)
+	if err := c.permits(b, r, from, said); errors.As(err, &refused) {
+		return skip(fmt.Errorf("%s: %w", from, err))
+	} else if err != nil {
+		return err
 	}
 	id, err := content.DeriveID(x.Data, sender, r.uri.String())
 	if err != nil {

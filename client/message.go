@@ -120,8 +120,8 @@ func padding(n int) int {
 // Send puts a text message into the outbox and returns its index in the room when
 // it is durable there. It goes out by itself; SendState tells how far it is.
 //
-// Errors: ErrNoRoom, ErrStopped, ErrStorage, and those of content for a text
-// that is too large.
+// Errors: ErrNoRoom, ErrRefused where the own role does not allow it, ErrStopped,
+// ErrStorage, and those of content for a text that is too large.
 func (c *Client) Send(ctx context.Context, u uri.Room, text string) (uint64, error) {
 	return c.SendContent(ctx, u, content.New(content.Origin{}, content.Text(text)))
 }
@@ -146,6 +146,9 @@ func (c *Client) SendContent(ctx context.Context, u uri.Room, m *content.Message
 		}
 		c.within(r.id)
 		w := new(batch)
+		if err := c.permitted(w, r, &said); err != nil {
+			return err, nil
+		}
 		rec := &messageRecord{ID: id, Sender: said.Sender, Content: b, State: StateQueued}
 		c.addMessage(w, r, rec)
 		o := &outItem{n: c.next, Room: r.id, Index: rec.Index, Content: b}

@@ -112,7 +112,7 @@ func (c *Client) Unban(ctx context.Context, u uri.Room, who uri.User) error {
 }
 
 // Kick takes a user's devices out of a room; the user stays a participant, whose devices
-// may come in again. Errors as SetRole.
+// can be added again. Errors as SetRole.
 func (c *Client) Kick(ctx context.Context, u uri.Room, who uri.User) error {
 	if err := c.change(ctx, u, &wish{Kind: wishKick, User: who.String()}); err != nil {
 		return fmt.Errorf("removing the devices of %s from %s: %w", who, u, err)

@@ -421,6 +421,11 @@ func (c *clientRoomList) Run(s *session) error {
 					fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", v.Name, v.State, v.Messages, len(v.Participants), v.URI)
 				}
 			})
+			for _, v := range views {
+				if v.Reason != "" {
+					fmt.Fprintf(w, "%s: %s: %s\n", v.URI, v.State, printable(v.Reason, ""))
+				}
+			}
 		})
 	})
 }

@@ -61,7 +61,7 @@ func (c *clientRoomRole) Run(s *session) error {
 type clientRoomKick struct{ about }
 
 func (c *clientRoomKick) Help() string {
-	return "The user stays a participant, and its devices may come in again. To keep somebody out, use client room ban; to end their part, client room remove.\n\nExample:\n  mimid client room kick clubhouse mallory@atlanta.example"
+	return "The user stays a participant, and its devices can be added again. To keep somebody out, use client room ban; to end their part, client room remove.\n\nExample:\n  mimid client room kick clubhouse mallory@atlanta.example"
 }
 
 func (c *clientRoomKick) Run(s *session) error {

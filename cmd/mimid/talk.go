@@ -58,6 +58,13 @@ func (c *clientSend) Run(s *session) error {
 		}
 		// Kept before anything is asked of the network.
 		index, err := cl.Send(ctx, r.URI, text)
+		if errors.Is(err, client.ErrRefused) && !c.NoWait {
+			// Perhaps somebody has given us another role just now.
+			if late := cl.Sync(ctx); late != nil {
+				return errors.Join(err, late)
+			}
+			index, err = cl.Send(ctx, r.URI, text)
+		}
 		if err != nil {
 			return err
 		}

@@ -93,7 +93,7 @@ type Room struct {
 	Next     uint64   `json:"next"`
 	Head     string   `json:"head"`
 	Epoch    uint64   `json:"epoch"`
-	Members  int      `json:"members"` // clients in the MLS group
+	Members  int      `json:"members,omitempty"` // clients in the MLS group; of a room that is shown by itself
 	Replicas []string `json:"replicas,omitempty"`
 	// Recruited are those of the replicas that have no participant.
 	Recruited []string `json:"recruited,omitempty"`
