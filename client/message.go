@@ -128,6 +128,10 @@ func (c *Client) Send(ctx context.Context, u uri.Room, text string) (uint64, err
 
 // SendContent is Send for any content. Sender and room are filled in.
 func (c *Client) SendContent(ctx context.Context, u uri.Room, m *content.Message) (uint64, error) {
+	return c.sendContent(ctx, u, m, c.permitted)
+}
+
+func (c *Client) sendContent(ctx context.Context, u uri.Room, m *content.Message, permitted func(*batch, *roomState, *content.Message) error) (uint64, error) {
 	said := *m
 	said.Sender, said.Room = c.user.String(), u.String()
 	b, err := said.Encode(content.Limits{})
@@ -146,7 +150,7 @@ func (c *Client) SendContent(ctx context.Context, u uri.Room, m *content.Message
 		}
 		c.within(r.id)
 		w := new(batch)
-		if err := c.permitted(w, r, &said); err != nil {
+		if err := permitted(w, r, &said); err != nil {
 			return err, nil
 		}
 		rec := &messageRecord{ID: id, Sender: said.Sender, Content: b, State: StateQueued}

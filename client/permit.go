@@ -34,7 +34,10 @@ func (c *Client) permits(b *batch, r *roomState, sender uri.User, m *content.Mes
 	case content.ActionReact:
 		need = policy.ReactToMessage
 	case content.ActionEdit:
-		if need = policy.EditOwnMessage; !own {
+		if need = policy.EditOwnMessage; m.Body.Disposition == content.Reaction {
+			need = policy.EditReaction
+		}
+		if !own {
 			return &policy.Refusal{Role: roles.Name(role), Lacks: need, Why: "nobody edits what another has written"}
 		}
 	case content.ActionDelete:

@@ -130,6 +130,47 @@ func TestClients(t *testing.T) {
 	}
 }
 
+// TestOddities: what sets of roles made by others may say and does not count.
+func TestOddities(t *testing.T) {
+	r, err := policy.NewRoles([]policy.Definition{
+		{Index: 1, Name: "banned", MaxActive: policy.AtMost(0), Capabilities: []policy.Capability{policy.SendMessage, policy.AddOwnClient, policy.ChangeUserRole}},
+		{Index: 2, Name: "herald", Capabilities: []policy.Capability{policy.SendMessage}},
+		{Index: 3, Name: "mute"},
+		{Index: 4, Name: "judge", Capabilities: []policy.Capability{policy.ChangeUserRole}},
+		{Index: 5, Name: "elder", Capabilities: []policy.Capability{policy.ChangeUserRole}, Changes: []policy.Changes{{From: 2, To: []policy.Role{3}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.May(banned, policy.SendMessage) || r.Posts(banned) || r.AddClient(banned, true, banned) == nil || r.Top() != 5 {
+		t.Error("the banned may do what their role says")
+	}
+	for to, ok := range map[policy.Role]bool{2: false, 3: true, 5: false} {
+		if err := r.SetRole(4, true, 4, to); (err == nil) != ok {
+			t.Errorf("a judge makes itself %s: %v", r.Name(to), err)
+		}
+	}
+	if err := r.SetRole(5, true, 5, 4); err != nil {
+		t.Errorf("an elder steps down to judge: %v", err)
+	}
+	// In order of the indices, and no other encoding.
+	two := func(a, b byte) []byte {
+		var out []byte
+		for _, i := range []byte{a, b} {
+			out = append(out, 0, 0, 0, i, 1, 'a'+i, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+		}
+		return append([]byte{byte(len(out))}, out...)
+	}
+	if _, err := policy.ParseRoles(two(2, 3)); err != nil {
+		t.Error(err)
+	}
+	for _, b := range [][]byte{two(3, 2), two(2, 2), two(2, 3)[:30], append(two(2, 3), 0)} {
+		if _, err := policy.ParseRoles(b); !errors.Is(err, policy.ErrRoles) {
+			t.Errorf("%x: %v", b, err)
+		}
+	}
+}
+
 // TestPresets: both decode to themselves, and who founds, succeeds and enters a room.
 func TestPresets(t *testing.T) {
 	for name, x := range map[string]struct {
