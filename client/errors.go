@@ -36,6 +36,8 @@ var (
 	// ErrNotReady: the client is in the room, but not in its group yet: the room
 	// is being created or entered again. Try again soon.
 	ErrNotReady = errors.New("client: room not ready")
+	// ErrNoMessage: this device has no message of that index in the room.
+	ErrNoMessage = errors.New("client: there is no such message on this device")
 	// ErrRefused: the room's hub refused the change or the message, because this
 	// user may not do that or somebody did it first.
 	ErrRefused = errors.New("client: refused by the room")

@@ -28,6 +28,8 @@ type Message struct {
 	// AcceptedAt is when the hub took it, by its clock; zero before.
 	AcceptedAt time.Time
 	State      State
+	// Seq is its place in the room's log, once it is final.
+	Seq uint64
 }
 
 // messageRecord is a message in the storage.
@@ -52,7 +54,7 @@ func (m *messageRecord) show() (*Message, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading message %d: %w: %w", m.Index, ErrStorage, err)
 	}
-	out := &Message{Index: m.Index, ID: m.ID, Sender: sender, Text: said.Text(), Content: said, State: m.State}
+	out := &Message{Index: m.Index, ID: m.ID, Sender: sender, Text: said.Text(), Content: said, State: m.State, Seq: m.Seq}
 	if m.AcceptedAt > 0 {
 		out.AcceptedAt = time.UnixMilli(int64(m.AcceptedAt))
 	}

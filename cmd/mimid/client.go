@@ -43,6 +43,10 @@ type clientCommand struct {
 	Room     clientRooms    `cmd:"" help:"Create rooms, list them, add and remove people."`
 	Send     clientSend     `cmd:"" help:"Send a message."`
 	Read     clientRead     `cmd:"" help:"Read a room's messages."`
+	Reply    clientReply    `cmd:"" help:"Answer a message."`
+	React    clientReact    `cmd:"" help:"React to a message."`
+	Edit     clientEdit     `cmd:"" help:"Change what you have said."`
+	Delete   clientDelete   `cmd:"" help:"Take a message or reaction back."`
 	Sync     clientSync     `cmd:"" help:"Catch up with everything."`
 	Leave    clientLeave    `cmd:"" help:"Leave a room."`
 }

@@ -11,12 +11,18 @@ import (
 	"unicode/utf8"
 
 	"github.com/mimid/mimid/client"
+	"github.com/mimid/mimid/protocol/content"
 )
 
 type clientSend struct {
-	Room   string   `arg:"" help:"Name or URI of the room, or the beginning of its id."`
-	Text   []string `arg:"" help:"What to say."`
-	NoWait bool     `help:"Do not wait until the hub has it: it goes out the next time that this device runs."`
+	Room    string   `arg:"" help:"Name or URI of the room, or the beginning of its id."`
+	Text    []string `arg:"" help:"What to say."`
+	sending `embed:""`
+}
+
+// sending is what the commands have that send something.
+type sending struct {
+	NoWait bool `help:"Do not wait until the hub has it: it goes out the next time that this device runs."`
 	device `embed:""`
 }
 
@@ -45,47 +51,66 @@ func (c *clientSend) Run(s *session) error {
 	if err := messageText(text); err != nil {
 		return err
 	}
-	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
-		r, err := cl.FindRoom(ctx, c.Room)
-		if errors.Is(err, client.ErrName) && !c.NoWait {
+	return c.to(s, c.Room, func(*client.Client, client.Room) (*content.Message, error) {
+		return content.New(content.Origin{}, content.Text(text)), nil
+	})
+}
+
+// to sends to a room what compose makes of what is here.
+func (f *sending) to(s *session, room string, compose func(*client.Client, client.Room) (*content.Message, error)) error {
+	return f.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
+		r, err := cl.FindRoom(ctx, room)
+		if errors.Is(err, client.ErrName) && !f.NoWait {
 			// Perhaps somebody added us just now.
 			if err = cl.Sync(ctx); err == nil {
-				r, err = cl.FindRoom(ctx, c.Room)
+				r, err = cl.FindRoom(ctx, room)
 			}
 		}
 		if err != nil {
 			return err
 		}
-		// Kept before anything is asked of the network.
-		index, err := cl.Send(ctx, r.URI, text)
-		if errors.Is(err, client.ErrRefused) && !c.NoWait {
-			// Perhaps somebody has given us another role just now.
-			if late := cl.Sync(ctx); late != nil {
-				return errors.Join(err, late)
-			}
-			index, err = cl.Send(ctx, r.URI, text)
-		}
-		if err != nil {
-			return err
-		}
-		m, late := client.Message{State: client.StateQueued}, error(nil)
-		if !c.NoWait {
-			m, late = awaitSent(ctx, cl, r, index)
-		}
-		if late != nil && m.State == client.StateQueued {
-			late = fmt.Errorf("the message is kept here and goes out the next time that this device runs, do not send it again: %w", late)
-		} else {
-			late = nil
-		}
-		err = s.out.result(messageView(m), func(w io.Writer) { fmt.Fprintln(w, m.State) })
-		switch {
-		case err != nil || late != nil:
-			return errors.Join(err, late)
-		case m.State == client.StateFailed:
-			return exitCode(4)
-		}
-		return nil
+		return f.say(ctx, s, cl, r, func() (*content.Message, error) { return compose(cl, r) })
 	})
+}
+
+// say sends what make makes of what is here, and says how far that came.
+func (f *sending) say(ctx context.Context, s *session, cl *client.Client, r client.Room, make func() (*content.Message, error)) error {
+	send := func() (uint64, error) {
+		m, err := make()
+		if err != nil {
+			return 0, err
+		}
+		return cl.SendContent(ctx, r.URI, m)
+	}
+	// Kept before anything is asked of the network.
+	index, err := send()
+	if (errors.Is(err, client.ErrRefused) || errors.Is(err, client.ErrNoMessage)) && !f.NoWait {
+		// Perhaps there is news: another role for us, or the message that is meant.
+		if late := cl.Sync(ctx); late != nil {
+			return errors.Join(err, late)
+		}
+		index, err = send()
+	}
+	if err != nil {
+		return err
+	}
+	m, late := client.Message{State: client.StateQueued}, error(nil)
+	if !f.NoWait {
+		m, late = awaitSent(ctx, cl, r, index)
+	}
+	if late != nil && m.State == client.StateQueued {
+		late = fmt.Errorf("the message is kept here and goes out the next time that this device runs, do not send it again: %w", late)
+	} else {
+		late = nil
+	}
+	err = s.out.result(messageView(m), func(w io.Writer) { fmt.Fprintln(w, m.State) })
+	switch {
+	case err != nil || late != nil:
+		return errors.Join(err, late)
+	case m.State == client.StateFailed:
+		return exitCode(4)
+	}
+	return nil
 }
 
 // awaitSent waits until the hub has answered about a message. It gives up before
@@ -119,22 +144,6 @@ func awaitSent(ctx context.Context, cl *client.Client, room client.Room, index u
 	}
 }
 
-type shownMessage struct {
-	Index      uint64    `json:"index"`
-	Sender     string    `json:"sender"`
-	Text       string    `json:"text"`
-	AcceptedAt time.Time `json:"accepted_at"`
-	State      string    `json:"state"`
-}
-
-func messageView(m client.Message) shownMessage {
-	v := shownMessage{Index: m.Index, Text: m.Text, AcceptedAt: m.AcceptedAt, State: string(m.State)}
-	if !m.Sender.IsZero() {
-		v.Sender = m.Sender.Short()
-	}
-	return v
-}
-
 type clientRead struct {
 	Room   string `arg:"" help:"Name or URI of the room, or the beginning of its id."`
 	From   uint64 `help:"Number of the first message."`
@@ -143,7 +152,7 @@ type clientRead struct {
 }
 
 func (c *clientRead) Help() string {
-	return "Without a connection it shows what is here, and says so.\n\nExample:\n  mimid client read clubhouse\n  mimid client read clubhouse --follow"
+	return "Messages are shown as they are now, with their reactions; with --follow, each edit and reaction as it comes.\nWithout a connection it shows what is here, and says so.\n\nExample:\n  mimid client read clubhouse\n  mimid client read clubhouse --follow"
 }
 
 func (c *clientRead) Run(s *session) error {
@@ -151,6 +160,9 @@ func (c *clientRead) Run(s *session) error {
 		r, err := cl.FindRoom(ctx, c.Room)
 		if err != nil {
 			return err
+		}
+		if !c.Follow {
+			return c.show(s, cl, r)
 		}
 		from := c.From
 		for {
@@ -167,9 +179,6 @@ func (c *clientRead) Run(s *session) error {
 			if len(list) > 0 {
 				continue
 			}
-			if !c.Follow {
-				return nil
-			}
 			select {
 			case <-cl.Events():
 			case <-ctx.Done():
@@ -181,16 +190,4 @@ func (c *clientRead) Run(s *session) error {
 		return c.run(s, s.ctx, body)
 	}
 	return c.with(s, offline, body)
-}
-
-func printMessage(w io.Writer, m client.Message) {
-	at := "        "
-	if !m.AcceptedAt.IsZero() {
-		at = m.AcceptedAt.Local().Format("15:04:05")
-	}
-	state := ""
-	if m.State != client.StateFinal {
-		state = "  (" + string(m.State) + ")"
-	}
-	fmt.Fprintf(w, "%s %s: %s%s\n", at, m.Sender.Short(), printable(m.Text, "           "), state)
 }

@@ -1,0 +1,230 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mimid/mimid/client"
+	"github.com/mimid/mimid/protocol/content"
+	"github.com/mimid/mimid/protocol/uri"
+)
+
+// What is said about other messages, and how messages are shown. People name a message by
+// its number on their device, which every list shows.
+
+// onMessage is what the commands about a message have.
+type onMessage struct {
+	Room    string `arg:"" help:"Name or URI of the room, or the beginning of its id."`
+	Message uint64 `arg:"" help:"Number of the message, as client read shows it."`
+}
+
+// about sends what compose makes of the message that is meant.
+func (f *sending) about(s *session, on onMessage, compose func(m *content.Message, id content.MessageID) *content.Message) error {
+	return f.to(s, on.Room, func(cl *client.Client, r client.Room) (*content.Message, error) {
+		return cl.About(r.URI, on.Message, compose)
+	})
+}
+
+type clientReply struct {
+	onMessage `embed:""`
+	Text      []string `arg:"" help:"What to answer."`
+	sending   `embed:""`
+}
+
+func (c *clientReply) Help() string { return "Example:\n  mimid client reply clubhouse 3 me too" }
+
+func (c *clientReply) Run(s *session) error {
+	text := strings.Join(c.Text, " ")
+	if err := messageText(text); err != nil {
+		return err
+	}
+	return c.about(s, c.onMessage, func(_ *content.Message, id content.MessageID) *content.Message {
+		return content.Reply(content.Origin{}, id, content.Text(text))
+	})
+}
+
+type clientReact struct {
+	onMessage `embed:""`
+	Reaction  string `arg:"" help:"One emoji, or a few characters."`
+	sending   `embed:""`
+}
+
+func (c *clientReact) Help() string {
+	return "To take a reaction back, delete it by its own number, which client read --follow shows.\n\nExample:\n  mimid client react clubhouse 3 \u2764"
+}
+
+// maxReaction is room for any emoji, with modifiers.
+const maxReaction = 64
+
+func reactionText(s string) error {
+	if err := messageText(s); err != nil {
+		return err
+	}
+	if len(s) > maxReaction || strings.ContainsAny(s, " \t\n") {
+		return usageError("a reaction is one emoji or a few characters, without spaces")
+	}
+	return nil
+}
+
+func (c *clientReact) Run(s *session) error {
+	if err := reactionText(c.Reaction); err != nil {
+		return err
+	}
+	return c.about(s, c.onMessage, func(_ *content.Message, id content.MessageID) *content.Message {
+		return content.React(content.Origin{}, id, c.Reaction)
+	})
+}
+
+type clientEdit struct {
+	onMessage `embed:""`
+	Text      []string `arg:"" help:"What it is to say."`
+	sending   `embed:""`
+}
+
+func (c *clientEdit) Help() string {
+	return "Only what you have sent yourself can be edited, and others may have read what it said before.\n\nExample:\n  mimid client edit clubhouse 3 hello everybody"
+}
+
+func (c *clientEdit) Run(s *session) error {
+	text := strings.Join(c.Text, " ")
+	if err := messageText(text); err != nil {
+		return err
+	}
+	return c.about(s, c.onMessage, func(m *content.Message, id content.MessageID) *content.Message {
+		return content.Edit(content.Origin{}, m, id, content.Text(text))
+	})
+}
+
+type clientDelete struct {
+	onMessage `embed:""`
+	sending   `embed:""`
+}
+
+func (c *clientDelete) Help() string {
+	return "Takes back a message or a reaction: your own, or another's where your role allows it. Every device is asked to show it no more; that it was never read nobody can promise.\n\nExample:\n  mimid client delete clubhouse 3"
+}
+
+func (c *clientDelete) Run(s *session) error {
+	return c.about(s, c.onMessage, func(m *content.Message, id content.MessageID) *content.Message {
+		return content.Delete(content.Origin{}, m, id)
+	})
+}
+
+type shownMessage struct {
+	Index      uint64    `json:"index"`
+	Sender     string    `json:"sender"`
+	Does       string    `json:"does,omitempty"` // of a single message; without it, what is to see now
+	Text       string    `json:"text"`
+	AcceptedAt time.Time `json:"accepted_at"`
+	State      string    `json:"state"`
+	// ID is the message's, and About that of the one that it answers, changes or reacts to.
+	ID        string              `json:"id"`
+	About     string              `json:"about,omitempty"`
+	Answers   *uint64             `json:"answers,omitempty"` // index of the message that it answers
+	Edited    bool                `json:"edited,omitempty"`
+	Deleted   bool                `json:"deleted,omitempty"`
+	Reactions map[string][]string `json:"reactions,omitempty"` // who reacts so
+}
+
+func messageView(m client.Message) shownMessage {
+	v := shownMessage{Index: m.Index, Text: m.Text, AcceptedAt: m.AcceptedAt, State: string(m.State)}
+	if !m.Sender.IsZero() {
+		v.Sender = m.Sender.Short()
+	}
+	if m.Content == nil {
+		return v
+	}
+	v.ID = fmt.Sprintf("%x", m.ID)
+	if v.Does = m.Content.Action().String(); m.Content.Replaces != nil {
+		v.About = fmt.Sprintf("%x", *m.Content.Replaces)
+	} else if m.Content.InReplyTo != nil {
+		v.About = fmt.Sprintf("%x", *m.Content.InReplyTo)
+	}
+	return v
+}
+
+// printLine writes a message, which what tells about, as all lists do.
+func printLine(w io.Writer, m client.Message, what string) {
+	at := "        "
+	if !m.AcceptedAt.IsZero() {
+		at = m.AcceptedAt.Local().Format("15:04:05")
+	}
+	state := ""
+	if m.State != client.StateFinal {
+		state = "  (" + string(m.State) + ")"
+	}
+	fmt.Fprintf(w, "%4d %s %s%s%s\n", m.Index, at, m.Sender.Short(), what, state)
+}
+
+const underText = "                " // what stands under the text of a message
+
+// printMessage shows one message as it came.
+func printMessage(w io.Writer, m client.Message) {
+	text := printable(m.Text, underText)
+	what := ": " + text
+	switch m.Content.Action() {
+	case content.ActionReply:
+		what = " answers: " + text
+	case content.ActionReact:
+		what = " reacts: " + printable(strings.Join(m.Content.Reactions(), " "), underText)
+	case content.ActionEdit:
+		what = " edits: " + text
+	case content.ActionDelete:
+		what = " takes a message back"
+	case content.ActionUnlike:
+		what = " takes a reaction back"
+	}
+	printLine(w, m, what)
+}
+
+// show lists a room as it is now.
+func (c *clientRead) show(s *session, cl *client.Client, r client.Room) error {
+	all, err := cl.Conversation(r.URI)
+	if err != nil {
+		return err
+	}
+	for _, x := range all {
+		if x.Index < c.From {
+			continue
+		}
+		v := messageView(x.Message)
+		v.Does, v.Text, v.Edited, v.Deleted, v.Answers = "", x.Text, x.Edited, x.Deleted, x.Answers
+		var order []string
+		for _, re := range x.Reactions {
+			if v.Reactions == nil {
+				v.Reactions = map[string][]string{}
+			}
+			if !slices.Contains(order, re.Reaction) {
+				order = append(order, re.Reaction)
+			}
+			who := re.Sender
+			if u, err := uri.ParseUser(who); err == nil {
+				who = u.Short()
+			}
+			v.Reactions[re.Reaction] = append(v.Reactions[re.Reaction], who)
+		}
+		err := s.out.result(v, func(w io.Writer) {
+			what := ": " + printable(x.Text, underText)
+			if x.Answers != nil {
+				what = fmt.Sprintf(" answers %d: %s", *x.Answers, printable(x.Text, underText))
+			}
+			switch {
+			case x.Deleted:
+				what = ": (taken back)"
+			case x.Edited:
+				what += "  (edited)"
+			}
+			printLine(w, x.Message, what)
+			for _, re := range order {
+				fmt.Fprintf(w, "%s%s %s\n", underText, printable(re, ""), strings.Join(v.Reactions[re], ", "))
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

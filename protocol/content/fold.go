@@ -1,0 +1,178 @@
+package content
+
+import (
+	"slices"
+)
+
+// Shown is what a reader is to see of a message after everything that was said about it.
+type Shown struct {
+	ID MessageID
+	// Number is the caller's name for it.
+	Number uint64
+	Sender string
+	// Message is the last version. Of one that was taken back it is the first, with no
+	// content.
+	Message *Message
+	Edited  bool
+	Deleted bool
+	// Reactions are in the order in which they came, of each sender each once.
+	Reactions []Reacted
+}
+
+// Reacted is one reaction of one user.
+type Reacted struct {
+	Sender   string
+	Reaction string
+	by       MessageID // the message that reacts
+}
+
+// Fold makes of messages in the order of the log what a reader is to see: answers and what
+// is said for itself are shown, edits, deletions and reactions change what they are about.
+//
+// What a message may be about, Fold takes as follows. Which version is named makes no
+// difference: section 5.5 has edits name the first, and what names a later one means the
+// same message. A message that changes one that is not here waits for it, since nothing
+// says that they come in order (section 4.1); then it counts if both have one sender. A
+// message that was here first may have been judged by the room's policy, so whoever
+// deletes it is believed; an edit by another never is. What was taken back stays so.
+//
+// The caller has discarded what its sender may not send, and ids that were there before.
+// The zero value is ready; one goroutine owns it.
+type Fold struct {
+	list    []*Shown
+	about   map[MessageID]*Shown    // by the id of any version
+	reacts  map[MessageID]MessageID // reaction -> what it is about, first or not
+	waiting map[MessageID][]change  // by the id of what is not here
+	kept    int
+}
+
+// maxWaiting bounds how many changes may wait for messages that never come.
+const maxWaiting = 4096
+
+type change struct {
+	id     MessageID
+	sender string
+	m      *Message
+}
+
+// Add takes the next message; number is the caller's name for it.
+func (f *Fold) Add(id MessageID, number uint64, sender string, m *Message) {
+	if f.about == nil {
+		f.about, f.reacts, f.waiting = map[MessageID]*Shown{}, map[MessageID]MessageID{}, map[MessageID][]change{}
+	}
+	c := change{id, sender, m}
+	switch m.Action() {
+	case ActionSay, ActionReply:
+		s := &Shown{ID: id, Number: number, Sender: sender, Message: m}
+		f.list = append(f.list, s)
+		f.know(id, s)
+		return
+	case ActionReact:
+		f.reacts[id] = *m.InReplyTo
+		if s := f.about[*m.InReplyTo]; s != nil {
+			s.react(c)
+		} else {
+			f.wait(*m.InReplyTo, c)
+		}
+		f.released(id)
+		return
+	}
+	f.change(c, false)
+}
+
+// change applies an edit or deletion; late: what it is about came after it.
+func (f *Fold) change(c change, late bool) {
+	target := *c.m.Replaces
+	if about, ok := f.reacts[target]; ok {
+		if s := f.about[about]; s != nil {
+			s.rereact(target, c, late)
+		} else {
+			f.wait(about, c) // behind the reaction, which waits for the same
+		}
+		return
+	}
+	s := f.about[target]
+	if s == nil {
+		f.wait(target, c)
+		return
+	}
+	own := s.Sender == c.sender
+	if _, empty := c.m.Body.Content.(NullPart); empty {
+		if own || !late {
+			s.Deleted = true
+			gone := *s.Message
+			gone.Body = Part{Disposition: Render, Content: NullPart{}}
+			s.Message, s.Reactions = &gone, nil
+		}
+	} else if own && !s.Deleted {
+		said := *s.Message
+		said.Body = c.m.Body // an edit changes nothing else (section 9.3)
+		s.Message, s.Edited = &said, true
+	}
+	if own {
+		f.know(c.id, s)
+	}
+}
+
+func (f *Fold) wait(id MessageID, c change) {
+	if f.kept < maxWaiting {
+		f.kept++
+		f.waiting[id] = append(f.waiting[id], c)
+	}
+}
+
+// know notes that an id names a version of a message, and does what waited for it.
+func (f *Fold) know(id MessageID, s *Shown) {
+	f.about[id] = s
+	f.released(id)
+}
+
+func (f *Fold) released(id MessageID) {
+	list := f.waiting[id]
+	delete(f.waiting, id)
+	f.kept -= len(list)
+	for _, c := range list {
+		if c.m.Action() == ActionReact {
+			if s := f.about[id]; s != nil {
+				s.react(c)
+			}
+			continue
+		}
+		f.change(c, true)
+	}
+}
+
+func (s *Shown) react(c change) {
+	if s.Deleted {
+		return
+	}
+	for _, x := range c.m.Reactions() {
+		if !slices.ContainsFunc(s.Reactions, func(r Reacted) bool { return r.Sender == c.sender && r.Reaction == x }) {
+			s.Reactions = append(s.Reactions, Reacted{c.sender, x, c.id})
+		}
+	}
+}
+
+// rereact takes the reactions of a message back, and puts those of its new version there.
+func (s *Shown) rereact(old MessageID, c change, late bool) {
+	at := slices.IndexFunc(s.Reactions, func(r Reacted) bool { return r.by == old })
+	if at < 0 {
+		return
+	}
+	own := s.Reactions[at].Sender == c.sender
+	_, empty := c.m.Body.Content.(NullPart)
+	if !own && (late || !empty) {
+		return
+	}
+	s.Reactions = slices.DeleteFunc(s.Reactions, func(r Reacted) bool { return r.by == old })
+	if !empty {
+		s.react(change{old, c.sender, c.m})
+	}
+}
+
+// List returns what there is to see, in the order of the log.
+func (f *Fold) List() []*Shown { return f.list }
+
+// Find returns what there is to see of a message by the id of any of its versions, nil if
+// it is not here.
+func (f *Fold) Find(id MessageID) *Shown { return f.about[id] }
