@@ -30,6 +30,9 @@ type Message struct {
 	State      State
 	// Seq is its place in the room's log, once it is final.
 	Seq uint64
+	// About is the index of the message that this one answers, reacts to, edits or takes
+	// back; nil for none or one that is not here. Messages fills it in.
+	About *uint64
 }
 
 // messageRecord is a message in the storage.
@@ -325,6 +328,23 @@ func (c *Client) changeMessage(b *batch, r *roomState, index uint64, change func
 	return nil
 }
 
+// aboutOf returns the index of the message that another one is about.
+func aboutOf(tx Tx, id room.ID, m *content.Message) (*uint64, error) {
+	to := m.Replaces
+	if to == nil {
+		to = m.InReplyTo
+	}
+	if to == nil {
+		return nil, nil
+	}
+	v, err := tx.Get(tableIDs(id), string(to[:]))
+	if err != nil || v == nil {
+		return nil, err
+	}
+	index := new(uint64)
+	return index, unmarshal("where a message is", v, index)
+}
+
 // Messages returns up to limit messages of a room from an index on, in the order
 // in which they came to this device. It works without Run.
 func (c *Client) Messages(u uri.Room, from uint64, limit int) ([]Message, error) {
@@ -345,6 +365,9 @@ func (c *Client) Messages(u uri.Room, from uint64, limit int) ([]Message, error)
 			}
 			m, err := rec.show()
 			if err != nil {
+				return err
+			}
+			if m.About, err = aboutOf(tx, id, m.Content); err != nil {
 				return err
 			}
 			out = append(out, *m)

@@ -28,6 +28,12 @@ const chatHelp = `/rooms            your rooms
 /new NAME         create a room and talk in it
 /who              who is here
 /add WHO          add somebody who gave you consent
+/reply N TEXT     answer message N
+/react N EMOJI    react to it
+/edit N TEXT      change what you said
+/delete N         take a message or reaction back
+/kick WHO         take somebody's devices out, for now
+/ban WHO          keep somebody out; /unban WHO lifts it
 /contact WHO      ask somebody for consent
 /requests         who asks you for consent
 /accept WHO       give it
@@ -318,8 +324,14 @@ func needsOf(command string) (needs, bool) {
 		return needs{arg: "WHO"}, true
 	case "/who", "/leave", "/endorse":
 		return needs{room: true}, true
-	case "/add":
+	case "/add", "/kick", "/ban", "/unban":
 		return needs{room: true, arg: "WHO"}, true
+	case "/reply", "/edit":
+		return needs{room: true, arg: "NUMBER TEXT"}, true
+	case "/react":
+		return needs{room: true, arg: "NUMBER EMOJI"}, true
+	case "/delete":
+		return needs{room: true, arg: "NUMBER"}, true
 	}
 	return needs{}, false
 }
@@ -393,7 +405,15 @@ func (ch *chat) command(ctx context.Context, command, arg string) error {
 			ch.say("asks_consent", u.Short(), "%s", u.Short())
 		}
 		return err
-	case "/contact", "/accept", "/add":
+	case "/reply", "/react", "/edit", "/delete":
+		m, err := ch.about(command, arg)
+		if err != nil {
+			return err
+		}
+		_, err = ch.c.SendContent(ctx, ch.room.URI, m)
+		ch.show()
+		return err
+	case "/contact", "/accept", "/add", "/kick", "/ban", "/unban":
 		u, err := client.ParseUser(arg)
 		switch {
 		case err != nil:
@@ -402,6 +422,12 @@ func (ch *chat) command(ctx context.Context, command, arg string) error {
 			return ch.c.RequestContact(ctx, u)
 		case command == "/accept":
 			return ch.c.Accept(ctx, u)
+		case command == "/kick":
+			return ch.c.Kick(ctx, ch.room.URI, u)
+		case command == "/ban":
+			return ch.c.Ban(ctx, ch.room.URI, u)
+		case command == "/unban":
+			return ch.c.Unban(ctx, ch.room.URI, u)
 		}
 		return ch.c.AddUser(ctx, ch.room.URI, u)
 	case "/endorse":

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -113,6 +114,36 @@ func (c *clientDelete) Run(s *session) error {
 	})
 }
 
+// about makes what a line of a chat says about a message: its number, and what follows it.
+func (ch *chat) about(command, arg string) (*content.Message, error) {
+	number, text, _ := strings.Cut(arg, " ")
+	n, err := strconv.ParseUint(number, 10, 64)
+	if err != nil {
+		return nil, fmt.Errorf("%.40q is no number of a message: each has one before its time", number)
+	}
+	text = strings.TrimSpace(text)
+	switch command {
+	case "/reply", "/edit":
+		err = messageText(text)
+	case "/react":
+		err = reactionText(text)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return ch.c.About(ch.room.URI, n, func(m *content.Message, id content.MessageID) *content.Message {
+		switch command {
+		case "/reply":
+			return content.Reply(content.Origin{}, id, content.Text(text))
+		case "/react":
+			return content.React(content.Origin{}, id, text)
+		case "/edit":
+			return content.Edit(content.Origin{}, m, id, content.Text(text))
+		}
+		return content.Delete(content.Origin{}, m, id)
+	})
+}
+
 type shownMessage struct {
 	Index      uint64    `json:"index"`
 	Sender     string    `json:"sender"`
@@ -165,17 +196,19 @@ const underText = "                " // what stands under the text of a message
 func printMessage(w io.Writer, m client.Message) {
 	text := printable(m.Text, underText)
 	what := ": " + text
+	about := "a message that is not here"
+	if m.About != nil {
+		about = strconv.FormatUint(*m.About, 10)
+	}
 	switch m.Content.Action() {
 	case content.ActionReply:
-		what = " answers: " + text
+		what = " answers " + about + ": " + text
 	case content.ActionReact:
-		what = " reacts: " + printable(strings.Join(m.Content.Reactions(), " "), underText)
+		what = " reacts to " + about + ": " + printable(strings.Join(m.Content.Reactions(), " "), underText)
 	case content.ActionEdit:
-		what = " edits: " + text
-	case content.ActionDelete:
-		what = " takes a message back"
-	case content.ActionUnlike:
-		what = " takes a reaction back"
+		what = " edits " + about + ": " + text
+	case content.ActionDelete, content.ActionUnlike:
+		what = " takes " + about + " back"
 	}
 	printLine(w, m, what)
 }
