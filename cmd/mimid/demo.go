@@ -117,6 +117,7 @@ func (d *demo) story() error {
 		{"Bob's client is restored from its disk", d.restore},
 		{"Atlanta, which orders the room, is killed", d.takeOver},
 		{"Everybody compares", d.compare},
+		{"Life in another room", d.life},
 	} {
 		d.report.chapter(chapter.title)
 		if err := chapter.tell(); err != nil {
