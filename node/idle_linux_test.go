@@ -161,8 +161,8 @@ func BenchmarkHandOverThree(b *testing.B) {
 	b.ReportMetric(float64(pauses[len(pauses)-1].Microseconds())/1000, "ms-worst")
 }
 
-// BenchmarkIdleElections: the hub of 3,000 idle rooms dies (making 10,000 takes half an
-// hour). How many of them elect in a second, at worst, and what that costs each of the
+// BenchmarkIdleElections: the hub of 3,000 idle rooms dies (10,000 were not made yet, see
+// BENCHMARKS.md). How many of them elect in a second, at worst, and what that costs each of the
 // other two providers, each a process, in the first minute.
 func BenchmarkIdleElections(b *testing.B) {
 	if testing.Short() {
