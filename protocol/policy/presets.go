@@ -1,9 +1,6 @@
 package policy
 
-import (
-	"slices"
-	"sync"
-)
+import "slices"
 
 // Capabilities that come together in the presets.
 var (
@@ -29,7 +26,9 @@ var (
 )
 
 // Basic returns the roles of a room that stores none: the preset "group".
-var Basic = sync.OnceValue(func() *Roles {
+func Basic() *Roles { return basic }
+
+var basic = func() *Roles {
 	return must(
 		Definition{Index: None, Name: "none", MaxActive: AtMost(0)},
 		Definition{Index: Banned, Name: BannedName, MaxActive: AtMost(0)},
@@ -41,12 +40,14 @@ var Basic = sync.OnceValue(func() *Roles {
 			Changes: []Changes{{None, []Role{Banned, Member, Moderator, Admin}}, {Banned, []Role{None, Member}}, {Member, []Role{None, Banned, Moderator, Admin}},
 				{Moderator, []Role{None, Banned, Member, Admin}}, {Admin, []Role{None, Banned, Member, Moderator}}}},
 	)
-})
+}()
 
 // Channel returns the roles of a room that many read and few write in: newcomers read.
 // Readers add nobody and send nothing, not even a reaction, so that the hub can tell; writers
 // and moderators are made by admins.
-var Channel = sync.OnceValue(func() *Roles {
+func Channel() *Roles { return channel }
+
+var channel = func() *Roles {
 	const reader, writer, moderator, admin Role = 2, 3, 4, 5
 	return must(
 		Definition{Index: None, Name: "none", MaxActive: AtMost(0)},
@@ -60,7 +61,7 @@ var Channel = sync.OnceValue(func() *Roles {
 				{writer, []Role{None, Banned, reader, moderator, admin}}, {moderator, []Role{None, Banned, reader, writer, admin}},
 				{admin, []Role{None, Banned, reader, writer, moderator}}}},
 	)
-})
+}()
 
 // must: the presets are constants, and a test reads them all.
 func must(defs ...Definition) *Roles {
