@@ -16,7 +16,6 @@ import (
 
 	"github.com/mimid/mimid/client"
 	"github.com/mimid/mimid/client/disk"
-	"github.com/mimid/mimid/protocol/policy"
 )
 
 // defaultClientData is where a user's data is unless --dir says otherwise.
@@ -360,11 +359,11 @@ func (c *clientRoomCreate) Run(s *session) error {
 		return err
 	}
 	return c.with(s, online, func(ctx context.Context, cl *client.Client) error {
-		n := client.NewRoom{Name: c.Name, Outside: c.OutsideReplica}
-		if c.Preset == "channel" {
-			n.Roles = policy.Channel()
+		roles, err := client.Preset(c.Preset)
+		if err != nil {
+			return err
 		}
-		r, err := cl.CreateRoomAs(ctx, n)
+		r, err := cl.CreateRoomAs(ctx, client.NewRoom{Name: c.Name, Roles: roles, Outside: c.OutsideReplica})
 		if err != nil {
 			return err
 		}

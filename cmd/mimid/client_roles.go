@@ -7,8 +7,6 @@ import (
 	"strings"
 
 	"github.com/mimid/mimid/client"
-	"github.com/mimid/mimid/protocol/policy"
-	"github.com/mimid/mimid/protocol/uri"
 )
 
 // What participants may do in a room, and who is kept out of it.
@@ -21,7 +19,7 @@ type about struct {
 }
 
 // act does something about somebody in a room, and says what: done has the user and the room.
-func (a *about) act(s *session, result map[string]string, done string, do func(context.Context, *client.Client, uri.Room, uri.User) error) error {
+func (a *about) act(s *session, result map[string]string, done string, do func(context.Context, *client.Client, client.RoomURI, client.UserURI) error) error {
 	u, err := client.ParseUser(a.Who)
 	if err != nil {
 		return err
@@ -53,7 +51,7 @@ func (c *clientRoomRole) Help() string {
 func (c *clientRoomRole) Run(s *session) error {
 	a := about{Room: c.Room, Who: c.Who, device: c.device}
 	return a.act(s, map[string]string{"role": c.Role}, "%s is "+strings.ReplaceAll(printable(c.Role, ""), "%", "%%")+" of %s now.",
-		func(ctx context.Context, cl *client.Client, room uri.Room, who uri.User) error {
+		func(ctx context.Context, cl *client.Client, room client.RoomURI, who client.UserURI) error {
 			return cl.SetRole(ctx, room, who, c.Role)
 		})
 }
@@ -65,7 +63,7 @@ func (c *clientRoomKick) Help() string {
 }
 
 func (c *clientRoomKick) Run(s *session) error {
-	return c.act(s, map[string]string{}, "The devices of %s are no longer in %s.", func(ctx context.Context, cl *client.Client, room uri.Room, who uri.User) error {
+	return c.act(s, map[string]string{}, "The devices of %s are no longer in %s.", func(ctx context.Context, cl *client.Client, room client.RoomURI, who client.UserURI) error {
 		return cl.Kick(ctx, room, who)
 	})
 }
@@ -77,7 +75,7 @@ func (c *clientRoomBan) Help() string {
 }
 
 func (c *clientRoomBan) Run(s *session) error {
-	return c.act(s, map[string]string{}, "%s is banned from %s.", func(ctx context.Context, cl *client.Client, room uri.Room, who uri.User) error {
+	return c.act(s, map[string]string{}, "%s is banned from %s.", func(ctx context.Context, cl *client.Client, room client.RoomURI, who client.UserURI) error {
 		return cl.Ban(ctx, room, who)
 	})
 }
@@ -89,7 +87,7 @@ func (c *clientRoomUnban) Help() string {
 }
 
 func (c *clientRoomUnban) Run(s *session) error {
-	return c.act(s, map[string]string{}, "%s is no longer banned from %s.", func(ctx context.Context, cl *client.Client, room uri.Room, who uri.User) error {
+	return c.act(s, map[string]string{}, "%s is no longer banned from %s.", func(ctx context.Context, cl *client.Client, room client.RoomURI, who client.UserURI) error {
 		return cl.Unban(ctx, room, who)
 	})
 }
@@ -143,7 +141,7 @@ func (c *clientRoomRoles) Run(s *session) error {
 				fmt.Fprintf(w, "%s: %s\n", v.Name, strings.Join(v.Capabilities, ", "))
 				for _, x := range d.Changes {
 					from := v.Gives[printable(roles.Name(x.From), "")]
-					if x.From == policy.None {
+					if x.From == 0 {
 						fmt.Fprintf(w, "  adds as %s\n", strings.Join(from, ", "))
 					} else {
 						fmt.Fprintf(w, "  makes %s %s\n", printable(roles.Name(x.From), ""), strings.Join(from, ", "))

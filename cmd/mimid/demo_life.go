@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/client"
-	"github.com/mimid/mimid/protocol/content"
-	"github.com/mimid/mimid/protocol/uri"
 )
 
 // life shows what goes on in a room besides talk: an answer, an edit and a reaction, and
@@ -54,7 +52,7 @@ func (d *demo) life() error {
 	if err := seen(d.bob, "a question", func(s client.Said) bool { return s.Text == "lunch at noon?" }); err != nil {
 		return err
 	}
-	about := func(p *person, compose func(m *content.Message, id content.MessageID) *content.Message) error {
+	about := func(p *person, compose client.Composer) error {
 		all, err := p.c.Conversation(room)
 		if err != nil {
 			return err
@@ -66,14 +64,10 @@ func (d *demo) life() error {
 		_, err = p.c.SendContent(d.ctx, room, m)
 		return err
 	}
-	if err := about(d.bob, func(_ *content.Message, id content.MessageID) *content.Message {
-		return content.React(content.Origin{}, id, "👍")
-	}); err != nil {
+	if err := about(d.bob, client.Reacting("👍")); err != nil {
 		return err
 	}
-	if err := about(d.alice, func(m *content.Message, id content.MessageID) *content.Message {
-		return content.Edit(content.Origin{}, m, id, content.Text("lunch at one?"))
-	}); err != nil {
+	if err := about(d.alice, client.Editing("lunch at one?")); err != nil {
 		return err
 	}
 	both := func(s client.Said) bool { return s.Edited && s.Text == "lunch at one?" && len(s.Reactions) == 1 }
@@ -121,7 +115,7 @@ func (d *demo) life() error {
 }
 
 // isIn says whether a person's device is in a room.
-func (p *person) isIn(ctx context.Context, room uri.Room) bool {
+func (p *person) isIn(ctx context.Context, room client.RoomURI) bool {
 	r, err := p.c.FindRoom(ctx, room.String())
 	return err == nil && r.State == "joined"
 }

@@ -9,8 +9,6 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/client"
-	"github.com/mimid/mimid/protocol/content"
-	"github.com/mimid/mimid/protocol/uri"
 )
 
 // What is said about other messages, and how messages are shown. People name a message by
@@ -23,8 +21,8 @@ type onMessage struct {
 }
 
 // about sends what compose makes of the message that is meant.
-func (f *sending) about(s *session, on onMessage, compose func(m *content.Message, id content.MessageID) *content.Message) error {
-	return f.to(s, on.Room, func(cl *client.Client, r client.Room) (*content.Message, error) {
+func (f *sending) about(s *session, on onMessage, compose client.Composer) error {
+	return f.to(s, on.Room, func(cl *client.Client, r client.Room) (*client.Content, error) {
 		return cl.About(r.URI, on.Message, compose)
 	})
 }
@@ -42,9 +40,7 @@ func (c *clientReply) Run(s *session) error {
 	if err := messageText(text); err != nil {
 		return err
 	}
-	return c.about(s, c.onMessage, func(_ *content.Message, id content.MessageID) *content.Message {
-		return content.Reply(content.Origin{}, id, content.Text(text))
-	})
+	return c.about(s, c.onMessage, client.Answering(text))
 }
 
 type clientReact struct {
@@ -74,9 +70,7 @@ func (c *clientReact) Run(s *session) error {
 	if err := reactionText(c.Reaction); err != nil {
 		return err
 	}
-	return c.about(s, c.onMessage, func(_ *content.Message, id content.MessageID) *content.Message {
-		return content.React(content.Origin{}, id, c.Reaction)
-	})
+	return c.about(s, c.onMessage, client.Reacting(c.Reaction))
 }
 
 type clientEdit struct {
@@ -94,9 +88,7 @@ func (c *clientEdit) Run(s *session) error {
 	if err := messageText(text); err != nil {
 		return err
 	}
-	return c.about(s, c.onMessage, func(m *content.Message, id content.MessageID) *content.Message {
-		return content.Edit(content.Origin{}, m, id, content.Text(text))
-	})
+	return c.about(s, c.onMessage, client.Editing(text))
 }
 
 type clientDelete struct {
@@ -109,13 +101,11 @@ func (c *clientDelete) Help() string {
 }
 
 func (c *clientDelete) Run(s *session) error {
-	return c.about(s, c.onMessage, func(m *content.Message, id content.MessageID) *content.Message {
-		return content.Delete(content.Origin{}, m, id)
-	})
+	return c.about(s, c.onMessage, client.Deleting())
 }
 
 // about makes what a line of a chat says about a message: its number, and what follows it.
-func (ch *chat) about(command, arg string) (*content.Message, error) {
+func (ch *chat) about(command, arg string) (*client.Content, error) {
 	number, text, _ := strings.Cut(arg, " ")
 	n, err := strconv.ParseUint(number, 10, 64)
 	if err != nil {
@@ -131,17 +121,16 @@ func (ch *chat) about(command, arg string) (*content.Message, error) {
 	if err != nil {
 		return nil, err
 	}
-	return ch.c.About(ch.room.URI, n, func(m *content.Message, id content.MessageID) *content.Message {
-		switch command {
-		case "/reply":
-			return content.Reply(content.Origin{}, id, content.Text(text))
-		case "/react":
-			return content.React(content.Origin{}, id, text)
-		case "/edit":
-			return content.Edit(content.Origin{}, m, id, content.Text(text))
-		}
-		return content.Delete(content.Origin{}, m, id)
-	})
+	compose := client.Deleting()
+	switch command {
+	case "/reply":
+		compose = client.Answering(text)
+	case "/react":
+		compose = client.Reacting(text)
+	case "/edit":
+		compose = client.Editing(text)
+	}
+	return ch.c.About(ch.room.URI, n, compose)
 }
 
 type shownMessage struct {
@@ -201,13 +190,13 @@ func printMessage(w io.Writer, m client.Message) {
 		about = strconv.FormatUint(*m.About, 10)
 	}
 	switch m.Content.Action() {
-	case content.ActionReply:
+	case client.ActionReply:
 		what = " answers " + about + ": " + text
-	case content.ActionReact:
+	case client.ActionReact:
 		what = " reacts to " + about + ": " + printable(strings.Join(m.Content.Reactions(), " "), underText)
-	case content.ActionEdit:
+	case client.ActionEdit:
 		what = " edits " + about + ": " + text
-	case content.ActionDelete, content.ActionUnlike:
+	case client.ActionDelete, client.ActionUnlike:
 		what = " takes " + about + " back"
 	}
 	printLine(w, m, what)
@@ -234,7 +223,7 @@ func (c *clientRead) show(s *session, cl *client.Client, r client.Room) error {
 				order = append(order, re.Reaction)
 			}
 			who := re.Sender
-			if u, err := uri.ParseUser(who); err == nil {
+			if u, err := client.ParseUser(who); err == nil {
 				who = u.Short()
 			}
 			v.Reactions[re.Reaction] = append(v.Reactions[re.Reaction], who)

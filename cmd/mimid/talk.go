@@ -11,7 +11,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/mimid/mimid/client"
-	"github.com/mimid/mimid/protocol/content"
 )
 
 type clientSend struct {
@@ -51,13 +50,13 @@ func (c *clientSend) Run(s *session) error {
 	if err := messageText(text); err != nil {
 		return err
 	}
-	return c.to(s, c.Room, func(*client.Client, client.Room) (*content.Message, error) {
-		return content.New(content.Origin{}, content.Text(text)), nil
+	return c.to(s, c.Room, func(*client.Client, client.Room) (*client.Content, error) {
+		return client.Saying(text), nil
 	})
 }
 
 // to sends to a room what compose makes of what is here.
-func (f *sending) to(s *session, room string, compose func(*client.Client, client.Room) (*content.Message, error)) error {
+func (f *sending) to(s *session, room string, compose func(*client.Client, client.Room) (*client.Content, error)) error {
 	return f.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
 		r, err := cl.FindRoom(ctx, room)
 		if errors.Is(err, client.ErrName) && !f.NoWait {
@@ -69,12 +68,12 @@ func (f *sending) to(s *session, room string, compose func(*client.Client, clien
 		if err != nil {
 			return err
 		}
-		return f.say(ctx, s, cl, r, func() (*content.Message, error) { return compose(cl, r) })
+		return f.say(ctx, s, cl, r, func() (*client.Content, error) { return compose(cl, r) })
 	})
 }
 
 // say sends what make makes of what is here, and says how far that came.
-func (f *sending) say(ctx context.Context, s *session, cl *client.Client, r client.Room, make func() (*content.Message, error)) error {
+func (f *sending) say(ctx context.Context, s *session, cl *client.Client, r client.Room, make func() (*client.Content, error)) error {
 	send := func() (uint64, error) {
 		m, err := make()
 		if err != nil {
