@@ -360,8 +360,8 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 		case as == policy.Banned:
 			return false, fmt.Errorf("%s is banned: %w", who, ErrRefused)
 		case as == policy.None:
-			if as = roles.Newcomer(c.roleIn(r, c.user)); as == policy.None {
-				return false, fmt.Errorf("%w: %w", roles.Need(c.roleIn(r, c.user), policy.AddParticipant), ErrRefused)
+			if as, err = roles.Newcomer(c.roleIn(r, c.user)); err != nil {
+				return false, fmt.Errorf("%w: %w", err, ErrRefused)
 			}
 		}
 		if err := list([]room.Participant{{User: who, Role: as}}, nil); err != nil {

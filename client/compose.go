@@ -58,11 +58,12 @@ func Deleting() Composer {
 	}
 }
 
-// Preset returns the roles of a kind of room: group or channel.
+// Preset returns the roles of a kind of room, for NewRoom: group, where it is nil for the
+// basic ones, which no room stores, or channel. Error: ErrName.
 func Preset(name string) (*policy.Roles, error) {
 	switch name {
 	case "group":
-		return nil, nil // the basic ones, which no room stores
+		return nil, nil
 	case "channel":
 		return policy.Channel(), nil
 	}

@@ -70,7 +70,7 @@ func (c *Client) Conversation(u uri.Room) ([]Said, error) {
 
 // About makes the content of a message about another one, which is known by its index on
 // this device: content.Reply, React, Edit and Delete. Errors: ErrNoMessage, and as Messages.
-func (c *Client) About(u uri.Room, index uint64, compose func(m *content.Message, id content.MessageID) *content.Message) (*content.Message, error) {
+func (c *Client) About(u uri.Room, index uint64, compose Composer) (*content.Message, error) {
 	list, err := c.Messages(u, index, 1)
 	if err != nil {
 		return nil, err

@@ -137,6 +137,40 @@ func TestPermits(t *testing.T) {
 	}
 }
 
+// TestDefineRoles: a device says what a room's roles mean, and all go by that.
+func TestDefineRoles(t *testing.T) {
+	f := newFake(t)
+	alice, bob := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example")
+	u, err := alice.c.CreateRoomAs(ctx10(t), client.NewRoom{Name: "news", Roles: policy.Channel()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	alice.add(u, bob)
+	defs := slices.Clone(policy.Channel().All())
+	defs[2].Capabilities = append(slices.Clone(defs[2].Capabilities), policy.SendMessage)
+	open, err := policy.NewRoles(defs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := bob.c.DefineRoles(ctx10(t), u, open); !errors.Is(err, client.ErrRefused) || !strings.Contains(err.Error(), "the role reader lacks canChangeRoleDefinitions") {
+		t.Errorf("a reader says what the roles mean: %v", err)
+	}
+	if _, err := bob.c.Send(ctx10(t), u, "too early"); !errors.Is(err, client.ErrRefused) {
+		t.Errorf("a reader writes: %v", err)
+	}
+	for range 2 { // the second time there is nothing to change
+		if err := alice.c.DefineRoles(ctx10(t), u, open); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "bob knows", func() bool {
+		r, err := bob.c.Roles(ctx10(t), u)
+		return err == nil && r.May(2, policy.SendMessage)
+	})
+	bob.send(u, "now")
+	alice.hears(u, "bob: now")
+}
+
 // eventuallySpeaks waits until a device knows that it may.
 func (p *person) eventuallySpeaks(u uri.Room) {
 	p.t.Helper()

@@ -18,8 +18,9 @@ type about struct {
 	device `embed:""`
 }
 
-// act does something about somebody in a room, and says what: done has the user and the room.
-func (a *about) act(s *session, result map[string]string, done string, do func(context.Context, *client.Client, client.RoomURI, client.UserURI) error) error {
+// act does something about somebody in a room, and says what: done makes a sentence of the
+// user and the room.
+func (a *about) act(s *session, result map[string]string, done func(who, room string) string, do func(context.Context, *client.Client, client.RoomURI, client.UserURI) error) error {
 	u, err := client.ParseUser(a.Who)
 	if err != nil {
 		return err
@@ -33,7 +34,7 @@ func (a *about) act(s *session, result map[string]string, done string, do func(c
 			return err
 		}
 		result["room"], result["user"] = r.URI.String(), u.String()
-		return s.out.result(result, func(w io.Writer) { fmt.Fprintf(w, done+"\n", u.Short(), viewOf(r).Name) })
+		return s.out.result(result, func(w io.Writer) { fmt.Fprintln(w, done(u.Short(), viewOf(r).Name)) })
 	})
 }
 
@@ -50,7 +51,7 @@ func (c *clientRoomRole) Help() string {
 
 func (c *clientRoomRole) Run(s *session) error {
 	a := about{Room: c.Room, Who: c.Who, device: c.device}
-	return a.act(s, map[string]string{"role": c.Role}, "%s is "+strings.ReplaceAll(printable(c.Role, ""), "%", "%%")+" of %s now.",
+	return a.act(s, map[string]string{"role": c.Role}, func(who, room string) string { return who + " is " + printable(c.Role, "") + " of " + room + " now." },
 		func(ctx context.Context, cl *client.Client, room client.RoomURI, who client.UserURI) error {
 			return cl.SetRole(ctx, room, who, c.Role)
 		})
@@ -63,7 +64,7 @@ func (c *clientRoomKick) Help() string {
 }
 
 func (c *clientRoomKick) Run(s *session) error {
-	return c.act(s, map[string]string{}, "The devices of %s are no longer in %s.", func(ctx context.Context, cl *client.Client, room client.RoomURI, who client.UserURI) error {
+	return c.act(s, map[string]string{}, func(who, room string) string { return "The devices of " + who + " are no longer in " + room + "." }, func(ctx context.Context, cl *client.Client, room client.RoomURI, who client.UserURI) error {
 		return cl.Kick(ctx, room, who)
 	})
 }
@@ -75,7 +76,7 @@ func (c *clientRoomBan) Help() string {
 }
 
 func (c *clientRoomBan) Run(s *session) error {
-	return c.act(s, map[string]string{}, "%s is banned from %s.", func(ctx context.Context, cl *client.Client, room client.RoomURI, who client.UserURI) error {
+	return c.act(s, map[string]string{}, func(who, room string) string { return who + " is banned from " + room + "." }, func(ctx context.Context, cl *client.Client, room client.RoomURI, who client.UserURI) error {
 		return cl.Ban(ctx, room, who)
 	})
 }
@@ -87,7 +88,7 @@ func (c *clientRoomUnban) Help() string {
 }
 
 func (c *clientRoomUnban) Run(s *session) error {
-	return c.act(s, map[string]string{}, "%s is no longer banned from %s.", func(ctx context.Context, cl *client.Client, room client.RoomURI, who client.UserURI) error {
+	return c.act(s, map[string]string{}, func(who, room string) string { return who + " is no longer banned from " + room + "." }, func(ctx context.Context, cl *client.Client, room client.RoomURI, who client.UserURI) error {
 		return cl.Unban(ctx, room, who)
 	})
 }

@@ -72,10 +72,10 @@ func (f *sending) to(s *session, room string, compose func(*client.Client, clien
 	})
 }
 
-// say sends what make makes of what is here, and says how far that came.
-func (f *sending) say(ctx context.Context, s *session, cl *client.Client, r client.Room, make func() (*client.Content, error)) error {
+// say sends what compose makes of what is here, and says how far that came.
+func (f *sending) say(ctx context.Context, s *session, cl *client.Client, r client.Room, compose func() (*client.Content, error)) error {
 	send := func() (uint64, error) {
-		m, err := make()
+		m, err := compose()
 		if err != nil {
 			return 0, err
 		}

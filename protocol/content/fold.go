@@ -17,6 +17,7 @@ type Shown struct {
 	Deleted bool
 	// Reactions are in the order in which they came, of each sender each once.
 	Reactions []Reacted
+	all       []Reacted // of each message that reacts
 }
 
 // Reacted is one reaction of one user.
@@ -102,7 +103,7 @@ func (f *Fold) change(c change, late bool) {
 			s.Deleted = true
 			gone := *s.Message
 			gone.Body = Part{Disposition: Render, Content: NullPart{}}
-			s.Message, s.Reactions = &gone, nil
+			s.Message, s.Reactions, s.all = &gone, nil, nil
 		}
 	} else if own && !s.Deleted {
 		said := *s.Message
@@ -147,25 +148,34 @@ func (s *Shown) react(c change) {
 		return
 	}
 	for _, x := range c.m.Reactions() {
-		if !slices.ContainsFunc(s.Reactions, func(r Reacted) bool { return r.Sender == c.sender && r.Reaction == x }) {
-			s.Reactions = append(s.Reactions, Reacted{c.sender, x, c.id})
+		s.all = append(s.all, Reacted{c.sender, x, c.id})
+	}
+	s.count()
+}
+
+// count shows each reaction of a sender once, in how many messages it may be.
+func (s *Shown) count() {
+	s.Reactions = nil
+	for _, x := range s.all {
+		if !slices.ContainsFunc(s.Reactions, func(r Reacted) bool { return r.Sender == x.Sender && r.Reaction == x.Reaction }) {
+			s.Reactions = append(s.Reactions, x)
 		}
 	}
 }
 
 // rereact takes the reactions of a message back, and puts those of its new version there.
 func (s *Shown) rereact(old MessageID, c change, late bool) {
-	at := slices.IndexFunc(s.Reactions, func(r Reacted) bool { return r.by == old })
+	at := slices.IndexFunc(s.all, func(r Reacted) bool { return r.by == old })
 	if at < 0 {
 		return
 	}
-	own := s.Reactions[at].Sender == c.sender
+	own := s.all[at].Sender == c.sender
 	_, empty := c.m.Body.Content.(NullPart)
 	if !own && (late || !empty) {
 		return
 	}
-	s.Reactions = slices.DeleteFunc(s.Reactions, func(r Reacted) bool { return r.by == old })
-	if !empty {
+	s.all = slices.DeleteFunc(s.all, func(r Reacted) bool { return r.by == old })
+	if s.count(); !empty {
 		s.react(change{old, c.sender, c.m})
 	}
 }

@@ -107,6 +107,7 @@ func TestFold(t *testing.T) {
 		{"hi heart carols unheart", "0 alice: hi carolh"},
 		{"heart unheart hi", "2 alice: hi"},
 		{"hi unheart heart", "0 alice: hi"},
+		{"hi heart again unheart", "0 alice: hi bobh bob+"}, // said twice, taken back once
 		{"hi heart heart2", "0 alice: hi bob!"},
 		{"hi heart heart2 unheart", "0 alice: hi"},
 		{"hi heart carolsunheart", "0 alice: hi"}, // carol may

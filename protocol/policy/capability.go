@@ -10,8 +10,7 @@ import "fmt"
 type Capability uint16
 
 // The registered capabilities, and ChangeHosting. Those that the draft only reserves are
-// in the registry, too, so that they have names; none of them allows anything here but
-// Knock, AcceptKnock, CreateJoinCode and DeleteJoinCode, whose meaning is our reading.
+// in the registry, too, so that they have names; none of them allows anything here.
 const (
 	// Membership.
 	AddParticipant      Capability = 0x0000

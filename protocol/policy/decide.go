@@ -151,19 +151,23 @@ func (r *Roles) RemoveClient(actor Role, self bool, of Role) error {
 }
 
 // Newcomer returns the role that somebody gives to users who are added: the lowest that
-// may have clients among those that the table leads to from none. None: nobody can be added.
-func (r *Roles) Newcomer(actor Role) Role {
+// may have clients among those that the table leads to from none. Error: *Refusal.
+func (r *Roles) Newcomer(actor Role) (Role, error) {
+	if err := r.Need(actor, AddParticipant); err != nil {
+		return None, err
+	}
 	best := None
-	if d := r.find(actor); d != nil && r.May(actor, AddParticipant) {
-		for _, c := range d.Changes {
-			for _, to := range c.To {
-				if c.From == None && r.Active(to) && (best == None || to < best) {
-					best = to
-				}
+	for _, c := range r.find(actor).Changes {
+		for _, to := range c.To {
+			if c.From == None && r.Active(to) && (best == None || to < best) {
+				best = to
 			}
 		}
 	}
-	return best
+	if best == None {
+		return None, r.refuse(actor, AddParticipant, "the role %s has no role to give to whom it adds", r.Name(actor))
+	}
+	return best, nil
 }
 
 // Top returns the highest role that may have clients and changes roles: that of a room's

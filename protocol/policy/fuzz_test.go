@@ -34,7 +34,7 @@ func FuzzRoles(f *testing.F) {
 				r.AddClient(d.Index, false, x)
 				r.RemoveClient(d.Index, false, x)
 			}
-			if n := r.Newcomer(d.Index); n != policy.None && !r.Active(n) {
+			if n, err := r.Newcomer(d.Index); err == nil && !r.Active(n) {
 				t.Fatalf("newcomers of %d", d.Index)
 			}
 		}

@@ -3,6 +3,7 @@ package policy_test
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -135,8 +136,9 @@ func TestOddities(t *testing.T) {
 	r, err := policy.NewRoles([]policy.Definition{
 		{Index: 1, Name: "banned", MaxActive: policy.AtMost(0), Capabilities: []policy.Capability{policy.SendMessage, policy.AddOwnClient, policy.ChangeUserRole}},
 		{Index: 2, Name: "herald", Capabilities: []policy.Capability{policy.SendMessage}},
-		{Index: 3, Name: "mute"},
+		{Index: 3, Name: "mute", Capabilities: []policy.Capability{policy.AddParticipant}, Changes: []policy.Changes{{From: 0, To: []policy.Role{1}}}},
 		{Index: 4, Name: "judge", Capabilities: []policy.Capability{policy.ChangeUserRole}},
+		{Index: 6, Name: "guest"},
 		{Index: 5, Name: "elder", Capabilities: []policy.Capability{policy.ChangeUserRole}, Changes: []policy.Changes{{From: 2, To: []policy.Role{3}}}},
 	})
 	if err != nil {
@@ -145,7 +147,10 @@ func TestOddities(t *testing.T) {
 	if r.May(banned, policy.SendMessage) || r.Posts(banned) || r.AddClient(banned, true, banned) == nil || r.Top() != 5 {
 		t.Error("the banned may do what their role says")
 	}
-	for to, ok := range map[policy.Role]bool{2: false, 3: true, 5: false} {
+	if _, err := r.Newcomer(3); err == nil || err.Error() != "the role mute has no role to give to whom it adds" {
+		t.Errorf("who adds only banned users: %v", err)
+	}
+	for to, ok := range map[policy.Role]bool{2: false, 3: false, 5: false, 6: true} {
 		if err := r.SetRole(4, true, 4, to); (err == nil) != ok {
 			t.Errorf("a judge makes itself %s: %v", r.Name(to), err)
 		}
@@ -185,8 +190,8 @@ func TestPresets(t *testing.T) {
 		if got := x.roles.Top(); got != x.top {
 			t.Errorf("%s: a founder is %s", name, x.roles.Name(got))
 		}
-		if got := x.roles.Newcomer(x.top); got != x.newcomer {
-			t.Errorf("%s: a newcomer is %s", name, x.roles.Name(got))
+		if got, err := x.roles.Newcomer(x.top); got != x.newcomer || err != nil {
+			t.Errorf("%s: a newcomer is %s, %v", name, x.roles.Name(got), err)
 		}
 		for _, d := range x.roles.All() {
 			got, err := x.roles.Named(d.Name)
@@ -208,8 +213,11 @@ func TestPresets(t *testing.T) {
 	if _, err := policy.Basic().Named("owner"); err == nil || !strings.Contains(err.Error(), "there are banned, member, moderator and admin") {
 		t.Error(err)
 	}
-	if policy.Channel().Newcomer(2) != none || policy.Basic().Name(9) != "role 9" {
-		t.Error("nobody adds, and names of no role")
+	if _, err := policy.Channel().Newcomer(2); err == nil || err.Error() != "the role reader lacks canAddParticipant" {
+		t.Errorf("a reader adds: %v", err)
+	}
+	if policy.Basic().Name(9) != "role 9" {
+		t.Error("names of no role")
 	}
 }
 
@@ -249,6 +257,19 @@ func TestContradictions(t *testing.T) {
 		if _, err := policy.NewRoles(d); !errors.Is(err, policy.ErrRoles) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+	long := ok()
+	for i := range 62 {
+		long = append(long, policy.Definition{Index: policy.Role(10 + i), Name: fmt.Sprint("r", i), Description: strings.Repeat("x", 512)})
+	}
+	if _, err := policy.NewRoles(long[:50]); err != nil {
+		t.Error(err)
+	}
+	if _, err := policy.NewRoles(long); !errors.Is(err, policy.ErrRoles) || !strings.Contains(err.Error(), "bytes") {
+		t.Errorf("roles that are too long: %v", err)
+	}
+	if _, err := policy.ParseRoles(make([]byte, policy.MaxRolesSize+1)); !errors.Is(err, policy.ErrRoles) || !strings.Contains(err.Error(), "at most") {
+		t.Errorf("roles that are too long: %v", err)
 	}
 	many := ok()
 	for i := range 70 {

@@ -15,12 +15,12 @@ var (
 		UploadImage, UploadAudio, UploadVideo, UploadAttachment, SendLink, SendLinkPreview,
 	}
 	moderating = []Capability{
-		RemoveParticipant, Kick, Ban, Unban, AcceptKnock,
+		RemoveParticipant, Kick, Ban, Unban,
 		DeleteOtherReaction, DeleteOtherMessage, EditOtherTopic,
 		ChangeRoomName, ChangeRoomDescription, ChangeRoomAvatar, ChangeRoomSubject, ChangeRoomMood,
 	}
 	administering = []Capability{
-		ChangeUserRole, CreateJoinCode, DeleteJoinCode,
+		ChangeUserRole,
 		DestroyRoom, ChangeRoomMembershipStyle, ChangeRoleDefinitions, ChangePreauthorizedUserList, ChangeHosting,
 	}
 )

@@ -32,6 +32,8 @@ const (
 	maxCapabilities = 256
 	maxName         = 64
 	maxDescription  = 512
+	// MaxRolesSize bounds the whole encoding in bytes: a set is read for each change.
+	MaxRolesSize = 32 << 10
 )
 
 // ErrRoles: a set of roles that does not decode or contradicts itself.
@@ -108,6 +110,9 @@ func NewRoles(defs []Definition) (*Roles, error) {
 		r.defs = append(r.defs, d)
 	}
 	slices.SortStableFunc(r.defs, func(a, b Definition) int { return int(int64(a.Index) - int64(b.Index)) })
+	if n := len(r.Append(nil)); n > MaxRolesSize {
+		return nil, fmt.Errorf("roles of %d bytes, at most %d: %w", n, MaxRolesSize, ErrRoles)
+	}
 	return r, r.check()
 }
 
@@ -186,6 +191,9 @@ func repeated[T comparable](list []T) bool {
 //
 //	struct { Role roles<V>; } RoleData;
 func ParseRoles(b []byte) (*Roles, error) {
+	if len(b) > MaxRolesSize {
+		return nil, fmt.Errorf("roles of %d bytes, at most %d: %w", len(b), MaxRolesSize, ErrRoles)
+	}
 	r := presentation.NewReader(b)
 	var defs []Definition
 	r.List(MaxRoles, func() {

@@ -52,6 +52,13 @@
 // the room was created: nothing is taken from external senders, and changing it
 // would take a GroupContextExtensions proposal, which no role allows.
 //
+// # What the roles mean
+//
+// Each participant has a role, and the GroupContext component roles_list (roles.go) says
+// what the roles allow; without it the basic ones hold (package policy). Who changes what
+// they mean changes nothing about who takes part in the same commit. The hub judges by
+// them who may send at all; what a message does only devices can read, and judge.
+//
 // # Who succeeds the administrators
 //
 // The GroupContext component succession (succession.go) holds how long administrators may
