@@ -152,6 +152,15 @@ func TestRoleBounds(t *testing.T) {
 	if w.hub.Role(alice.user) != reader {
 		t.Error("alice did not step down")
 	}
+	defs[3].MinActive = 1
+	if err := carol.define(must(policy.NewRoles(defs))(t)); err != nil {
+		t.Fatal(err)
+	}
+	err = carol.commit(mls.CommitOptions{Remove: []mls.LeafIndex{bob.group.OwnLeaf()}})
+	wantErr(t, "the last writer is kicked", err, room.ErrPolicy)
+	if err == nil || !strings.Contains(err.Error(), "there would be 0 of the role writer with a device, at least 1 are demanded") {
+		t.Error(err)
+	}
 }
 
 // TestFirstRoles: with which roles a room may begin.
