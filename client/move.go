@@ -128,6 +128,8 @@ func (c *Client) stageRole(r *roomState, w *wish, who uri.User, o *mls.CommitOpt
 	var set []room.Participant
 	var remove []uri.User
 	switch {
+	case w.Kind == wishKick && from == policy.None:
+		return deny(fmt.Errorf("%s is not in the room", who))
 	case w.Kind == wishKick:
 		if r.roster.Clients(who) == 0 {
 			return true, nil
