@@ -145,6 +145,8 @@ func (r *Roles) check() error {
 			return bad(d, "demands participants that are none")
 		case repeated(d.Capabilities):
 			return bad(d, "has a capability twice")
+		case d.Index != None && slices.Contains(d.Capabilities, OpenJoin):
+			return bad(d, "has %s, which is for who has no role", OpenJoin)
 		}
 		names[d.Name] = true
 	}
