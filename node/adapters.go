@@ -1,6 +1,7 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ed25519"
@@ -150,25 +151,31 @@ func (p *providers) Provider(ctx context.Context, domain string) (*clientapi.Pro
 		return p.Self(ctx)
 	}
 	rec, err := p.resolve(ctx, domain)
-	if err != nil {
-		return nil, err
+	out := &clientapi.Provider{Domain: domain, Trust: "first_use"}
+	if err == nil {
+		out.Domain = rec.Domain
 	}
-	out := &clientapi.Provider{Domain: rec.Domain, Key: rec.ProviderKey, Trust: "first_use"}
-	keys := p.overlay.Keys(rec.Domain)
+	keys := p.overlay.Keys(domain)
+	if len(keys) == 0 {
+		return nil, cmp.Or(err, error(&clientapi.Problem{Status: 502, Code: clientapi.CodeUnknownProvider,
+			Detail: fmt.Sprintf("no key of the provider %s is known any more", domain)}))
+	}
 	for i := len(keys) - 1; i >= 0; i-- {
 		out.Keys = append(out.Keys, keys[i])
 	}
+	out.Key = out.Keys[0]
 	for _, k := range p.overlay.Known() {
-		if k.Domain == rec.Domain {
+		if k.Domain == out.Domain {
 			out.Trust = trustName(k.Trust)
 		}
 	}
-	if p.ask != nil {
+	// A provider that is gone has a key all the same: what its users have said rests on it.
+	if err == nil && p.ask != nil {
 		// Without it the provider is known all the same; it cannot become a replica
 		// of a room before it has told.
 		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 		defer cancel()
-		if key, err := p.ask(ctx, rec.Domain, rooms.EndpointFranking); err == nil && len(key) == ed25519.PublicKeySize {
+		if key, err := p.ask(ctx, out.Domain, rooms.EndpointFranking); err == nil && len(key) == ed25519.PublicKeySize {
 			out.FrankingKey = key
 		}
 	}
@@ -184,6 +191,8 @@ func trustName(t overlay.Trust) string {
 		return "dns"
 	case overlay.SelfProving:
 		return "name"
+	case overlay.Told:
+		return "told"
 	}
 	return "first_use"
 }
@@ -244,6 +253,12 @@ func (r roomPeers) Refresh(ctx context.Context, domain string) ([]overlay.PeerID
 	return nodesOf(r.p.overlay.Refresh(ctx, domain))
 }
 
+func (r roomPeers) Envelope(domain string) []byte { return r.p.overlay.Envelope(domain) }
+
+func (r roomPeers) Hear(ctx context.Context, domain string, envelope []byte) error {
+	return r.p.overlay.Hear(ctx, domain, envelope)
+}
+
 func nodesOf(rec *overlay.Record, err error) ([]overlay.PeerID, error) {
 	if err != nil {
 		return nil, err
@@ -294,7 +309,7 @@ func roomRoutes(r *rooms.Rooms, heard func(domain string)) []peering.Route {
 			return &peering.Response{Status: res.Status, Body: res.Body}, nil
 		}}
 		switch name {
-		case rooms.EndpointLog:
+		case rooms.EndpointLog, rooms.EndpointRecord:
 		case rooms.EndpointFranking, rooms.EndpointWilling:
 		case rooms.EndpointRecruit:
 			rt.MaxBody = replica.MaxRecruit

@@ -150,7 +150,7 @@ func (r *running) userBy(name string, over *http.Client) *client.Client {
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { st.Run(ctx) })
-	c, err := client.Open(client.Config{Storage: st, HTTP: over, Retry: 50 * time.Millisecond, CommitDelay: 50 * time.Millisecond, RecruitLook: time.Second})
+	c, err := client.Open(client.Config{Storage: st, HTTP: over, Retry: 50 * time.Millisecond, CommitDelay: 50 * time.Millisecond, RecruitLook: time.Second, Now: r.now})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,12 @@
 // older keys, each with its signature over the next. From then on the newest key is the
 // one in force, and none before it can take the name back.
 //
+// A provider that is gone for good has no record in the DHT any more. Who has to read
+// what it has signed can be shown the record by another provider (Envelope, Hear), and
+// then has a key for the name on that one's word, called Told: weaker than all of the
+// above, refused where a pin or DNS says otherwise, and gone with the first record of the
+// name that is found.
+//
 // Once a key is in force for a name, records of keys that do not follow from it are
 // refused, counted, logged and shown by Known, and nothing else changes. Only the
 // operator can drop a key in force (Pin, Forget), with one exception: DNS corrects a first

@@ -215,6 +215,18 @@ func AcceptRecord(o *Overlay, r *Record, key ed25519.PrivateKey, dns ...string) 
 	return o.trust.accept(context.Background(), r, env, dns)
 }
 
+// HearRecord is Hear for which DNS has answered so.
+func HearRecord(o *Overlay, r *Record, key ed25519.PrivateKey, dns ...string) error {
+	env, err := r.seal(key)
+	if err != nil {
+		return err
+	}
+	return o.trust.hear(context.Background(), r, env, dns)
+}
+
+// SealRecord signs a record.
+func SealRecord(r *Record, key ed25519.PrivateKey) ([]byte, error) { return r.seal(key) }
+
 // The room record codec and validator.
 var (
 	OpenRoom = openRoomRecord

@@ -15,14 +15,18 @@ import (
 // Trust is why a key is believed to speak for a name.
 type Trust uint8
 
-// From the weakest to the strongest. The numbers are stored.
+// From the weakest to the strongest, but for Told. The numbers are stored.
 const (
 	Untrusted   Trust = 0 // no key is known yet: pinned, but never met
 	FirstUse    Trust = 1 // the first valid record that was seen
 	DNS         Trust = 2 // the TXT record at _mimi.<domain> names the key
 	SelfProving Trust = 3 // the name contains the key
 	Pinned      Trust = 4 // the operator said so
+	Told        Trust = 5 // another provider's word, weaker than FirstUse: hear.go
 )
+
+// weak reports whether a trust gives way to DNS.
+func (t Trust) weak() bool { return t <= FirstUse || t == Told }
 
 func (t Trust) String() string {
 	switch t {
@@ -34,6 +38,8 @@ func (t Trust) String() string {
 		return "self-proving"
 	case Pinned:
 		return "pin"
+	case Told:
+		return "told"
 	}
 	return "none"
 }
@@ -228,7 +234,10 @@ func decide(e *trustEntry, r *Record, pin string, dns []string) (verdict, error)
 	}
 
 	v := verdict{how: max(e.how, FirstUse)}
-	override := false // may the keys trusted so far be dropped?
+	override := false  // may the keys trusted so far be dropped?
+	if e.how == Told { // what others said does not stand against the provider itself
+		v.how, override = FirstUse, true
+	}
 	switch {
 	case pin != "":
 		if !claims([]string{pin}) {
@@ -242,7 +251,7 @@ func decide(e *trustEntry, r *Record, pin string, dns []string) (verdict, error)
 		v.how = DNS
 		// DNS corrects a first use. A key that DNS has confirmed is not dropped on
 		// the word of DNS alone.
-		override = e.how <= FirstUse && !e.trusts(dns...)
+		override = e.how.weak() && !e.trusts(dns...)
 	case e.how == Pinned:
 		v.how = FirstUse // a pin that is gone no longer explains the trust
 	}
@@ -592,7 +601,7 @@ func parseTrustEntry(b []byte) (*trustEntry, error) {
 		e.badTime = time.UnixMilli(int64(at)).UTC()
 	}
 	e.envelope = slices.Clone(d.take(int(d.u16())))
-	if d.failed || len(d.rest) != 0 || e.how > Pinned {
+	if d.failed || len(d.rest) != 0 || e.how > Told {
 		return nil, fmt.Errorf("%w: stored entry is damaged", ErrRecord)
 	}
 	if len(e.envelope) > 0 {

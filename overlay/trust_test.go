@@ -478,6 +478,7 @@ func TestTrustDecisions(t *testing.T) {
 		pin    string // "", or a key to pin first
 		record string
 		seq    uint64
+		told   bool // another provider shows the record
 		dns    []string
 		want   error
 		keys   string // afterwards
@@ -538,6 +539,27 @@ func TestTrustDecisions(t *testing.T) {
 			{record: "k0>k1", seq: 6, dns: []string{"k0"}, keys: "k0 k1", trust: overlay.DNS},
 			{record: "k0>k1", seq: 7, dns: []string{"k1"}, keys: "k0 k1", trust: overlay.DNS},
 			{record: "k0>k1>k2", seq: 8, dns: []string{"k1", "k2"}, keys: "k0 k1 k2", trust: overlay.DNS}}},
+		{"who is told keeps what was told first", []step{
+			{told: true, record: "k0", seq: 9, keys: "k0", trust: overlay.Told},
+			{told: true, record: "k1", seq: 10, keys: "k0", trust: overlay.Told},
+			{told: true, record: "k0>k1", seq: 10, keys: "k0", trust: overlay.Told}}},
+		{"what was told gives way to the provider itself", []step{
+			{told: true, record: "k0", seq: 9, keys: "k0", trust: overlay.Told},
+			{record: "k1", seq: 5, keys: "k1", trust: overlay.FirstUse},
+			{told: true, record: "k0", seq: 10, keys: "k1", trust: overlay.FirstUse}}},
+		{"what was told is confirmed", []step{
+			{told: true, record: "k0", seq: 5, keys: "k0", trust: overlay.Told},
+			{record: "k0>k1", seq: 6, keys: "k0 k1", trust: overlay.FirstUse},
+			{record: "k2", seq: 7, want: conflict, keys: "k0 k1", trust: overlay.FirstUse}}},
+		{"nobody is told what DNS denies", []step{
+			{told: true, record: "k0", seq: 5, dns: []string{"k1"}, want: conflict},
+			{told: true, record: "k1", seq: 5, dns: []string{"k1"}, keys: "k1", trust: overlay.DNS}}},
+		{"DNS corrects what was told", []step{
+			{told: true, record: "k0", seq: 9, keys: "k0", trust: overlay.Told},
+			{record: "k1", seq: 5, dns: []string{"k1"}, keys: "k1", trust: overlay.DNS}}},
+		{"nor what the operator denies", []step{
+			{pin: "k1", told: true, record: "k0", seq: 5, want: conflict, trust: overlay.Untrusted},
+			{told: true, record: "k1", seq: 5, keys: "k1", trust: overlay.Pinned}}},
 	} {
 		t.Run(c.why, func(t *testing.T) {
 			cfg := config("hub.example")
@@ -556,7 +578,11 @@ func TestTrustDecisions(t *testing.T) {
 				for _, name := range s.dns {
 					dns = append(dns, overlay.Fingerprint(pub(key(name))))
 				}
-				if err := overlay.AcceptRecord(o, r, k, dns...); !errors.Is(err, s.want) {
+				take := overlay.AcceptRecord
+				if s.told {
+					take = overlay.HearRecord
+				}
+				if err := take(o, r, k, dns...); !errors.Is(err, s.want) {
 					t.Fatalf("step %d: %v, want %v", i, err, s.want)
 				}
 				for range 2 { // now, and after a restart

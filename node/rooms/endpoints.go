@@ -39,6 +39,11 @@ const (
 	// EndpointWilling answers with the domain of the asked provider, if that offers to be
 	// a replica of others' rooms: who finds a node in the DHT does not know whose it is.
 	EndpointWilling = "mimid-willing"
+	// EndpointRecord answers with the record of a provider, as that one has signed it
+	// (overlay.MaxRecord), or with nothing: of providers that are gone, whose keys a room's
+	// log rests on, for who takes part in the room. The subject is the room's id, the body
+	// its 32 octets and the provider's domain.
+	EndpointRecord = "mimid-record"
 )
 
 // Request is a call by another provider, authenticated.
@@ -74,6 +79,7 @@ func (r *Rooms) Endpoints() map[string]Endpoint {
 		EndpointFranking:                    r.serveFranking,
 		EndpointRecruit:                     r.serveRecruit,
 		EndpointWilling:                     r.serveWilling,
+		EndpointRecord:                      r.serveRecord,
 	}
 }
 
@@ -188,7 +194,7 @@ func (r *Rooms) update(ctx context.Context, id room.ID, from string, nonce room.
 		// Users of providers that are new here: look those up before, not in the
 		// room's goroutine. A stranger cannot make us look up any, nor can those who
 		// take part make us look up more than maxLookups.
-		if err := r.learnParticipants(ctx, &g.Full.Context, maxLookups, false); err != nil {
+		if err := r.learnParticipants(ctx, &g.Full.Context, maxLookups, false, nil); err != nil {
 			r.log.Debug("looking up providers of an update", "room", id, "err", err)
 		}
 	}
@@ -197,7 +203,7 @@ func (r *Rooms) update(ctx context.Context, id room.ID, from string, nonce room.
 	}
 	res, err := submit()
 	if g := req.Bundle.GroupInfo; errors.Is(err, x509auth.ErrUntrusted) && g != nil && g.Full != nil {
-		if err := r.learnParticipants(ctx, &g.Full.Context, maxLookups, true); err != nil {
+		if err := r.learnParticipants(ctx, &g.Full.Context, maxLookups, true, nil); err != nil {
 			r.log.Debug("looking up providers of an update again", "room", id, "err", err)
 		}
 		res, err = submit()

@@ -175,7 +175,12 @@ func (l *live) beginWith(ctx context.Context, e *room.Entry) (*room.State, error
 			return nil, err
 		}
 		// Afresh: the room may be the first thing that is by a new key.
-		if lerr := l.r.learnBy(ctx, c.URI.Provider().Domain(), l.r.cfg.Peers.Refresh); lerr != nil {
+		domain := c.URI.Provider().Domain()
+		lerr := l.r.learnBy(ctx, domain, l.r.cfg.Peers.Refresh)
+		if lerr != nil {
+			lerr = l.toldOf(ctx, domain, lerr)
+		}
+		if lerr != nil {
 			return nil, fmt.Errorf("%w (%w)", err, lerr)
 		}
 		s, err = room.Begin(e, l.r.cfg.Rules)
@@ -243,7 +248,7 @@ func (l *live) checkKnown(ctx context.Context, e *room.Entry) (*room.Step, error
 	if afresh {
 		limit = maxLookups
 	}
-	if lerr := l.r.learnParticipants(ctx, &h.Info().Context, limit, afresh); lerr != nil {
+	if lerr := l.r.learnParticipants(ctx, &h.Info().Context, limit, afresh, l.toldOf); lerr != nil {
 		return nil, fmt.Errorf("%w (%w)", err, lerr)
 	}
 	return l.state.Check(e)
@@ -261,8 +266,9 @@ func keyless(err error) bool {
 
 // learnParticipants looks up the providers of a context's participants and replicas that
 // have no key here yet, no more than limit; with afresh, those that have one, too,
-// because somebody's certificate is not by it.
-func (r *Rooms) learnParticipants(ctx context.Context, c *mls.GroupContext, limit int, afresh bool) error {
+// because somebody's certificate is not by it. Of what cannot be found told may bring word;
+// nil: nobody is asked.
+func (r *Rooms) learnParticipants(ctx context.Context, c *mls.GroupContext, limit int, afresh bool, told func(ctx context.Context, domain string, lost error) error) error {
 	list, err := room.ParticipantsOf(c)
 	if err != nil {
 		return err
@@ -294,7 +300,11 @@ func (r *Rooms) learnParticipants(ctx context.Context, c *mls.GroupContext, limi
 		if known {
 			find = r.cfg.Peers.Refresh
 		}
-		if err := r.learnBy(ctx, d, find); err != nil && !known {
+		err := r.learnBy(ctx, d, find)
+		if err != nil && !known && told != nil {
+			err = told(ctx, d, err)
+		}
+		if err != nil && !known {
 			return fmt.Errorf("looking up %s: %w", d, err)
 		}
 	}
@@ -359,6 +369,8 @@ func (l *live) keepProof(ctx context.Context, err error, bad *room.Entry, entrie
 // is verified and written, the next one is on its way.
 func (l *live) catchUp(ctx context.Context, from string) error {
 	l.h.behind.Store(false)
+	l.reading = from
+	defer func() { l.reading = "" }()
 	// A piece that failed has dropped the state; without it the log would begin anew.
 	if err := l.load(ctx); err != nil {
 		return err

@@ -27,6 +27,7 @@ type live struct {
 
 	debts   []*debt   // what the hub owes, see relay.go
 	newer   string    // whose head of a higher term did not connect; "" if nobody's
+	reading string    // who the log is being read from; "" if nobody
 	alarmAt time.Time // when timer is due; zero: nobody needs it
 }
 

@@ -319,7 +319,7 @@ func (l *live) hearMove(ctx context.Context, m *replica.Message, from string) er
 		if !keyless(err) {
 			return err
 		}
-		if lerr := l.r.learnParticipants(ctx, &h.Info().Context, maxLookups, true); lerr != nil {
+		if lerr := l.r.learnParticipants(ctx, &h.Info().Context, maxLookups, true, l.toldOf); lerr != nil {
 			return fmt.Errorf("%w (%w)", err, lerr)
 		}
 		if err := check(); err != nil {

@@ -38,6 +38,11 @@ type Peers interface {
 	Resolve(ctx context.Context, domain string) ([]overlay.PeerID, error)
 	// Refresh is Resolve when a certificate says that the provider has a newer key.
 	Refresh(ctx context.Context, domain string) ([]overlay.PeerID, error)
+	// Envelope is the newest record of a provider that was ever accepted, nil if none was.
+	Envelope(domain string) []byte
+	// Hear takes such a record of a provider that nobody finds any more, on another one's
+	// word: its key is an anchor until a better one is found.
+	Hear(ctx context.Context, domain string, envelope []byte) error
 }
 
 // Topic is a joined topic.

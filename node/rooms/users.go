@@ -267,7 +267,7 @@ func (r *Rooms) vouch(ctx context.Context, who account.Identity, id store.RoomID
 	}
 	learn := func(afresh bool) {
 		if g := req.Bundle.GroupInfo; g != nil && g.Full != nil {
-			if err := r.learnParticipants(ctx, &g.Full.Context, maxLookups, afresh); err != nil {
+			if err := r.learnParticipants(ctx, &g.Full.Context, maxLookups, afresh, nil); err != nil {
 				r.log.Debug("looking up providers of an update", "room", h.id, "err", err)
 			}
 		}

@@ -63,6 +63,13 @@ type provider struct {
 	old  map[string]crypto.PublicKey
 	lost bool
 
+	// gone are domains that are not found, and why; missed how often that happened, asks
+	// what was asked of others, and told the domains that this provider knows by their word.
+	gone   map[string]error
+	missed int
+	asks   map[string]int
+	told   map[string]bool
+
 	// What tests change; set before start, or under mu.
 	tweak   func(*rooms.Config)
 	answer  func(ctx context.Context, q *rooms.Request, endpoint string, next rooms.Endpoint) (*rooms.Response, error)
@@ -87,7 +94,7 @@ func prepareWorld(t testing.TB, large bool, domains ...string) *world {
 	w := &world{t: t, large: large, ps: map[string]*provider{}}
 	for i, d := range domains {
 		p := &provider{w: w, domain: d, key: ed25519.NewKeyFromSeed(append(make([]byte, 31), byte(i+1))), dir: t.TempDir() + "/store",
-			topics: map[string]overlay.TopicHandler{}, calls: map[string]int{}, known: map[string]int{}}
+			topics: map[string]overlay.TopicHandler{}, calls: map[string]int{}, asks: map[string]int{}, known: map[string]int{}, told: map[string]bool{}}
 		w.ps[d] = p
 	}
 	return w
@@ -114,7 +121,7 @@ func (w *world) anchors(domain string) []crypto.PublicKey {
 func (p *provider) anchors(domain string) []crypto.PublicKey {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.w.lazy && domain != p.domain && p.known[domain] == 0 {
+	if p.w.lazy && domain != p.domain && p.known[domain] == 0 && !p.told[domain] {
 		return nil
 	}
 	if k := p.old[domain]; k != nil {
@@ -180,6 +187,7 @@ func (p *provider) restart() {
 type peers struct{ p *provider }
 
 func (n peers) Call(ctx context.Context, c rooms.Call) ([]byte, error) {
+	n.p.set(func() { n.p.asks[c.Endpoint]++ })
 	to := n.p.w.ps[c.Target]
 	if to == nil || to.isDown() || n.p.isDown() {
 		return nil, &clientapi.Problem{Status: 502, Code: clientapi.CodeUnreachable, Detail: "down"}
@@ -221,7 +229,17 @@ func (p *provider) gossip(from string, data []byte) overlay.Verdict {
 }
 
 func (n peers) Resolve(_ context.Context, domain string) ([]overlay.PeerID, error) {
-	n.p.set(func() { n.p.known[domain]++ })
+	n.p.mu.Lock()
+	gone := n.p.gone[domain]
+	if gone == nil {
+		n.p.known[domain]++
+	} else {
+		n.p.missed++
+	}
+	n.p.mu.Unlock()
+	if gone != nil {
+		return nil, fmt.Errorf("%w: %s", gone, domain)
+	}
 	if strings.HasPrefix(domain, "many") {
 		return nil, nil
 	}
@@ -242,6 +260,23 @@ func (n peers) Refresh(ctx context.Context, domain string) ([]overlay.PeerID, er
 		return nil, errors.New("not found")
 	}
 	return n.Resolve(ctx, domain)
+}
+
+func (n peers) Envelope(domain string) []byte {
+	n.p.mu.Lock()
+	defer n.p.mu.Unlock()
+	if domain == n.p.domain || !n.p.w.lazy || n.p.known[domain] > 0 || n.p.told[domain] {
+		return []byte("record of " + domain)
+	}
+	return nil
+}
+
+func (n peers) Hear(_ context.Context, domain string, envelope []byte) error {
+	if string(envelope) != "record of "+domain {
+		return overlay.ErrRecord
+	}
+	n.p.set(func() { n.p.told[domain] = true })
+	return nil
 }
 
 type gossip struct{ p *provider }
