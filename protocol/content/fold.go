@@ -2,6 +2,7 @@ package content
 
 import (
 	"slices"
+	"strings"
 )
 
 // Shown is what a reader is to see of a message after everything that was said about it.
@@ -18,6 +19,14 @@ type Shown struct {
 	// Reactions are in the order in which they came, of each sender each once.
 	Reactions []Reacted
 	all       []Reacted // of each message that reacts
+	// Statuses are what others have reported of any version of it, in order of their URIs.
+	Statuses []Reported
+}
+
+// Reported is what a user has reported of a message.
+type Reported struct {
+	Sender string
+	Status StatusSet
 }
 
 // Reacted is one reaction of one user.
@@ -44,6 +53,7 @@ type Fold struct {
 	about   map[MessageID]*Shown    // by the id of any version
 	reacts  map[MessageID]MessageID // reaction -> what it is about, first or not
 	waiting map[MessageID][]change  // by the id of what is not here
+	said    map[MessageID][]Reported
 	kept    int
 }
 
@@ -100,7 +110,7 @@ func (f *Fold) change(c change, late bool) {
 	own := s.Sender == c.sender
 	if _, empty := c.m.Body.Content.(NullPart); empty {
 		if own || !late {
-			s.Deleted = true
+			s.Deleted, s.Edited = true, false
 			gone := *s.Message
 			gone.Body = Part{Disposition: Render, Content: NullPart{}}
 			s.Message, s.Reactions, s.all = &gone, nil, nil
@@ -122,9 +132,44 @@ func (f *Fold) wait(id MessageID, c change) {
 	}
 }
 
+// AddStatus takes what a user has reported of a message; one that is not here is waited for.
+// A sender's reports of its own messages say nothing.
+func (f *Fold) AddStatus(id MessageID, sender string, status StatusSet) {
+	if status == 0 {
+		return
+	}
+	if s := f.about[id]; s != nil {
+		s.report(sender, status)
+		return
+	}
+	if f.said == nil {
+		f.said = map[MessageID][]Reported{}
+	}
+	if f.kept < maxWaiting {
+		f.kept++
+		f.said[id] = append(f.said[id], Reported{sender, status})
+	}
+}
+
+func (s *Shown) report(sender string, status StatusSet) {
+	if sender == s.Sender {
+		return
+	}
+	at, found := slices.BinarySearchFunc(s.Statuses, sender, func(r Reported, who string) int { return strings.Compare(r.Sender, who) })
+	if !found {
+		s.Statuses = slices.Insert(s.Statuses, at, Reported{Sender: sender})
+	}
+	s.Statuses[at].Status |= status
+}
+
 // know notes that an id names a version of a message, and does what waited for it.
 func (f *Fold) know(id MessageID, s *Shown) {
 	f.about[id] = s
+	for _, r := range f.said[id] {
+		f.kept--
+		s.report(r.Sender, r.Status)
+	}
+	delete(f.said, id)
 	f.released(id)
 }
 

@@ -108,3 +108,41 @@ func (s StatusReport) marshal() ([]byte, error) {
 	}
 	return b, nil
 }
+
+// IsStatusReport says which of the two the plaintext of a message is, which MLS does not
+// tell: a Message begins with an array of seven whose first is the salt, a StatusReport is
+// an array of arrays. What is neither is not judged here; no input is accepted as both.
+func IsStatusReport(b []byte) bool {
+	if len(b) == 0 || b[0]&0xe0 != 0x80 {
+		return false
+	}
+	head := 1
+	if n := b[0] & 0x1f; n >= 24 && n <= 27 {
+		head += 1 << (n - 24)
+	}
+	return len(b) <= head || b[head]&0xe0 == 0x80
+}
+
+// StatusSet is what one user has ever said of a message: reports are united, so the order
+// in which they come makes no difference, a later "delivered" takes no "read" back, and a
+// report that comes twice changes nothing. Bit n is Status n.
+type StatusSet uint8
+
+// Of returns the set of one status. Unread says nothing that others could use, and what
+// has no name means nothing here: both give the empty set.
+func (s Status) Of() StatusSet {
+	if s == Unread || s > Failed {
+		return 0
+	}
+	return 1 << s
+}
+
+// Has says whether a status was ever reported.
+func (s StatusSet) Has(x Status) bool { return x.Of() != 0 && s&x.Of() != 0 }
+
+// Delivered says whether the message is known to have come to a client of the user: who
+// has read, hidden or deleted it had it.
+func (s StatusSet) Delivered() bool { return s&^(Failed.Of()) != 0 }
+
+// Read says whether the user has read it.
+func (s StatusSet) Read() bool { return s.Has(Read) }
