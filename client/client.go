@@ -40,6 +40,13 @@ type Config struct {
 	// Retry is the first wait after a failure; it doubles up to 5 minutes.
 	// Default 1 s.
 	Retry time.Duration
+	// ReportDelay is for how long receipts are gathered into one report, in a room of two;
+	// longer where more take part. Default 3 s.
+	ReportDelay time.Duration
+	// ReceiptRoom is how many participants a room has at most in which receipts are sent
+	// without its policy's demanding them: each message costs as many as there are.
+	// Default 32.
+	ReceiptRoom int
 	// RecruitLook is how often an administrator's device has its provider see to a replica
 	// that keeps a room in which nobody of it takes part. Where none was found it is looked
 	// for after a tenth of that, and later and later. Default 10 minutes.
@@ -61,17 +68,18 @@ type Client struct {
 	ran      sync.Once
 
 	// Set by Open and Register; from then on owned by the loop.
-	me      *me
-	api     *provider
-	started *identity // a registration without an answer
-	user    uri.User  // constant
-	cursor  string    // where the stream began
-	users   map[string]mls.Credential
-	rooms   map[room.ID]*roomState
-	outbox  map[uint64]*outItem
-	wishes  map[uint64]*wish
-	welcome map[room.ID]*clientapi.Welcome
-	next    uint64 // number of the next outbox item or wish
+	me       *me
+	api      *provider
+	started  *identity // a registration without an answer
+	user     uri.User  // constant
+	cursor   string    // where the stream began
+	users    map[string]mls.Credential
+	rooms    map[room.ID]*roomState
+	outbox   map[uint64]*outItem
+	wishes   map[uint64]*wish
+	welcome  map[room.ID]*clientapi.Welcome
+	receipts Receipts
+	next     uint64 // number of the next outbox item or wish
 
 	// Owned by the loop.
 	ctx      context.Context
@@ -97,6 +105,8 @@ func Open(cfg Config) (*Client, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	cfg.RecruitLook = cmp.Or(cfg.RecruitLook, 10*time.Minute)
+	cfg.ReportDelay = cmp.Or(cfg.ReportDelay, 3*time.Second)
+	cfg.ReceiptRoom = cmp.Or(cfg.ReceiptRoom, 32)
 	cfg.CommitDelay = cmp.Or(cfg.CommitDelay, 2*time.Second)
 	cfg.Retry = cmp.Or(cfg.Retry, time.Second)
 	cfg.Notices = cmp.Or(cfg.Notices, 1024)
@@ -106,7 +116,7 @@ func Open(cfg Config) (*Client, error) {
 		users: map[string]mls.Credential{}, rooms: map[room.ID]*roomState{}, outbox: map[uint64]*outItem{},
 		wishes: map[uint64]*wish{}, welcome: map[room.ID]*clientapi.Welcome{},
 		lookups: map[string]*task{}, waiters: map[uint64][]chan error{}, next: 1,
-		looks: looks{touched: map[room.ID]bool{}}}
+		receipts: Receipts{Delivered: true}, looks: looks{touched: map[room.ID]bool{}}}
 	var err error
 	if c.auth, err = x509auth.New(x509auth.Options{Anchors: c.trust.anchors}); err != nil {
 		return nil, fmt.Errorf("opening client: %w", err)
@@ -145,6 +155,13 @@ func (c *Client) load(tx Tx) error {
 		return err
 	} else if b != nil {
 		if err := unmarshal("cursor", b, &c.cursor); err != nil {
+			return err
+		}
+	}
+	if b, err = tx.Get(tableSelf, nameReceipts); err != nil {
+		return err
+	} else if b != nil {
+		if err := unmarshal("receipts", b, &c.receipts); err != nil {
 			return err
 		}
 	}

@@ -18,18 +18,20 @@ import (
 
 // person is a user with one device.
 type person struct {
-	t      testing.TB
-	f      *fake
-	name   string
-	domain string
-	store  *memory
-	http   *http.Client
-	c      *client.Client
-	stop   context.CancelFunc
-	ended  chan error
-	seen   []client.Notice
-	few    int           // notices that may wait
-	late   time.Duration // the clock runs ahead by this
+	t           testing.TB
+	f           *fake
+	name        string
+	domain      string
+	store       *memory
+	http        *http.Client
+	c           *client.Client
+	stop        context.CancelFunc
+	ended       chan error
+	seen        []client.Notice
+	few         int           // notices that may wait
+	late        time.Duration // the clock runs ahead by this
+	receiptRoom int
+	patient     bool // receipts are gathered for hours
 }
 
 func (f *fake) person(name, domain string) *person {
@@ -53,9 +55,13 @@ func (p *person) open() {
 	if os.Getenv("CLIENT_TEST_LOG") != "" {
 		log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug})).With("who", p.name)
 	}
+	gather := 10 * time.Millisecond
+	if p.patient {
+		gather = time.Hour
+	}
 	var err error
 	p.c, err = client.Open(client.Config{Storage: p.store, HTTP: p.http, Log: log, Notices: p.few,
-		Now: func() time.Time { return time.Now().Add(p.late) }, CommitDelay: 20 * time.Millisecond, Retry: 5 * time.Millisecond})
+		Now: func() time.Time { return time.Now().Add(p.late) }, CommitDelay: 20 * time.Millisecond, Retry: 5 * time.Millisecond, ReportDelay: gather, ReceiptRoom: p.receiptRoom})
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -13,7 +13,7 @@
 // client.go (Client, its loop, and work that waits for the network), storage.go
 // (what it needs of a storage; client/disk has one), room.go (a room in memory
 // and in the storage), log.go (following a room's log), message.go (the outbox),
-// change.go (adding, removing, leaving), join.go (creating, Welcome, coming
+// receipt.go (what others are told of what came, and what they tell), change.go (adding, removing, leaving), join.go (creating, Welcome, coming
 // back), rooms.go (what applications ask), notice.go (what they are told),
 // identity.go, keypackage.go, trust.go, contact.go, discover.go, provider.go (HTTP and the
 // stream).
@@ -63,6 +63,7 @@
 //	table          name         value
 //	self           who          keys, token, certificates; the registration until it is answered
 //	self           cursor       the last event of the stream that was dealt with
+//	self           receipts     what others are to be told of what comes here
 //	provider       provider DOMAIN  its keys, and how the own provider verified them
 //	user           URI          the credential seen last
 //	keypackage     REF[32]      a KeyPackage with its private keys
@@ -71,6 +72,8 @@
 //	mls/ROOM       PART         a part of the MLS group (mls.Part), as it is
 //	message/ROOM   N            a message, by the order in which it came here
 //	id/ROOM        ID[32]       the N of the message with this id
+//	owed/ROOM      N            what others are to be told of message N
+//	receipts/ROOM  N            what others have told of it
 //	outbox         N            an own message that was not seen in the log yet
 //	wish           N            a change of a room that this device wants
 //

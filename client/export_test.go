@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/mimid/mimid/protocol/content"
+	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 )
 
@@ -15,6 +16,15 @@ func (c *Client) Looked() (n uint64) {
 		return nil, nil
 	})
 	return n
+}
+
+// SendReport sends any octets in the place of a report, as a hostile device does.
+func (c *Client) SendReport(ctx context.Context, u uri.Room, b []byte) error {
+	return c.do(ctx, func() (error, error) {
+		w := new(batch)
+		c.enqueue(w, &outItem{Room: room.IDOf([]byte(u.String())), Report: true, Content: b})
+		return nil, c.commit(w)
+	})
 }
 
 // SendUnjudged sends what the own role may not allow, as a hostile device does.

@@ -537,6 +537,11 @@ func (c *Client) pumpRoom(r *roomState, now time.Time, soon func(*task) bool) er
 				return err
 			}
 		}
+		if r.State == roomJoined {
+			if err := c.pumpReceipts(r, now, soon); err != nil {
+				return err
+			}
+		}
 		if r.State == roomJoined && soon(&r.sending) {
 			if err := c.pumpOutbox(r); err != nil {
 				return err

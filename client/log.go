@@ -396,6 +396,17 @@ func (c *Client) message(b *batch, r *roomState, e *room.Entry) error {
 		return skip(err)
 	}
 	m := &messageRecord{Sender: sender, Content: x.Data, Seq: e.Seq, AcceptedAt: e.AcceptedAt, State: StateFinal, Hash: hash[:]}
+	from, err := uri.ParseUser(sender)
+	if err != nil {
+		return skip(err)
+	}
+	if content.IsStatusReport(x.Data) {
+		report, err := content.DecodeStatusReport(x.Data, content.Limits{})
+		if err != nil {
+			return skip(err)
+		}
+		return c.reported(b, r, from, report, e.AcceptedAt)
+	}
 	said, err := content.Decode(x.Data, content.Limits{})
 	if err == nil {
 		err = said.CheckOrigin(sender, r.uri.String())
@@ -403,10 +414,6 @@ func (c *Client) message(b *batch, r *roomState, e *room.Entry) error {
 	if err == nil {
 		err = said.CheckExpiry(time.UnixMilli(int64(e.AcceptedAt)))
 	}
-	if err != nil {
-		return skip(err)
-	}
-	from, err := uri.ParseUser(sender)
 	if err != nil {
 		return skip(err)
 	}
@@ -427,6 +434,7 @@ func (c *Client) message(b *batch, r *roomState, e *room.Entry) error {
 	}
 	m.ID = id
 	c.addMessage(b, r, m)
+	c.owe(b, r, m, said, content.Delivered)
 	shown, err := m.show()
 	if err != nil {
 		return skip(err)

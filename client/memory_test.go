@@ -118,3 +118,15 @@ func (t *memoryTx) Scan(table, from string) iter.Seq2[client.Item, error] {
 		}
 	}
 }
+
+// count counts what is in tables with this beginning.
+func (m *memory) count(tables string) (n int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for k := range m.data {
+		if strings.HasPrefix(k, tables) {
+			n++
+		}
+	}
+	return n
+}

@@ -77,6 +77,9 @@ type outItem struct {
 	n     uint64
 	Room  room.ID
 	Index uint64
+	// Report says that it is a status report, which no message of the room's is: it has no
+	// Index, and its fate is nobody's business.
+	Report bool `json:",omitempty"`
 	// Content is the plaintext: encrypted again, if need be, it is the same
 	// message.
 	Content []byte
@@ -267,6 +270,9 @@ func (c *Client) submitted(r *roomState, o *outItem, a *wire.SubmitMessageRespon
 	case a.Code == wire.SubmitAccepted:
 		o.Accepted = true
 		o.save(b)
+		if o.Report {
+			break
+		}
 		if err := c.changeMessage(b, r, o.Index, func(m *messageRecord) { m.State, m.AcceptedAt = StateAccepted, a.AcceptedAt }); err != nil {
 			return err
 		}
@@ -290,6 +296,12 @@ func (c *Client) submitted(r *roomState, o *outItem, a *wire.SubmitMessageRespon
 
 // finalMessage takes an own message out of the outbox when it stands in the log.
 func (c *Client) finalMessage(b *batch, r *roomState, o *outItem, e *room.Entry) error {
+	delete(c.outbox, o.n)
+	b.del(tableOutbox, numberName(o.n))
+	r.sending.fails, r.sending.at = 0, time.Time{} // it did get through
+	if o.Report {
+		return nil
+	}
 	hash := o.Hashes[len(o.Hashes)-1]
 	err := c.changeMessage(b, r, o.Index, func(m *messageRecord) {
 		m.State, m.AcceptedAt, m.Seq, m.Hash = StateFinal, e.AcceptedAt, e.Seq, hash
@@ -297,19 +309,20 @@ func (c *Client) finalMessage(b *batch, r *roomState, o *outItem, e *room.Entry)
 	if err != nil {
 		return err
 	}
-	delete(c.outbox, o.n)
-	b.del(tableOutbox, numberName(o.n))
-	r.sending.fails, r.sending.at = 0, time.Time{} // it did get through
 	b.tell(SendState{Room: r.uri, Index: o.Index, State: StateFinal})
 	return nil
 }
 
 func (c *Client) failMessage(b *batch, r *roomState, o *outItem, why error) error {
+	delete(c.outbox, o.n)
+	b.del(tableOutbox, numberName(o.n))
+	if o.Report {
+		c.log.Debug("a report was refused", "room", r.uri, "error", why)
+		return nil
+	}
 	if err := c.changeMessage(b, r, o.Index, func(m *messageRecord) { m.State, m.Failure = StateFailed, why.Error() }); err != nil {
 		return err
 	}
-	delete(c.outbox, o.n)
-	b.del(tableOutbox, numberName(o.n))
 	b.tell(SendState{Room: r.uri, Index: o.Index, State: StateFailed, Err: why})
 	return nil
 }

@@ -40,6 +40,14 @@ type SendState struct {
 	Err   error // of StateFailed
 }
 
+// ReceiptsChanged: somebody has reported of messages that this user sent. They are listed
+// by index, only what is new: who has read a message had it delivered.
+type ReceiptsChanged struct {
+	Room            uri.Room
+	From            uri.User
+	Delivered, Read []uint64
+}
+
 // RoomJoined: this device is in the room's group: it created it, was added, or
 // came back.
 type RoomJoined struct{ Room uri.Room }
@@ -128,6 +136,7 @@ type Missed struct{}
 
 func (MessageReceived) notice() {}
 func (SendState) notice()       {}
+func (ReceiptsChanged) notice() {}
 func (RoomJoined) notice()      {}
 func (RoomLeft) notice()        {}
 func (MembersChanged) notice()  {}

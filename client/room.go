@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/content"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/room"
@@ -35,6 +36,8 @@ type roomRecord struct {
 	// NextMessage is the index of the next message.
 	NextMessage uint64
 	Reason      string `json:",omitempty"` // why left or stopped
+	// ReadTo is the index of the first message that the user has not read.
+	ReadTo uint64
 }
 
 // roomState is a room in memory.
@@ -52,19 +55,21 @@ type roomState struct {
 	rejoining task
 	// looking for a replica from outside
 	recruiting task
-	attempt    *attempt  // of rejoining
-	commitAt   time.Time // when to commit what others proposed; zero: nothing pending
-	refreshed  time.Time // when keys of providers were asked for again
-	badLog     bool      // told that the log does not verify
-	silent     bool      // told that the hub gives no sign of life
-	stalls     bool      // told that the hub orders nothing
-	claim      *Claim    // that stands, as people were told; nil: none
-	claimAt    time.Time // when to look whether this device has to do something about it
-	keeper     string    // the provider from outside that people were told of
-	found      *found    // another one that the own provider has found; nil: none
-	unfound    int       // how often in a row none was found
-	lookAt     time.Time // when to look at the room if nothing happens before
-	hostingAt  time.Time // when to change the replica set; zero: it is as it should be
+	attempt    *attempt                  // of rejoining
+	commitAt   time.Time                 // when to commit what others proposed; zero: nothing pending
+	refreshed  time.Time                 // when keys of providers were asked for again
+	badLog     bool                      // told that the log does not verify
+	silent     bool                      // told that the hub gives no sign of life
+	stalls     bool                      // told that the hub orders nothing
+	claim      *Claim                    // that stands, as people were told; nil: none
+	claimAt    time.Time                 // when to look whether this device has to do something about it
+	keeper     string                    // the provider from outside that people were told of
+	found      *found                    // another one that the own provider has found; nil: none
+	unfound    int                       // how often in a row none was found
+	lookAt     time.Time                 // when to look at the room if nothing happens before
+	owed       map[uint64]content.Status // what others are to be told of messages
+	reportAt   time.Time                 // when; zero: nothing is owed
+	hostingAt  time.Time                 // when to change the replica set; zero: it is as it should be
 }
 
 func newRoomState(rec *roomRecord) (*roomState, error) {
@@ -84,6 +89,9 @@ func (c *Client) loadRoom(tx Tx, rec *roomRecord) error {
 	c.rooms[r.id] = r
 	if r.State != roomJoined && r.State != roomCreating {
 		return nil
+	}
+	if err := r.loadOwed(tx); err != nil {
+		return err
 	}
 	if r.group, err = c.loadGroup(tx, r.id); err == nil {
 		r.roster, err = room.RosterOf(r.group.Public())
@@ -205,6 +213,10 @@ func (c *Client) leaveGroup(b *batch, r *roomState, state, reason string) error 
 			c.unstage(b, w)
 		}
 		return nil
+	}
+	r.owed, r.reportAt = nil, time.Time{}
+	if err := b.clear(c.cfg.Storage, tableOwed(r.id)); err != nil {
+		return storageError(err)
 	}
 	for _, w := range c.wishesOf(r) {
 		var err error

@@ -56,6 +56,7 @@ const (
 
 	nameIdentity = "who"
 	nameCursor   = "cursor"
+	nameReceipts = "receipts"
 
 	recordVersion = 1
 )
@@ -63,6 +64,8 @@ const (
 func tableParts(id room.ID) string    { return "mls/" + id.String() }
 func tableMessages(id room.ID) string { return "message/" + id.String() }
 func tableIDs(id room.ID) string      { return "id/" + id.String() }
+func tableOwed(id room.ID) string     { return "owed/" + id.String() }
+func tableReceipts(id room.ID) string { return "receipts/" + id.String() }
 
 func numberName(n uint64) string { return string(binary.BigEndian.AppendUint64(nil, n)) }
 
