@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,6 +50,7 @@ type chat struct {
 	next uint64 // index of the first message that was not shown
 	// own are this user's messages that are on their way, as they were shown.
 	own map[uint64]client.State
+	ctx context.Context // of the whole conversation
 	// patience is how long the end waits for what was typed to go out.
 	patience time.Duration
 }
@@ -63,7 +65,7 @@ func (c *chatCommand) Run(s *session) error {
 			}
 			fmt.Fprintf(s.errw, "mimid: offline, what you type is kept and goes out later: %v\n", err)
 		}
-		ch := &chat{s: s, c: cl, patience: c.Timeout}
+		ch := &chat{s: s, c: cl, ctx: ctx, patience: c.Timeout}
 		if c.Room != "" {
 			if err := ch.join(ctx, c.Room); err != nil {
 				return err
@@ -165,6 +167,11 @@ func (ch *chat) end(ctx context.Context) error {
 	defer cancel()
 	err := ch.c.Settle(ctx)
 	ch.show()
+	if err == nil {
+		late, cancel := context.WithTimeout(ctx, receiptsTime)
+		defer cancel()
+		ch.c.SettleReceipts(late) // or they go out the next time
+	}
 	if err != nil {
 		return fmt.Errorf("what was typed is kept and goes out the next time: %w", err)
 	}
@@ -182,6 +189,10 @@ func (ch *chat) notice(n client.Notice) {
 		}
 		for _, u := range n.Removed {
 			ch.say("left", u.Short(), "         %s left", u.Short())
+		}
+	case client.ReceiptsChanged:
+		if n.Room == ch.room.URI {
+			ch.receipts(n)
 		}
 	case client.ConsentChanged:
 		if n.State == "requested" && n.Target == ch.c.User() {
@@ -267,6 +278,10 @@ func (ch *chat) show() {
 			ch.print(m, false)
 			ch.next = m.Index + 1
 		}
+		if err := ch.c.MarkRead(ch.ctx, ch.room.URI, ch.next-1); err != nil {
+			ch.complain(err)
+			return
+		}
 	}
 }
 
@@ -280,6 +295,23 @@ func (ch *chat) print(m client.Message, silent bool) {
 		ch.own[m.Index] = m.State
 	default:
 		delete(ch.own, m.Index)
+	}
+}
+
+// receipts says that messages came to somebody or were read.
+func (ch *chat) receipts(n client.ReceiptsChanged) {
+	for _, x := range []struct {
+		field, what string
+		list        []uint64
+	}{{"delivered", "delivered to", n.Delivered}, {"read", "read by", n.Read}} {
+		if len(x.list) == 0 || x.field == "delivered" && len(n.Read) == len(x.list) {
+			continue // who has read it has it
+		}
+		names := make([]string, len(x.list))
+		for i, m := range x.list {
+			names[i] = strconv.FormatUint(m, 10)
+		}
+		ch.say(x.field, map[string]any{"user": n.From.Short(), "messages": x.list}, "         %s %s %s", strings.Join(names, ", "), x.what, n.From.Short())
 	}
 }
 

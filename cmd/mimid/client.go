@@ -47,6 +47,7 @@ type clientCommand struct {
 	Edit     clientEdit     `cmd:"" help:"Change what you have said."`
 	Delete   clientDelete   `cmd:"" help:"Take a message or reaction back."`
 	Sync     clientSync     `cmd:"" help:"Catch up with everything."`
+	Receipts clientReceipts `cmd:"" help:"Say what others are told of what you got and read."`
 	Leave    clientLeave    `cmd:"" help:"Leave a room."`
 }
 
@@ -67,16 +68,21 @@ const (
 
 // with opens the device, runs it, and calls f.
 func (d *device) with(s *session, first catchUp, f func(ctx context.Context, c *client.Client) error) error {
+	return d.withNews(s, first, func(ctx context.Context, c *client.Client, _ bool) error { return f(ctx, c) })
+}
+
+// withNews is with; f is told whether the device has caught up.
+func (d *device) withNews(s *session, first catchUp, f func(ctx context.Context, c *client.Client, fresh bool) error) error {
 	ctx, cancel := context.WithTimeout(s.ctx, d.Timeout)
 	defer cancel()
 	return d.run(s, ctx, func(ctx context.Context, c *client.Client) error {
 		if first == asIs {
-			return f(ctx, c)
+			return f(ctx, c, false)
 		}
 		err := c.Sync(ctx)
 		switch {
 		case err == nil:
-			return f(ctx, c)
+			return f(ctx, c, true)
 		case first == online, s.ctx.Err() != nil, codeOf(err) != 3:
 			return err
 		}
@@ -84,7 +90,7 @@ func (d *device) with(s *session, first catchUp, f func(ctx context.Context, c *
 		// The time may be used up. What is here takes none.
 		rest, cancel := context.WithTimeout(s.ctx, d.Timeout)
 		defer cancel()
-		return f(rest, c)
+		return f(rest, c, false)
 	})
 }
 
@@ -534,7 +540,7 @@ func (c *clientSync) Help() string {
 
 func (c *clientSync) Run(s *session) error {
 	return c.with(s, online, func(ctx context.Context, cl *client.Client) error {
-		if err := cl.Settle(ctx); err != nil {
+		if err := errors.Join(cl.Settle(ctx), cl.SettleReceipts(ctx)); err != nil {
 			return err
 		}
 		rooms, err := cl.Rooms(ctx)

@@ -147,6 +147,39 @@ type shownMessage struct {
 	Edited    bool                `json:"edited,omitempty"`
 	Deleted   bool                `json:"deleted,omitempty"`
 	Reactions map[string][]string `json:"reactions,omitempty"` // who reacts so
+	Receipts  []shownReceipt      `json:"receipts,omitempty"`
+}
+
+// shownReceipt is what somebody says of an own message.
+type shownReceipt struct {
+	User        string     `json:"user"`
+	DeliveredAt *time.Time `json:"delivered_at,omitempty"`
+	ReadAt      *time.Time `json:"read_at,omitempty"`
+}
+
+func receiptViews(x client.Said) (out []shownReceipt) {
+	at := func(t time.Time) *time.Time {
+		if t.IsZero() {
+			return nil
+		}
+		return &t
+	}
+	for _, r := range x.Receipts {
+		out = append(out, shownReceipt{r.User.Short(), at(r.Delivered), at(r.Read)})
+	}
+	return out
+}
+
+// receiptsLine sums up how many have it, "" if nothing is known.
+func receiptsLine(x client.Said) string {
+	line := ""
+	if n := x.DeliveredTo(); n > 0 {
+		line = fmt.Sprintf("delivered to %d", n)
+	}
+	if n := x.ReadBy(); n > 0 {
+		line += fmt.Sprintf(", read by %d", n)
+	}
+	return line
 }
 
 func messageView(m client.Message) shownMessage {
@@ -214,6 +247,7 @@ func (c *clientRead) show(s *session, cl *client.Client, r client.Room) error {
 		}
 		v := messageView(x.Message)
 		v.Does, v.Text, v.Edited, v.Deleted, v.Answers = "", x.Text, x.Edited, x.Deleted, x.Answers
+		v.Receipts = receiptViews(x)
 		var order []string
 		for _, re := range x.Reactions {
 			if v.Reactions == nil {
@@ -242,6 +276,9 @@ func (c *clientRead) show(s *session, cl *client.Client, r client.Room) error {
 			printLine(w, x.Message, what)
 			for _, re := range order {
 				fmt.Fprintf(w, "%s%s %s\n", underText, printable(re, ""), strings.Join(v.Reactions[re], ", "))
+			}
+			if line := receiptsLine(x); line != "" && !x.Deleted {
+				fmt.Fprintf(w, "%s%s\n", underText, line)
 			}
 		})
 		if err != nil {

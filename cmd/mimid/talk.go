@@ -143,25 +143,38 @@ func awaitSent(ctx context.Context, cl *client.Client, room client.Room, index u
 	}
 }
 
+// receiptsTime is how long a command waits at its end for its receipts to go out.
+const receiptsTime = 3 * time.Second
+
 type clientRead struct {
 	Room   string `arg:"" help:"Name or URI of the room, or the beginning of its id."`
 	From   uint64 `help:"Number of the first message."`
 	Follow bool   `help:"Go on until interrupted." short:"f"`
+	Peek   bool   `help:"Do not count as read what is shown."`
 	device `embed:""`
 }
 
 func (c *clientRead) Help() string {
-	return "Messages are shown as they are now, with their reactions; with --follow, each edit and reaction as it comes.\nWithout a connection it shows what is here, and says so.\n\nExample:\n  mimid client read clubhouse\n  mimid client read clubhouse --follow"
+	return "Messages are shown as they are now, with their reactions; with --follow, each edit and reaction as it comes.\nWithout a connection it shows what is here, and says so.\nUnder your own messages it says whom they have come to and who has read them, as far as these tell: see `mimid client receipts`.\n\nExample:\n  mimid client read clubhouse\n  mimid client read clubhouse --follow"
 }
 
 func (c *clientRead) Run(s *session) error {
-	body := func(ctx context.Context, cl *client.Client) error {
+	body := func(ctx context.Context, cl *client.Client, fresh bool) error {
 		r, err := cl.FindRoom(ctx, c.Room)
 		if err != nil {
 			return err
 		}
 		if !c.Follow {
-			return c.show(s, cl, r)
+			if err := c.show(s, cl, r); err != nil || c.Peek {
+				return err
+			}
+			if err := cl.MarkRead(ctx, r.URI, r.Messages); err != nil || !fresh {
+				return err
+			}
+			ctx, cancel := context.WithTimeout(ctx, receiptsTime)
+			defer cancel()
+			cl.SettleReceipts(ctx) // what does not go out now goes out the next time
+			return nil
 		}
 		from := c.From
 		for {
@@ -176,6 +189,11 @@ func (c *clientRead) Run(s *session) error {
 				from = m.Index + 1
 			}
 			if len(list) > 0 {
+				if !c.Peek {
+					if err := cl.MarkRead(ctx, r.URI, from-1); err != nil {
+						return err
+					}
+				}
 				continue
 			}
 			select {
@@ -186,7 +204,7 @@ func (c *clientRead) Run(s *session) error {
 		}
 	}
 	if c.Follow {
-		return c.run(s, s.ctx, body)
+		return c.run(s, s.ctx, func(ctx context.Context, cl *client.Client) error { return body(ctx, cl, false) })
 	}
-	return c.with(s, offline, body)
+	return c.withNews(s, offline, body)
 }

@@ -1,0 +1,52 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/mimid/mimid/client"
+)
+
+type clientReceipts struct {
+	Delivered string `help:"Whether others are told that their messages have come to you: yes or no." enum:"yes,no,as-is" default:"as-is"`
+	Read      string `help:"Whether others are told that you have read them: yes or no." enum:"yes,no,as-is" default:"as-is"`
+	device    `embed:""`
+}
+
+func (c *clientReceipts) Help() string {
+	return "Without a flag it says how it is set. At first, deliveries are told in rooms of up to 32 people, and what you read is not.\nA room's policy may demand or forbid either.\n\nExample:\n  mimid client receipts --read yes"
+}
+
+func (c *clientReceipts) Run(s *session) error {
+	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
+		x, err := cl.Receipts(ctx)
+		if err != nil {
+			return err
+		}
+		was := x
+		set(&x.Delivered, c.Delivered)
+		set(&x.Read, c.Read)
+		if x != was {
+			if err := cl.SetReceipts(ctx, x); err != nil {
+				return err
+			}
+		}
+		return s.out.result(map[string]bool{"delivered": x.Delivered, "read": x.Read}, func(w io.Writer) {
+			fmt.Fprintf(w, "Others are %s that their messages have come to you, and %s that you have read them.\n", told(x.Delivered), told(x.Read))
+		})
+	})
+}
+
+func set(b *bool, to string) {
+	if to != "as-is" {
+		*b = to == "yes"
+	}
+}
+
+func told(b bool) string {
+	if b {
+		return "told"
+	}
+	return "not told"
+}
