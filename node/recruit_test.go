@@ -179,6 +179,14 @@ func TestRecruitWithdraws(t *testing.T) {
 	case <-time.After(10 * time.Second):
 		t.Error("bob is not told who keeps the room")
 	}
+	for _, c := range []*client.Client{alice, bob} {
+		if err := c.SettleReceipts(ctx); err != nil { // else the room goes on by them
+			t.Fatal(err)
+		}
+	}
+	if err := errors.Join(alice.Sync(ctx), bob.Sync(ctx)); err != nil {
+		t.Fatal(err)
+	}
 	before, err := alice.Verify(ctx, room)
 	if err != nil {
 		t.Fatal(err)
