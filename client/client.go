@@ -44,8 +44,9 @@ type Config struct {
 	// longer where more take part. Default 3 s.
 	ReportDelay time.Duration
 	// ReceiptRoom is how many participants a room has at most in which receipts are sent
-	// without its policy's demanding them: each message costs as many as there are.
-	// Default 32.
+	// without its policy's demanding them: each message may cost as many entries in the
+	// log, which all providers keep.
+	// Default 10.
 	ReceiptRoom int
 	// RecruitLook is how often an administrator's device has its provider see to a replica
 	// that keeps a room in which nobody of it takes part. Where none was found it is looked
@@ -106,7 +107,7 @@ func Open(cfg Config) (*Client, error) {
 	}
 	cfg.RecruitLook = cmp.Or(cfg.RecruitLook, 10*time.Minute)
 	cfg.ReportDelay = cmp.Or(cfg.ReportDelay, 3*time.Second)
-	cfg.ReceiptRoom = cmp.Or(cfg.ReceiptRoom, 32)
+	cfg.ReceiptRoom = cmp.Or(cfg.ReceiptRoom, 10)
 	cfg.CommitDelay = cmp.Or(cfg.CommitDelay, 2*time.Second)
 	cfg.Retry = cmp.Or(cfg.Retry, time.Second)
 	cfg.Notices = cmp.Or(cfg.Notices, 1024)

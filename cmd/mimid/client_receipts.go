@@ -15,7 +15,7 @@ type clientReceipts struct {
 }
 
 func (c *clientReceipts) Help() string {
-	return "Without a flag it says how it is set. At first, deliveries are told in rooms of up to 32 people, and what you read is not.\nA room's policy may demand or forbid either.\n\nExample:\n  mimid client receipts --read yes"
+	return "Without a flag it says how it is set. At first, deliveries are told in rooms of up to 10 people, and what you read is not.\nA room's policy may demand or forbid either.\n\nExample:\n  mimid client receipts --read yes"
 }
 
 func (c *clientReceipts) Run(s *session) error {
