@@ -18,19 +18,22 @@ import (
 
 // What a wish is for.
 const (
-	wishCreate  = "create"  // the room itself
-	wishAdd     = "add"     // a user
-	wishRemove  = "remove"  // a user
-	wishLeave   = "leave"   // the own user
-	wishPending = "pending" // commit what others proposed
-	wishUpdate  = "update"  // the own leaf: new keys, the present certificate
-	wishHosting = "hosting" // the replica set as it should be
-	wishMove    = "move"    // the own provider as hub
-	wishRole    = "role"    // another role of a user; its clients go with it if that has none
-	wishDefine  = "define"  // what the roles mean
-	wishUnban   = "unban"   // off the list, of somebody who is banned
-	wishKick    = "kick"    // a user's clients, the role stays
-	wishOutside = "outside" // a replica from outside may be, or not
+	wishCreate   = "create"   // the room itself
+	wishAdd      = "add"      // a user
+	wishRemove   = "remove"   // a user
+	wishLeave    = "leave"    // the own user
+	wishPending  = "pending"  // commit what others proposed
+	wishUpdate   = "update"   // the own leaf: new keys, the present certificate
+	wishHosting  = "hosting"  // the replica set as it should be
+	wishMove     = "move"     // the own provider as hub
+	wishRole     = "role"     // another role of a user; its clients go with it if that has none
+	wishDefine   = "define"   // what the roles mean
+	wishUnban    = "unban"    // off the list, of somebody who is banned
+	wishKick     = "kick"     // a user's clients, the role stays
+	wishOutside  = "outside"  // a replica from outside may be, or not
+	wishPolicy   = "policy"   // a policy component
+	wishDescribe = "describe" // fields of the room's metadata
+	wishEnd      = "end"      // of the room
 
 	wishClaim    = "claim"    // to succeed the administrators
 	wishEndorse  = "endorse"  // another's claim
@@ -50,6 +53,10 @@ type wish struct {
 	Role        policy.Role `json:",omitempty"`
 	Roles       []byte      `json:",omitempty"` // roles_list
 	KeyPackages [][]byte    `json:",omitempty"` // of the user to add
+
+	Component uint16      `json:",omitempty"` // of policy
+	Data      []byte      `json:",omitempty"`
+	Describe  *Describing `json:",omitempty"`
 
 	Allow    bool          `json:",omitempty"` // of outside
 	Gone     []string      `json:",omitempty"` // of a claim
@@ -399,6 +406,10 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 		if done, err := c.stageRoles(r, w, &o); done || err != nil {
 			return done, err
 		}
+	case wishPolicy, wishDescribe, wishEnd:
+		if done, err := c.stagePolicy(r, w, &o); done || err != nil {
+			return done, err
+		}
 	case wishRole, wishUnban, wishKick:
 		if done, err := c.stageRole(r, w, who, &o); done || err != nil {
 			return done, err
@@ -459,6 +470,9 @@ func (c *Client) stageLeave(b *batch, r *roomState, w *wish) (done bool, err err
 		// Nobody is there who could commit it. The room stays with its hub.
 		return true, c.leaveGroup(b, r, roomLeft, "left the room, which is empty now")
 	}
+	if err := c.mayLeave(r); err != nil {
+		return false, err
+	}
 	var g *mls.Group
 	err = c.cfg.Storage.View(func(tx Tx) (err error) {
 		g, err = c.loadGroup(tx, r.id)
@@ -467,9 +481,11 @@ func (c *Client) stageLeave(b *batch, r *roomState, w *wish) (done bool, err err
 	if err != nil {
 		return false, storageError(err)
 	}
-	p, err := room.UpdateParticipants(g.Public().Context(), nil, []uri.User{c.user})
-	if err != nil {
-		return false, err
+	var p *mls.Proposal
+	if !r.base().Fixed { // else the user stays on the list
+		if p, err = room.UpdateParticipants(g.Public().Context(), nil, []uri.User{c.user}); err != nil {
+			return false, err
+		}
 	}
 	all := []*mls.Proposal{{Type: mls.ProposalSelfRemove}}
 	for _, l := range leaves {

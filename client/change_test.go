@@ -95,6 +95,9 @@ func TestLeaveAlone(t *testing.T) {
 // TestAllLeave: two of three leave at once; the third commits both.
 func TestAllLeave(t *testing.T) {
 	_, alice, bob, carol, u := three(t)
+	if err := alice.c.SetRole(ctx10(t), u, carol.user(), "admin"); err != nil {
+		t.Fatal(err)
+	}
 	var wg sync.WaitGroup
 	for _, p := range []*person{alice, bob} {
 		wg.Go(func() {

@@ -43,6 +43,8 @@ type NewRoom struct {
 	// Outside allows a provider in which nobody takes part to keep the room, see
 	// AllowOutside.
 	Outside bool
+	// Policies are components that the room begins with: *policy.Base and others.
+	Policies []room.Component
 }
 
 // CreateRoomAs is CreateRoom for a room that begins otherwise than usual.
@@ -85,12 +87,17 @@ func (c *Client) create(b *batch, n NewRoom) (*roomState, *wish, error) {
 	copy(h.Hub.ProviderKey[:], c.me.Hosting.Key)
 	h.Replicas = []room.Replica{h.Hub}
 	rand.Read(h.Topic[:])
-	ext, err := room.Extensions(c.user, h, []byte(n.Name))
+	ext, err := room.Extensions(c.user, h, &policy.Metadata{URI: u.String(), Name: n.Name})
 	if err == nil && n.Roles != nil {
 		ext, err = room.WithRoles(ext, c.user, n.Roles)
 	}
 	if err == nil && n.Outside {
 		ext, err = room.AllowingOutside(ext)
+	}
+	for _, p := range n.Policies {
+		if err == nil {
+			ext, err = room.WithPolicy(ext, p)
+		}
 	}
 	if err != nil {
 		return nil, nil, err

@@ -333,6 +333,9 @@ func (c *Client) committed(b *batch, r *roomState, ch *mls.Change, own *wish) er
 	if err := r.roster.Apply(ch); err != nil {
 		return c.diverge(b, r, err)
 	}
+	if end, err := room.TombstoneOf(ch.Context); err == nil && end != nil {
+		return c.roomEnded(b, r, own, by, end)
+	}
 	c.tellSuccession(b, r, by)
 	c.tellRecruit(b, r)
 	n := MembersChanged{Room: r.uri}

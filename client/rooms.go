@@ -21,6 +21,7 @@ func roleOf(p wire.UserRolePair) policy.Role { return policy.Role(p.Role) }
 type Room struct {
 	URI   uri.Room
 	Name  string
+	Topic string
 	State State // creating, joined, lost, left or stopped
 	// Reason says why it was left, lost or stopped.
 	Reason       string
@@ -43,8 +44,9 @@ func (c *Client) Rooms(ctx context.Context) (out []Room, err error) {
 			x := Room{URI: r.uri, State: State(r.State), Reason: r.Reason, Messages: r.NextMessage}
 			if r.group != nil {
 				group := r.group.Public().Context()
-				name, _ := room.MetadataOf(group)
-				x.Name = string(name)
+				if m := r.metadata(); m != nil {
+					x.Name, x.Topic = m.Name, m.Subject
+				}
 				list, _ := room.ParticipantsOf(group)
 				roles := r.roles()
 				for _, p := range list {

@@ -337,8 +337,15 @@ type clientRooms struct {
 	Kick   clientRoomKick   `cmd:"" help:"Take somebody's devices out of a room, for now."`
 	Ban    clientRoomBan    `cmd:"" help:"Keep somebody out of a room."`
 	Unban  clientRoomUnban  `cmd:"" help:"Lift a ban."`
-	Move   clientRoomMove   `cmd:"" help:"Move a room, whose provider is gone, to yours."`
-	Claim  clientRoomClaim  `cmd:"" help:"Claim a room whose administrators are gone."`
+
+	Policy   clientRoomPolicy   `cmd:"" help:"Show or set the policy of a room: how many take part, receipts, expiry."`
+	Name     clientRoomName     `cmd:"" help:"Give a room another name."`
+	Topic    clientRoomTopic    `cmd:"" help:"Say what a room is about."`
+	Describe clientRoomDescribe `cmd:"" help:"Say what a room is for."`
+	Destroy  clientRoomDestroy  `cmd:"" help:"End a room for everybody."`
+
+	Move  clientRoomMove  `cmd:"" help:"Move a room, whose provider is gone, to yours."`
+	Claim clientRoomClaim `cmd:"" help:"Claim a room whose administrators are gone."`
 
 	Endorse    clientRoomEndorse    `cmd:"" help:"Join somebody's claim to a room."`
 	Object     clientRoomObject     `cmd:"" help:"End a claim: you are not gone, or give up."`
@@ -394,6 +401,7 @@ func roomName(s string) error {
 type roomView struct {
 	URI          string   `json:"uri"`
 	Name         string   `json:"name"`
+	Topic        string   `json:"topic,omitempty"`
 	State        string   `json:"state"`
 	Reason       string   `json:"reason,omitempty"`
 	Messages     uint64   `json:"messages"`
@@ -401,7 +409,7 @@ type roomView struct {
 }
 
 func viewOf(r client.Room) roomView {
-	v := roomView{URI: r.URI.String(), Name: strings.ReplaceAll(printable(r.Name, ""), "\n", " "), State: string(r.State), Reason: r.Reason, Messages: r.Messages, Participants: []string{}}
+	v := roomView{URI: r.URI.String(), Name: strings.ReplaceAll(printable(r.Name, ""), "\n", " "), Topic: strings.ReplaceAll(printable(r.Topic, ""), "\n", " "), State: string(r.State), Reason: r.Reason, Messages: r.Messages, Participants: []string{}}
 	for _, p := range r.Participants {
 		v.Participants = append(v.Participants, fmt.Sprintf("%s (%s, %s)", p.User.Short(), p.Role, plural(p.Clients, "client")))
 	}
@@ -464,6 +472,9 @@ func (c *clientRoomShow) Run(s *session) error {
 			"outside_replica": outsideView{Room: r.URI.String(), Allowed: o.Allowed, Recruit: o.Recruit}}
 		return s.out.result(shown, func(w io.Writer) {
 			fmt.Fprintf(w, "%s  %s\n  epoch          %d\n  authenticator  %s\n  log            %d entries, head %s\n", viewOf(r).Name, r.URI, v.Epoch, v.Authenticator, v.Next, v.Head)
+			if t := viewOf(r).Topic; t != "" {
+				fmt.Fprintf(w, "  topic          %s\n", t)
+			}
 			for _, p := range viewOf(r).Participants {
 				fmt.Fprintf(w, "  %s\n", p)
 			}

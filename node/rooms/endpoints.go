@@ -142,7 +142,7 @@ func (r *Rooms) submission(ctx context.Context, h *handle, s *submission) (resul
 // refusal says whether an error is about the submission itself, which its sender
 // may know in full.
 func refusal(err error) bool {
-	for _, target := range []error{room.ErrPolicy, room.ErrPending, room.ErrSubmission, room.ErrHosting, room.ErrBody, room.ErrWrongRoom,
+	for _, target := range []error{room.ErrPolicy, room.ErrPending, room.ErrSubmission, room.ErrHosting, room.ErrBody, room.ErrWrongRoom, room.ErrEnded,
 		mls.ErrBadSignature, mls.ErrBadCredential, mls.ErrBadProposal, mls.ErrProposalList, mls.ErrUnknownProposal, mls.ErrBadLeaf,
 		mls.ErrCapabilities, mls.ErrDuplicateKey, mls.ErrExpired, mls.ErrBadPath, mls.ErrBadGroupInfo, mls.ErrTooLarge, mls.ErrRemoved,
 		mls.ErrWrongGroup, mls.ErrUnknownSender, mls.ErrBadTree, mls.ErrUnsupported, wire.ErrCombination} {

@@ -59,8 +59,8 @@ func (r *Rooms) CreateRoom(ctx context.Context, who account.Identity, n *clienta
 	}
 	c := &room.Create{URI: name, GroupInfo: info, Tree: tree}
 	list, err := room.ParticipantsOf(&info.Context)
-	if err != nil || len(list) != 1 || string(list[0].User) != who.User.String() {
-		return nil, problem(403, clientapi.CodeForbidden, "a new room has its creator, %s, as its one participant", who.User)
+	if err != nil || len(list) == 0 || string(list[0].User) != who.User.String() {
+		return nil, problem(403, clientapi.CodeForbidden, "a new room has its creator, %s, as its first participant", who.User)
 	}
 	h := r.obtain(room.IDOf([]byte(name.String())))
 	defer r.release(h)

@@ -144,3 +144,14 @@ func (p *Base) Fits(before, after Load, strict bool) error {
 	}
 	return nil
 }
+
+// Fixed says whether roles are those of a room with fixed membership: nobody may add
+// others, whoever it is (room-policy section 7). Error: *Refusal.
+func (r *Roles) Fixed() error {
+	for i := range r.defs {
+		if d := &r.defs[i]; d.Index > Banned && r.May(d.Index, AddParticipant) {
+			return r.refuse(d.Index, AddParticipant, "the role %s has %s, in a room whose membership is fixed", d.Name, AddParticipant)
+		}
+	}
+	return nil
+}

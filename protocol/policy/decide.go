@@ -29,10 +29,22 @@ func (r *Roles) May(x Role, c Capability) bool {
 	if slices.Contains(d.Capabilities, c) {
 		return true
 	}
-	// ChangeHosting is ours: sets of roles made by others do not have it.
-	return c == ChangeHosting && slices.Contains(d.Capabilities, DestroyRoom) && !slices.ContainsFunc(r.defs, func(d Definition) bool {
-		return slices.Contains(d.Capabilities, ChangeHosting)
+	s, ok := standIn(c)
+	return ok && slices.Contains(d.Capabilities, s) && !slices.ContainsFunc(r.defs, func(d Definition) bool {
+		return slices.Contains(d.Capabilities, c)
 	})
+}
+
+// standIn returns the capability that stands for one which sets of roles made by others do
+// not have: ChangeHosting is ours, and the draft only reserves the other two.
+func standIn(c Capability) (Capability, bool) {
+	switch c {
+	case ChangeHosting:
+		return DestroyRoom, true
+	case ChangeOtherPolicyAttribute, ChangeMlsOperationalPolicies:
+		return ChangeRoomMembershipStyle, true
+	}
+	return 0, false
 }
 
 // posting are the capabilities that it takes a message to make use of.

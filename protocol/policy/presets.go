@@ -25,7 +25,8 @@ var (
 	}
 )
 
-// Basic returns the roles of a room that stores none: the preset "group".
+// Basic returns the roles of a room that stores none: the preset "group". The last admin
+// makes another one before it leaves or steps down.
 func Basic() *Roles { return basic }
 
 var basic = func() *Roles {
@@ -36,7 +37,7 @@ var basic = func() *Roles {
 			Changes: []Changes{{None, []Role{Member}}}},
 		Definition{Index: Moderator, Name: "moderator", Capabilities: slices.Concat([]Capability{AddParticipant}, reading, writing, moderating),
 			Changes: []Changes{{None, []Role{Banned, Member}}, {Banned, []Role{None, Member}}, {Member, []Role{None, Banned}}, {Moderator, []Role{None, Banned}}}},
-		Definition{Index: Admin, Name: "admin", Capabilities: slices.Concat([]Capability{AddParticipant}, reading, writing, moderating, administering),
+		Definition{Index: Admin, Name: "admin", Min: 1, Capabilities: slices.Concat([]Capability{AddParticipant}, reading, writing, moderating, administering),
 			Changes: []Changes{{None, []Role{Banned, Member, Moderator, Admin}}, {Banned, []Role{None, Member}}, {Member, []Role{None, Banned, Moderator, Admin}},
 				{Moderator, []Role{None, Banned, Member, Admin}}, {Admin, []Role{None, Banned, Member, Moderator}}}},
 	)
@@ -56,7 +57,7 @@ var channel = func() *Roles {
 		Definition{Index: writer, Name: "writer", Capabilities: slices.Concat(reading, writing)},
 		Definition{Index: moderator, Name: "moderator", Capabilities: slices.Concat([]Capability{AddParticipant}, reading, writing, moderating),
 			Changes: []Changes{{None, []Role{Banned, reader}}, {Banned, []Role{None, reader}}, {reader, []Role{None, Banned}}}},
-		Definition{Index: admin, Name: "admin", Capabilities: slices.Concat([]Capability{AddParticipant}, reading, writing, moderating, administering),
+		Definition{Index: admin, Name: "admin", Min: 1, Capabilities: slices.Concat([]Capability{AddParticipant}, reading, writing, moderating, administering),
 			Changes: []Changes{{None, []Role{Banned, reader, writer, moderator, admin}}, {Banned, []Role{None, reader}}, {reader, []Role{None, Banned, writer, moderator, admin}},
 				{writer, []Role{None, Banned, reader, moderator, admin}}, {moderator, []Role{None, Banned, reader, writer, admin}},
 				{admin, []Role{None, Banned, reader, writer, moderator}}}},

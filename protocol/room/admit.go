@@ -43,11 +43,16 @@ func (s *State) AdmitMessage(req *wire.SubmitMessageRequest, from string) (*Mess
 	if err != nil {
 		return nil, fmt.Errorf("message from %q: %w: %w", req.SendingURI, err, ErrSubmission)
 	}
+	v, err := s.Effective()
+	if err != nil {
+		return nil, err
+	}
+	role := v.Role(u.String())
 	switch {
 	case u.Provider().Domain() != from:
 		return nil, fmt.Errorf("message from %s submitted by %s: %w", u, from, ErrSubmission)
-	case !s.roles.Posts(s.Role(u)):
-		return nil, fmt.Errorf("%s sends: %w: %w", u, s.roles.Need(s.Role(u), policy.SendMessage), ErrPolicy)
+	case !v.Rules.Posts(role):
+		return nil, fmt.Errorf("%s sends: %w: %w", u, v.Rules.Need(role, policy.SendMessage), ErrPolicy)
 	case s.roster.Clients(u) == 0:
 		return nil, fmt.Errorf("%s has no client in the group: %w", u, ErrPolicy)
 	}

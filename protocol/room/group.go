@@ -10,10 +10,6 @@ import (
 	"github.com/mimid/mimid/protocol/wire"
 )
 
-// MetadataComponent is room_metadata's id (MIMI protocol section 10). What is in
-// it is the members' business; here it is opaque and replaced as a whole.
-const MetadataComponent mls.ComponentID = 0x0023
-
 // Suite is the cipher suite of rooms.
 const Suite = mls.X25519AES128Ed25519
 
@@ -43,8 +39,8 @@ func GroupID(r uri.Room) ([]byte, error) {
 
 // Extensions returns the GroupContext extensions of a new room: its creator is
 // its only participant and admin, and h.Hub orders it. metadata may be nil.
-// Error: ErrHosting, or that of the participant list.
-func Extensions(creator uri.User, h *Hosting, metadata []byte) (mls.Extensions, error) {
+// Errors: ErrHosting, policy.ErrComponent, or that of the participant list.
+func Extensions(creator uri.User, h *Hosting, metadata *policy.Metadata) (mls.Extensions, error) {
 	if err := h.Check(); err != nil {
 		return nil, err
 	}
@@ -55,7 +51,10 @@ func Extensions(creator uri.User, h *Hosting, metadata []byte) (mls.Extensions, 
 	}
 	d := mls.Dictionary{wire.ComponentParticipantList: list, HostingComponent: h.Append(nil)}
 	if metadata != nil {
-		d[MetadataComponent] = metadata
+		if err := metadata.Check(); err != nil {
+			return nil, err
+		}
+		d[MetadataComponent] = metadata.Append(nil)
 	}
 	return mls.Extensions{
 		required().Extension(),
@@ -93,27 +92,34 @@ func component(ctx *mls.GroupContext, id mls.ComponentID) ([]byte, error) {
 
 // HostingOf returns a context's room_hosting. Error: ErrHosting.
 func HostingOf(ctx *mls.GroupContext) (*Hosting, error) {
-	data, err := component(ctx, HostingComponent)
+	d, err := ctx.Extensions.Dictionary(BodyLimits().Limits)
 	if err != nil {
 		return nil, err
 	}
-	if data == nil {
+	return hostingIn(d)
+}
+
+func hostingIn(d mls.Dictionary) (*Hosting, error) {
+	data, ok := d[HostingComponent]
+	if !ok {
 		return nil, fmt.Errorf("group has no room_hosting: %w", ErrHosting)
 	}
 	return ParseHosting(data)
 }
 
-// MetadataOf returns a context's room_metadata as it is, nil if there is none.
-func MetadataOf(ctx *mls.GroupContext) ([]byte, error) { return component(ctx, MetadataComponent) }
-
 // ParticipantsOf returns a context's participant list, in its order, banned
 // users and users without clients included.
 func ParticipantsOf(ctx *mls.GroupContext) ([]wire.UserRolePair, error) {
-	data, err := component(ctx, wire.ComponentParticipantList)
+	dict, err := ctx.Extensions.Dictionary(BodyLimits().Limits)
 	if err != nil {
 		return nil, err
 	}
-	if data == nil {
+	return participantsIn(dict)
+}
+
+func participantsIn(dict mls.Dictionary) ([]wire.UserRolePair, error) {
+	data, ok := dict[wire.ComponentParticipantList]
+	if !ok {
 		return nil, fmt.Errorf("group has no participant_list: %w", ErrPolicy)
 	}
 	d, err := wire.ParseParticipantListData(data, BodyLimits())
@@ -169,9 +175,6 @@ func UpdateParticipants(ctx *mls.GroupContext, set []Participant, remove []uri.U
 	}
 	return updateOf(wire.ComponentParticipantList, b), nil
 }
-
-// UpdateMetadata makes the proposal that replaces room_metadata.
-func UpdateMetadata(data []byte) *mls.Proposal { return updateOf(MetadataComponent, data) }
 
 func updateOf(id mls.ComponentID, data []byte) *mls.Proposal {
 	return &mls.Proposal{Type: mls.ProposalAppDataUpdate,
@@ -233,4 +236,14 @@ func components(id mls.ComponentID, present []byte, updates [][]byte) ([]byte, e
 	}
 	// Bytes refuses a user that stands on the list twice.
 	return (&wire.ParticipantListData{Participants: append(kept, added...)}).Bytes()
+}
+
+// roomOf returns the URI of the room of a group.
+func roomOf(gid []byte) (string, error) {
+	g, err := uri.ParseGroup(string(gid))
+	if err != nil {
+		return "", err
+	}
+	r, err := g.Provider().Room(g.Name())
+	return r.String(), err
 }

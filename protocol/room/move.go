@@ -162,7 +162,7 @@ func absent(roles *policy.Roles, list []wire.UserRolePair, hub string) []string 
 // allowed on g, which providers have to be silent because its committer holds no power:
 // none if it does.
 func (r *Roster) Absent(g *mls.PublicGroup, c *mls.Change, hub string) ([]string, error) {
-	list, err := ParticipantsOf(g.Context())
+	v, err := r.View(g)
 	if err != nil {
 		return nil, err
 	}
@@ -170,14 +170,10 @@ func (r *Roster) Absent(g *mls.PublicGroup, c *mls.Change, hub string) ([]string
 	if !ok || c.Sender.Type != mls.SenderMember {
 		return nil, fmt.Errorf("a move by %v: %w", c.Sender.Type, ErrPolicy)
 	}
-	roles, err := RolesOf(g.Context())
-	if err != nil {
-		return nil, err
-	}
-	if roles.May(rolesOf(list)[u.String()], policy.ChangeHosting) {
+	if v.Rules.May(v.Role(u.String()), policy.ChangeHosting) {
 		return nil, nil
 	}
-	return absent(roles, list, hub), nil
+	return absent(v.Rules, v.list, hub), nil
 }
 
 // Absent is Roster.Absent of a commit that CheckMove of this state has returned.

@@ -76,11 +76,16 @@ func (o *Outside) Check() error {
 // OutsideOf returns a context's component, what stands for it where there is none. Error:
 // ErrOutside.
 func OutsideOf(ctx *mls.GroupContext) (*Outside, error) {
-	data, err := component(ctx, OutsideComponent)
+	d, err := ctx.Extensions.Dictionary(BodyLimits().Limits)
 	if err != nil {
 		return nil, err
 	}
-	if data == nil {
+	return outsideIn(d)
+}
+
+func outsideIn(d mls.Dictionary) (*Outside, error) {
+	data, ok := d[OutsideComponent]
+	if !ok {
 		return new(Outside), nil
 	}
 	return ParseOutside(data)
@@ -106,8 +111,8 @@ func (j *judgement) updatesOutside(p *mls.UsedProposal, user string, role policy
 	if j.c.Kind != mls.ContentCommit || j.c.Sender.Type != mls.SenderMember || p.Sender != j.c.Sender {
 		return fmt.Errorf("%s: replicas from outside are allowed by who commits that, and by no proposal of another: %w", user, ErrOutside)
 	}
-	if !j.rules.May(role, policy.ChangeHosting) {
-		return fmt.Errorf("%s, %s, says whether replicas from outside are allowed: %w", user, j.rules.Name(role), ErrOutside)
+	if !j.was.Rules.May(role, policy.ChangeHosting) {
+		return fmt.Errorf("%s, %s, says whether replicas from outside are allowed: %w", user, j.was.Rules.Name(role), ErrOutside)
 	}
 	_, err := ParseOutside(p.Proposal.AppData.Update)
 	return err
@@ -118,7 +123,7 @@ func (j *judgement) recruits(domain string) bool {
 	if j.c.Kind != mls.ContentCommit {
 		return false // a proposal does not know what else is in its commit
 	}
-	o, err := OutsideOf(j.c.Context)
+	o, err := outsideIn(j.after)
 	return err == nil && o.Recruit == domain
 }
 
@@ -127,17 +132,17 @@ func (j *judgement) recruits(domain string) bool {
 // only where too few providers take part for a set of their own. When a further one comes
 // to take part the recruit stays until a commit changes the set, and no longer.
 func (j *judgement) outside() error {
-	was, err := OutsideOf(j.g.Context())
+	was, err := outsideIn(j.committed.components)
 	if err != nil {
 		return err
 	}
-	now, err := OutsideOf(j.c.Context)
+	now, err := outsideIn(j.after)
 	if err != nil {
 		return err
 	}
 	set := j.lead.Now
 	if updatesHosting(j.c) {
-		h, err := HostingOf(j.c.Context)
+		h, err := hostingIn(j.after)
 		if err != nil {
 			return err
 		}
@@ -159,10 +164,7 @@ func (j *judgement) outside() error {
 	if !fresh && sameSet(set, j.lead.Now) || !in(now.Recruit, set) || j.takesPart(now.Recruit) {
 		return nil
 	}
-	part, err := j.participating()
-	if err != nil {
-		return err
-	}
+	part := j.next.Providers()
 	if len(part) > MaxForRecruit {
 		return fmt.Errorf("%s is kept as a recruit, and %d providers take part, which are enough without: %w", now.Recruit, len(part), ErrOutside)
 	}
@@ -172,21 +174,6 @@ func (j *judgement) outside() error {
 		}
 	}
 	return nil
-}
-
-// participating returns the providers with a participant after the commit.
-func (j *judgement) participating() ([]string, error) {
-	var out []string
-	for _, p := range j.after {
-		u, err := uri.ParseUser(string(p.User))
-		if err != nil {
-			return nil, fmt.Errorf("participant %q: %w: %w", p.User, err, ErrPolicy)
-		}
-		if d := u.Provider().Domain(); j.rules.Active(policy.Role(p.Role)) && !slices.Contains(out, d) {
-			out = append(out, d)
-		}
-	}
-	return out, nil
 }
 
 // followOutside notes which providers follow the log as recruits: from the commit that

@@ -18,11 +18,16 @@ const RolesComponent mls.ComponentID = 0x0025
 
 // RolesOf returns what a context's roles mean. Error: policy.ErrRoles.
 func RolesOf(ctx *mls.GroupContext) (*policy.Roles, error) {
-	data, err := component(ctx, RolesComponent)
+	d, err := ctx.Extensions.Dictionary(BodyLimits().Limits)
 	if err != nil {
 		return nil, err
 	}
-	if data == nil {
+	return rolesIn(d)
+}
+
+func rolesIn(d mls.Dictionary) (*policy.Roles, error) {
+	data, ok := d[RolesComponent]
+	if !ok {
 		return policy.Basic(), nil
 	}
 	return policy.ParseRoles(data)
@@ -68,7 +73,7 @@ func (j *judgement) redefines(data []byte, user string, role policy.Role) error 
 	deny := func(err error) error {
 		return fmt.Errorf("%s says what the roles mean: %w: %w", user, err, ErrPolicy)
 	}
-	if err := j.rules.Need(role, policy.ChangeRoleDefinitions); err != nil {
+	if err := j.was.Rules.Need(role, policy.ChangeRoleDefinitions); err != nil {
 		return deny(err)
 	}
 	next, err := policy.ParseRoles(data)
@@ -81,54 +86,44 @@ func (j *judgement) redefines(data []byte, user string, role policy.Role) error 
 	if j.c.Kind == mls.ContentProposal {
 		return nil // what it leads to is judged with its commit
 	}
-	if len(j.before) != len(j.after) {
+	if len(j.changed) > 0 {
 		return deny(fmt.Errorf("the same commit changes who takes part"))
 	}
-	for i, p := range j.after {
-		u, err := uri.ParseUser(string(p.User))
+	for _, p := range j.committed.list {
+		who, role := string(p.User), policy.Role(p.Role)
 		switch {
-		case p.User != j.before[i].User || p.Role != j.before[i].Role:
-			return deny(fmt.Errorf("the same commit changes who takes part"))
-		case !next.Known(policy.Role(p.Role)):
-			return deny(fmt.Errorf("%s would have role %d, which there is not", p.User, p.Role))
-		case err != nil:
-			return deny(err)
-		case j.r.Clients(u) > 0 && !next.Active(policy.Role(p.Role)):
-			return deny(fmt.Errorf("%s, with a device in the room, would be %s", p.User, next.Name(policy.Role(p.Role))))
+		case !next.Known(role):
+			return deny(fmt.Errorf("%s would have role %d, which there is not", who, role))
+		case j.next.Clients(who) > 0 && !next.Active(role):
+			return deny(fmt.Errorf("%s, with a device in the room, would be %s", who, next.Name(role)))
 		}
 	}
-	if err := next.Met(j.counts(j.roles, nil)); err != nil {
+	if err := next.Met(j.next.count); err != nil {
 		return deny(err)
+	}
+	if j.was.Base.Fixed {
+		if err := next.Fixed(); err != nil {
+			return deny(err)
+		}
+	}
+	for _, e := range j.was.Preauth.Entries {
+		if !next.Known(e.Role) {
+			return deny(fmt.Errorf("role %d, which there would not be, is preauthorized", e.Role))
+		}
 	}
 	return nil
 }
 
-// counts returns how many users have each role, and how many of them have clients, of
-// which a commit adds or removes so many.
-func (j *judgement) counts(roles map[string]policy.Role, delta map[string]int) map[policy.Role]policy.Count {
-	out := map[policy.Role]policy.Count{}
-	for who, role := range roles {
-		c := out[role]
-		c.Users++
-		if u, err := uri.ParseUser(who); err == nil && j.r.Clients(u)+delta[who] > 0 {
-			c.Active++
-		}
-		out[role] = c
-	}
-	return out
-}
-
-// bounds: a commit leaves each role with as many participants as it may have. Where no role
-// has bounds, which is so with the basic ones, nobody is counted.
+// bounds: a change leaves each role with as many participants as it may have, and the room
+// with no more users and clients than its base policy says. A proposal by itself is held to
+// it as well: what is pending must be committed, so it must be possible.
 func (j *judgement) bounds() error {
-	if !j.rules.Bounded() {
-		return nil
+	// Of one who leaves the proposals come one by one: each alone is within the bounds if
+	// all are, because they only take away.
+	if err := j.was.Rules.Bounds(j.was.count, j.next.count); err != nil {
+		return fmt.Errorf("%w: %w", err, ErrPolicy)
 	}
-	delta, err := j.delta()
-	if err != nil {
-		return err
-	}
-	if err := j.rules.Bounds(j.counts(j.roles, nil), j.counts(j.next, delta)); err != nil {
+	if err := j.next.Base.Fits(j.was.load, j.next.load, j.next.Base != j.was.Base); err != nil {
 		return fmt.Errorf("%w: %w", err, ErrPolicy)
 	}
 	return nil

@@ -46,8 +46,9 @@ type State struct {
 	hosting *Hosting          // as the context says: the hub in it is a checkpoint
 	lead    Lead              // as the log says
 	info    *mls.GroupInfo    // of the present epoch, without a tree
+	view    *View             // who takes part, and the policy
+	pending *View             // view with what is pending; nil: not asked since
 	list    []Participant     // the participant list, read out
-	roles   *policy.Roles     // what the roles in list mean
 	left    map[string]uint64 // domain -> seq of the entry with which it stopped following
 	outside []string          // recruits that are in a set, see followOutside
 
@@ -147,20 +148,17 @@ func begin(e *Entry, rules Rules) (*State, error) {
 
 // readList reads the participant list of the present context.
 func (s *State) readList() error {
-	list, err := ParticipantsOf(s.group.Context())
-	if err != nil {
+	var err error
+	if s.view, err = s.roster.View(s.group); err != nil {
 		return err
 	}
-	if s.roles, err = RolesOf(s.group.Context()); err != nil {
-		return err
-	}
-	s.list = s.list[:0:0]
-	for _, p := range list {
+	s.list, s.pending = s.list[:0:0], nil
+	for _, p := range s.view.list {
 		u, err := uri.ParseUser(string(p.User))
 		if err != nil {
 			return fmt.Errorf("participant %q: %w: %w", p.User, err, ErrPolicy)
 		}
-		s.list = append(s.list, Participant{u, policy.Role(p.Role), s.roles.Active(policy.Role(p.Role))})
+		s.list = append(s.list, Participant{u, policy.Role(p.Role), s.view.Rules.Active(policy.Role(p.Role))})
 	}
 	return nil
 }
@@ -175,17 +173,14 @@ func (s *State) checkFirst() error {
 		creator = u
 	}
 	domain := s.room.Provider().Domain()
-	list, err := ParticipantsOf(ctx)
+	v, err := s.roster.View(s.group)
 	if err != nil {
 		return err
 	}
-	roles, err := RolesOf(ctx)
-	if err != nil {
-		return err
-	}
+	list, roles := v.list, v.Rules
 	h := s.hosting
 	switch {
-	case len(list) != 1 || string(list[0].User) != creator.String() || roles.Top() == policy.None || policy.Role(list[0].Role) != roles.Top():
+	case len(list) != 1 && !v.Base.Fixed || string(list[0].User) != creator.String() || roles.Top() == policy.None || policy.Role(list[0].Role) != roles.Top():
 		return fmt.Errorf("room begins with participants %v, %s as %s expected: %w", list, creator, roles.Name(roles.Top()), ErrPolicy)
 	case creator.Provider().Domain() != domain:
 		return fmt.Errorf("room of %s created by %s: %w", domain, creator, ErrPolicy)
@@ -204,16 +199,21 @@ func (s *State) checkFirst() error {
 			return fmt.Errorf("extension %d of the GroupContext is not as rooms have it: %w", x.Type, ErrPolicy)
 		}
 	}
-	d, err := ctx.Extensions.Dictionary(BodyLimits().Limits)
-	if err != nil {
+	if err := s.checkFirstPolicy(v); err != nil {
 		return err
 	}
-	for id, data := range d {
+	for id, data := range v.components {
 		switch id {
 		case wire.ComponentParticipantList, HostingComponent, RolesComponent: // read above
 		case MetadataComponent:
-			if len(data) > maxMetadata {
-				return fmt.Errorf("metadata of %d bytes (limit %d): %w", len(data), maxMetadata, ErrPolicy)
+			if m, err := policy.ParseMetadata(data); err != nil {
+				return fmt.Errorf("%w: %w", err, ErrPolicy)
+			} else if m.URI != s.room.String() {
+				return fmt.Errorf("room with metadata of %.255q: %w", m.URI, ErrPolicy)
+			}
+		case OperationalComponent, PreauthComponent, BaseComponent, StatusComponent, AssetsComponent, ExpirationComponent:
+			if _, err := ParseComponent(id, data); err != nil {
+				return fmt.Errorf("%w: %w", err, ErrPolicy)
 			}
 		case SuccessionComponent:
 			if x, err := ParseSuccession(data); err != nil {
@@ -237,13 +237,40 @@ func (s *State) checkFirst() error {
 	return nil
 }
 
+// checkFirstPolicy: with which policy a room may begin. A room with fixed membership begins
+// with all its participants, of whom the creator alone has a client.
+func (s *State) checkFirstPolicy(v *View) error {
+	for _, p := range v.list {
+		if _, err := uri.ParseUser(string(p.User)); err != nil || !v.Rules.Active(policy.Role(p.Role)) {
+			return fmt.Errorf("room begins with participant %.255q as %s: %w", p.User, v.Rules.Name(policy.Role(p.Role)), ErrPolicy)
+		}
+	}
+	for _, e := range v.Preauth.Entries {
+		if !v.Rules.Known(e.Role) {
+			return fmt.Errorf("role %d, which there is not, is preauthorized: %w", e.Role, ErrPolicy)
+		}
+	}
+	if v.Base.Parent != "" {
+		return fmt.Errorf("a room that depends on %.255q: who follows one room cannot tell who takes part in another, so such rooms are not supported: %w", v.Base.Parent, ErrPolicy)
+	}
+	if v.Base.Fixed {
+		if err := v.Rules.Fixed(); err != nil {
+			return fmt.Errorf("%w: %w", err, ErrPolicy)
+		}
+	}
+	if err := v.Base.Fits(policy.Load{}, v.load, true); err != nil {
+		return fmt.Errorf("%w: %w", err, ErrPolicy)
+	}
+	return nil
+}
+
 // Check verifies that an entry continues the log and that its body is good in
 // the room's present state. It changes nothing. That the hub signed the entry,
 // which Verify shows for a batch, is not looked at.
 //
 // Errors: ErrWrongRoom, ErrChain, ErrBody, ErrEpoch, ErrPolicy, ErrPending,
 // ErrHosting, ErrKind, ErrSettling, ErrVote, ErrCertificate, ErrQuorum,
-// ErrSignature, and those of mls. An error from x509auth that says
+// ErrSignature, ErrEnded, and those of mls. An error from x509auth that says
 // ErrUnknownProvider may pass when the provider has been looked up.
 func (s *State) Check(e *Entry) (*Step, error) {
 	st, err := s.check(e)
@@ -259,6 +286,9 @@ func (s *State) check(e *Entry) (*Step, error) {
 		return nil, err
 	}
 	st := &Step{Entry: e, of: s, after: after}
+	if s.Ended() != nil && (e.Kind == KindMessage || e.Kind == KindHandshake) {
+		return nil, ErrEnded // who orders it may change, so that its end becomes final
+	}
 	switch e.Kind {
 	case KindMessage:
 		m, err := ParseMessage(e.Body)
@@ -348,6 +378,7 @@ func (s *State) Advance(st *Step) error {
 		if err := s.group.Apply(c); err != nil {
 			return fmt.Errorf("advancing room: %w", err)
 		}
+		s.pending = nil
 	}
 	c := st.Commit()
 	var before []string
@@ -446,17 +477,39 @@ func (s *State) Lead() Lead { return s.lead }
 func (s *State) Participants() []Participant { return s.list }
 
 // Roles returns what the roles of the room's participants mean.
-func (s *State) Roles() *policy.Roles { return s.roles }
+func (s *State) Roles() *policy.Roles { return s.view.Rules }
+
+// View returns who takes part and what the policy says, as the last commit left it.
+func (s *State) View() *View { return s.view }
+
+// Effective returns the view as it will be when all that is pending is committed: what
+// somebody may still do is judged by it.
+func (s *State) Effective() (*View, error) {
+	if s.pending == nil {
+		v, err := s.view.Effective(s.group, s.roster)
+		if err != nil {
+			return nil, err
+		}
+		s.pending = v
+	}
+	return s.pending, nil
+}
+
+// Ended returns how the room has ended, nil while it has not.
+func (s *State) Ended() *Tombstone {
+	b, ok := s.view.components[TombstoneComponent]
+	if !ok {
+		return nil
+	}
+	t, err := ParseTombstone(b)
+	if err != nil { // judged when it came
+		return new(Tombstone)
+	}
+	return t
+}
 
 // Role returns a user's role.
-func (s *State) Role(u uri.User) policy.Role {
-	for _, p := range s.list {
-		if p.User == u {
-			return p.Role
-		}
-	}
-	return policy.None
-}
+func (s *State) Role(u uri.User) policy.Role { return s.view.Role(u.String()) }
 
 // Providers returns who follows the log: the providers that take part, and those that
 // are recruited. Domains, each once, sorted.

@@ -206,7 +206,7 @@ func TestPolicyRefused(t *testing.T) {
 		{"takes a participant off the list and leaves its client", alice, mls.CommitOptions{Proposals: []*mls.Proposal{list(nil, carol.user)}}},
 		{"bans and leaves the client", alice, mls.CommitOptions{Proposals: []*mls.Proposal{list(one(carol.user, policy.Banned))}}},
 		{"a role that does not exist", alice, mls.CommitOptions{Proposals: []*mls.Proposal{list(one(carol.user, 7))}}},
-		{"renames the room", bob, mls.CommitOptions{Proposals: set(room.MetadataComponent, mls.AppDataSet, []byte("mine"))}},
+		{"renames the room", bob, mls.CommitOptions{Proposals: set(room.MetadataComponent, mls.AppDataSet, (&policy.Metadata{URI: w.hub.URI().String(), Name: "mine"}).Append(nil))}},
 		{"moves the room", alice, mls.CommitOptions{Proposals: set(room.HostingComponent, mls.AppDataSet, moved.Append(nil))}},
 		{"changes the topic", bob, mls.CommitOptions{Proposals: set(room.HostingComponent, mls.AppDataSet, topic.Append(nil))}},
 		{"removes the hosting", alice, mls.CommitOptions{Proposals: set(room.HostingComponent, mls.AppDataRemove, nil)}},
@@ -234,7 +234,7 @@ func TestPolicyRefused(t *testing.T) {
 		o   mls.CommitOptions
 	}{
 		{"changes the topic", alice, mls.CommitOptions{Proposals: set(room.HostingComponent, mls.AppDataSet, topic.Append(nil))}},
-		{"renames the room", alice, mls.CommitOptions{Proposals: set(room.MetadataComponent, mls.AppDataSet, []byte("ours"))}},
+		{"renames the room", alice, mls.CommitOptions{Proposals: set(room.MetadataComponent, mls.AppDataSet, (&policy.Metadata{URI: w.hub.URI().String(), Name: "ours"}).Append(nil))}},
 		{"promotes", alice, mls.CommitOptions{Proposals: []*mls.Proposal{list(one(bob.user, policy.Moderator))}}},
 		{"kicks", bob, mls.CommitOptions{Remove: leaf(carol)}},
 	} {

@@ -172,11 +172,16 @@ func (s *Succession) Check() error {
 // SuccessionOf returns a context's succession, the default where there is none. Error:
 // ErrSuccession.
 func SuccessionOf(ctx *mls.GroupContext) (*Succession, error) {
-	data, err := component(ctx, SuccessionComponent)
+	d, err := ctx.Extensions.Dictionary(BodyLimits().Limits)
 	if err != nil {
 		return nil, err
 	}
-	if data == nil {
+	return successionIn(d)
+}
+
+func successionIn(d mls.Dictionary) (*Succession, error) {
+	data, ok := d[SuccessionComponent]
+	if !ok {
 		return &Succession{Patience: DefaultPatience}, nil
 	}
 	return ParseSuccession(data)
@@ -264,23 +269,19 @@ func (s *State) Claim() (c *Claim, missing int, due uint64, err error) {
 	if err != nil || x.Claim == nil {
 		return nil, 0, 0, err
 	}
-	list, err := ParticipantsOf(s.group.Context())
-	if err != nil {
-		return nil, 0, 0, err
-	}
-	missing, due = x.Missing(s.roles, list, s.roster.Clients)
+	missing, due = x.Missing(s.view.Rules, s.view.list, s.roster.Clients)
 	return x.Claim, missing, due, nil
 }
 
 // succession judges an update of the component, which only the committer itself makes.
 func (j *judgement) succession(p *mls.UsedProposal, user string, role policy.Role) error {
 	deny := func(format string, args ...any) error {
-		return fmt.Errorf("%s, %s: %s: %w", user, j.rules.Name(role), fmt.Sprintf(format, args...), ErrSuccession)
+		return fmt.Errorf("%s, %s: %s: %w", user, j.was.Rules.Name(role), fmt.Sprintf(format, args...), ErrSuccession)
 	}
 	if j.c.Kind != mls.ContentCommit || j.c.Sender.Type != mls.SenderMember || p.Sender != j.c.Sender {
 		return deny("succession is changed by who commits it, and by no proposal of another")
 	}
-	was, err := SuccessionOf(j.g.Context())
+	was, err := successionIn(j.committed.components)
 	if err != nil {
 		return err
 	}
@@ -289,7 +290,7 @@ func (j *judgement) succession(p *mls.UsedProposal, user string, role policy.Rol
 		return err
 	}
 	if next.Patience != was.Patience {
-		if !Holds(j.rules, role) {
+		if !Holds(j.was.Rules, role) {
 			return deny("sets for how long administrators may be silent")
 		}
 		if next.Claim != nil {
@@ -312,7 +313,7 @@ func (j *judgement) succession(p *mls.UsedProposal, user string, role policy.Rol
 // stale: a claim that stands in the way of another one: of somebody who can take it no
 // more, or has not for as long again.
 func (j *judgement) stale(s *Succession) bool {
-	if !slices.Contains(Successors(j.rules, j.before, j.r.Clients, s.Claim.Gone), s.Claim.Claimant) {
+	if !slices.Contains(Successors(j.was.Rules, j.committed.list, j.r.Clients, s.Claim.Gone), s.Claim.Claimant) {
 		return true
 	}
 	return j.at > s.Claim.At+2*uint64(s.Patience/time.Millisecond)
@@ -326,16 +327,16 @@ func (j *judgement) mayClaim(c *Claim, user string, deny func(string, ...any) er
 		return deny("claims it as of %d, at %d: is the clock right?", c.At, j.at)
 	}
 	for _, g := range c.Gone {
-		if u, err := uri.ParseUser(g); err == nil && !Holds(j.rules, j.roles[u.String()]) {
+		if u, err := uri.ParseUser(g); err == nil && !Holds(j.was.Rules, j.was.Role(u.String())) {
 			return deny("says that %s is gone, who holds no power", g)
 		}
 	}
-	for _, h := range Holders(j.rules, j.before) {
+	for _, h := range Holders(j.was.Rules, j.committed.list) {
 		if !SaidGone(c.Gone, h) {
 			return deny("%s is an administrator, and not said to be gone", h)
 		}
 	}
-	if all := Successors(j.rules, j.before, j.r.Clients, c.Gone); !slices.Contains(all, user) {
+	if all := Successors(j.was.Rules, j.committed.list, j.r.Clients, c.Gone); !slices.Contains(all, user) {
 		return deny("the room would go to one of %s", strings.Join(all, ", "))
 	}
 	return nil
@@ -345,7 +346,7 @@ func (j *judgement) mayEndorse(was, next *Claim, user string, deny func(string, 
 	if !slices.Equal(was.Gone, next.Gone) {
 		return deny("changes who is said to be gone")
 	}
-	if !slices.Contains(Successors(j.rules, j.before, j.r.Clients, was.Gone), user) {
+	if !slices.Contains(Successors(j.was.Rules, j.committed.list, j.r.Clients, was.Gone), user) {
 		return deny("endorses a claim and could not make one")
 	}
 	want := append(slices.Clone(was.Endorsers), user)
@@ -371,7 +372,7 @@ func (j *judgement) mayEnd(s *Succession, user string, role policy.Role, deny fu
 
 // against says whether a claim is against a user: a sign of life ends it.
 func (j *judgement) against(s *Succession, u uri.User, role policy.Role) bool {
-	return Holds(j.rules, role) || SaidGone(s.Claim.Gone, u)
+	return Holds(j.was.Rules, role) || SaidGone(s.Claim.Gone, u)
 }
 
 // signOfLife: a commit by somebody whom a claim is against ends the claim.
@@ -379,15 +380,15 @@ func (j *judgement) signOfLife() error {
 	if j.c.Kind != mls.ContentCommit || j.c.Sender.Type != mls.SenderMember {
 		return nil
 	}
-	was, err := SuccessionOf(j.g.Context())
+	was, err := successionIn(j.committed.components)
 	if err != nil || was.Claim == nil {
 		return err
 	}
 	u, ok := j.r.users[j.c.Sender.Leaf]
-	if !ok || !j.against(was, u, j.roles[u.String()]) {
+	if !ok || !j.against(was, u, j.was.Role(u.String())) {
 		return nil
 	}
-	now, err := SuccessionOf(j.c.Context)
+	now, err := successionIn(j.after)
 	if err != nil {
 		return err
 	}
@@ -403,7 +404,7 @@ func (j *judgement) takes(user string) error {
 	deny := func(format string, args ...any) error {
 		return fmt.Errorf("%s makes itself an administrator: %s: %w", user, fmt.Sprintf(format, args...), ErrSuccession)
 	}
-	was, err := SuccessionOf(j.g.Context())
+	was, err := successionIn(j.committed.components)
 	if err != nil {
 		return err
 	}
@@ -413,7 +414,7 @@ func (j *judgement) takes(user string) error {
 	if was.Claim == nil || was.Claim.Claimant != user {
 		return deny("it has not claimed it")
 	}
-	now, err := SuccessionOf(j.c.Context)
+	now, err := successionIn(j.after)
 	if err != nil {
 		return err
 	}
@@ -422,15 +423,15 @@ func (j *judgement) takes(user string) error {
 	}
 	// Who has come to power since the claim has it from a holder, whose commit has ended the
 	// claim; this is the second lock.
-	for _, h := range Holders(j.rules, j.before) {
+	for _, h := range Holders(j.was.Rules, j.committed.list) {
 		if !SaidGone(was.Claim.Gone, h) {
 			return deny("%s is an administrator, and not said to be gone", h)
 		}
 	}
-	if !slices.Contains(Successors(j.rules, j.before, j.r.Clients, was.Claim.Gone), user) {
+	if !slices.Contains(Successors(j.was.Rules, j.committed.list, j.r.Clients, was.Claim.Gone), user) {
 		return deny("others would succeed now")
 	}
-	missing, due := was.Missing(j.rules, j.before, j.r.Clients)
+	missing, due := was.Missing(j.was.Rules, j.committed.list, j.r.Clients)
 	switch {
 	case missing > 0:
 		return deny("%d more successors have to endorse it", missing)

@@ -111,7 +111,7 @@ func (d *device) create(edit func(*mls.GroupParams)) *room.Create {
 	t.Helper()
 	r := clubhouse(t)
 	p := mls.GroupParams{LeafParams: d.leaf, GroupID: must(room.GroupID(r))(t),
-		Extensions: must(room.Extensions(d.user, d.w.hosting(), []byte("name")))(t)}
+		Extensions: must(room.Extensions(d.user, d.w.hosting(), &policy.Metadata{URI: r.String(), Name: "name"}))(t)}
 	if edit != nil {
 		edit(&p)
 	}
