@@ -512,6 +512,10 @@ func (c *Client) handle(f frame) error {
 		if err := c.consented(b, v); err != nil {
 			return bad(err)
 		}
+	case clientapi.EventKnock:
+		if err := c.knocked(b, f.data); err != nil {
+			return bad(err)
+		}
 	case clientapi.EventHub:
 		v := new(clientapi.HubState)
 		if err = json.Unmarshal(f.data, v); err != nil {

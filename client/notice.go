@@ -72,6 +72,10 @@ type ConsentChanged struct {
 	State             string
 }
 
+// KnockChanged: an own knock got further, or somebody waits at a room whom this user may let
+// in, or does no more (clientapi.KnockGone). Who it is the provider says; RoomKnocks checks it.
+type KnockChanged struct{ Knock Knock }
+
 // UserKeyChanged: a user in this room has another user key than before. Either
 // it lost all its devices and began anew, or its provider put in somebody else.
 // Ask the user by another way.
@@ -141,6 +145,7 @@ func (RoomJoined) notice()      {}
 func (RoomLeft) notice()        {}
 func (MembersChanged) notice()  {}
 func (ConsentChanged) notice()  {}
+func (KnockChanged) notice()    {}
 func (UserKeyChanged) notice()  {}
 func (HubChanged) notice()      {}
 func (HubSilent) notice()       {}

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ import (
 	"github.com/mimid/mimid/node/clienthttp"
 	"github.com/mimid/mimid/node/contact"
 	"github.com/mimid/mimid/node/feed"
+	"github.com/mimid/mimid/node/knocks"
 	"github.com/mimid/mimid/node/outbox"
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/node/ration"
@@ -73,6 +75,7 @@ type parts struct {
 	moved     *movedRooms
 	recruits  *recruits
 	contacts  *contact.Service
+	knocks    *knocks.Service
 	clients   *clienthttp.Server
 	listener  net.Listener
 	admin     *admin.Server
@@ -166,6 +169,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	s.start("moved", p.moved.run, nil)
 	s.start("outbox", p.outbox.Run, nil)
 	s.start("contacts", p.contacts.Run, nil)
+	s.start("knocks", p.knocks.Run, nil)
 	s.start("clients", p.clients.Run, nil)
 	s.start("operator", p.admin.Run, p.admin.Ready())
 	if !s.up() {
@@ -274,7 +278,8 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 			return x
 		},
 		Gossip: roomGossip{p.overlay}, Outbox: roomOutbox{p.outbox}, Joined: p.accounts.Joined,
-		Log: part("rooms"), Now: n.now, Stall: time.Duration(n.cfg.Failover.Stall),
+		Changed: func(id room.ID) { p.knocks.Changed(id) }, // made below, and before anything runs
+		Log:     part("rooms"), Now: n.now, Stall: time.Duration(n.cfg.Failover.Stall),
 	}); err != nil {
 		return p, err
 	}
@@ -283,6 +288,9 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		patience: time.Duration(n.cfg.Failover.RecruitPatience), rate: ration.New(ration.Config{PerSecond: 0.1, Burst: 20}),
 		now: n.now, log: part("recruits")}
 	p.moved = &movedRooms{rooms: p.rooms, overlay: p.overlay, log: part("moved")}
+	if p.knocks, err = n.makeKnocks(p, auth); err != nil {
+		return p, err
+	}
 	if p.contacts, err = n.makeContacts(p, auth); err != nil {
 		return p, err
 	}
@@ -291,7 +299,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		return p, err
 	}
 	if p.server, err = peering.NewServer(peering.Config{
-		Domain: domain, Aliases: []string{host}, Routes: append(roomRoutes(p.rooms, p.hear), p.contacts.Routes()...), Directory: directory{p.providers},
+		Domain: domain, Aliases: []string{host}, Routes: slices.Concat(roomRoutes(p.rooms, p.hear), p.contacts.Routes(), p.knocks.Routes()), Directory: directory{p.providers},
 		Peer: func(r *http.Request) (string, bool) {
 			id, ok := overlay.RequestPeer(r)
 			return string(id), ok
@@ -342,7 +350,7 @@ func (n *Node) makeClients(p *parts) (err error) {
 		Listener: p.listener, TLS: conf, Ready: n.readiness, Version: n.version, Log: n.log.With("part", "clients"), Now: n.now,
 		Requests: ration.Config{PerSecond: rate, Burst: max(1, 4*rate)},
 		Services: clienthttp.Services{Accounts: p.accounts, KeyPackages: p.accounts, Providers: p.providers, Contacts: p.contacts,
-			Claims: p.contacts, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Submissions: p.rooms, Streams: streams{p.feed}},
+			Claims: p.contacts, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Knocks: p.knocks, Submissions: p.rooms, Streams: streams{p.feed}},
 	})
 	return err
 }

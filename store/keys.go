@@ -51,8 +51,9 @@ const (
 	SpaceReplica     Space = 0x2c // what replicas know of a room beside its log, and what is not final yet
 	SpaceHeard       Space = 0x2d // when other providers gave their last sign of life
 	SpacePromises    Space = 0x2e // rooms of others that this provider has promised to keep
+	SpaceKnocks      Space = 0x2f // who has asked to be let into rooms, here and elsewhere
 
-	lastSpace = SpacePromises
+	lastSpace = SpaceKnocks
 )
 
 // A Key names one value. Only the functions of this package make keys, so a key

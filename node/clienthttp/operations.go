@@ -120,6 +120,7 @@ func (s *Server) register(api huma.API) {
 	s.registerAccounts(api)
 	s.registerContacts(api)
 	s.registerRooms(api)
+	s.registerKnocks(api)
 }
 
 func (s *Server) registerAccounts(api huma.API) {
@@ -273,5 +274,31 @@ func (s *Server) registerRooms(api huma.API) {
 				return nil, err
 			}
 			return v.Submissions.FetchGroupInfo(ctx, who(ctx), id, &in.Body)
+		})
+}
+
+func (s *Server) registerKnocks(api huma.API) {
+	v := &s.cfg.Services
+	add(s, api, call{method: "POST", path: "/v1/knocks", id: "send-knock", summary: "Ask to be let into a room, or take that back", tag: "knocks"},
+		func(ctx context.Context, in *withBody[clientapi.SendKnock]) (*clientapi.Knock, error) {
+			return v.Knocks.SendKnock(ctx, who(ctx), &in.Body)
+		})
+	add(s, api, call{method: "GET", path: "/v1/knocks", id: "list-knocks", summary: "The user's own knocks", tag: "knocks"},
+		func(ctx context.Context, _ *none) (*clientapi.Knocks, error) { return v.Knocks.Knocks(ctx, who(ctx)) })
+	add(s, api, call{method: "GET", path: "/v1/rooms/{room}/knocks", id: "list-room-knocks", summary: "Who waits at a room's door", tag: "knocks"},
+		func(ctx context.Context, in *InRoom) (*clientapi.Knocks, error) {
+			id, err := in.id()
+			if err != nil {
+				return nil, err
+			}
+			return v.Knocks.RoomKnocks(ctx, who(ctx), id)
+		})
+	add(s, api, call{method: "POST", path: "/v1/rooms/{room}/knocks/refuse", id: "refuse-knock", summary: "Refuse somebody who waits", tag: "knocks", status: http.StatusNoContent},
+		func(ctx context.Context, in *inRoomWithBody[clientapi.RefuseKnock]) (*none, error) {
+			id, err := in.id()
+			if err != nil {
+				return nil, err
+			}
+			return nil, v.Knocks.RefuseKnock(ctx, who(ctx), id, &in.Body)
 		})
 }

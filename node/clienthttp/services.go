@@ -23,6 +23,7 @@ type Services struct {
 	Rooms       Rooms
 	Finder      Finder
 	Recruits    Recruits
+	Knocks      Knocks
 	Submissions Submissions
 	Streams     Streams
 }
@@ -88,6 +89,14 @@ type Recruits interface {
 	// Recruit returns the one that the room has, if that keeps it, or else another one
 	// that has promised to. None at all is a Problem with CodeNotFound.
 	Recruit(ctx context.Context, who account.Identity, room store.RoomID) (*clientapi.Recruit, error)
+}
+
+// Knocks lets users ask to be let into rooms, and others answer.
+type Knocks interface {
+	SendKnock(ctx context.Context, who account.Identity, k *clientapi.SendKnock) (*clientapi.Knock, error)
+	Knocks(ctx context.Context, who account.Identity) (*clientapi.Knocks, error)
+	RoomKnocks(ctx context.Context, who account.Identity, room store.RoomID) (*clientapi.Knocks, error)
+	RefuseKnock(ctx context.Context, who account.Identity, room store.RoomID, r *clientapi.RefuseKnock) error
 }
 
 // Submissions brings what clients do to the rooms' hubs. Nonces have 16 octets.

@@ -61,6 +61,13 @@ type Rooms interface {
 	TakesPart(room, domain string) bool
 }
 
+// Knocks knows who asks to be let into rooms; *knocks.Service is one.
+type Knocks interface {
+	// Admits says whether the target waits to be let into a room, and the requester may
+	// let it in, as far as the provider can know from which the request comes.
+	Admits(ctx context.Context, requester, target uri.User, room uri.Room, source string) (bool, error)
+}
+
 // Announcer says in the network, and finds out, who knows something of a key;
 // *overlay.Overlay is one.
 type Announcer interface {
@@ -137,6 +144,8 @@ type Config struct {
 	Feed     Feed
 	// Rooms may be nil: no room is hosted elsewhere, and nothing is relayed.
 	Rooms Rooms
+	// Knocks may be nil: nobody knocks.
+	Knocks Knocks
 	// Directory finds other providers, so that Authenticator knows their keys
 	// when it is asked.
 	Directory peering.Directory
@@ -187,7 +196,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	if cfg.Store == nil || cfg.Accounts == nil || cfg.Caller == nil || cfg.Outbox == nil || cfg.Feed == nil ||
 		cfg.Directory == nil || cfg.Authenticator == nil || cfg.Anchors == nil || cfg.ProviderKey == nil {
-		return nil, fmt.Errorf("%w: of interfaces and functions only Rooms, Announcer, Now and Log may be nil", ErrConfig)
+		return nil, fmt.Errorf("%w: of interfaces and functions only Rooms, Knocks, Announcer, Now and Log may be nil", ErrConfig)
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

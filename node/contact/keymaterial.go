@@ -80,7 +80,7 @@ func (s *Service) ClaimKeyPackages(ctx context.Context, who account.Identity, q 
 		return nil, bad
 	}
 	if s.local(c.target) {
-		b, err := s.answer(ctx, c)
+		b, err := s.answer(ctx, c, s.cfg.Domain)
 		return &clientapi.ClaimedKeyPackages{Response: b}, err
 	}
 	to := c.target.Provider().Domain()
@@ -153,16 +153,16 @@ func (s *Service) handleKeyMaterial(ctx context.Context, in *peering.Incoming) (
 	if bad := s.verify(c); bad != nil {
 		return nil, bad
 	}
-	b, err := s.answer(ctx, c)
+	b, err := s.answer(ctx, c, in.Source)
 	return &peering.Response{Body: b}, err
 }
 
 // answer is that of the target's provider. Consent comes first: without it
 // nothing is looked up that depends on whether the target exists, and the answer
-// is always the same.
-func (s *Service) answer(ctx context.Context, c *claim) ([]byte, error) {
+// is always the same. source is the provider that the request came from.
+func (s *Service) answer(ctx context.Context, c *claim, source string) ([]byte, error) {
 	resp := wire.KeyMaterialResponse{Status: wire.KeyMaterialNoConsent, User: c.request.TargetUser}
-	allowed, err := s.allowed(c)
+	allowed, err := s.allowed(ctx, c, source)
 	if err != nil {
 		return nil, err
 	}
@@ -181,19 +181,25 @@ func (s *Service) answer(ctx context.Context, c *claim) ([]byte, error) {
 	return b, nil
 }
 
-// allowed reads both scopes whatever the first says.
-func (s *Service) allowed(c *claim) (ok bool, err error) {
+// allowed reads both scopes whatever the first says, and then whether the target has asked to
+// be let into the room, which is consent, too: one that a block of the requester is above.
+func (s *Service) allowed(ctx context.Context, c *claim, source string) (ok bool, err error) {
 	if c.requester == c.target {
 		return true, nil // a user's own devices
 	}
+	blocked := false
 	err = s.cfg.Store.View(func(tx *store.Tx) error {
 		any, err1 := readState(tx, given, scope{requester: c.requester, target: c.target})
 		room, err2 := any, error(nil)
 		if !c.room.IsZero() {
 			room, err2 = readState(tx, given, scope{c.requester, c.target, c.room})
 		}
-		ok = consent.Allows(any.state, room.state)
+		ok, blocked = consent.Allows(any.state, room.state), consent.Blocks(any.state, room.state)
 		return errors.Join(err1, err2)
 	})
-	return ok, err
+	if err != nil || ok || s.cfg.Knocks == nil || c.room.IsZero() {
+		return ok, err
+	}
+	knocks, err := s.cfg.Knocks.Admits(ctx, c.requester, c.target, c.room, source)
+	return knocks && !blocked, err
 }

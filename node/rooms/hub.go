@@ -395,7 +395,8 @@ func (l *live) commit(ctx context.Context, d *decided, more func(tx *store.Tx) e
 		Providers: now.providers, Epoch: now.epoch, Set: now.set, Auto: now.auto, Outside: now.outside}
 	local := l.r.localUsers(now.participants)
 	was, readers := local, local
-	if slices.ContainsFunc(b.Entries(), func(e *room.Entry) bool { return e.Kind != room.KindMessage }) {
+	changed := slices.ContainsFunc(b.Entries(), func(e *room.Entry) bool { return e.Kind != room.KindMessage })
+	if changed {
 		was = l.r.localUsers(d.before)
 		readers = union(local, was)
 	}
@@ -466,6 +467,9 @@ func (l *live) commit(ctx context.Context, d *decided, more func(tx *store.Tx) e
 	l.h.head, l.h.held = head, ""
 	l.r.turns.Add(1)
 	l.h.mu.Unlock()
+	if changed && l.r.cfg.Changed != nil {
+		l.r.cfg.Changed(id)
+	}
 	if err := l.r.refreshTopic(l.h); err != nil {
 		l.r.log.Error("joining topic", "room", id, "err", err)
 	}

@@ -81,6 +81,9 @@ type Config struct {
 	// Joined is told which KeyPackages a Welcome for local users has used, so that
 	// they are not handed out again. May be nil.
 	Joined func(tx *store.Tx, refs ...[]byte) error
+	// Changed is told of every room in which something else than a message was ordered:
+	// who takes part, or what roles mean, may have changed. It must not wait. May be nil.
+	Changed func(id room.ID)
 	// Dead says whether another provider gives no sign of life. Nil: none is dead.
 	Dead func(domain string) bool
 	// Silence is for how long another provider has given no sign of life, over restarts

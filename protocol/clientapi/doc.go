@@ -29,6 +29,8 @@
 //	POST   /v1/discover                      Discover -> Discovered
 //	POST   /v1/consent                       SendConsent
 //	GET    /v1/consent                       Consents
+//	POST   /v1/knocks                        SendKnock -> Knock: ask to be let into a room, or no longer
+//	GET    /v1/knocks                        Knocks: the user's own
 //	POST   /v1/rooms                         NewRoom -> Submitted
 //	GET    /v1/rooms                         Rooms
 //	GET    /v1/rooms/{room}                  Room
@@ -37,6 +39,8 @@
 //	POST   /v1/rooms/{room}/updates          SubmitUpdate -> SubmittedUpdate
 //	POST   /v1/rooms/{room}/groupinfo        FetchGroupInfo -> FetchedGroupInfo
 //	POST   /v1/rooms/{room}/recruit          Recruit: a provider that would be a replica from outside
+//	GET    /v1/rooms/{room}/knocks           Knocks: who waits at its door, for who may answer
+//	POST   /v1/rooms/{room}/knocks/refuse    RefuseKnock
 //	GET    /v1/room-hub?uri=                 FoundRoom: who orders a room that is known by its URI only
 //	GET    /v1/events?cursor=                the device's stream (text/event-stream)
 //

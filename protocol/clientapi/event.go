@@ -5,6 +5,7 @@ const (
 	EventEntries = "entries" // Entries
 	EventWelcome = "welcome" // Welcome
 	EventConsent = "consent" // ConsentEvent
+	EventKnock   = "knock"   // Knock: the user's own has got further, or somebody waits whom the user may let in
 	EventHub     = "hub"     // HubState; not stored, it leaves the cursor where it is
 	EventHello   = "hello"   // Hello, the first of every stream
 	EventPing    = "ping"    // {}; at least every 20 seconds

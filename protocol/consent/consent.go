@@ -134,12 +134,16 @@ func Step(s State, e Event) (State, Effect, error) {
 	return o.next, o.effect, nil
 }
 
+// Blocks says whether a requester is blocked, for any room or this one: then nothing else
+// lets it fetch KeyPackages, not the target's asking to be let into that room either.
+func Blocks(any, room State) bool { return any == Blocked || room == Blocked }
+
 // Allows says whether a requester may fetch KeyPackages for a room, by its
 // states for any room and for this one: what was said of the room decides, but
 // a block in either scope stands.
 func Allows(any, room State) bool {
 	switch {
-	case any == Blocked || room == Blocked:
+	case Blocks(any, room):
 		return false
 	case room == Granted:
 		return true

@@ -10,7 +10,8 @@ import "fmt"
 type Capability uint16
 
 // The registered capabilities, and ChangeHosting. Those that the draft only reserves are
-// in the registry, too, so that they have names; none of them allows anything here.
+// in the registry, too, so that they have names; of them only those with a meaning of ours
+// allow anything here.
 const (
 	// Membership.
 	AddParticipant      Capability = 0x0000
@@ -26,8 +27,8 @@ const (
 	Ban                 Capability = 0x000a
 	Unban               Capability = 0x000b
 	Kick                Capability = 0x000c
-	Knock               Capability = 0x000d // reserved
-	AcceptKnock         Capability = 0x000e // reserved
+	Knock               Capability = 0x000d // reserved; of role 0, see Roles.MayKnock
+	AcceptKnock         Capability = 0x000e // reserved; see Roles.MayAnswer
 	ChangeUserRole      Capability = 0x000f
 	ChangeOwnRole       Capability = 0x0010
 	CreateSubgroup      Capability = 0x0011 // reserved

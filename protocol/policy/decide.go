@@ -182,6 +182,19 @@ func (r *Roles) Newcomer(actor Role) (Role, error) {
 	return best, nil
 }
 
+// MayKnock says whether who is not on the list may ask to be let in.
+func (r *Roles) MayKnock() bool { return r.May(None, Knock) }
+
+// MayAnswer says whether a role may answer those who knock: it has canAcceptKnock, or
+// canAddParticipant where no role has that. Letting somebody in is adding it, which takes what
+// adding takes.
+func (r *Roles) MayAnswer(x Role) bool {
+	if r.May(x, AcceptKnock) {
+		return true
+	}
+	return r.May(x, AddParticipant) && !slices.ContainsFunc(r.defs, func(d Definition) bool { return slices.Contains(d.Capabilities, AcceptKnock) })
+}
+
 // Top returns the highest role that may have clients and changes roles: that of a room's
 // creator, and of who succeeds the administrators. None: there is none.
 func (r *Roles) Top() Role {

@@ -12,7 +12,9 @@
 //	change roles                                              x
 //	add, remove own clients                x        x         x
 //	leave                                  x        x         x
+//	knock                    x
 //	send messages                          x        x         x
+//	answer who knocks                               x         x
 //	change name, topic, ...                         x         x
 //	change hosting                                            x
 //	change roles' definitions                                 x
@@ -37,5 +39,8 @@
 //   - A commit may leave a count outside a role's bounds only where it was outside before
 //     and is brought no further out, or a room whose last administrator's account was
 //     deleted could change nothing more.
+//   - canKnock, of role 0, and canAcceptKnock are reserved by the draft and mean here what
+//     they are called (package knock). A room none of whose roles has canAcceptKnock has
+//     knocks answered by who has canAddParticipant.
 //   - Where succession or our own components need an order of roles, the role_index is it.
 package policy
