@@ -44,9 +44,9 @@ func (c *Client) Discover(ctx context.Context, sii string) (*clientapi.Discovere
 // exist any more. Unless the answer is proven, it is a hint, see clientapi.FoundRoom.
 // ErrName if it is no room's URI.
 func (c *Client) WhoOrders(ctx context.Context, room string) (*clientapi.FoundRoom, error) {
-	u, err := uri.ParseRoom(room)
+	u, err := ParseRoom(room)
 	if err != nil {
-		return nil, fmt.Errorf("%.255q is no room's URI, such as mimi://atlanta.example/r/clubhouse: %w", room, ErrName)
+		return nil, err
 	}
 	_, api, err := c.self(ctx)
 	out := new(clientapi.FoundRoom)

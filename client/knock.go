@@ -13,8 +13,7 @@ import (
 	"github.com/mimid/mimid/protocol/uri"
 )
 
-// Knock is somebody's wish to be let into a room, as the user's provider says. State is one of
-// clientapi.KnockAsking and the others; Trouble says why no provider has taken it yet.
+// Knock is somebody's wish to be let into a room, as the user's provider says. Trouble says why no provider has taken it yet.
 type Knock struct {
 	Room    uri.Room
 	User    uri.User
@@ -25,6 +24,19 @@ type Knock struct {
 	Trouble string
 	At      time.Time
 }
+
+// Where a knock stands, in Knock.State.
+const (
+	KnockAsking     = clientapi.KnockAsking     // no hub has taken it yet
+	KnockWaiting    = clientapi.KnockWaiting    // shown to those who may answer
+	KnockRefused    = clientapi.KnockRefused    // somebody has refused it, or nobody may be asked
+	KnockInside     = clientapi.KnockInside     // let in
+	KnockCancelling = clientapi.KnockCancelling // taken back, and no hub knows it yet
+	KnockCancelled  = clientapi.KnockCancelled
+	KnockClosed     = clientapi.KnockClosed // the room lets nobody knock
+	KnockExpired    = clientapi.KnockExpired
+	KnockGone       = clientapi.KnockGone // of who waited: no more
+)
 
 // MaxNote is the longest note of a knock, and text of a refusal, in octets.
 const MaxNote = knock.MaxNote

@@ -26,6 +26,15 @@ func ParseUser(s string) (uri.User, error) {
 	return u, nil
 }
 
+// ParseRoom reads the URI of a room, which need not be one of this client's.
+func ParseRoom(s string) (uri.Room, error) {
+	u, err := uri.ParseRoom(s)
+	if err != nil {
+		return u, fmt.Errorf("%.255q is no room's URI, such as mimi://atlanta.example/r/clubhouse: %w", s, ErrName)
+	}
+	return u, nil
+}
+
 // FindRoom finds one of this client's rooms by its URI, its name, or the beginning
 // of its id or of its URI's last part.
 func (c *Client) FindRoom(ctx context.Context, s string) (Room, error) {

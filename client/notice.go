@@ -73,7 +73,7 @@ type ConsentChanged struct {
 }
 
 // KnockChanged: an own knock got further, or somebody waits at a room whom this user may let
-// in, or does no more (clientapi.KnockGone). Who it is the provider says; RoomKnocks checks it.
+// in, or does no more (KnockGone). Who it is the provider says; RoomKnocks checks it.
 type KnockChanged struct{ Knock Knock }
 
 // UserKeyChanged: a user in this room has another user key than before. Either

@@ -35,6 +35,8 @@ const chatHelp = `/rooms            your rooms
 /delete N         take a message or reaction back
 /kick WHO         take somebody's devices out, for now
 /ban WHO          keep somebody out; /unban WHO lifts it
+/knocks           who waits to be let in
+/admit WHO        let them in; /refuse WHO does not
 /contact WHO      ask somebody for consent
 /requests         who asks you for consent
 /accept WHO       give it
@@ -198,6 +200,8 @@ func (ch *chat) notice(n client.Notice) {
 		if n.State == "requested" && n.Target == ch.c.User() {
 			ch.say("asks_consent", n.Requester.Short(), "         %s asks for your consent: /accept %s", n.Requester.Short(), n.Requester.Short())
 		}
+	case client.KnockChanged:
+		ch.knock(n.Knock)
 	case client.HubChanged:
 		if n.Room == ch.room.URI {
 			ch.say("hub", n.Hub, "         the room is now ordered by %s", n.Hub)
@@ -354,9 +358,9 @@ func needsOf(command string) (needs, bool) {
 		return needs{arg: "NAME"}, true
 	case "/contact", "/accept":
 		return needs{arg: "WHO"}, true
-	case "/who", "/leave", "/endorse":
+	case "/who", "/leave", "/endorse", "/knocks":
 		return needs{room: true}, true
-	case "/add", "/kick", "/ban", "/unban":
+	case "/add", "/kick", "/ban", "/unban", "/admit", "/refuse":
 		return needs{room: true, arg: "WHO"}, true
 	case "/reply", "/edit":
 		return needs{room: true, arg: "NUMBER TEXT"}, true
@@ -445,7 +449,16 @@ func (ch *chat) command(ctx context.Context, command, arg string) error {
 		_, err = ch.c.SendContent(ctx, ch.room.URI, m)
 		ch.show()
 		return err
-	case "/contact", "/accept", "/add", "/kick", "/ban", "/unban":
+	case "/knocks":
+		list, _, err := ch.c.RoomKnocks(ctx, ch.room.URI)
+		for _, k := range list {
+			ch.say("knock", knockView(k), "%s", waits(k))
+		}
+		if err == nil && len(list) == 0 {
+			ch.say("knocks", list, "nobody waits to be let in")
+		}
+		return err
+	case "/contact", "/accept", "/add", "/kick", "/ban", "/unban", "/admit", "/refuse":
 		u, err := client.ParseUser(arg)
 		switch {
 		case err != nil:
@@ -454,6 +467,10 @@ func (ch *chat) command(ctx context.Context, command, arg string) error {
 			return ch.c.RequestContact(ctx, u)
 		case command == "/accept":
 			return ch.c.Accept(ctx, u)
+		case command == "/admit":
+			return ch.c.AcceptKnock(ctx, ch.room.URI, u)
+		case command == "/refuse":
+			return ch.c.RefuseKnock(ctx, ch.room.URI, u, "")
 		case command == "/kick":
 			return ch.c.Kick(ctx, ch.room.URI, u)
 		case command == "/ban":

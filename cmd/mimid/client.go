@@ -353,6 +353,10 @@ type clientRooms struct {
 
 	Recruit clientRoomRecruit `cmd:"" help:"Have another provider keep a room of two, so that it survives either."`
 
+	Knock  clientRoomKnock  `cmd:"" help:"Ask to be let into a room that you have only the address of."`
+	Knocks clientRoomKnocks `cmd:"" help:"Show where your knocks stand, or who waits at a room's door."`
+	Answer clientRoomAnswer `cmd:"" help:"Let somebody in who waits at a room's door, or refuse."`
+
 	Find clientRoomFind `cmd:"" help:"Find out who orders a room that you have only the address of."`
 }
 

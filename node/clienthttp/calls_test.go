@@ -48,6 +48,10 @@ var calls = []struct {
 	{"POST", roomPath + "/updates", clientapi.SubmitUpdate{Request: []byte{1}, Nonce: nonce}, 200, "SubmitUpdate"},
 	{"POST", roomPath + "/groupinfo", clientapi.FetchGroupInfo{Request: []byte{1}}, 200, "FetchGroupInfo"},
 	{"POST", roomPath + "/recruit", nil, 200, "Recruit"},
+	{"POST", "/v1/knocks", clientapi.SendKnock{Word: []byte{1}}, 200, "SendKnock"},
+	{"GET", "/v1/knocks", nil, 200, "Knocks"},
+	{"GET", roomPath + "/knocks", nil, 200, "RoomKnocks"},
+	{"POST", roomPath + "/knocks/refuse", clientapi.RefuseKnock{User: "mimi://chicago.example/u/carol"}, 204, "RefuseKnock"},
 	{"DELETE", "/v1/devices/phone", nil, 204, "RemoveDevice"}, // last: its token is gone then
 }
 

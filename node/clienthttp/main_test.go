@@ -161,6 +161,22 @@ func (f *fake) Rooms(ctx context.Context, who account.Identity) (*clientapi.Room
 func (f *fake) FindRoom(ctx context.Context, who account.Identity, u uri.Room) (*clientapi.FoundRoom, error) {
 	return &clientapi.FoundRoom{URI: u.String()}, f.call(ctx, "FindRoom", &who, nil)
 }
+func (f *fake) SendKnock(ctx context.Context, who account.Identity, k *clientapi.SendKnock) (*clientapi.Knock, error) {
+	return &clientapi.Knock{Room: "mimi://atlanta.example/r/club", State: clientapi.KnockWaiting}, f.call(ctx, "SendKnock", &who, k)
+}
+
+func (f *fake) Knocks(ctx context.Context, who account.Identity) (*clientapi.Knocks, error) {
+	return &clientapi.Knocks{Knocks: []clientapi.Knock{}}, f.call(ctx, "Knocks", &who, nil)
+}
+
+func (f *fake) RoomKnocks(ctx context.Context, who account.Identity, id store.RoomID) (*clientapi.Knocks, error) {
+	return &clientapi.Knocks{Knocks: []clientapi.Knock{}}, f.call(ctx, "RoomKnocks", &who, nil)
+}
+
+func (f *fake) RefuseKnock(ctx context.Context, who account.Identity, id store.RoomID, r *clientapi.RefuseKnock) error {
+	return f.call(ctx, "RefuseKnock", &who, r)
+}
+
 func (f *fake) Recruit(ctx context.Context, who account.Identity, id store.RoomID) (*clientapi.Recruit, error) {
 	if id != room {
 		return nil, fmt.Errorf("recruiting: %w", notFound())
@@ -300,7 +316,7 @@ func (s *fakeStream) isClosed() bool {
 }
 
 func (f *fake) services() clienthttp.Services {
-	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Rooms: f, Finder: f, Recruits: f, Submissions: f, Streams: f}
+	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Submissions: f, Streams: f}
 }
 
 // site is a running server.

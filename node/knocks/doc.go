@@ -21,7 +21,8 @@
 //
 // The hub keeps one record a user and room (knock.Record). It shows a new knock to the
 // providers of those who may answer, which keep a copy under the same key and show it to
-// their users: whose provider follows the room's log knows their roles from there. Whichever
+// their users: whose provider follows the room's log knows their roles from there. Who comes to
+// be such a provider later is shown it then. Whichever
 // of those providers becomes the hub later has a record by that. A refusal goes to the hub, and
 // only what that makes of it counts. Whoever is added is inside by the log, at the
 // hub and at each that has a copy.
@@ -41,11 +42,13 @@
 // with octet 01, its version.
 //
 //	01 USER 00 ROOM   uint8 state; uint64 issued, changed; opaque hub<V>, text<V>, word<V>: an own user's
-//	02 ID[32] USER    uint8 state; uint64 issued, since; opaque word<V>: at the room's hub, or its copy
+//	02 ID[32] USER    uint8 state; uint64 issued, since; opaque word<V>; opaque told<V><V>: at the
+//	                  room's hub, or its copy
 //	03 ID[32]         uint32 how many 02 of the room
 //	04 DOMAIN         uint32 how many 02 of users of a provider
 //	05                uint32 how many 02
 //	06 USER           uint32 how many 01
 //
-// USER and ROOM are URIs, ID is the room's. The word of an 02 is there while its user waits.
+// USER and ROOM are URIs, ID is the room's. The word of an 02
+// is there while its user waits, and told, at the hub, names the providers that were shown it.
 package knocks

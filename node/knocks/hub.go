@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/mimid/mimid/node/outbox"
 	"github.com/mimid/mimid/node/peering"
@@ -74,9 +75,6 @@ func (s *Service) hear(ctx context.Context, v *knock.VerifiedWord, raw []byte) (
 	}
 	st := &knock.Status{User: k.user}
 	err = s.step(ctx, k, d, knock.Event{What: w.What, Issued: w.Issued}, raw, "", &st.Answer)
-	if errors.Is(err, outbox.ErrFull) {
-		return nil, tooMany(0, "those who could let you in cannot be told now: try again later")
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -114,11 +112,12 @@ func (s *Service) step(ctx context.Context, k heldKey, d *rooms.Door, e knock.Ev
 				next = knock.Record{}
 			}
 		}
-		h := &held{next, old.word}
+		h := &held{next, old.word, old.told}
 		if do.Show {
-			h.word = word
+			h.word, h.told = word, nil
 		}
-		if old.Record != next {
+		show, withdraw := h.tell(d, do, old.told)
+		if old.Record != next || len(show) > 0 {
 			if err := writeHeld(tx, k, old.State, h); err != nil {
 				return err
 			}
@@ -127,7 +126,7 @@ func (s *Service) step(ctx context.Context, k heldKey, d *rooms.Door, e knock.Ev
 		if reply != nil {
 			*reply = answer
 		}
-		return s.perform(tx, k, d, h, do, text)
+		return s.perform(tx, k, d, h, do, show, withdraw, text)
 	})
 	if err != nil {
 		return err
@@ -162,28 +161,38 @@ func (s *Service) full(tx *store.Tx, k heldKey) (*clientapi.Problem, error) {
 	return nil, nil
 }
 
+// tell says to which providers a record is shown after a step, and from which it is withdrawn.
+func (h *held) tell(d *rooms.Door, do knock.Effects, told []string) (show, withdraw []string) {
+	if h.State != knock.Waiting {
+		if do.Withdraw {
+			withdraw = told
+		}
+		return nil, withdraw
+	}
+	for _, domain := range d.Others {
+		if !slices.Contains(h.told, domain) && len(h.told)+len(show) < maxTold {
+			show = append(show, domain)
+		}
+	}
+	h.told = slices.Concat(h.told, show)
+	return show, nil
+}
+
 // perform does what follows from a step: it tells devices and puts into the outbox.
-func (s *Service) perform(tx *store.Tx, k heldKey, d *rooms.Door, h *held, do knock.Effects, text string) error {
+func (s *Service) perform(tx *store.Tx, k heldKey, d *rooms.Door, h *held, do knock.Effects, show, withdraw []string, text string) error {
+	if len(show) > 0 {
+		w, err := knock.ParseWord(h.word)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrDamaged, err)
+		}
+		if err := s.showTo(tx, show, d, &knock.Showing{User: k.user, Word: w}); err != nil {
+			return err
+		}
+	}
+	if err := s.showTo(tx, withdraw, d, &knock.Showing{User: k.user}); err != nil {
+		return err
+	}
 	if do.Show || do.Withdraw {
-		x := &knock.Showing{User: k.user}
-		if do.Show {
-			w, err := knock.ParseWord(h.word)
-			if err != nil {
-				return err
-			}
-			x.Word = w
-		}
-		body := x.Append(nil)
-		for _, domain := range d.Others {
-			err := s.cfg.Outbox.Put(tx, domain, outbox.Item{Endpoint: knock.EndpointShow, Subject: d.URI.String(), Room: wire.IdentifierURI(d.URI.String()), Body: body})
-			if errors.Is(err, outbox.ErrFull) {
-				s.cfg.Log.Warn("a provider is not told who knocks at a room: too much waits for it", "room", d.URI, "provider", domain)
-				continue
-			}
-			if err != nil {
-				return err
-			}
-		}
 		if err := s.showHere(tx, k, d, h); err != nil {
 			return err
 		}
@@ -204,6 +213,22 @@ func (s *Service) perform(tx *store.Tx, k heldKey, d *rooms.Door, h *held, do kn
 		return nil // it does not answer; it asks again
 	}
 	return err
+}
+
+// showTo has providers shown a knock, or has it taken from their view.
+func (s *Service) showTo(tx *store.Tx, list []string, d *rooms.Door, x *knock.Showing) error {
+	body := x.Append(nil)
+	for _, domain := range list {
+		err := s.cfg.Outbox.Put(tx, domain, outbox.Item{Endpoint: knock.EndpointShow, Subject: d.URI.String(), Room: wire.IdentifierURI(d.URI.String()), Body: body})
+		if errors.Is(err, outbox.ErrFull) {
+			s.cfg.Log.Warn("a provider is not told who knocks at a room: too much waits for it", "room", d.URI, "provider", domain)
+			continue
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settleHere is settle for a user of the hub itself, within the hub's write.

@@ -164,8 +164,12 @@ func ownsOf(tx *store.Tx, u uri.User) iter.Seq2[ownKey, *own] {
 // held is what a hub, or who has its copy, keeps of a user at a room.
 type held struct {
 	knock.Record
-	word []byte // while the user waits
+	word []byte   // while the user waits
+	told []string // likewise: the providers that have been shown it, by this one as the hub
 }
+
+// maxTold is how many providers a knock is shown to.
+const maxTold = 256
 
 type heldKey struct {
 	room room.ID
@@ -190,13 +194,20 @@ func parseHeldKey(k store.Key) (out heldKey, err error) {
 
 func (h *held) bytes() []byte {
 	b := presentation.AppendU64([]byte{version, byte(h.State)}, millis(h.Issued))
-	return presentation.AppendOpaque(presentation.AppendU64(b, millis(h.Since)), h.word)
+	b = presentation.AppendOpaque(presentation.AppendU64(b, millis(h.Since)), h.word)
+	return presentation.AppendList(b, func(b []byte) []byte {
+		for _, d := range h.told {
+			b = presentation.AppendOpaque(b, []byte(d))
+		}
+		return b
+	})
 }
 
 func parseHeld(b []byte) (*held, error) {
 	r := presentation.NewReader(b)
 	v := r.U8()
 	h := &held{Record: knock.Record{State: knock.State(r.U8()), Issued: timeOf(r.U64()), Since: timeOf(r.U64())}, word: r.Opaque()}
+	r.List(maxTold, func() { h.told = append(h.told, string(r.Opaque())) })
 	if err := r.Done(); err != nil || v != version || h.State == knock.None || h.State > knock.Refused {
 		return nil, fmt.Errorf("%w: version %d, state %d, %v", ErrDamaged, v, h.State, err)
 	}
@@ -238,7 +249,7 @@ func writeHeld(tx *store.Tx, k heldKey, was knock.State, h *held) error {
 		return tx.Delete(k.key())
 	}
 	if h.State != knock.Waiting {
-		h.word = nil
+		h.word, h.told = nil, nil
 	}
 	return tx.Set(k.key(), h.bytes())
 }

@@ -56,7 +56,7 @@ func (s *Service) serveShow(ctx context.Context, in *peering.Incoming) (*peering
 			if full, err := s.full(tx, k); err != nil || full != nil && old.State == knock.None {
 				return err // it is the hub's to bound them; nobody is held up by what we do not keep
 			}
-			next = &held{knock.Record{State: knock.Waiting, Issued: x.Word.Issued, Since: now}, x.Word.Append(nil)}
+			next = &held{knock.Record{State: knock.Waiting, Issued: x.Word.Issued, Since: now}, x.Word.Append(nil), nil}
 		}
 		if old.Record == next.Record || next.State == knock.Waiting && !next.Issued.After(old.Issued) {
 			return nil
