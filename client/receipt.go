@@ -402,7 +402,7 @@ func (c *Client) Receipts(ctx context.Context) (x Receipts, err error) {
 	return x, err
 }
 
-// SettleReceipts sends what is owed at once and waits until it has reached the hubs: a
+// SettleReceipts sends what is owed at once and waits until it stands in the logs: a
 // short-lived program calls it before it ends, or the receipts go out the next time.
 func (c *Client) SettleReceipts(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
@@ -421,7 +421,7 @@ func (c *Client) SettleReceipts(ctx context.Context) error {
 				}
 			}
 			for _, o := range c.outbox {
-				busy = busy || o.Report && !o.Accepted
+				busy = busy || o.Report
 			}
 			return nil, nil
 		})
