@@ -2,6 +2,7 @@ package wire
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -32,12 +33,14 @@ const (
 	endpointCount
 )
 
-// endpoints holds the names of the endpoints and of the variables that their
-// templates may have; ours is the first.
-var endpoints = [endpointCount]struct {
+type endpointText struct {
 	name      string
 	variables []string
-}{
+}
+
+// endpoints holds the names of the endpoints and of the variables that their
+// templates may have; ours is the first.
+var endpoints = [endpointCount]endpointText{
 	{"keyMaterial", []string{"targetUser"}},
 	{"update", []string{"roomId"}},
 	{"notify", []string{"roomId"}},
@@ -64,11 +67,36 @@ func (e Endpoint) String() string {
 //
 //	{"keyMaterial": "https://mimi.example.com/v1/keyMaterial/{targetUser}", ...}
 //
-// A provider need not have all endpoints. Other names, names that stand twice
-// and anything that is not a string are refused. A Directory is immutable.
+// A provider need not have all endpoints. Members with other names are skipped,
+// whatever they hold, since the draft does not say that there will be no more.
+// Endpoints that stand twice or are not a string are refused. A Directory is
+// immutable.
+//
+// Providers that run mimid add a member of their own, see Mimid:
+//
+//	"mimid": {"base": "https://mimi.example.com/v1", "record": "CiQ..."}
 type Directory struct {
 	templates [endpointCount]string // empty: not offered
+	base      string                // of Mimid
+	record    string                // of Mimid
 }
+
+// Mimid is what a directory says beyond MIMI, for other providers that run
+// mimid.
+type Mimid struct {
+	// Base is the URL below which the endpoints lie that are not MIMI's:
+	// Base/ENDPOINT/SUBJECT.
+	Base string
+	// Record is the provider record, as the provider signed it (package overlay
+	// reads it); in JSON it is base64 with padding.
+	Record []byte
+}
+
+const (
+	mimidName = "mimid"
+	// maxProviderRecord bounds Mimid.Record.
+	maxProviderRecord = 4096
+)
 
 // NewDirectory lists all endpoints below a base URL such as
 // "https://mimi.example.com/v1".
@@ -129,34 +157,107 @@ func (d *Directory) parse(b []byte, lim *Limits) error {
 			break
 		}
 		name, _ := key.(string)
-		value, err := token()
-		if err != nil {
-			return err
+		var value json.RawMessage
+		if err := dec.Decode(&value); err != nil {
+			return fmt.Errorf("%w: %w", ErrMalformed, err)
 		}
-		template, ok := value.(string)
-		if !ok {
-			return fmt.Errorf("%.40q is not a string: %w", name, ErrMalformed)
-		}
-		if err := d.set(name, template, lim); err != nil {
+		if err := d.member(name, value, lim); err != nil {
 			return err
 		}
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return fmt.Errorf("after the object: %w", ErrTrailing)
 	}
-	if *d == (Directory{}) {
+	if d.templates == (Directory{}).templates {
 		return fmt.Errorf("no endpoint: %w", ErrMalformed)
 	}
 	return nil
 }
 
+// member reads one member of the object. Names are compared as they are, not as
+// package json compares them.
+func (d *Directory) member(name string, value json.RawMessage, lim *Limits) error {
+	if name == mimidName {
+		return d.setMimid(value, lim)
+	}
+	if !slices.ContainsFunc(endpoints[:], func(x endpointText) bool { return x.name == name }) {
+		return nil
+	}
+	if len(value) == 0 || value[0] != '"' {
+		return fmt.Errorf("%.40q is not a string: %w", name, ErrMalformed)
+	}
+	var template string
+	if err := json.Unmarshal(value, &template); err != nil {
+		return fmt.Errorf("%.40q: %w: %w", name, ErrMalformed, err)
+	}
+	return d.set(name, template, lim)
+}
+
+func (d *Directory) setMimid(value json.RawMessage, lim *Limits) error {
+	if d.base != "" {
+		return fmt.Errorf("%s twice: %w", mimidName, ErrNonCanonical)
+	}
+	// Members that a later version adds are skipped here, too.
+	var m struct {
+		Base   string `json:"base"`
+		Record []byte `json:"record"`
+	}
+	if err := json.Unmarshal(value, &m); err != nil {
+		return fmt.Errorf("%s: %w: %w", mimidName, ErrMalformed, err)
+	}
+	switch {
+	case len(m.Base) > lim.URI || len(m.Record) > maxProviderRecord:
+		return fmt.Errorf("%s: base of %d bytes (limit %d), record of %d (limit %d): %w",
+			mimidName, len(m.Base), lim.URI, len(m.Record), maxProviderRecord, ErrTooLarge)
+	case len(m.Record) == 0:
+		return fmt.Errorf("%s: no record: %w", mimidName, ErrMalformed)
+	}
+	if err := checkBase(m.Base); err != nil {
+		return err
+	}
+	d.base, d.record = m.Base, string(m.Record)
+	return nil
+}
+
+func checkBase(base string) error {
+	u, err := url.Parse(base)
+	if err != nil || u.Scheme != "https" || u.Hostname() == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery ||
+		strings.ContainsAny(base, "{}#") || strings.HasSuffix(base, "/") {
+		return fmt.Errorf("%s: base %.80q is not https://host/path without a final slash: %w", mimidName, base, ErrMalformed)
+	}
+	for _, c := range []byte(base) {
+		if c <= ' ' || c >= 0x7f {
+			return fmt.Errorf("%s: base %.80q is not printable ASCII: %w", mimidName, base, ErrMalformed)
+		}
+	}
+	return nil
+}
+
+// Mimid returns what the directory says beyond MIMI, if it does.
+func (d *Directory) Mimid() (m Mimid, ok bool) {
+	return Mimid{Base: d.base, Record: []byte(d.record)}, d.base != ""
+}
+
+// WithMimid returns the directory with what it is to say beyond MIMI. Errors:
+// ErrMalformed, ErrTooLarge.
+func (d *Directory) WithMimid(m Mimid) (*Directory, error) {
+	value, err := json.Marshal(struct {
+		Base   string `json:"base"`
+		Record []byte `json:"record"`
+	}{m.Base, m.Record})
+	if err != nil {
+		return nil, fmt.Errorf("building directory: %w", err)
+	}
+	lim := Limits{}.withDefaults()
+	out := &Directory{templates: d.templates}
+	if err := out.setMimid(value, &lim); err != nil {
+		return nil, fmt.Errorf("building directory: %w", err)
+	}
+	return out, nil
+}
+
 func (d *Directory) set(name, template string, lim *Limits) error {
-	i := slices.IndexFunc(endpoints[:], func(x struct {
-		name      string
-		variables []string
-	}) bool {
-		return x.name == name
-	})
+	i := slices.IndexFunc(endpoints[:], func(x endpointText) bool { return x.name == name })
 	switch {
 	case i < 0:
 		return fmt.Errorf("unknown endpoint %.40q: %w", name, ErrMalformed)
@@ -239,6 +340,12 @@ func (d *Directory) URL(e Endpoint, value string) string {
 	return b.String()
 }
 
+// EndpointNamed finds an endpoint by its name.
+func EndpointNamed(name string) (e Endpoint, ok bool) {
+	i := slices.IndexFunc(endpoints[:], func(x endpointText) bool { return x.name == name })
+	return Endpoint(max(i, 0)), i >= 0
+}
+
 // Bytes writes the directory document, endpoints in the draft's order.
 func (d *Directory) Bytes() ([]byte, error) {
 	b := []byte("{")
@@ -258,6 +365,13 @@ func (d *Directory) Bytes() ([]byte, error) {
 	}
 	if len(b) == 1 {
 		return nil, fmt.Errorf("writing directory: no endpoint: %w", ErrMalformed)
+	}
+	if d.base != "" {
+		base, err := json.Marshal(d.base)
+		if err != nil {
+			return nil, fmt.Errorf("writing directory: %w", err)
+		}
+		b = fmt.Appendf(b, ",\n  %q: {\"base\": %s, \"record\": %q}", mimidName, base, base64.StdEncoding.EncodeToString([]byte(d.record)))
 	}
 	return append(b, "\n}\n"...), nil
 }

@@ -24,6 +24,7 @@ func FuzzWire(f *testing.F) {
 	}
 	directory := byte(len(codecs))
 	f.Add(append([]byte{directory}, `{"update":"https://a/{roomId}","proxyDownload":"https://a/v1?u={downloadUrl}&x"}`...))
+	f.Add(append([]byte{directory}, `{"x":[{}],"update":"https://a/{roomId}","mimid":{"base":"https://a/v1","record":"AAAA"}}`...))
 	lim := wire.Limits{Limits: mls.Limits{MessageSize: 1 << 16}}
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if len(in) == 0 {

@@ -285,6 +285,7 @@ func TestDirectory(t *testing.T) {
 	if d.URL(wire.EndpointNotify, "x") != "" || d.Template(wire.Endpoint(99)) != "" {
 		t.Error("endpoint that is not offered")
 	}
+	const own = `{"base":"https://a/v1","record":"AAAA"}`
 	for why, c := range map[string]struct {
 		in   string
 		want error
@@ -295,7 +296,22 @@ func TestDirectory(t *testing.T) {
 		"unfinished":     {`{"update":"https://a/{roomId}"`, wire.ErrMalformed},
 		"number":         {`{"update":1}`, wire.ErrMalformed},
 		"nested":         {`{"update":{}}`, wire.ErrMalformed},
-		"unknown name":   {`{"Update":"https://a/{roomId}"}`, wire.ErrMalformed},
+		"null":           {`{"update":null}`, wire.ErrMalformed},
+		"bad escape":     {`{"update":"\x"}`, wire.ErrMalformed},
+		"own, twice":     {`{"mimid":` + own + `,"mimid":` + own + `}`, wire.ErrNonCanonical},
+		"own, a text":    {`{"mimid":"x"}`, wire.ErrMalformed},
+		"own, null":      {`{"mimid":null}`, wire.ErrMalformed},
+		"own, no base":   {`{"mimid":{"record":"AAAA"}}`, wire.ErrMalformed},
+		"own, no record": {`{"mimid":{"base":"https://a/v1"}}`, wire.ErrMalformed},
+		"own, http":      {`{"mimid":{"base":"http://a/v1","record":"AAAA"}}`, wire.ErrMalformed},
+		"own, slash":     {`{"mimid":{"base":"https://a/v1/","record":"AAAA"}}`, wire.ErrMalformed},
+		"own, query":     {`{"mimid":{"base":"https://a/v1?","record":"AAAA"}}`, wire.ErrMalformed},
+		"own, template":  {`{"mimid":{"base":"https://a/{x}","record":"AAAA"}}`, wire.ErrMalformed},
+		"own, user":      {`{"mimid":{"base":"https://u@a/v1","record":"AAAA"}}`, wire.ErrMalformed},
+		"own, base64":    {`{"mimid":{"base":"https://a/v1","record":"A"}}`, wire.ErrMalformed},
+		"own, large":     {`{"mimid":{"base":"https://a/v1","record":"` + strings.Repeat("A", 5464) + `"}}`, wire.ErrTooLarge},
+		"own alone":      {`{"mimid":` + own + `}`, wire.ErrMalformed},
+		"only unknown":   {`{"Update":"https://a/{roomId}"}`, wire.ErrMalformed},
 		"twice":          {`{"update":"https://a/{roomId}","update":"https://a/{roomId}"}`, wire.ErrNonCanonical},
 		"trailing":       {`{"update":"https://a/{roomId}"} {}`, wire.ErrTrailing},
 		"http":           {`{"update":"http://a/{roomId}"}`, wire.ErrMalformed},
@@ -323,5 +339,48 @@ func TestDirectory(t *testing.T) {
 	}
 	if _, err := new(wire.Directory).Bytes(); !errors.Is(err, wire.ErrMalformed) {
 		t.Errorf("empty directory: %v", err)
+	}
+}
+
+// TestDirectoryUnknownMembers: section 5.1 does not say that a directory holds
+// nothing else, so what is not known is skipped; our own member is read.
+func TestDirectoryUnknownMembers(t *testing.T) {
+	d, err := wire.ParseDirectory([]byte(`{"later":{"x":[1,{"y":null}]},"update":"https://a.example/u/{roomId}","n":1,"n":2,
+		"mimid":{"base":"https://a.example/v1","record":"AQID","later":true}}`), wire.Limits{})
+	must(t, err)
+	if got := d.URL(wire.EndpointUpdate, "r"); got != "https://a.example/u/r" {
+		t.Error(got)
+	}
+	m, ok := d.Mimid()
+	if !ok || m.Base != "https://a.example/v1" || !bytes.Equal(m.Record, []byte{1, 2, 3}) {
+		t.Errorf("%+v %v", m, ok)
+	}
+	b, err := d.Bytes()
+	must(t, err)
+	again, err := wire.ParseDirectory(b, wire.Limits{})
+	must(t, err)
+	if *again != *d {
+		t.Errorf("%s\nis read as %+v", b, again)
+	}
+	plain, err := wire.NewDirectory("https://a.example/v1")
+	must(t, err)
+	if m, ok := plain.Mimid(); ok {
+		t.Errorf("%+v", m)
+	}
+	full, err := plain.WithMimid(wire.Mimid{Base: "https://a.example/v1", Record: make([]byte, 4096)})
+	must(t, err)
+	if m, ok := full.Mimid(); !ok || len(m.Record) != 4096 {
+		t.Errorf("%+v %v", m, ok)
+	}
+	if _, err := plain.WithMimid(wire.Mimid{Base: "https://a.example/v1", Record: make([]byte, 4097)}); !errors.Is(err, wire.ErrTooLarge) {
+		t.Error(err)
+	}
+	for e := wire.EndpointKeyMaterial; e <= wire.EndpointProxyDownload; e++ {
+		if got, ok := wire.EndpointNamed(e.String()); !ok || got != e {
+			t.Errorf("%v: %v %v", e, got, ok)
+		}
+	}
+	if _, ok := wire.EndpointNamed("mimid-log"); ok {
+		t.Error("our own endpoint is taken for MIMI's")
 	}
 }
