@@ -4,10 +4,10 @@
 //
 // Read overlay.go for the configuration and the life of a node; then, as needed,
 // record.go (what a provider signs about itself), trust.go (whom to believe), resolve.go
-// and publish.go (records in the DHT), room_record.go and room_find.go (who orders a room),
-// http.go, topic.go and mesh.go, announce.go,
-// peers.go (joining, and who is connected), host.go and limits.go (what peers can make us
-// hold).
+// and publish.go (records in the DHT), offline.go (records in HTTPS directories),
+// room_record.go and room_find.go (who orders a room), http.go, topic.go and mesh.go,
+// announce.go, peers.go (joining, and who is connected), host.go and limits.go (what peers
+// can make us hold).
 //
 // A node speaks /mimi/kad/1.0.0 (a private Kademlia DHT, always as a server),
 // /meshsub/1.3.0 to 1.1.0 (gossipsub) and /mimid/http/1.1 (HTTP/1.1, a stream being a
@@ -22,7 +22,10 @@
 //  2. DNS: a TXT record at _mimi.<domain> holds "v=mimi1; fp=" and the SHA-256 of the key
 //     in hexadecimal; several records allow several keys. It is asked at every lookup.
 //  3. The name itself: <base36 CID of the key>.p2p.invalid.
-//  4. First use: the first valid record that this node saw.
+//  4. HTTPS: the MIMI directory of the domain, read from a server whose certificate
+//     names the domain, holds a record by the key. It is asked at every lookup of a name
+//     for which none of the above has spoken.
+//  5. First use: the first valid record that this node saw.
 //
 // What names a key also accepts a key that it has led to: a record carries up to eight
 // older keys, each with its signature over the next. From then on the newest key is the
@@ -36,16 +39,18 @@
 //
 // Once a key is in force for a name, records of keys that do not follow from it are
 // refused, counted, logged and shown by Known, and nothing else changes. Only the
-// operator can drop a key in force (Pin, Forget), with one exception: DNS corrects a first
-// use. It does not drop a key that it has itself confirmed: whoever can spoof DNS for a
-// while could otherwise take over every name. A provider that loses its key without
+// operator can drop a key in force (Pin, Forget), with one exception: DNS and HTTPS correct
+// a first use. They do not drop a key that either has confirmed: whoever can spoof DNS, or
+// get a certificate, for a while could otherwise take over every name. A provider that loses its key without
 // having signed a successor must ask the other operators.
 //
 // DNS that does not answer is not DNS without a record. For a name whose key is in force,
 // that key stays. For a new name Resolve fails with ErrDNS, because whoever can block DNS
 // could otherwise turn case 2 into case 4. A TXT record of ours that cannot be read
-// counts as no answer. Names below .invalid are not asked for. The certificate of a
-// provider's HTTPS directory, which could also vouch, is not consulted yet.
+// counts as no answer. Names below .invalid are not asked for. A directory that cannot be
+// read is like none: most providers may have none, and to wait for it would keep them from
+// each other. So whoever can block HTTPS to a domain can turn case 4 into case 5, until it
+// is asked again and corrects that.
 //
 // Trust is durable before it is used. An expired record does not end the trust in its
 // key, and an expired or refused record never replaces another.
@@ -117,6 +122,13 @@
 // bytes and one for each room; topics by number
 // for each peer; messages by 256 KiB; and everything that is decoded before it is decoded.
 // A response's body is bounded by whoever reads it, with a context that ends.
+//
+// # Without libp2p
+//
+// A node that is Offline opens no socket and takes no part in DHT and gossip; its record
+// names no node. It finds others, and is found, by what lies in HTTPS directories, which
+// somebody else reads and serves (Config.Certified, OwnRecord), under the same rules of
+// trust. Whoever has a node and asks for a name looks there, too, before or after the DHT.
 //
 // libp2p writes its own errors to standard error. Relays and NAT traversal are not there
 // yet: a node needs an address that others can reach.

@@ -193,7 +193,7 @@ func PublishNodes(t testing.TB, o *Overlay, key ed25519.PrivateKey, nodes []Node
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := o.trust.accept(t.Context(), &r, env, nil); err != nil {
+	if err := o.trust.accept(t.Context(), &r, env, testimony{}); err != nil {
 		t.Fatal(err)
 	}
 	for _, place := range r.places() {
@@ -212,7 +212,17 @@ func AcceptRecord(o *Overlay, r *Record, key ed25519.PrivateKey, dns ...string) 
 	if err != nil {
 		return err
 	}
-	return o.trust.accept(context.Background(), r, env, dns)
+	return o.trust.accept(context.Background(), r, env, testimony{dns: dns})
+}
+
+// AcceptCertified judges a record as a lookup does for which DNS and an HTTPS directory
+// have answered so.
+func AcceptCertified(o *Overlay, r *Record, key ed25519.PrivateKey, dns, certified []string) error {
+	env, err := r.seal(key)
+	if err != nil {
+		return err
+	}
+	return o.trust.accept(context.Background(), r, env, testimony{dns, certified})
 }
 
 // HearRecord is Hear for which DNS has answered so.

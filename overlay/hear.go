@@ -76,13 +76,13 @@ func (t *trustTable) hear(ctx context.Context, r *Record, envelope []byte, dns [
 	if old == nil && full {
 		return fmt.Errorf("%w: %d providers are known; raise Limits.Providers or forget some", ErrFull, t.limit)
 	}
-	v, err := decide(&e, r, pin, dns)
+	v, err := decide(&e, r, pin, testimony{dns: dns})
 	if err != nil {
 		return err
 	}
 	next := e
 	next.how, next.keys, next.seq, next.record, next.envelope = v.how, v.keys, r.Seq, r, envelope
-	next.dns, next.fresh = dns, time.Time{} // nobody has looked it up
+	next.said, next.fresh = testimony{dns: dns}, time.Time{} // nobody has looked it up
 	if v.how == FirstUse {
 		next.how = Told
 	}

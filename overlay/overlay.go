@@ -36,8 +36,20 @@ type Config struct {
 	// Without it, a LAN or one machine works as well.
 	Public bool
 
-	DirectoryURL   string // of MIMI over HTTPS, for the record
-	ReplicaWilling bool   // offers to be a replica of others' rooms, see Willing
+	DirectoryURL string // of MIMI over HTTPS, for the record
+
+	// Offline leaves libp2p out: Run opens no socket, the record names no node, and
+	// providers are found by their HTTPS directories alone. Calls that need peers fail
+	// with ErrNotRunning. Needs Certified and DirectoryURL.
+	Offline bool
+
+	// Certified reads the directory of a provider over HTTPS, from a server whose
+	// certificate names the domain, and returns the provider record in it, as that
+	// provider sealed it; nil if the directory has none. An error says that it is not
+	// known what the directory says. nil asks nobody.
+	Certified func(ctx context.Context, domain string) (record []byte, err error)
+
+	ReplicaWilling bool // offers to be a replica of others' rooms, see Willing
 	RelayWilling   bool
 
 	KV KV // required
@@ -77,13 +89,15 @@ type Overlay struct {
 
 	ready   chan struct{}
 	started atomic.Bool
-	net     atomic.Pointer[running] // nil before the host is up and after it began to stop
+	net     atomic.Pointer[running] // nil before the host is up and after it began to stop; always if Offline
+	lookups atomic.Pointer[lookups] // nil before Run can look names up, and after it began to stop
+
+	sealing sync.Mutex // held by whoever seals the own record
 }
 
 // running is what exists between the start and the end of Run.
 type running struct {
-	o         *Overlay
-	ctx       context.Context // ends when Run begins to stop
+	*lookups
 	host      host.Host
 	dht       *dht.IpfsDHT
 	gossip    *gossip
@@ -91,34 +105,7 @@ type running struct {
 	publisher *publisher
 	announcer *announcer
 	quota     *quota
-	misses    misses // names
-	refreshed misses // names, see Refresh
 	dials     misses // peer ids
-
-	mu       sync.Mutex
-	stopping bool           // guarded by mu
-	work     sync.WaitGroup // lookups; Add under mu only, and not when stopping
-}
-
-// begin counts a piece of background work that Run waits for. It returns false if Run is
-// ending.
-func (n *running) begin() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.stopping {
-		return false
-	}
-	n.work.Add(1)
-	return true
-}
-
-func (n *running) end() { n.work.Done() }
-
-func (n *running) wait() {
-	n.mu.Lock()
-	n.stopping = true
-	n.mu.Unlock()
-	n.work.Wait()
 }
 
 // New checks the configuration and reads what is stored. It opens no socket and starts
@@ -149,6 +136,9 @@ func New(c Config) (*Overlay, error) {
 	}
 	if c.KV == nil {
 		return nil, fmt.Errorf("%w: KV is missing", ErrConfig)
+	}
+	if c.Offline && (c.Certified == nil || c.DirectoryURL == "" || len(c.Siblings) > 0) {
+		return nil, fmt.Errorf("%w: Offline needs Certified and DirectoryURL, and has no Siblings", ErrConfig)
 	}
 	o := &Overlay{cfg: c, log: c.Log, ready: make(chan struct{}), watchers: newWatchers()}
 	o.providerKey = c.ProviderKey.Public().(ed25519.PublicKey)
@@ -195,7 +185,7 @@ func (o *Overlay) checkOwn() error {
 	c := &o.cfg
 	r := &Record{
 		Domain: c.Domain, ProviderKey: o.providerKey, Rotations: c.Rotations,
-		Nodes: append([]Node{{ID: o.self, Addrs: c.Announce}}, c.Siblings...), DirectoryURL: c.DirectoryURL,
+		Nodes: o.ownNodes(c.Announce), DirectoryURL: c.DirectoryURL,
 		Expires: c.Now().Add(recordValidity),
 	}
 	env, err := r.seal(c.ProviderKey)
@@ -213,7 +203,7 @@ func (o *Overlay) checkOwn() error {
 
 // checkOwnName makes sure that others can believe that our key belongs to our name.
 func checkOwnName(r *Record) error {
-	_, err := decide(&trustEntry{}, r, "", nil)
+	_, err := decide(&trustEntry{}, r, "", testimony{})
 	return err
 }
 
@@ -300,8 +290,8 @@ func (o *Overlay) Forget(ctx context.Context, domain string) error {
 
 // decided lets a name be looked up at once, though it has just failed.
 func (o *Overlay) decided(domain string) {
-	if n := o.net.Load(); n != nil {
-		n.misses.drop(domain)
+	if l := o.lookups.Load(); l != nil {
+		l.misses.drop(domain)
 	}
 }
 
@@ -328,6 +318,9 @@ func (o *Overlay) Run(ctx context.Context) error {
 			o.log.Warn("cannot store the noted conflicts", "error", err)
 		}
 	})
+	if o.cfg.Offline {
+		return o.runOffline(ctx)
+	}
 	h, err := newHost(&o.cfg, o.gater)
 	if err != nil {
 		return err
@@ -346,7 +339,8 @@ func (o *Overlay) Run(ctx context.Context) error {
 	// stops the parts one after the other.
 	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop(cancel)
-	n := &running{o: o, ctx: runCtx, host: h, listener: newStreamListener(h.ID()), announcer: newAnnouncer(l.Announced)}
+	n := &running{lookups: &lookups{o: o, ctx: runCtx}, host: h, listener: newStreamListener(h.ID()), announcer: newAnnouncer(l.Announced)}
+	n.lookups.net = n
 	n.publisher = newPublisher(n)
 	n.quota = newQuota(l)
 	n.dht, err = newDHT(h, &o.cfg, store, &recordValidator{o.trust, o.cfg.Now}, o.rooms, n.quota)
@@ -380,8 +374,10 @@ func (o *Overlay) Run(ctx context.Context) error {
 	})
 
 	o.net.Store(n) // before listening: a handler may call us at once
+	o.lookups.Store(n.lookups)
 	var tasks sync.WaitGroup
 	stop(func() {
+		o.lookups.Store(nil)
 		o.net.Store(nil)
 		cancel()
 		tasks.Wait()
@@ -404,7 +400,7 @@ func (o *Overlay) Run(ctx context.Context) error {
 	tasks.Go(func() { n.watch(runCtx, events) })
 	tasks.Go(func() { n.join(runCtx, func() { close(joined) }) })
 	tasks.Go(func() { n.announce(runCtx) })
-	tasks.Go(func() { n.tidy(runCtx) })
+	tasks.Go(func() { o.tidy(runCtx) })
 	if o.cfg.ReplicaWilling {
 		tasks.Go(func() { n.announceWilling(runCtx) })
 	}
@@ -450,7 +446,7 @@ func (n *running) settle(ctx context.Context) {
 }
 
 // tidy stores noted conflicts now and then.
-func (n *running) tidy(ctx context.Context) {
+func (o *Overlay) tidy(ctx context.Context) {
 	tick := time.NewTicker(time.Minute)
 	defer tick.Stop()
 	for {
@@ -458,8 +454,8 @@ func (n *running) tidy(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if err := n.o.trust.flush(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				n.o.log.Warn("cannot store the noted conflicts", "error", err)
+			if err := o.trust.flush(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				o.log.Warn("cannot store the noted conflicts", "error", err)
 			}
 		}
 	}

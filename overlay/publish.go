@@ -100,15 +100,18 @@ func (p *publisher) run(ctx context.Context, tried func()) {
 // publish puts our record into the DHT, sealed anew if it is old or wrong.
 func (p *publisher) publish(ctx context.Context) error {
 	o := p.n.o
+	o.sealing.Lock()
 	now := o.cfg.Now()
 	where := o.Addrs()
 	if p.envelope == nil || !slices.Equal(where, p.where) || now.Sub(p.sealed) >= republishEvery-time.Minute {
 		env, err := o.sealOwn(ctx, where)
 		if err != nil {
+			o.sealing.Unlock()
 			return err
 		}
 		p.envelope, p.where, p.sealed = env, where, now
 	}
+	o.sealing.Unlock()
 	own, _ := o.trust.get(o.cfg.Domain)
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -129,7 +132,7 @@ func (p *publisher) publish(ctx context.Context) error {
 }
 
 // sealOwn signs a record with the highest sequence number so far. It is durable before
-// it is published, so a restart never goes back behind it.
+// it is published, so a restart never goes back behind it. The caller holds sealing.
 func (o *Overlay) sealOwn(ctx context.Context, addrs []string) ([]byte, error) {
 	c := &o.cfg
 	now := c.Now()
@@ -139,7 +142,7 @@ func (o *Overlay) sealOwn(ctx context.Context, addrs []string) ([]byte, error) {
 	}
 	r := &Record{
 		Domain: c.Domain, ProviderKey: o.providerKey, Rotations: c.Rotations,
-		Nodes:        append([]Node{{ID: o.self, Addrs: addrs[:min(len(addrs), MaxRecordAddrs)]}}, c.Siblings...),
+		Nodes:        o.ownNodes(addrs[:min(len(addrs), MaxRecordAddrs)]),
 		DirectoryURL: c.DirectoryURL, ReplicaWilling: c.ReplicaWilling, RelayWilling: c.RelayWilling,
 		Seq: seq, Expires: now.Add(recordValidity).Truncate(time.Millisecond).UTC(),
 	}
@@ -147,8 +150,16 @@ func (o *Overlay) sealOwn(ctx context.Context, addrs []string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("sealing own provider record: %w", err)
 	}
-	if err := o.trust.accept(ctx, r, env, nil); err != nil {
+	if err := o.trust.accept(ctx, r, env, testimony{}); err != nil {
 		return nil, fmt.Errorf("keeping own provider record: %w", err)
 	}
 	return env, nil
+}
+
+// ownNodes are the nodes that our record names.
+func (o *Overlay) ownNodes(addrs []string) []Node {
+	if o.cfg.Offline {
+		return nil
+	}
+	return append([]Node{{ID: o.self, Addrs: addrs}}, o.cfg.Siblings...)
 }

@@ -50,7 +50,7 @@ type Record struct {
 	Domain         string            // canonical
 	ProviderKey    ed25519.PublicKey // the key in force
 	Rotations      []Rotation        // oldest first; each old key vouches for its successor
-	Nodes          []Node            // at least one
+	Nodes          []Node            // none for a provider that is reached by HTTPS only
 	DirectoryURL   string            // of MIMI over HTTPS; "" if there is none
 	ReplicaWilling bool              // offers to be a replica in rooms of others
 	RelayWilling   bool              // offers to be a mix
@@ -140,7 +140,7 @@ func (r *Record) places() []string {
 //	u8      flags: 1 replica willing, 2 relay willing; others are 0 in
 //	        this version and readers ignore them
 //	u16 n   directory URL[n], n <= 512
-//	u8 k    number of nodes, 1 to 16; each:
+//	u8 k    number of nodes, up to 16, and 0 only with a directory URL; each:
 //	  u8 n    peer id[n], n <= 64
 //	  u8 a    number of addresses, <= 16; each:
 //	    u16 n   multiaddr[n], n <= 256
@@ -346,8 +346,8 @@ func parsePayload(b []byte) (*Record, error) {
 		return nil, fmt.Errorf("%w: truncated, or a length is out of range", ErrRecord)
 	case len(d.rest) != 0:
 		return nil, fmt.Errorf("%w: %d bytes follow its end", ErrRecord, len(d.rest))
-	case len(r.Nodes) == 0:
-		return nil, fmt.Errorf("%w: it names no node", ErrRecord)
+	case len(r.Nodes) == 0 && r.DirectoryURL == "":
+		return nil, fmt.Errorf("%w: it names no node and no HTTPS directory", ErrRecord)
 	}
 	if c, err := Canonical(r.Domain); err != nil || c != r.Domain {
 		return nil, fmt.Errorf("%w: domain %.80q is not canonical", ErrRecord, r.Domain)

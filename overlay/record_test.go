@@ -137,7 +137,7 @@ func TestOpenRefuses(t *testing.T) {
 		{"empty domain", seal(t, key("provider"), "", "", edit(func(r *overlay.Record) { r.Domain = "" }))},
 		{"a node's name as domain", seal(t, key("provider"), "", "", edit(func(r *overlay.Record) { r.Domain = "x.peer.invalid" }))},
 		{"expiry beyond all times", seal(t, key("provider"), "", "", edit(func(r *overlay.Record) { r.Expires = time.UnixMilli(1 << 49) }))},
-		{"no node", seal(t, key("provider"), "", "", edit(func(r *overlay.Record) { r.Nodes = nil }))},
+		{"no node", seal(t, key("provider"), "", "", edit(func(r *overlay.Record) { r.Nodes, r.DirectoryURL = nil, "" }))},
 		{"a node twice", seal(t, key("provider"), "", "", edit(func(r *overlay.Record) { r.Nodes[1].ID = r.Nodes[0].ID }))},
 		{"too many nodes", seal(t, key("provider"), "", "", edit(func(r *overlay.Record) {
 			for i := range 15 {
@@ -402,4 +402,17 @@ func FuzzStored(f *testing.F) {
 			t.Fatalf("read %x, would write %x", b, again)
 		}
 	})
+}
+
+// A provider that is reached by HTTPS only has a record that names no node.
+func TestRecordWithoutNodes(t *testing.T) {
+	r := sample()
+	r.Nodes, r.DirectoryURL = nil, "https://biloxi.example/.well-known/mimi-protocol-directory"
+	env, err := overlay.Seal(r, key("provider"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := overlay.Open(env); err != nil || len(got.Nodes) != 0 || got.DirectoryURL != r.DirectoryURL {
+		t.Errorf("%+v, %v", got, err)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"time"
 
 	kb "github.com/libp2p/go-libp2p-kbucket"
@@ -23,7 +24,7 @@ const (
 
 // Resolve returns the newest record of a provider whose key is trusted: from memory if
 // it is less than 15 minutes old; an older one that has not expired at once, while a new
-// one is looked up; else from the DHT. Simultaneous calls for one name do one lookup.
+// one is looked up; else from its HTTPS directory or the DHT. Simultaneous calls for one name do one lookup.
 // Errors are ErrName, ErrUnknownProvider, ErrExpired, ErrConflict, ErrDNS, ErrNoPeers,
 // ErrNotRunning, ErrFull, the context's, or the storage's.
 func (o *Overlay) Resolve(ctx context.Context, domain string) (*Record, error) {
@@ -37,11 +38,11 @@ func (o *Overlay) Resolve(ctx context.Context, domain string) (*Record, error) {
 		return r, nil
 	}
 	ch := o.flight.DoChan(d, func() (any, error) {
-		n := o.net.Load()
-		if n == nil {
+		l := o.lookups.Load()
+		if l == nil {
 			return nil, ErrNotRunning
 		}
-		return n.lookup(d)
+		return l.lookup(d)
 	})
 	if valid {
 		return r, nil
@@ -68,15 +69,15 @@ func (o *Overlay) Refresh(ctx context.Context, domain string) (*Record, error) {
 	if err != nil {
 		return nil, err
 	}
-	n := o.net.Load()
-	if n == nil {
+	l := o.lookups.Load()
+	if l == nil {
 		return nil, ErrNotRunning
 	}
-	if d != o.cfg.Domain && n.refreshed.get(d) == nil {
+	if d != o.cfg.Domain && l.refreshed.get(d) == nil {
 		ch := o.flight.DoChan(d, func() (any, error) {
 			// Noted afterwards: who comes meanwhile waits for the same answer.
-			defer n.refreshed.put(d, errRefreshed)
-			return n.lookup(d)
+			defer l.refreshed.put(d, errRefreshed)
+			return l.lookup(d)
 		})
 		select {
 		case <-ch:
@@ -89,29 +90,63 @@ func (o *Overlay) Refresh(ctx context.Context, domain string) (*Record, error) {
 
 var errRefreshed = errors.New("overlay: looked up a moment ago")
 
-// lookup asks DNS and the DHT. It runs at most once for a name at a time, and outlives
-// the caller that began it, because others may wait for it.
-func (n *running) lookup(domain string) (*Record, error) {
-	o := n.o
-	if !n.begin() {
+// lookups looks names up while Run runs. It is safe for concurrent use.
+type lookups struct {
+	o         *Overlay
+	ctx       context.Context // ends when Run begins to stop
+	net       *running        // nil if Offline
+	misses    misses          // names
+	refreshed misses          // names, see Refresh
+
+	mu       sync.Mutex
+	stopping bool           // guarded by mu
+	work     sync.WaitGroup // lookups; Add under mu only, and not when stopping
+}
+
+// begin counts a piece of background work that Run waits for. It returns false if Run is
+// ending.
+func (l *lookups) begin() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopping {
+		return false
+	}
+	l.work.Add(1)
+	return true
+}
+
+func (l *lookups) end() { l.work.Done() }
+
+func (l *lookups) wait() {
+	l.mu.Lock()
+	l.stopping = true
+	l.mu.Unlock()
+	l.work.Wait()
+}
+
+// lookup asks DNS, the HTTPS directory and the DHT. It runs at most once for a name at a
+// time, and outlives the caller that began it, because others may wait for it.
+func (l *lookups) lookup(domain string) (*Record, error) {
+	o := l.o
+	if !l.begin() {
 		return nil, ErrNotRunning
 	}
-	defer n.end()
-	if err := n.misses.get(domain); err != nil {
+	defer l.end()
+	if err := l.misses.get(domain); err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(n.ctx, lookupTimeout)
+	ctx, cancel := context.WithTimeout(l.ctx, lookupTimeout)
 	defer cancel()
-	r, err := n.search(ctx, domain)
+	r, err := l.search(ctx, domain)
 	o.counters.lookups.Inc()
 	if errors.Is(err, ErrUnknownProvider) || errors.Is(err, ErrConflict) || errors.Is(err, ErrDNS) {
-		n.misses.put(domain, err) // others say something about us, not about the name
+		l.misses.put(domain, err) // others say something about us, not about the name
 	}
 	return r, err
 }
 
-func (n *running) search(ctx context.Context, domain string) (*Record, error) {
-	o := n.o
+func (l *lookups) search(ctx context.Context, domain string) (*Record, error) {
+	o := l.o
 	dns, err := o.askDNS(ctx, domain)
 	if err != nil {
 		if len(o.trust.keys(domain)) == 0 && !o.trust.pinned(domain) {
@@ -119,14 +154,31 @@ func (n *running) search(ctx context.Context, domain string) (*Record, error) {
 		}
 		// Trust was established before, and the silence of DNS takes nothing away.
 		o.log.Warn("DNS does not answer; keeping the trusted key", "domain", domain, "error", err)
-		dns = o.trust.lastDNS(domain)
+		dns = o.trust.last(domain).dns
 	}
-	o.trust.ask(domain, dns)
-	var failed error
-	for _, key := range o.trust.places(domain, dns) {
-		var found bool
-		if found, failed = n.searchAt(ctx, domain, key, dns); found {
-			break
+	said := testimony{dns: dns}
+	// Before any record is believed: the certificate corrects a first use, and it is
+	// better not to have one. Where it adds nothing it is still a place to look.
+	asked := l.net == nil || len(dns) == 0 && o.trust.certifiable(domain)
+	var dir directory
+	if asked {
+		if dir = o.askDirectory(ctx, domain); dir.record != nil {
+			said.certified = []string{Fingerprint(dir.record.ProviderKey)}
+		}
+	}
+	o.trust.ask(domain, said)
+	found, failed := o.acceptDirectory(ctx, dir, said)
+	if l.net != nil && !found {
+		for _, key := range o.trust.places(domain, said) {
+			if found, failed = l.net.searchAt(ctx, domain, key, said); found {
+				break
+			}
+		}
+		if !found && !asked {
+			dir = o.askDirectory(ctx, domain)
+			if _, err := o.acceptDirectory(ctx, dir, said); err != nil {
+				failed = err
+			}
 		}
 	}
 	refused := o.trust.answered(domain)
@@ -136,14 +188,17 @@ func (n *running) search(ctx context.Context, domain string) (*Record, error) {
 	if err := cmp.Or(failed, refused); err != nil {
 		return nil, err
 	}
-	if n.dht.RoutingTable().Size() == 0 {
+	if l.net == nil {
+		return nil, fmt.Errorf("%w: %s: %w", ErrUnknownProvider, domain, cmp.Or(dir.err, errNoRecord))
+	}
+	if l.net.dht.RoutingTable().Size() == 0 {
 		return nil, fmt.Errorf("%w: looking up %s", ErrNoPeers, domain)
 	}
 	return nil, fmt.Errorf("%w: %s", ErrUnknownProvider, domain)
 }
 
 // searchAt accepts records that the DHT has under one key.
-func (n *running) searchAt(ctx context.Context, domain, key string, dns []string) (found bool, err error) {
+func (n *running) searchAt(ctx context.Context, domain, key string, said testimony) (found bool, err error) {
 	values, err := n.dht.SearchValue(ctx, key)
 	if err != nil {
 		return false, lookupError(ctx, domain, err)
@@ -151,7 +206,7 @@ func (n *running) searchAt(ctx context.Context, domain, key string, dns []string
 	for value := range values {
 		r, openErr := openRecord(value)
 		if openErr == nil {
-			openErr = n.o.trust.accept(ctx, r, value, dns)
+			openErr = n.o.trust.accept(ctx, r, value, said)
 		}
 		if openErr != nil {
 			err = openErr

@@ -15,7 +15,7 @@ import (
 // Trust is why a key is believed to speak for a name.
 type Trust uint8
 
-// From the weakest to the strongest, but for Told. The numbers are stored.
+// From the weakest to the strongest, but for Told and HTTPS. The numbers are stored.
 const (
 	Untrusted   Trust = 0 // no key is known yet: pinned, but never met
 	FirstUse    Trust = 1 // the first valid record that was seen
@@ -23,15 +23,18 @@ const (
 	SelfProving Trust = 3 // the name contains the key
 	Pinned      Trust = 4 // the operator said so
 	Told        Trust = 5 // another provider's word, weaker than FirstUse: hear.go
+	HTTPS       Trust = 6 // the domain's HTTPS directory names the key, by its certificate; between FirstUse and DNS
 )
 
-// weak reports whether a trust gives way to DNS.
+// weak reports whether a trust gives way to DNS and HTTPS.
 func (t Trust) weak() bool { return t <= FirstUse || t == Told }
 
 func (t Trust) String() string {
 	switch t {
 	case FirstUse:
 		return "first use"
+	case HTTPS:
+		return "https"
 	case DNS:
 		return "dns"
 	case SelfProving:
@@ -70,7 +73,7 @@ type trustEntry struct {
 	badKey    string // fingerprint of the last conflict
 	badTime   time.Time
 
-	dns     []string  // fingerprints that DNS named when last asked; not stored
+	said    testimony // what was said when last asked; not stored
 	fresh   time.Time // when the record was last looked up, by the real clock; not stored
 	noted   time.Time // when a conflict was last logged; not stored
 	unsaved bool      // conflicts changed since the entry was stored
@@ -204,14 +207,30 @@ func (t *trustTable) pinned(domain string) bool {
 	return e != nil && t.pinOf(domain, e) != ""
 }
 
-// lastDNS returns what DNS answered when it last did.
-func (t *trustTable) lastDNS(domain string) []string {
+// last returns what was said about a name when it was last asked for.
+func (t *trustTable) last(domain string) testimony {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	if e := t.entries[domain]; e != nil {
-		return e.dns
+		return e.said
 	}
-	return nil
+	return testimony{}
+}
+
+// certifiable reports whether the certificate of an HTTPS directory can add anything to
+// the trust in a name: not where something stronger has decided.
+func (t *trustTable) certifiable(domain string) bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	e := t.entries[domain]
+	return e == nil || t.pinOf(domain, e) == "" && (e.how.weak() || e.how == HTTPS || e.how == Pinned)
+}
+
+// testimony is what was found out about a name: fingerprints of the keys that speak for
+// it.
+type testimony struct {
+	dns       []string // by DNS
+	certified []string // by the record in its HTTPS directory, whose certificate names it
 }
 
 // A verdict is what decide says about a valid record.
@@ -222,9 +241,9 @@ type verdict struct {
 }
 
 // decide judges whether the key of a record speaks for its name, in the order of the
-// package doc. It reads no clock and does no IO: pin is the operator's fingerprint or "",
-// dns what DNS answered or nil.
-func decide(e *trustEntry, r *Record, pin string, dns []string) (verdict, error) {
+// package doc. It reads no clock and does no IO: pin is the operator's fingerprint or "".
+func decide(e *trustEntry, r *Record, pin string, said testimony) (verdict, error) {
+	dns := said.dns
 	claimed := r.keys()
 	conflict := func(why string) (verdict, error) {
 		return verdict{}, fmt.Errorf("%w: %s with key %s: %s", ErrConflict, r.Domain, Fingerprint(r.ProviderKey), why)
@@ -252,6 +271,12 @@ func decide(e *trustEntry, r *Record, pin string, dns []string) (verdict, error)
 		// DNS corrects a first use. A key that DNS has confirmed is not dropped on
 		// the word of DNS alone.
 		override = e.how.weak() && !e.trusts(dns...)
+	case len(said.certified) > 0 && (e.how.weak() || e.how == HTTPS || e.how == Pinned):
+		if !claims(said.certified) {
+			return conflict("its HTTPS directory names " + said.certified[0])
+		}
+		v.how = HTTPS
+		override = e.how.weak() && !e.trusts(said.certified...) // as with DNS
 	case e.how == Pinned:
 		v.how = FirstUse // a pin that is gone no longer explains the trust
 	}
@@ -299,10 +324,10 @@ func (t *trustTable) check(r *Record) error {
 	if e == nil {
 		e = &trustEntry{} // what is noted in it is lost: we keep nothing about strangers
 		if a != nil {
-			e.dns = a.dns
+			e.said = a.said
 		}
 	}
-	_, err := decide(e, r, t.pinOf(r.Domain, e), e.dns)
+	_, err := decide(e, r, t.pinOf(r.Domain, e), e.said)
 	if err != nil {
 		t.noteConflict(e, r, err)
 		if a != nil {
@@ -320,7 +345,7 @@ func (t *trustTable) believes(r *Record) bool {
 	if e == nil {
 		return true
 	}
-	_, err := decide(e, r, t.pinOf(r.Domain, e), e.dns)
+	_, err := decide(e, r, t.pinOf(r.Domain, e), e.said)
 	return err == nil
 }
 
@@ -338,10 +363,10 @@ func (t *trustTable) noteConflict(e *trustEntry, r *Record, err error) {
 
 // places returns the DHT keys to search, in order: those that belong to the keys that
 // must or may speak for the name, if any are known, and then that of the name.
-func (t *trustTable) places(domain string, dns []string) []string {
+func (t *trustTable) places(domain string, said testimony) []string {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
-	fps := slices.Clone(dns)
+	fps := slices.Concat(said.dns, said.certified)
 	if e := t.entries[domain]; e != nil {
 		if len(e.keys) > 0 {
 			fps = append([]string{Fingerprint(e.keys[len(e.keys)-1])}, fps...)
@@ -366,18 +391,18 @@ func (t *trustTable) places(domain string, dns []string) []string {
 
 // An asking is what a lookup in progress has learnt.
 type asking struct {
-	dns     []string // fingerprints that DNS names
-	refused error    // why the last record was refused
+	said    testimony
+	refused error // why the last record was refused
 }
 
-// ask notes, for a lookup that begins, what DNS answered; nil if it named no key.
-func (t *trustTable) ask(domain string, dns []string) *asking {
-	a := &asking{dns: dns}
+// ask notes, for a lookup that begins, what was found out about the name.
+func (t *trustTable) ask(domain string, said testimony) *asking {
+	a := &asking{said: said}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.asked[domain] = a
 	if e := t.entries[domain]; e != nil {
-		e.dns = dns
+		e.said = said
 	}
 	return a
 }
@@ -393,7 +418,7 @@ func (t *trustTable) answered(domain string) error {
 
 // accept judges a valid record, and if its key is trusted and it is not older than what
 // we have, makes it the record of its name.
-func (t *trustTable) accept(ctx context.Context, r *Record, envelope []byte, dns []string) error {
+func (t *trustTable) accept(ctx context.Context, r *Record, envelope []byte, said testimony) error {
 	t.writing.Lock()
 	defer t.writing.Unlock()
 
@@ -406,7 +431,7 @@ func (t *trustTable) accept(ctx context.Context, r *Record, envelope []byte, dns
 		}
 		e = &trustEntry{}
 	}
-	v, err := decide(e, r, t.pinOf(r.Domain, e), dns)
+	v, err := decide(e, r, t.pinOf(r.Domain, e), said)
 	if err != nil {
 		t.noteConflict(e, r, err)
 		t.mu.Unlock()
@@ -415,7 +440,7 @@ func (t *trustTable) accept(ctx context.Context, r *Record, envelope []byte, dns
 	next := *e
 	t.mu.Unlock()
 
-	next.dns, next.fresh = dns, time.Now()
+	next.said, next.fresh = said, time.Now()
 	if !v.replaced && e.record != nil {
 		if r.Seq < e.seq || r.Seq == e.seq && v.how == e.how {
 			if r.Seq < e.seq { // a replay of an older record: true once, but not news
@@ -601,7 +626,7 @@ func parseTrustEntry(b []byte) (*trustEntry, error) {
 		e.badTime = time.UnixMilli(int64(at)).UTC()
 	}
 	e.envelope = slices.Clone(d.take(int(d.u16())))
-	if d.failed || len(d.rest) != 0 || e.how > Told {
+	if d.failed || len(d.rest) != 0 || e.how > HTTPS {
 		return nil, fmt.Errorf("%w: stored entry is damaged", ErrRecord)
 	}
 	if len(e.envelope) > 0 {

@@ -480,6 +480,7 @@ func TestTrustDecisions(t *testing.T) {
 		seq    uint64
 		told   bool // another provider shows the record
 		dns    []string
+		web    []string // what the HTTPS directory's record is by
 		want   error
 		keys   string // afterwards
 		trust  overlay.Trust
@@ -560,6 +561,38 @@ func TestTrustDecisions(t *testing.T) {
 		{"nor what the operator denies", []step{
 			{pin: "k1", told: true, record: "k0", seq: 5, want: conflict, trust: overlay.Untrusted},
 			{told: true, record: "k1", seq: 5, keys: "k1", trust: overlay.Pinned}}},
+		{"HTTPS refuses", []step{
+			{record: "k0", seq: 5, web: []string{"k1"}, want: conflict},
+			{record: "k1", seq: 5, web: []string{"k1"}, keys: "k1", trust: overlay.HTTPS}}},
+		{"HTTPS confirms a first use, and stays when it is silent", []step{
+			{record: "k0", seq: 5, keys: "k0", trust: overlay.FirstUse},
+			{record: "k0", seq: 5, web: []string{"k0"}, keys: "k0", trust: overlay.HTTPS},
+			{record: "k0", seq: 6, keys: "k0", trust: overlay.HTTPS}}},
+		{"HTTPS corrects a first use", []step{
+			{record: "k0", seq: 9, keys: "k0", trust: overlay.FirstUse},
+			{record: "k1", seq: 5, web: []string{"k1"}, keys: "k1", trust: overlay.HTTPS},
+			{record: "k0", seq: 10, want: conflict, keys: "k1", trust: overlay.HTTPS}}},
+		{"HTTPS does not take back what it confirmed", []step{
+			{record: "k0", seq: 5, web: []string{"k0"}, keys: "k0", trust: overlay.HTTPS},
+			{record: "k1", seq: 6, web: []string{"k1"}, want: conflict, keys: "k0", trust: overlay.HTTPS}}},
+		{"nor does DNS", []step{
+			{record: "k0", seq: 5, web: []string{"k0"}, keys: "k0", trust: overlay.HTTPS},
+			{record: "k1", seq: 6, dns: []string{"k1"}, want: conflict, keys: "k0", trust: overlay.HTTPS},
+			{record: "k0", seq: 7, dns: []string{"k0"}, keys: "k0", trust: overlay.DNS}}},
+		{"DNS outranks HTTPS", []step{
+			{record: "k1", seq: 5, dns: []string{"k0"}, web: []string{"k1"}, want: conflict},
+			{record: "k0", seq: 5, dns: []string{"k0"}, web: []string{"k1"}, keys: "k0", trust: overlay.DNS},
+			{record: "k0", seq: 6, web: []string{"k1"}, keys: "k0", trust: overlay.DNS}}},
+		{"a pin outranks HTTPS", []step{
+			{pin: "k0", record: "k0", seq: 5, web: []string{"k1"}, keys: "k0", trust: overlay.Pinned},
+			{record: "k1", seq: 6, web: []string{"k1"}, want: conflict, keys: "k0", trust: overlay.Pinned}}},
+		{"HTTPS corrects what was told", []step{
+			{told: true, record: "k0", seq: 9, keys: "k0", trust: overlay.Told},
+			{record: "k1", seq: 5, web: []string{"k1"}, keys: "k1", trust: overlay.HTTPS},
+			{told: true, record: "k0", seq: 10, keys: "k1", trust: overlay.HTTPS}}},
+		{"HTTPS follows a rotation", []step{
+			{record: "k0", seq: 5, web: []string{"k0"}, keys: "k0", trust: overlay.HTTPS},
+			{record: "k0>k1", seq: 6, web: []string{"k1"}, keys: "k0 k1", trust: overlay.HTTPS}}},
 	} {
 		t.Run(c.why, func(t *testing.T) {
 			cfg := config("hub.example")
@@ -574,15 +607,17 @@ func TestTrustDecisions(t *testing.T) {
 					}
 				}
 				r, k := chain(s.record, s.seq)
-				var dns []string
-				for _, name := range s.dns {
-					dns = append(dns, overlay.Fingerprint(pub(key(name))))
+				prints := func(names []string) (out []string) {
+					for _, name := range names {
+						out = append(out, overlay.Fingerprint(pub(key(name))))
+					}
+					return out
 				}
-				take := overlay.AcceptRecord
+				accept := func() error { return overlay.AcceptCertified(o, r, k, prints(s.dns), prints(s.web)) }
 				if s.told {
-					take = overlay.HearRecord
+					accept = func() error { return overlay.HearRecord(o, r, k, prints(s.dns)...) }
 				}
-				if err := take(o, r, k, dns...); !errors.Is(err, s.want) {
+				if err := accept(); !errors.Is(err, s.want) {
 					t.Fatalf("step %d: %v, want %v", i, err, s.want)
 				}
 				for range 2 { // now, and after a restart

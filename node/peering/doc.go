@@ -4,7 +4,8 @@
 // the overlay these are HTTP over libp2p streams.
 //
 // Read peering.go (what a request and an answer are), caller.go, server.go (the
-// order in which a request is judged), verify.go, replay.go, gate.go, errors.go.
+// order in which a request is judged), verify.go, plain.go, replay.go, gate.go,
+// errors.go.
 //
 // # On the wire
 //
@@ -30,6 +31,11 @@
 // of a Directory; a source that cannot be resolved now is told to come again
 // (503), because a provider that has just come to the network is not known
 // everywhere at once.
+//
+// Over HTTPS a certificate names the source as well (package mimihttps), and the
+// envelope must agree with it. A provider that speaks MIMI and nothing of ours sends
+// none: then the certificate is all, the target is the Host, the room is in the URL, and
+// the request id is made of the body (plain.go). It gets MIMI's endpoints only.
 //
 // # Repetitions
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -172,17 +173,154 @@ func TestHandlerErrors(t *testing.T) {
 	}
 }
 
+// TestDirectoryDocument: section 5.1, and what providers that run mimid say beyond it.
+// Only what is served is offered.
 func TestDirectoryDocument(t *testing.T) {
-	w := start(t, peering.Config{})
-	resp, err := w.client.Get("http://" + here + wire.DirectoryPath)
-	if err != nil {
-		t.Fatal(err)
+	record, failing := []byte("record 1"), error(nil)
+	w := start(t, peering.Config{Routes: []peering.Route{
+		{Endpoint: "notify", Handler: func(context.Context, *peering.Incoming) (*peering.Response, error) { return nil, nil }},
+		{Endpoint: "mimid-log", Handler: func(context.Context, *peering.Incoming) (*peering.Response, error) { return nil, nil }},
+	}, Record: func(context.Context) ([]byte, error) { return record, failing }})
+	get := func(method string) (int, *wire.Directory) {
+		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+here+wire.DirectoryPath, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := w.client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := wire.ParseDirectory(b, wire.Limits{})
+		if (err == nil) != (resp.StatusCode == 200 && method == "GET") {
+			t.Errorf("%s: %d %s", method, resp.StatusCode, b)
+		}
+		return resp.StatusCode, d
 	}
-	defer resp.Body.Close()
-	b := make([]byte, 1<<16)
-	n, _ := resp.Body.Read(b)
-	d, err := wire.ParseDirectory(b[:n], wire.Limits{})
-	if err != nil || d.URL(wire.EndpointNotify, "a/b") != "https://biloxi.example/v1/notify/a%2Fb" {
-		t.Errorf("%v: %s", err, b[:n])
+	status, d := get("GET")
+	if status != 200 || d.URL(wire.EndpointNotify, "a/b") != "https://biloxi.example/v1/notify/a%2Fb" || d.Template(wire.EndpointUpdate) != "" {
+		t.Errorf("%d %+v", status, d)
+	}
+	if m, ok := d.Mimid(); !ok || m.Base != "https://biloxi.example/v1" || string(m.Record) != "record 1" {
+		t.Errorf("%+v", m)
+	}
+	record = []byte("record 2")
+	_, d = get("GET")
+	if m, _ := d.Mimid(); string(m.Record) != "record 2" {
+		t.Errorf("an old record: %q", m.Record)
+	}
+	if status, _ := get("HEAD"); status != 200 {
+		t.Errorf("HEAD: %d", status)
+	}
+	if status, _ := get("POST"); status != 405 {
+		t.Errorf("POST: %d", status)
+	}
+	failing = errors.New("not sealed")
+	if status, _ := get("GET"); status != 503 {
+		t.Errorf("without a record: %d", status)
+	}
+	w = start(t, peering.Config{})
+	if status, _ := get("GET"); status != 404 {
+		t.Errorf("without an endpoint: %d", status)
+	}
+}
+
+// TestPlain: a provider that speaks MIMI and nothing of ours is known by its channel.
+func TestPlain(t *testing.T) {
+	var got []*peering.Incoming
+	note := func(_ context.Context, in *peering.Incoming) (*peering.Response, error) {
+		got = append(got, in)
+		return nil, nil
+	}
+	certified := there
+	cfg := peering.Config{
+		Routes: []peering.Route{{Endpoint: "submitMessage", InRoom: true, Idempotent: true, Handler: note},
+			{Endpoint: "requestConsent", Handler: note}, {Endpoint: "mimid-log", Handler: note}},
+		Certified: func(*http.Request) (string, bool) { return certified, certified != "" },
+		PlainIDs:  []byte("a secret of this provider"),
+	}
+	w := start(t, cfg)
+	post := func(endpoint, subject, body string) int {
+		resp, err := w.client.Post("http://"+here+"/v1/"+endpoint+"/"+strings.NewReplacer(":", "%3A", "/", "%2F").Replace(subject), "", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	ids := map[peering.ID]string{}
+	id := func(want int, what, endpoint, subject, body string) peering.ID {
+		t.Helper()
+		got = nil
+		if status := post(endpoint, subject, body); status != want || len(got) != 1 {
+			t.Fatalf("%s: %d, %d calls", what, status, len(got))
+		}
+		if got[0].Source != certified || got[0].Subject != subject || string(got[0].Body) != body || got[0].Endpoint != endpoint {
+			t.Errorf("%s: %+v", what, got[0])
+		}
+		return got[0].ID
+	}
+	fresh := func(want int, what, endpoint, subject, body string) peering.ID {
+		t.Helper()
+		x := id(want, what, endpoint, subject, body)
+		if was, ok := ids[x]; ok {
+			t.Errorf("%s has the id of %s", what, was)
+		}
+		ids[x] = what
+		return x
+	}
+	first := fresh(200, "a message", "submitMessage", roomURI, "hello")
+	if got[0].Room != roomURI {
+		t.Errorf("room %q", got[0].Room)
+	}
+	if again := id(200, "the same", "submitMessage", roomURI, "hello"); again != first {
+		t.Error("the same message has another id")
+	}
+	fresh(200, "another message", "submitMessage", roomURI, "hello!")
+	fresh(200, "another room", "submitMessage", roomURI+"x", "hello")
+	certified = "chicago.example"
+	fresh(200, "another source", "submitMessage", roomURI, "hello")
+	certified = there
+	fresh(201, "consent", "requestConsent", "mimi://biloxi.example/u/bob", "x")
+	if got[0].Room != "" {
+		t.Errorf("room %q", got[0].Room)
+	}
+	fresh(201, "consent again, which is meant anew", "requestConsent", "mimi://biloxi.example/u/bob", "x")
+	got = nil
+	if status := post("mimid-log", "x", "y"); status != 400 || got != nil {
+		t.Errorf("an endpoint of ours without an envelope: %d", status)
+	}
+	certified = ""
+	if status := post("submitMessage", roomURI, "hello"); status != 400 || got != nil {
+		t.Errorf("without a certificate: %d", status)
+	}
+
+	// An envelope that is there must agree with the certificate, and is judged in full.
+	certified = there
+	if _, err := w.caller.Call(t.Context(), peering.Request{Target: here, Endpoint: "mimid-log", Subject: "x"}); err != nil {
+		t.Error(err)
+	}
+	certified, got = "chicago.example", nil
+	_, err := w.caller.Call(t.Context(), peering.Request{Target: here, Endpoint: "mimid-log", Subject: "x"})
+	if r, ok := errors.AsType[*peering.Refused](err); !ok || r.Problem.Status != 401 || r.Problem.Code != peering.CodeSource || got != nil {
+		t.Errorf("the envelope of another provider: %v", err)
+	}
+
+	cfg.PlainIDs = []byte("the secret of another provider")
+	w, certified = start(t, cfg), there
+	fresh(200, "the message, at another provider", "submitMessage", roomURI, "hello")
+	cfg.PlainIDs = nil
+	w, got = start(t, cfg), nil
+	if status := post("submitMessage", roomURI, "hello"); status != 400 || got != nil {
+		t.Errorf("without a secret: %d", status)
+	}
+	cfg.PlainIDs = []byte("short")
+	cfg.Domain, cfg.Directory = here, book()
+	if _, err := peering.NewServer(cfg); !errors.Is(err, peering.ErrConfig) {
+		t.Errorf("a short secret: %v", err)
 	}
 }

@@ -78,10 +78,19 @@ type Config struct {
 	// Peer names the node at the other end, as a Directory names nodes. Default:
 	// no channel proves anything.
 	Peer func(*http.Request) (string, bool)
+	// Certified names the provider that the channel proves by a certificate: over
+	// HTTPS, see package mimihttps. Default: no channel does.
+	Certified func(*http.Request) (domain string, ok bool)
+	// PlainIDs is a secret of 16 octets or more that outlasts restarts: of it come
+	// the ids of requests without an envelope. Without it, these are refused.
+	PlainIDs []byte
 	// DirectoryBase is the URL below which the endpoints are reached by HTTPS, in
 	// the directory document. Default https://DOMAIN/v1.
 	DirectoryBase string
-	Limits        Limits
+	// Record returns the own provider record, for the directory document. Default:
+	// the document has none.
+	Record func(context.Context) ([]byte, error)
+	Limits Limits
 	// Now is the clock. Default time.Now. Deadlines follow the real clock.
 	Now func() time.Time
 	// Log receives panics and internal errors of handlers. Default: nothing.
@@ -93,7 +102,7 @@ type Config struct {
 type Server struct {
 	cfg       Config
 	routes    map[string]*Route
-	directory []byte
+	directory *directoryDocument
 	started   time.Time
 	gate      *gate
 	requests  *ration.Ration
@@ -121,15 +130,14 @@ func NewServer(cfg Config) (*Server, error) {
 	if cfg.DirectoryBase == "" {
 		cfg.DirectoryBase = "https://" + cfg.Domain + "/v1"
 	}
+	if cfg.Certified == nil {
+		cfg.Certified = func(*http.Request) (string, bool) { return "", false }
+	}
+	if cfg.PlainIDs != nil && len(cfg.PlainIDs) < 16 {
+		return nil, fmt.Errorf("%w: PlainIDs of %d octets", ErrConfig, len(cfg.PlainIDs))
+	}
 	cfg.Limits = cfg.Limits.withDefaults()
-	d, err := wire.NewDirectory(cfg.DirectoryBase)
-	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
-	}
 	s := &Server{cfg: cfg, routes: map[string]*Route{}, started: cfg.Now()}
-	if s.directory, err = d.Bytes(); err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
-	}
 	for i := range cfg.Routes {
 		r := cfg.Routes[i]
 		setDefault(&r.MaxBody, 64<<10)
@@ -137,6 +145,10 @@ func NewServer(cfg Config) (*Server, error) {
 			return nil, fmt.Errorf("%w: endpoint %q has no handler, no proper name, or is there twice", ErrConfig, r.Endpoint)
 		}
 		s.routes[r.Endpoint] = &r
+	}
+	var err error
+	if s.directory, err = newDirectoryDocument(&s.cfg); err != nil {
+		return nil, err
 	}
 	l := &s.cfg.Limits
 	s.gate = newGate(l.InWork, l.Memory)
@@ -148,11 +160,7 @@ func NewServer(cfg Config) (*Server, error) {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == wire.DirectoryPath {
-		if r.Method != http.MethodGet && r.Method != http.MethodHead {
-			s.write(w, refuse(problem(http.StatusMethodNotAllowed, CodeMethod, "the directory is read with GET, not %.20q", r.Method)))
-			return
-		}
-		s.write(w, &Response{Status: http.StatusOK, Type: "application/json", Body: s.directory})
+		s.write(w, s.serveDirectory(r))
 		return
 	}
 	s.write(w, s.serve(w, r))
@@ -178,15 +186,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) *Response {
 	}
 	in := &Incoming{Endpoint: endpoint, Subject: subject}
 	in.Peer, _ = s.cfg.Peer(r)
-	peer := "peer " + in.Peer
-	if in.Peer == "" {
-		host, _, err := net.SplitHostPort(r.RemoteAddr)
-		if err != nil {
-			host = r.RemoteAddr
-		}
-		peer = "address " + host
-	}
-	leave, bad := s.admit(peer, r.ContentLength)
+	leave, bad := s.admit(payer(r, in.Peer), r.ContentLength)
 	if bad != nil {
 		return refuse(bad)
 	}
@@ -196,18 +196,29 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) *Response {
 	}
 	defer s.gate.release(r.ContentLength)
 
-	e, bad := s.envelope(r, route, subject, s.cfg.Now())
-	if bad != nil {
-		return refuse(bad)
+	certified, proven := s.cfg.Certified(r)
+	plain := proven && s.plain(r, endpoint)
+	var e *wire.Envelope
+	if !plain {
+		if e, bad = s.envelope(r, route, subject, s.cfg.Now()); bad != nil {
+			return refuse(bad)
+		}
+		if proven && e.Source != certified {
+			return refuse(problem(http.StatusUnauthorized, CodeSource, "the envelope is of %.100q, and the certificate of %s", e.Source, certified))
+		}
 	}
 	if in.Body, bad = s.body(w, r); bad != nil {
 		return refuse(bad)
 	}
-	in.Source, in.Room, in.ID = e.Source, e.Room, e.RequestID
 	ctx, cancel := context.WithTimeout(r.Context(), s.cfg.Limits.HandlerTimeout)
 	defer cancel()
-	if bad := s.verify(ctx, e, in, s.cfg.Now()); bad != nil {
-		return refuse(bad)
+	if plain {
+		s.complete(in, route, certified)
+	} else {
+		in.Source, in.Room, in.ID = e.Source, e.Room, e.RequestID
+		if bad := s.verify(ctx, e, in, s.cfg.Now()); bad != nil {
+			return refuse(bad)
+		}
 	}
 	leaveSource, bad := s.admit("source "+in.Source, r.ContentLength)
 	if bad != nil {
@@ -219,6 +230,18 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) *Response {
 		return call()
 	}
 	return s.replays.once(ctx, in, s.cfg.Now(), call)
+}
+
+// payer is who pays before the source is known.
+func payer(r *http.Request, peer string) string {
+	if peer != "" {
+		return "peer " + peer
+	}
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		host = r.RemoteAddr
+	}
+	return "address " + host
 }
 
 // admit takes a place and the budgets of a peer or source.

@@ -98,15 +98,18 @@ const (
 	maxProviderRecord = 4096
 )
 
-// NewDirectory lists all endpoints below a base URL such as
+// NewDirectory lists endpoints, all if none is named, below a base URL such as
 // "https://mimi.example.com/v1".
-func NewDirectory(base string) (*Directory, error) {
+func NewDirectory(base string, offered ...Endpoint) (*Directory, error) {
 	d := new(Directory)
 	// Without a host, the first endpoint's name would become one.
 	if u, err := url.Parse(base); err != nil || u.Hostname() == "" {
 		return nil, fmt.Errorf("building directory: base %.80q has no host: %w", base, ErrMalformed)
 	}
 	for e := range endpointCount {
+		if len(offered) > 0 && !slices.Contains(offered, e) {
+			continue
+		}
 		x := &endpoints[e]
 		d.templates[e] = strings.TrimSuffix(base, "/") + "/" + x.name + "/{" + x.variables[0] + "}"
 		if _, err := checkTemplate(e, d.templates[e]); err != nil {
