@@ -189,6 +189,8 @@ func trustName(t overlay.Trust) string {
 		return "pin"
 	case overlay.DNS:
 		return "dns"
+	case overlay.HTTPS:
+		return "https"
 	case overlay.SelfProving:
 		return "name"
 	case overlay.Told:

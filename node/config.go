@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +36,7 @@ type Config struct {
 
 	Clients   Clients   `toml:"clients" comment:"Where users' clients connect."`
 	Overlay   Overlay   `toml:"overlay" comment:"Where other providers connect."`
+	HTTPS     HTTPS     `toml:"https" comment:"MIMI over HTTPS, for providers without the overlay; off without listen."`
 	Trust     Trust     `toml:"trust" comment:"Which key speaks for which provider."`
 	Failover  Failover  `toml:"failover" comment:"When another provider counts as dead, so that rooms move away from it."`
 	Discovery Discovery `toml:"discovery" comment:"How users are found by handle or phone number."`
@@ -61,6 +64,10 @@ type Clients struct {
 
 // Overlay is the section [overlay].
 type Overlay struct {
+	// Enabled: without the overlay, providers are found and reached by HTTPS only, which
+	// must be set up then. Users are not found by handle or phone number, a room's new
+	// hub not by the room's address alone, and no third provider for a room of two.
+	Enabled bool `toml:"enabled" comment:"Take part in the overlay. Without it, all goes by HTTPS, which must be set up below."`
 	// Listen are libp2p multiaddrs. The default listens on loopback only: nothing is
 	// reachable from outside before the operator says so.
 	Listen []string `toml:"listen" comment:"libp2p addresses, such as /ip4/0.0.0.0/tcp/4001 and /ip4/0.0.0.0/udp/4001/quic-v1."`
@@ -72,6 +79,26 @@ type Overlay struct {
 	MDNS bool `toml:"mdns" comment:"Find nodes on the local network."`
 	// Public says that the network is the Internet: private addresses are refused.
 	Public bool `toml:"public" comment:"The network is the Internet: refuse private addresses."`
+}
+
+// HTTPS is the section [https]: the binding of MIMI to HTTPS with certificates on both
+// sides. With it, the certificate of a provider's HTTPS directory also counts as proof of
+// its key, after pins and DNS and before first use.
+type HTTPS struct {
+	// Listen is the address, host:port; others expect it at port 443 of the domain. Empty:
+	// HTTPS is off, in both directions.
+	Listen string `toml:"listen" comment:"Address; others look for it at port 443 of the domain. Empty: off, in both directions."`
+	// Certificate and Key are PEM files; paths are relative to the data directory. The
+	// certificate must name the domain, without a wildcard. It is shown as a server and as
+	// a client, and read anew within a minute when the files change.
+	Certificate string `toml:"certificate" comment:"PEM files; relative to this directory. The certificate names the domain itself; it is read anew when it changes."`
+	Key         string `toml:"key" comment:"Its private key, PEM."`
+	// Roots is a PEM file of those whose certificates of other providers are believed.
+	// Empty: whom the system believes.
+	Roots string `toml:"roots" comment:"PEM file of those who may certify other providers. Empty: the system's."`
+	// Resolve names the addresses of providers that DNS does not know, as in a private
+	// network.
+	Resolve map[string]string `toml:"resolve" comment:"Addresses (host:port) of providers that are not to be looked up in DNS, by domain."`
 }
 
 // Trust is the section [trust].
@@ -152,7 +179,8 @@ func DefaultConfig(domain string) Config {
 	return Config{
 		Domain:  domain,
 		Clients: Clients{Listen: "127.0.0.1:8448", RequestsPerSecond: 50},
-		Overlay: Overlay{Listen: []string{"/ip4/127.0.0.1/tcp/4001", "/ip4/127.0.0.1/udp/4001/quic-v1"}, Announce: []string{}, Bootstrap: []string{}},
+		Overlay: Overlay{Enabled: true, Listen: []string{"/ip4/127.0.0.1/tcp/4001", "/ip4/127.0.0.1/udp/4001/quic-v1"}, Announce: []string{}, Bootstrap: []string{}},
+		HTTPS:   HTTPS{Resolve: map[string]string{}},
 		Trust:   Trust{DNS: "system", Pins: map[string]string{}},
 		Failover: Failover{Interval: Duration(400 * time.Millisecond), Idle: Duration(5 * time.Second), Timeout: Duration(time.Second), Stall: Duration(5 * time.Second),
 			ReplicaRooms: 1000, ReplicaRoomsPerProvider: 100, RecruitPatience: Duration(time.Hour)},
@@ -249,6 +277,9 @@ func (c *Config) check() error {
 			return fmt.Errorf("metrics.listen: %s is not a loopback address; metrics have no access control", c.Metrics.Listen)
 		}
 	}
+	if err := c.HTTPS.check(c.Overlay.Enabled); err != nil {
+		return err
+	}
 	if s := c.Trust.DNS; s != "system" && s != "off" {
 		if err := hostPort("trust.dns", s); err != nil {
 			return fmt.Errorf("trust.dns: %q is neither system nor off nor a resolver's host:port", s)
@@ -277,6 +308,30 @@ func (c *Config) check() error {
 	case "debug", "info", "warn", "error":
 	default:
 		return fmt.Errorf("log.level: %q is none of debug, info, warn, error", c.Log.Level)
+	}
+	return nil
+}
+
+func (h *HTTPS) check(overlay bool) error {
+	if h.Listen == "" {
+		if !overlay {
+			return errors.New("overlay.enabled: false needs https.listen, or this provider could reach nobody")
+		}
+		return nil
+	}
+	if err := hostPort("https.listen", h.Listen); err != nil {
+		return err
+	}
+	if h.Certificate == "" || h.Key == "" {
+		return errors.New("https.certificate and https.key: set both, or leave https.listen empty")
+	}
+	for _, d := range slices.Sorted(maps.Keys(h.Resolve)) {
+		if p, err := uri.ParseDomain(d); err != nil || p.Domain() != d {
+			return fmt.Errorf("https.resolve: %q is no domain in lower case", d)
+		}
+		if err := hostPort("https.resolve: "+d, h.Resolve[d]); err != nil {
+			return err
+		}
 	}
 	return nil
 }

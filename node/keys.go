@@ -2,7 +2,9 @@ package node
 
 import (
 	"crypto/ed25519"
+	"crypto/hkdf"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -48,6 +50,16 @@ func (k *Keys) signer(pub ed25519.PublicKey) ed25519.PrivateKey {
 		}
 	}
 	return nil
+}
+
+// plainIDs is the secret of which come the ids of requests without an envelope. The first
+// key stays over all rotations, and so does the id of a repeated request.
+func (k *Keys) plainIDs() []byte {
+	b, err := hkdf.Key(sha256.New, k.provider[0].Seed(), nil, "mimid plain request ids 1", 32)
+	if err != nil { // 32 octets can always be had
+		panic("node: deriving the secret of request ids: " + err.Error())
+	}
+	return b
 }
 
 // rotations let each old key vouch for its successor.

@@ -25,6 +25,7 @@ import (
 	"github.com/mimid/mimid/node/contact"
 	"github.com/mimid/mimid/node/feed"
 	"github.com/mimid/mimid/node/knocks"
+	"github.com/mimid/mimid/node/mimihttps"
 	"github.com/mimid/mimid/node/outbox"
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/node/ration"
@@ -76,6 +77,7 @@ type parts struct {
 	recruits  *recruits
 	contacts  *contact.Service
 	knocks    *knocks.Service
+	web       *web // nil: HTTPS is off
 	clients   *clienthttp.Server
 	listener  net.Listener
 	admin     *admin.Server
@@ -161,6 +163,9 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	s.start("heard", p.heard.run, nil)
 	s.start("accounts", p.accounts.Run, nil)
 	s.start("overlay", p.overlay.Run, p.overlay.Ready())
+	if p.web != nil {
+		s.start("https", p.web.server.Run, nil)
+	}
 	stopWatching := n.watch(p, s)
 	defer stopWatching()
 	s.start("rooms", p.rooms.Run, p.rooms.Ready())
@@ -236,8 +241,12 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if err != nil {
 		return p, err
 	}
+	if p.web, err = n.makeWeb(); err != nil {
+		return p, err
+	}
 	late := new(lateHandler) // the overlay is made before what it serves
 	if p.overlay, err = overlay.New(overlay.Config{
+		Offline: !n.cfg.Overlay.Enabled, Certified: p.web.certified(), DirectoryURL: p.web.directoryURL(),
 		Domain: domain, ProviderKey: signer, Rotations: rotations, NodeKey: n.keys.node,
 		Listen: n.cfg.Overlay.Listen, Announce: n.cfg.Overlay.Announce, Bootstrap: n.cfg.Overlay.Bootstrap,
 		MDNS: n.cfg.Overlay.MDNS, Public: n.cfg.Overlay.Public, ReplicaWilling: n.cfg.Failover.ReplicaForOthers,
@@ -247,7 +256,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		return p, err
 	}
 	p.providers.overlay = p.overlay
-	p.caller = &peering.Caller{Domain: domain, Key: func() ed25519.PrivateKey { return signer }, Client: p.overlay.Client(), Now: n.now}
+	p.caller = &peering.Caller{Domain: domain, Key: func() ed25519.PrivateKey { return signer }, Client: p.web.client(p.overlay), Now: n.now}
 	p.providers.ask = func(ctx context.Context, to, endpoint string) ([]byte, error) {
 		res, err := p.caller.Call(ctx, peering.Request{Target: to, Endpoint: endpoint, Subject: to, MaxResponse: 1 << 10})
 		if err != nil {
@@ -277,7 +286,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 			copy(x.ProviderKey[:], signer.Public().(ed25519.PublicKey))
 			return x
 		},
-		Gossip: roomGossip{p.overlay}, Outbox: roomOutbox{p.outbox}, Joined: p.accounts.Joined,
+		Gossip: n.gossip(p.overlay), Outbox: roomOutbox{p.outbox}, Joined: p.accounts.Joined,
 		Changed: func(id room.ID) { p.knocks.Changed(id) }, // made below, and before anything runs
 		Log:     part("rooms"), Now: n.now, Stall: time.Duration(n.cfg.Failover.Stall),
 	}); err != nil {
@@ -304,11 +313,15 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 			id, ok := overlay.RequestPeer(r)
 			return string(id), ok
 		},
+		Certified: mimihttps.Source, PlainIDs: n.keys.plainIDs(), Record: p.web.record(p.overlay),
 		Now: n.now, Log: part("peering"),
 	}); err != nil {
 		return p, err
 	}
 	late.h = p.server
+	if p.web != nil {
+		p.web.serve(p.server)
+	}
 	if err := n.makeClients(p); err != nil {
 		return p, err
 	}
@@ -378,6 +391,9 @@ func (p *parts) close() {
 		if l != nil {
 			l.Close() // a second close is harmless
 		}
+	}
+	if p.web != nil {
+		p.web.close()
 	}
 }
 

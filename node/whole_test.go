@@ -51,11 +51,20 @@ func (l *lockedBuffer) String() string { l.mu.Lock(); defer l.mu.Unlock(); retur
 // prepare makes a data directory for a provider on free ports.
 func prepare(t testing.TB, domain string, boot ...string) *running {
 	t.Helper()
+	return prepareWith(t, domain, nil, boot...)
+}
+
+// prepareWith is prepare with a configuration of its own.
+func prepareWith(t testing.TB, domain string, edit func(*node.Config), boot ...string) *running {
+	t.Helper()
 	c := node.DefaultConfig(domain)
 	c.Clients.Listen, c.Metrics.Listen = free(t), free(t)
 	c.Overlay.Listen = []string{"/ip4/127.0.0.1/tcp/" + port(free(t))}
 	c.Overlay.Bootstrap = append(c.Overlay.Bootstrap, boot...)
 	c.Trust.DNS, c.Log.Level = "off", "warn"
+	if edit != nil {
+		edit(&c)
+	}
 	r := &running{t: t, cfg: c, dir: filepath.Join(t.TempDir(), domain), log: new(lockedBuffer)}
 	if _, err := node.Init(r.dir, c); err != nil {
 		t.Fatal(err)

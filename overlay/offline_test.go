@@ -153,3 +153,22 @@ func TestDirectoryBeforeFirstUse(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
+
+// A provider without nodes is known and kept, and nobody tries to join by it.
+func TestKnownWithoutNodes(t *testing.T) {
+	w := new(web)
+	b, _ := start(t, offline("biloxi.example", w))
+	w.put("biloxi.example", b.OwnRecord)
+	c := config("atlanta.example")
+	c.KV, c.Certified = &overlay.MemoryKV{}, w.read
+	a, stop := start(t, c)
+	resolves(t, a, "biloxi.example")
+	if _, err := a.Client().Get("http://biloxi.example/x"); !errors.Is(err, overlay.ErrUnreachable) {
+		t.Errorf("over streams: %v", err)
+	}
+	stop()
+	a, _ = start(t, c)
+	if r := resolves(t, a, "biloxi.example"); len(r.Nodes) != 0 {
+		t.Errorf("%+v", r)
+	}
+}

@@ -269,7 +269,7 @@ func (n *running) seeds() []peer.AddrInfo {
 		if r == nil || r.Domain == n.o.cfg.Domain {
 			continue
 		}
-		for _, node := range r.Nodes[:1] {
+		for _, node := range r.Nodes[:min(1, len(r.Nodes))] { // none of a provider without libp2p
 			id, err := node.ID.decode()
 			addrs, err2 := multiaddrs(node.Addrs)
 			if err == nil && err2 == nil && len(addrs) > 0 {

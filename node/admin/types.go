@@ -158,7 +158,7 @@ type PeerList struct {
 type Peer struct {
 	Domain      string `json:"domain"`
 	Fingerprint string `json:"fingerprint"`
-	// Trust says why the key is believed: pin, dns, name, first_use, told.
+	// Trust says why the key is believed: pin, dns, https, name, first_use, told.
 	Trust     string    `json:"trust"`
 	Connected bool      `json:"connected"`
 	Expires   time.Time `json:"expires"` // of its record

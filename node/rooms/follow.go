@@ -495,16 +495,14 @@ func (l *live) publishPiece(ctx context.Context, p *room.Piece) {
 		there[l.r.nodes[n]] = true
 	}
 	l.r.mu.RUnlock()
-	if len(there) > meshEnough {
-		return // the others hear it from these
-	}
+	enough := len(there) > meshEnough // for those with nodes: they hear it from these
 	tell := head.Providers
 	if l.state != nil {
 		// One that is being recruited cannot hear of it otherwise before it is final.
 		tell = append(slices.Clone(tell), without(l.state.Outside(), tell)...)
 	}
 	for _, d := range tell {
-		if !there[d] {
+		if !there[d] && !(enough && l.r.knows(d)) {
 			l.r.nudge(d, p.Head)
 		}
 	}

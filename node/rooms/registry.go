@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -281,10 +282,13 @@ func (r *Rooms) learnBy(ctx context.Context, domain string, find func(context.Co
 }
 
 // Learn notes whose nodes these are, so that they may take part in the gossip of
-// the provider's rooms.
+// the provider's rooms. One that has none is reached by HTTPS only: no gossip leads to it.
 func (r *Rooms) Learn(domain string, nodes []overlay.PeerID) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if len(nodes) == 0 {
+		maps.DeleteFunc(r.nodes, func(_ overlay.PeerID, d string) bool { return d == domain })
+	}
 	for _, n := range nodes {
 		r.nodes[n] = domain
 	}

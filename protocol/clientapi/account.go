@@ -14,9 +14,9 @@ type Provider struct {
 	Key []byte `json:"key" doc:"Present provider key, Ed25519"`
 	// Keys are all that count, the present one first.
 	Keys [][]byte `json:"keys" doc:"All provider keys that certificates may rest on, the present one first"`
-	// Trust says how the key was verified: self, pin, dns, first_use, name, or told: on the word of another
-	// provider, since nobody finds this one any more.
-	Trust string `json:"trust" doc:"How the key was verified" enum:"self,pin,dns,first_use,name,told"`
+	// Trust says how the key was verified: self, pin, dns, https, first_use, name, or told: on the word of
+	// another provider, since nobody finds this one any more.
+	Trust string `json:"trust" doc:"How the key was verified" enum:"self,pin,dns,https,first_use,name,told"`
 	// FrankingKey is the hub's franking key for suites 1 and 3 (Ed25519); the
 	// own provider's only.
 	FrankingKey []byte `json:"franking_key,omitempty" doc:"Franking key of this provider as a hub"`
