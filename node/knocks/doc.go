@@ -30,7 +30,8 @@
 // # What a stranger can cost
 //
 // Words are rationed by provider and by user before they are verified. Of one room at
-// most Limits.PerRoom records are kept, of one provider's users PerProvider, of all Total: what
+// most Limits.PerRoom records are kept, PerShare of them of one provider's users; of one
+// provider's users PerProvider at all rooms; of all Total: what
 // comes when there is no room is refused, so that the oldest have the place. A record is a
 // word of at most knock.MaxWord. A user's provider keeps at most PerUser of her own.
 // Members are shown a user once, until she is answered or goes away; after a refusal not for
@@ -48,6 +49,7 @@
 //	04 DOMAIN         uint32 how many 02 of users of a provider
 //	05                uint32 how many 02
 //	06 USER           uint32 how many 01
+//	07 ID[32] DOMAIN  uint32 how many 02 of the room, of users of a provider
 //
 // USER and ROOM are URIs, ID is the room's. The word of an 02
 // is there while its user waits, and told, at the hub, names the providers that were shown it.

@@ -148,7 +148,7 @@ func present(r knock.Record) int {
 // full says why no more knocks are kept; nil if they are.
 func (s *Service) full(tx *store.Tx, k heldKey) (*clientapi.Problem, error) {
 	l := &s.cfg.Limits
-	limits := [...]int{l.PerRoom, l.PerProvider, l.Total}
+	limits := [...]int{l.PerRoom, l.PerProvider, l.Total, l.PerShare}
 	for i, c := range countersOf(k) {
 		n, err := add(tx, c.kind, c.name, 0)
 		if err != nil {

@@ -57,9 +57,9 @@ type Limits struct {
 	// Words is how many words of one other provider are taken, Users how many of one of
 	// its users. Defaults 2 per second and 200 at once; one in a minute and 20 at once.
 	Words, Users ration.Config
-	// PerUser, PerRoom, PerProvider and Total bound what is kept, see the package
-	// documentation. Defaults 50, 200, 500 and 10,000.
-	PerUser, PerRoom, PerProvider, Total int
+	// PerUser, PerRoom, PerShare, PerProvider and Total bound what is kept, see the package
+	// documentation. Defaults 50, 200, 50, 500 and 10,000.
+	PerUser, PerRoom, PerShare, PerProvider, Total int
 	// Told is how many own users a knock is shown to by an event; further ones see it
 	// when they look. Default 64.
 	Told int
@@ -74,6 +74,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.Users.Burst, 20)
 	setDefault(&l.PerUser, 50)
 	setDefault(&l.PerRoom, 200)
+	setDefault(&l.PerShare, 50)
 	setDefault(&l.PerProvider, 500)
 	setDefault(&l.Total, 10_000)
 	setDefault(&l.Told, 64)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/mimid/mimid/protocol/clientapi"
@@ -25,6 +26,7 @@ const (
 	kindProvider = 4
 	kindAll      = 5
 	kindUser     = 6
+	kindShare    = 7
 )
 
 // ownState is where an own user's knock is. The numbers are stored.
@@ -259,8 +261,9 @@ type counter struct {
 	name []byte
 }
 
-func countersOf(k heldKey) [3]counter {
-	return [3]counter{{kindRoom, k.room[:]}, {kindProvider, []byte(k.user.Provider().Domain())}, {kindAll, nil}}
+func countersOf(k heldKey) [4]counter {
+	domain := []byte(k.user.Provider().Domain())
+	return [4]counter{{kindRoom, k.room[:]}, {kindProvider, domain}, {kindAll, nil}, {kindShare, slices.Concat(k.room[:], domain)}}
 }
 
 // heldOf are the records of a room; a zero id means all rooms'. What is damaged is left out.
