@@ -20,6 +20,7 @@ import (
 	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/ephemeral"
 	"github.com/mimid/mimid/protocol/replica"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/store"
@@ -313,6 +314,8 @@ func roomRoutes(r *rooms.Rooms, heard func(domain string)) []peering.Route {
 		switch name {
 		case rooms.EndpointLog, rooms.EndpointRecord:
 		case rooms.EndpointFranking, rooms.EndpointWilling:
+		case rooms.EndpointEphemeral:
+			rt.InRoom, rt.MaxBody = true, ephemeral.MaxSize
 		case rooms.EndpointRecruit:
 			rt.MaxBody = replica.MaxRecruit
 		case rooms.EndpointHeads, rooms.EndpointNudge, rooms.EndpointReplica:

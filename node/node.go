@@ -363,7 +363,7 @@ func (n *Node) makeClients(p *parts) (err error) {
 		Listener: p.listener, TLS: conf, Ready: n.readiness, Version: n.version, Log: n.log.With("part", "clients"), Now: n.now,
 		Requests: ration.Config{PerSecond: rate, Burst: max(1, 4*rate)},
 		Services: clienthttp.Services{Accounts: p.accounts, KeyPackages: p.accounts, Providers: p.providers, Contacts: p.contacts,
-			Claims: p.contacts, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Knocks: p.knocks, Submissions: p.rooms, Streams: streams{p.feed}},
+			Claims: p.contacts, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Knocks: p.knocks, Signals: p.rooms, Submissions: p.rooms, Streams: streams{p.feed}},
 	})
 	return err
 }

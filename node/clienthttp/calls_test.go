@@ -47,6 +47,7 @@ var calls = []struct {
 	{"POST", roomPath + "/messages", clientapi.SubmitMessage{Request: []byte{1}, Nonce: nonce}, 200, "SubmitMessage"},
 	{"POST", roomPath + "/updates", clientapi.SubmitUpdate{Request: []byte{1}, Nonce: nonce}, 200, "SubmitUpdate"},
 	{"POST", roomPath + "/groupinfo", clientapi.FetchGroupInfo{Request: []byte{1}}, 200, "FetchGroupInfo"},
+	{"POST", roomPath + "/ephemeral", clientapi.NewEphemeral{Data: []byte{1}}, 204, "Signal"},
 	{"POST", roomPath + "/recruit", nil, 200, "Recruit"},
 	{"POST", "/v1/knocks", clientapi.SendKnock{Word: []byte{1}}, 200, "SendKnock"},
 	{"GET", "/v1/knocks", nil, 200, "Knocks"},

@@ -184,6 +184,7 @@ func (s *Server) describeEvents(api huma.API) {
 		{clientapi.EventWelcome, reflect.TypeFor[clientapi.Welcome]()},
 		{clientapi.EventConsent, reflect.TypeFor[clientapi.ConsentEvent]()},
 		{clientapi.EventHub, reflect.TypeFor[clientapi.HubState]()},
+		{clientapi.EventEphemeral, reflect.TypeFor[clientapi.Ephemeral]()},
 	} {
 		registry.Schema(e.data, true, e.data.Name())
 		text += " " + e.name + " (" + e.data.Name() + "),"

@@ -209,6 +209,12 @@ func (f *fake) SubmitMessage(ctx context.Context, who account.Identity, id store
 	}
 	return &clientapi.SubmittedMessage{Response: []byte{1}}, f.call(ctx, "SubmitMessage", &who, m)
 }
+func (f *fake) Signal(ctx context.Context, who account.Identity, id store.RoomID, x *clientapi.NewEphemeral) error {
+	if id != room {
+		return notFound()
+	}
+	return f.call(ctx, "Signal", &who, x)
+}
 func (f *fake) SubmitUpdate(ctx context.Context, who account.Identity, id store.RoomID, u *clientapi.SubmitUpdate) (*clientapi.SubmittedUpdate, error) {
 	f.nonce(u.Nonce)
 	if id != room {
@@ -316,7 +322,7 @@ func (s *fakeStream) isClosed() bool {
 }
 
 func (f *fake) services() clienthttp.Services {
-	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Submissions: f, Streams: f}
+	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Signals: f, Submissions: f, Streams: f}
 }
 
 // site is a running server.

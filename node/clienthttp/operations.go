@@ -267,6 +267,14 @@ func (s *Server) registerRooms(api huma.API) {
 			}
 			return v.Submissions.SubmitUpdate(ctx, who(ctx), id, &in.Body)
 		})
+	add(s, api, call{method: "POST", path: "/v1/rooms/{room}/ephemeral", id: "send-ephemeral", summary: "Tell the others something that nobody keeps", tag: "rooms", status: http.StatusNoContent},
+		func(ctx context.Context, in *inRoomWithBody[clientapi.NewEphemeral]) (*none, error) {
+			id, err := in.id()
+			if err != nil {
+				return nil, err
+			}
+			return nil, v.Signals.Signal(ctx, who(ctx), id, &in.Body)
+		})
 	add(s, api, call{method: "POST", path: "/v1/rooms/{room}/groupinfo", id: "fetch-group-info", summary: "What an external commit needs", tag: "rooms"},
 		func(ctx context.Context, in *inRoomWithBody[clientapi.FetchGroupInfo]) (*clientapi.FetchedGroupInfo, error) {
 			id, err := in.id()

@@ -24,6 +24,7 @@ type Services struct {
 	Finder      Finder
 	Recruits    Recruits
 	Knocks      Knocks
+	Signals     Signals
 	Submissions Submissions
 	Streams     Streams
 }
@@ -97,6 +98,11 @@ type Knocks interface {
 	Knocks(ctx context.Context, who account.Identity) (*clientapi.Knocks, error)
 	RoomKnocks(ctx context.Context, who account.Identity, room store.RoomID) (*clientapi.Knocks, error)
 	RefuseKnock(ctx context.Context, who account.Identity, room store.RoomID, r *clientapi.RefuseKnock) error
+}
+
+// Signals passes on what devices tell each other beside the rooms' logs, and keeps nothing.
+type Signals interface {
+	Signal(ctx context.Context, who account.Identity, room store.RoomID, x *clientapi.NewEphemeral) error
 }
 
 // Submissions brings what clients do to the rooms' hubs. Nonces have 16 octets.

@@ -44,6 +44,9 @@ const (
 	// log rests on, for who takes part in the room. The subject is the room's id, the body
 	// its 32 octets and the provider's domain.
 	EndpointRecord = "mimid-record"
+	// EndpointEphemeral brings what a member tells the others beside the log, which nobody
+	// keeps; the subject is the room's URI.
+	EndpointEphemeral = "mimid-ephemeral"
 )
 
 // Request is a call by another provider, authenticated.
@@ -80,6 +83,7 @@ func (r *Rooms) Endpoints() map[string]Endpoint {
 		EndpointRecruit:                     r.serveRecruit,
 		EndpointWilling:                     r.serveWilling,
 		EndpointRecord:                      r.serveRecord,
+		EndpointEphemeral:                   r.serveEphemeral,
 	}
 }
 

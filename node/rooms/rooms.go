@@ -136,6 +136,7 @@ type Rooms struct {
 	calls  calls
 
 	promises promises
+	signals  signals
 
 	turns    atomic.Uint64 // counts changes of heads, and of which rooms are loaded
 	partners partners
@@ -179,6 +180,7 @@ func Open(cfg Config) (*Rooms, error) {
 		cfg.Replica = func() room.Replica { return room.Replica{Domain: cfg.Domain} }
 	}
 	r := &Rooms{cfg: cfg, log: cfg.Log, rooms: map[room.ID]*handle{}, nodes: map[overlay.PeerID]string{}, ready: make(chan struct{}), searchLimit: maxSearch}
+	r.signals = newSignals()
 	r.nudges.waiting = map[string]map[room.ID]room.SignedHead{}
 	r.talk.waiting = map[string][]*replica.Message{}
 	if err := r.readHeads(); err != nil {

@@ -435,7 +435,7 @@ func (r *Rooms) Page(id store.RoomID, from uint64, limit int) (*clientapi.Log, e
 type counters struct {
 	ordered, followed, duplicates, refused, ranges, nudges, loaded, broken, searched atomic.Uint64
 	partners                                                                         atomic.Uint64 // looks at all rooms for whom to watch
-	decided, aside, led, convicted, said, due, relayed                               atomic.Uint64
+	decided, aside, led, convicted, said, due, relayed, signals, signalsLost         atomic.Uint64
 }
 
 // Stats are counts since the start, and what there is now.
@@ -455,6 +455,8 @@ type Stats struct {
 	Convicted     uint64 // providers that were found to have signed two histories
 	Said          uint64 // messages to other replicas
 	Due           uint64 // submissions that a hub left lying for too long
+	Signals       uint64 // ephemeral messages brought to other providers
+	SignalsLost   uint64 // and those that did not get there
 	Relayed       uint64 // submissions of others that were brought to a hub, or ordered
 }
 
@@ -464,7 +466,7 @@ func (r *Rooms) Stats() Stats {
 	s := Stats{Ordered: c.ordered.Load(), Followed: c.followed.Load(), Duplicates: c.duplicates.Load(), Refused: c.refused.Load(),
 		Ranges: c.ranges.Load(), Nudges: c.nudges.Load(), Loads: c.loaded.Load(), Broken: c.broken.Load(),
 		Decided: c.decided.Load(), Aside: c.aside.Load(), Led: c.led.Load(), Convicted: c.convicted.Load(), Said: c.said.Load(),
-		Due: c.due.Load(), Relayed: c.relayed.Load()}
+		Due: c.due.Load(), Relayed: c.relayed.Load(), Signals: c.signals.Load(), SignalsLost: c.signalsLost.Load()}
 	for _, h := range r.all() {
 		h.mu.Lock()
 		if h.head != nil {

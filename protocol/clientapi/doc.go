@@ -38,6 +38,7 @@
 //	POST   /v1/rooms/{room}/messages         SubmitMessage -> SubmittedMessage
 //	POST   /v1/rooms/{room}/updates          SubmitUpdate -> SubmittedUpdate
 //	POST   /v1/rooms/{room}/groupinfo        FetchGroupInfo -> FetchedGroupInfo
+//	POST   /v1/rooms/{room}/ephemeral        NewEphemeral: passed on to whoever listens, and not kept
 //	POST   /v1/rooms/{room}/recruit          Recruit: a provider that would be a replica from outside
 //	GET    /v1/rooms/{room}/knocks           Knocks: who waits at its door, for who may answer
 //	POST   /v1/rooms/{room}/knocks/refuse    RefuseKnock

@@ -2,13 +2,14 @@ package clientapi
 
 // Types of events in the device's stream, and what their data is.
 const (
-	EventEntries = "entries" // Entries
-	EventWelcome = "welcome" // Welcome
-	EventConsent = "consent" // ConsentEvent
-	EventKnock   = "knock"   // Knock: the user's own has got further, or somebody waits whom the user may let in
-	EventHub     = "hub"     // HubState; not stored, it leaves the cursor where it is
-	EventHello   = "hello"   // Hello, the first of every stream
-	EventPing    = "ping"    // {}; at least every 20 seconds
+	EventEntries   = "entries"   // Entries
+	EventWelcome   = "welcome"   // Welcome
+	EventConsent   = "consent"   // ConsentEvent
+	EventKnock     = "knock"     // Knock: the user's own has got further, or somebody waits whom the user may let in
+	EventHub       = "hub"       // HubState; not stored, it leaves the cursor where it is
+	EventEphemeral = "ephemeral" // Ephemeral; not stored, it leaves the cursor where it is
+	EventHello     = "hello"     // Hello, the first of every stream
+	EventPing      = "ping"      // {}; at least every 20 seconds
 )
 
 // Hello begins a stream. Resumed is false if the cursor was unknown (the store
@@ -45,6 +46,13 @@ type HubState struct {
 	// Stopped: this provider follows the room no further. What the hub has signed cannot
 	// be, or two histories of the room are final; the operator has the proof.
 	Stopped bool `json:"stopped,omitempty"`
+}
+
+// Ephemeral is what a member of a room tells the others beside its log: a sealed signal of
+// package ephemeral. Nobody keeps it, and it may be lost, late or repeated.
+type Ephemeral struct {
+	Room string `json:"room" doc:"Room id, hexadecimal"`
+	Data []byte `json:"data" doc:"Sealed, at most 1,024 octets"`
 }
 
 // Welcome invites a device of the user into a room: Welcome is the bare Welcome

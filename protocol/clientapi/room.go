@@ -114,3 +114,9 @@ type FetchGroupInfo struct {
 type FetchedGroupInfo struct {
 	Response []byte `json:"response" doc:"GroupInfoResponse (MIMI section 5.6)"`
 }
+
+// NewEphemeral is told to the others who are in a room and listen now. It is lost where too
+// many come.
+type NewEphemeral struct {
+	Data []byte `json:"data" doc:"Sealed, at most 1,024 octets"`
+}
