@@ -526,6 +526,19 @@ func (c *Client) handle(f frame) error {
 			return bad(err)
 		}
 		c.hubState(b, id, v)
+	case clientapi.EventEphemeral:
+		v := new(clientapi.Ephemeral)
+		if err = json.Unmarshal(f.data, v); err != nil {
+			return bad(err)
+		}
+		id, err := parseRoomID(v.Room)
+		if err != nil {
+			return bad(err)
+		}
+		c.within(id)
+		if n, tell := c.signalled(c.rooms[id], v.Data); tell {
+			b.tell(n)
+		}
 	case clientapi.EventHello:
 		v := new(clientapi.Hello)
 		if err = json.Unmarshal(f.data, v); err != nil {

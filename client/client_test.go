@@ -9,6 +9,7 @@ import (
 	"os"
 	"runtime/pprof"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,6 +31,7 @@ type person struct {
 	seen        []client.Notice
 	few         int           // notices that may wait
 	late        time.Duration // the clock runs ahead by this
+	ahead       atomic.Int64  // and by this, which may change
 	receiptRoom int
 	patient     bool // receipts are gathered for hours
 }
@@ -61,7 +63,7 @@ func (p *person) open() {
 	}
 	var err error
 	p.c, err = client.Open(client.Config{Storage: p.store, HTTP: p.http, Log: log, Notices: p.few,
-		Now: func() time.Time { return time.Now().Add(p.late) }, CommitDelay: 20 * time.Millisecond, Retry: 5 * time.Millisecond, ReportDelay: gather, ReceiptRoom: p.receiptRoom})
+		Now: func() time.Time { return time.Now().Add(p.late + time.Duration(p.ahead.Load())) }, CommitDelay: 20 * time.Millisecond, Retry: 5 * time.Millisecond, ReportDelay: gather, ReceiptRoom: p.receiptRoom})
 	if err != nil {
 		p.t.Fatal(err)
 	}

@@ -13,7 +13,8 @@
 // client.go (Client, its loop, and work that waits for the network), storage.go
 // (what it needs of a storage; client/disk has one), room.go (a room in memory
 // and in the storage), log.go (following a room's log), message.go (the outbox),
-// receipt.go (what others are told of what came, and what they tell), change.go (adding, removing, leaving), join.go (creating, Welcome, coming
+// receipt.go (what others are told of what came, and what they tell), typing.go (what is
+// told and not kept), change.go (adding, removing, leaving), join.go (creating, Welcome, coming
 // back), rooms.go (what applications ask), notice.go (what they are told),
 // identity.go, keypackage.go, trust.go, contact.go, discover.go, provider.go (HTTP and the
 // stream).

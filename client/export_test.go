@@ -27,6 +27,11 @@ func (c *Client) SendReport(ctx context.Context, u uri.Room, b []byte) error {
 	})
 }
 
+// TypeUnjudged is SetTyping of who may not.
+func (c *Client) TypeUnjudged(ctx context.Context, u uri.Room) error {
+	return c.joined(ctx, u, func(r *roomState) error { return c.sayTyping(r, true) })
+}
+
 // SendUnjudged sends what the own role may not allow, as a hostile device does.
 func (c *Client) SendUnjudged(ctx context.Context, u uri.Room, m *content.Message) (uint64, error) {
 	return c.sendContent(ctx, u, m, func(*batch, *roomState, *content.Message) error { return nil })

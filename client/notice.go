@@ -48,6 +48,14 @@ type ReceiptsChanged struct {
 	Delivered, Read []uint64
 }
 
+// Typing: somebody is typing, or no more. It stands for TypingFor, unless a message of the
+// same user comes before. It is in no storage, and may be missing.
+type Typing struct {
+	Room uri.Room
+	User uri.User
+	On   bool
+}
+
 // RoomJoined: this device is in the room's group: it created it, was added, or
 // came back.
 type RoomJoined struct{ Room uri.Room }
@@ -141,6 +149,7 @@ type Missed struct{}
 func (MessageReceived) notice() {}
 func (SendState) notice()       {}
 func (ReceiptsChanged) notice() {}
+func (Typing) notice()          {}
 func (RoomJoined) notice()      {}
 func (RoomLeft) notice()        {}
 func (MembersChanged) notice()  {}

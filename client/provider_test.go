@@ -55,6 +55,8 @@ type fake struct {
 	late        time.Duration // the clock runs ahead by this
 	piece       int           // entries in a piece of log; 2 if 0
 	recruit     *clientapi.Recruit
+	signal      func(data []byte) [][]byte // what is made of ephemeral messages; nil: nothing else
+	signalled   int
 }
 
 type fakeUser struct {
@@ -64,6 +66,7 @@ type fakeUser struct {
 	packages           [][]byte
 	last               []byte
 	feed               []fakeEvent
+	now                []fakeEvent // not kept
 	wake               chan struct{}
 }
 
@@ -109,6 +112,7 @@ func newFake(t testing.TB) *fake {
 		"POST /v1/rooms/{room}/messages":  f.message,
 		"POST /v1/rooms/{room}/updates":   f.update,
 		"POST /v1/rooms/{room}/groupinfo": f.groupInfo,
+		"POST /v1/rooms/{room}/ephemeral": f.ephemeral,
 		"POST /v1/rooms/{room}/recruit":   func(*http.Request, *fakeUser) (any, error) { return f.recruit, nil },
 		"POST /at/{domain}/v1/accounts":   f.register,
 		"GET /at/{domain}/v1/provider":    f.self,
@@ -367,6 +371,41 @@ func (f *fake) push(u *fakeUser, kind string, v any) {
 	u.wake = make(chan struct{})
 }
 
+// ephemeral tells all participants that listen what is not kept. What f.signal makes of it is
+// told instead, nothing if that is nil.
+func (f *fake) ephemeral(r *http.Request, u *fakeUser) (any, error) {
+	n, err := body[clientapi.NewEphemeral](r)
+	if err != nil {
+		return nil, err
+	}
+	x, err := f.roomOf(r)
+	if err != nil {
+		return nil, err
+	}
+	list := [][]byte{n.Data}
+	if f.signal != nil {
+		list = f.signal(n.Data)
+	}
+	for _, data := range list {
+		f.signalled++
+		f.tellSignal(x.state.ID(), data)
+	}
+	return nil, nil
+}
+
+// tellSignal tells everybody something that is not kept.
+func (f *fake) tellSignal(id room.ID, data []byte) {
+	b, err := json.Marshal(&clientapi.Ephemeral{Room: id.String(), Data: data})
+	if err != nil {
+		f.t.Error(err)
+	}
+	for _, u := range f.devices {
+		u.now = append(u.now, fakeEvent{clientapi.EventEphemeral, b})
+		close(u.wake)
+		u.wake = make(chan struct{})
+	}
+}
+
 // events is the stream; a cursor is the number of events before it.
 func (f *fake) events(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
@@ -391,6 +430,10 @@ func (f *fake) events(w http.ResponseWriter, r *http.Request) {
 	}
 	fmt.Fprintf(w, "event: hello\ndata: {\"client\":%q,\"cursor\":\"%d\",\"resumed\":%v}\n\n", u.client, at, err == nil)
 	for {
+		for _, e := range u.now {
+			fmt.Fprintf(w, "event: %s\ndata: %s\n\n", e.kind, e.data)
+		}
+		u.now = nil
 		for ; at < len(u.feed); at++ {
 			e := u.feed[at]
 			n := 1

@@ -68,8 +68,9 @@ type roomState struct {
 	unfound    int                       // how often in a row none was found
 	lookAt     time.Time                 // when to look at the room if nothing happens before
 	owed       map[uint64]content.Status // what others are to be told of messages
-	reportAt   time.Time                 // when; zero: nothing is owed
-	hostingAt  time.Time                 // when to change the replica set; zero: it is as it should be
+	typing     typing
+	reportAt   time.Time // when; zero: nothing is owed
+	hostingAt  time.Time // when to change the replica set; zero: it is as it should be
 }
 
 func newRoomState(rec *roomRecord) (*roomState, error) {

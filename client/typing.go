@@ -1,0 +1,124 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/ephemeral"
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/uri"
+)
+
+// That somebody is typing is told beside the log (protocol/ephemeral), and is in no storage:
+// not in this device's either.
+
+// TypingFor is how long a Typing notice stands if nothing follows: whoever goes on typing
+// says so again before that.
+const TypingFor = 8 * time.Second
+
+const (
+	typingEvery = TypingFor / 2   // own device says it again no sooner
+	typingTime  = 5 * time.Second // that a signal may take to the provider
+	typingTold  = time.Second     // applications are told of the same again no sooner
+)
+
+// typing is what is said and heard of typing in a room, in one epoch. In memory only.
+type typing struct {
+	epoch uint64
+	seen  ephemeral.Seen
+	told  map[mls.LeafIndex]toldTyping
+
+	said   time.Time // when this device last said that it types; zero: it does not
+	busy   bool      // a signal is on its way
+	refuse time.Time // until when the provider wants no more
+}
+
+type toldTyping struct {
+	kind ephemeral.Kind
+	at   time.Time
+}
+
+// SetTyping tells the others in a room that the user is typing, or no more. Applications
+// call it as often as they like, such as at each key: what is said again too soon is not
+// sent. Sending a message says that typing has ended, to whoever gets it. Whether anybody
+// heard it nobody knows. Errors: ErrNoRoom, ErrNotReady, ErrRefused where the own role may
+// not send, ErrStopped.
+func (c *Client) SetTyping(ctx context.Context, u uri.Room, on bool) error {
+	err := c.joined(ctx, u, func(r *roomState) error {
+		if err := r.roles().Need(c.roleIn(r, c.user), policy.SendMessage); err != nil {
+			return fmt.Errorf("%w: %w", err, ErrRefused)
+		}
+		return c.sayTyping(r, on)
+	})
+	if err != nil {
+		return fmt.Errorf("typing in %s: %w", u, err)
+	}
+	return nil
+}
+
+func (c *Client) sayTyping(r *roomState, on bool) error {
+	now, t := c.cfg.Now(), &r.typing
+	kind := ephemeral.Typing
+	switch {
+	case t.busy, now.Before(t.refuse), on && !t.said.IsZero() && now.Sub(t.said).Abs() < typingEvery, !on && t.said.IsZero():
+		return nil
+	case on:
+		t.said = now
+	default:
+		t.said, kind = time.Time{}, ephemeral.Idle
+	}
+	data, err := ephemeral.Seal(r.group, ephemeral.Room(r.id), ephemeral.Signal{At: now, Kind: kind}, c.me.signer)
+	if err != nil {
+		return err
+	}
+	t.busy = true
+	ctx := c.ctx
+	c.workers.Go(func() {
+		call, cancel := context.WithTimeout(ctx, typingTime)
+		defer cancel()
+		err := c.api.call(call, "POST", "/v1/rooms/"+r.id.String()+"/ephemeral", &clientapi.NewEphemeral{Data: data}, nil)
+		c.enter(ctx, func() error {
+			c.untouched()
+			t.busy = false
+			if err != nil { // it is lost, and nobody needs to know
+				_, wait := transient(err)
+				t.refuse = c.cfg.Now().Add(max(wait, typingEvery))
+				c.log.Debug("typing was not told", "room", r.uri, "error", err)
+			}
+			return nil
+		})
+	})
+	return nil
+}
+
+// signalled takes what came beside a room's log. What is not a member's, of another epoch,
+// repeated, or not to be told is dropped: anybody between could make up as much.
+func (c *Client) signalled(r *roomState, data []byte) (n Typing, tell bool) {
+	if r == nil || r.State != roomJoined {
+		return n, false
+	}
+	now, t := c.cfg.Now(), &r.typing
+	s, err := ephemeral.Open(r.group, ephemeral.Room(r.id), data)
+	if err != nil {
+		if !errors.Is(err, ephemeral.ErrEpoch) {
+			c.log.Debug("signal dropped", "room", r.uri, "error", err)
+		}
+		return n, false
+	}
+	if e := r.group.Epoch(); t.epoch != e || t.told == nil {
+		t.epoch, t.seen, t.told = e, ephemeral.Seen{}, map[mls.LeafIndex]toldTyping{}
+	}
+	who, ok := r.roster.User(s.Leaf)
+	if !ok || who == c.user || s.Kind > ephemeral.Typing || !t.seen.Fresh(s, now) || r.roles().Need(c.roleIn(r, who), policy.SendMessage) != nil {
+		return n, false
+	}
+	if last := t.told[s.Leaf]; last.kind == s.Kind && now.Sub(last.at).Abs() < typingTold {
+		return n, false
+	}
+	t.told[s.Leaf] = toldTyping{s.Kind, now}
+	return Typing{Room: r.uri, User: who, On: s.Kind == ephemeral.Typing}, true
+}
