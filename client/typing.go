@@ -60,6 +60,35 @@ func (c *Client) SetTyping(ctx context.Context, u uri.Room, on bool) error {
 	return nil
 }
 
+// TellTyping is SetTyping for a program that ends after it: it is said even if it was said
+// just now, and TellTyping returns when the provider has it. Errors also: the provider's.
+func (c *Client) TellTyping(ctx context.Context, u uri.Room, on bool) error {
+	done := make(chan error, 1)
+	err := c.joined(ctx, u, func(r *roomState) error {
+		if err := r.roles().Need(c.roleIn(r, c.user), policy.SendMessage); err != nil {
+			return fmt.Errorf("%w: %w", err, ErrRefused)
+		}
+		kind := ephemeral.Idle
+		if on {
+			kind = ephemeral.Typing
+		}
+		return c.signal(r, kind, func(err error) { done <- err })
+	})
+	if err == nil {
+		select {
+		case err = <-done:
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-c.stopped:
+			err = ErrStopped
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("typing in %s: %w", u, err)
+	}
+	return nil
+}
+
 func (c *Client) sayTyping(r *roomState, on bool) error {
 	now, t := c.cfg.Now(), &r.typing
 	kind := ephemeral.Typing
@@ -71,11 +100,24 @@ func (c *Client) sayTyping(r *roomState, on bool) error {
 	default:
 		t.said, kind = time.Time{}, ephemeral.Idle
 	}
-	data, err := ephemeral.Seal(r.group, ephemeral.Room(r.id), ephemeral.Signal{At: now, Kind: kind}, c.me.signer)
-	if err != nil {
-		return err
-	}
 	t.busy = true
+	return c.signal(r, kind, func(err error) {
+		t.busy = false
+		if err != nil { // it is lost, and nobody needs to know
+			_, wait := transient(err)
+			t.refuse = c.cfg.Now().Add(max(wait, typingEvery))
+			c.log.Debug("typing was not told", "room", r.uri, "error", err)
+		}
+	})
+}
+
+// signal sends a signal once; then runs on the loop.
+func (c *Client) signal(r *roomState, kind ephemeral.Kind, then func(error)) error {
+	data, err := ephemeral.Seal(r.group, ephemeral.Room(r.id), ephemeral.Signal{At: c.cfg.Now(), Kind: kind}, c.me.signer)
+	if err != nil {
+		then(err)
+		return nil
+	}
 	ctx := c.ctx
 	c.workers.Go(func() {
 		call, cancel := context.WithTimeout(ctx, typingTime)
@@ -83,12 +125,7 @@ func (c *Client) sayTyping(r *roomState, on bool) error {
 		err := c.api.call(call, "POST", "/v1/rooms/"+r.id.String()+"/ephemeral", &clientapi.NewEphemeral{Data: data}, nil)
 		c.enter(ctx, func() error {
 			c.untouched()
-			t.busy = false
-			if err != nil { // it is lost, and nobody needs to know
-				_, wait := transient(err)
-				t.refuse = c.cfg.Now().Add(max(wait, typingEvery))
-				c.log.Debug("typing was not told", "room", r.uri, "error", err)
-			}
+			then(err)
 			return nil
 		})
 	})

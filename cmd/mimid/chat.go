@@ -41,6 +41,7 @@ const chatHelp = `/rooms            your rooms
 /requests         who asks you for consent
 /accept WHO       give it
 /endorse          join a claim to the room whose administrators are gone
+/typing           tell the others that you are writing
 /leave            leave the room
 /quit             end`
 
@@ -195,6 +196,14 @@ func (ch *chat) notice(n client.Notice) {
 	case client.ReceiptsChanged:
 		if n.Room == ch.room.URI {
 			ch.receipts(n)
+		}
+	case client.Typing:
+		switch {
+		case n.Room != ch.room.URI:
+		case n.On:
+			ch.say("typing", n.User.Short(), "         %s is typing", n.User.Short())
+		case ch.s.out.json:
+			ch.say("typing_ended", n.User.Short(), "")
 		}
 	case client.ConsentChanged:
 		if n.State == "requested" && n.Target == ch.c.User() {
@@ -358,7 +367,7 @@ func needsOf(command string) (needs, bool) {
 		return needs{arg: "NAME"}, true
 	case "/contact", "/accept":
 		return needs{arg: "WHO"}, true
-	case "/who", "/leave", "/endorse", "/knocks":
+	case "/who", "/leave", "/endorse", "/knocks", "/typing":
 		return needs{room: true}, true
 	case "/add", "/kick", "/ban", "/unban", "/admit", "/refuse":
 		return needs{room: true, arg: "WHO"}, true
@@ -479,6 +488,8 @@ func (ch *chat) command(ctx context.Context, command, arg string) error {
 			return ch.c.Unban(ctx, ch.room.URI, u)
 		}
 		return ch.c.AddUser(ctx, ch.room.URI, u)
+	case "/typing":
+		return ch.c.SetTyping(ctx, ch.room.URI, true)
 	case "/endorse":
 		return ch.c.EndorseClaim(ctx, ch.room.URI)
 	case "/who":

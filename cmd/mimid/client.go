@@ -47,6 +47,7 @@ type clientCommand struct {
 	Edit     clientEdit     `cmd:"" help:"Change what you have said."`
 	Delete   clientDelete   `cmd:"" help:"Take a message or reaction back."`
 	Sync     clientSync     `cmd:"" help:"Catch up with everything."`
+	Typing   clientTyping   `cmd:"" help:"Tell a room that you are writing something."`
 	Receipts clientReceipts `cmd:"" help:"Say what others are told of what you got and read."`
 	Leave    clientLeave    `cmd:"" help:"Leave a room."`
 }

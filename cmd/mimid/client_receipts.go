@@ -50,3 +50,26 @@ func told(b bool) string {
 	}
 	return "not told"
 }
+
+type clientTyping struct {
+	Room   string `arg:"" help:"Name or URI of the room, or the beginning of its id."`
+	Ended  bool   `help:"Say that you write no more."`
+	device `embed:""`
+}
+
+func (c *clientTyping) Help() string {
+	return "For programs that send with this command: whoever has the room open sees it for some seconds. It is kept nowhere,\nand whether anybody saw it nobody knows.\n\nExample:\n  mimid client typing clubhouse"
+}
+
+func (c *clientTyping) Run(s *session) error {
+	return c.with(s, online, func(ctx context.Context, cl *client.Client) error {
+		r, err := cl.FindRoom(ctx, c.Room)
+		if err != nil {
+			return err
+		}
+		if err := cl.TellTyping(ctx, r.URI, !c.Ended); err != nil {
+			return err
+		}
+		return s.out.result(map[string]any{"room": r.URI.String(), "typing": !c.Ended}, func(w io.Writer) { fmt.Fprintln(w, "told") })
+	})
+}
