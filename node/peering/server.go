@@ -341,8 +341,9 @@ func (s *Server) write(w http.ResponseWriter, out *Response) {
 	if out.retry > 0 {
 		h.Set("Retry-After", strconv.FormatInt((out.retry+999)/1000, 10))
 	}
-	if out.Status == http.StatusRequestTimeout {
-		h.Set("Connection", "close") // the rest of the body may still come
+	switch out.Status {
+	case http.StatusRequestTimeout, http.StatusLengthRequired, http.StatusRequestEntityTooLarge:
+		h.Set("Connection", "close") // or net/http waits for the rest of the body before it answers
 	}
 	w.WriteHeader(out.Status)
 	w.Write(out.Body) // an error means that the peer has gone, and it asks again
