@@ -4,7 +4,7 @@
 // Read config.go (what an operator may set, which is also the documentation of
 // mimid.toml), keys.go (what lies in the data directory), node.go (all wiring, and
 // the order of starting and stopping), adapters.go (where two parts meet that do
-// not know each other), operator.go (what the operator's commands see), verify.go
+// not know each other), https.go (the other way to providers), operator.go (what the operator's commands see), verify.go
 // (checking a store from end to end), metrics.go.
 //
 // # The data directory
@@ -20,7 +20,7 @@
 //
 // # Order
 //
-// Starting: store, feed, accounts, overlay, rooms, outbox, contacts, client API,
+// Starting: store, feed, accounts, overlay, HTTPS, rooms, outbox, contacts, client API,
 // operator socket, metrics. A part is started when those before it are ready.
 // Stopping goes the other way, under one deadline: clients are let go first, what
 // they have submitted is written, and the store is closed last. Killing the

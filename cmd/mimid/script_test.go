@@ -37,6 +37,7 @@ func TestScripts(t *testing.T) {
 			"code":   code,
 
 			"certificates": certificates,
+			"https":        https,
 		},
 	})
 }
