@@ -52,8 +52,9 @@ const (
 	SpaceHeard       Space = 0x2d // when other providers gave their last sign of life
 	SpacePromises    Space = 0x2e // rooms of others that this provider has promised to keep
 	SpaceKnocks      Space = 0x2f // who has asked to be let into rooms, here and elsewhere
+	SpaceBranches    Space = 0x30 // branches of rooms' logs that were lost by a move, kept as evidence
 
-	lastSpace = SpaceKnocks
+	lastSpace = SpaceBranches
 )
 
 // A Key names one value. Only the functions of this package make keys, so a key

@@ -121,7 +121,7 @@ func (s *Stream) collect(tx *store.Tx, end uint64) (list []missed, horizon uint6
 			if err != nil {
 				return nil, 0, err
 			}
-			if b.Feed > min(m.until, end) {
+			if b.Feed > min(m.until, end) || b.Head.Seq >= h.At.Next { // a lost branch, being taken away
 				break
 			}
 			if n++; n > perRoom {

@@ -346,6 +346,25 @@ func (f *Feed) Once(tx *store.Tx, id room.ID, next uint64) (bool, error) {
 	return true, tx.Set(k, []byte{version})
 }
 
+// Untold forgets which Welcomes of a room were told from a place of its log on: what stands
+// there is another entry now.
+func (f *Feed) Untold(tx *store.Tx, id room.ID, next uint64) error {
+	var keys []store.Key
+	prefix := append([]byte{'w'}, id[:]...)
+	for it, err := range tx.Scan(store.Scan{Prefix: store.SpaceFeed.Prefix(prefix), From: store.SpaceFeed.Key(binary.BigEndian.AppendUint64(prefix, next+1)), KeysOnly: true}) {
+		if err != nil {
+			return err
+		}
+		keys = append(keys, it.Key)
+	}
+	for _, k := range keys {
+		if err := tx.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // trim counts an event that was written at pos, and deletes the oldest of a user's
 // own events if they are too many.
 func (f *Feed) trim(tx *store.Tx, u uri.User, pos uint64) error {

@@ -103,6 +103,9 @@ func (l *live) adopt(ctx context.Context, p *room.Piece, from string) error {
 	if err := l.h.stopped(); err != nil {
 		return err
 	}
+	if len(p.Entries) > 0 && l.parted(ctx, p) {
+		return l.h.stopped()
+	}
 	if l.rep != nil {
 		return l.adoptReplicated(ctx, p, from)
 	}
@@ -111,9 +114,6 @@ func (l *live) adopt(ctx context.Context, p *room.Piece, from string) error {
 		at = l.state.At()
 	}
 	entries := p.Entries
-	if len(entries) > 0 && l.parted(ctx, p) {
-		return l.h.stopped()
-	}
 	for len(entries) > 0 && entries[0].Seq < at.Next {
 		entries = entries[1:]
 	}
@@ -349,6 +349,9 @@ func (l *live) tellStopped() {
 		return
 	}
 	ev := clientapi.HubState{Room: l.h.id.String(), Hub: l.state.Hub().Domain, Stopped: true}
+	l.h.mu.Lock()
+	ev.Parting = l.h.parting
+	l.h.mu.Unlock()
 	if err := l.r.cfg.Feed.Tell(l.r.localUsers(l.state.Participants()), clientapi.EventHub, ev); err != nil {
 		l.r.log.Error("telling users of a room's hub", "room", l.h.id, "err", err)
 	}

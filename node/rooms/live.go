@@ -43,6 +43,7 @@ type task struct {
 	target string
 	look   func(s *room.State)
 	owe    *debt
+	rejoin bool       // give up a branch that is lost, see rejoin.go
 	done   chan error // capacity 1; nil if nobody waits
 }
 
@@ -270,6 +271,8 @@ func (l *live) one(ctx context.Context, t *task) {
 		}
 	case t.event != nil:
 		t.reply(l.happen(ctx, *t.event, t.target))
+	case t.rejoin:
+		t.reply(l.rejoin(ctx))
 	case t.catch != "":
 		t.reply(l.catchUp(ctx, t.catch))
 	}
@@ -279,6 +282,9 @@ func (l *live) one(ctx context.Context, t *task) {
 func (l *live) load(ctx context.Context) error {
 	if l.state != nil || l.h.stand() == nil {
 		return nil
+	}
+	if err := l.cutBranch(ctx); err != nil {
+		return fmt.Errorf("taking a lost branch out of the log: %w", err)
 	}
 	var s *room.State
 	err := l.r.cfg.Store.View(func(tx *store.Tx) (err error) {

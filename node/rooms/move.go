@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/node/logstore"
+	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/hub"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/replica"
@@ -472,20 +473,28 @@ func parting(tx *store.Tx, id room.ID, s room.Stand) (uint64, error) {
 }
 
 // parted says whether a piece shows that the room was moved away from before the end of
-// this log, which its hub alone decided about: what this provider ordered since, nobody
-// else has. Nobody rolls back what it has told people is final, so the room stands
-// still here, and its operator sees why.
+// what is final here: those who moved it did not know of that. Nobody rolls back what it
+// has told people is final, so the room stands still here, its operator and its users are
+// told why, and they decide (rejoin.go).
 func (l *live) parted(ctx context.Context, p *room.Piece) bool {
 	e := p.Entries[0]
-	if l.state == nil || e.Kind != room.KindHubChange || e.Seq >= l.state.At().Next || e.Term.Era <= l.state.At().Term.Era {
+	if l.state == nil || e.Kind != room.KindHubChange {
+		return false
+	}
+	at := l.state.At()
+	if l.rep != nil {
+		at = l.rep.final // what is beyond nobody was told is final
+	}
+	if e.Seq >= at.Next || e.Term.Era <= at.Term.Era {
 		return false
 	}
 	c, err := room.ParseHubChange(e.Body)
 	if err != nil || c.Via != room.ByMove {
 		return false
 	}
-	lead, at := l.state.Lead(), l.state.At()
+	lead := l.state.Lead()
 	n := at.Next - e.Seq
+	parting := &clientapi.Parting{From: e.Seq, End: at.Next, Hub: lead.Hub.Domain, To: c.Hub.Domain}
 	at.Next = e.Seq
 	// Whether its committer held power is not known here, where the state has gone on.
 	err = lead.Acknowledged(e, at, c, l.state.Participating(), nil, l.r.cfg.Rules.Anchors)
@@ -497,6 +506,9 @@ func (l *live) parted(ctx context.Context, p *room.Piece) bool {
 		return false
 	}
 	err = fmt.Errorf("the room was moved to %s from entry %d on, and %d entries here are not in its log: %w", c.Hub.Domain, e.Seq, n, room.ErrChain)
+	l.h.mu.Lock()
+	l.h.parting = parting
+	l.h.mu.Unlock()
 	l.condemn(ctx, err, e, p.Entries, &p.Head)
 	return true
 }

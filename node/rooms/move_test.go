@@ -2,6 +2,7 @@ package rooms_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -372,4 +373,118 @@ func TestMoveGathers(t *testing.T) {
 	w.heal()
 	alice.read(id, "missed, too", "moved")
 	w.alike(id, 7)
+}
+
+// TestRejoin: a provider that went on alone while the room was moved away keeps what it had
+// as a lost branch, readable by those who were in it, and follows the room as it was moved;
+// its feed goes on with what the room has. Nothing of it happens by itself.
+func TestRejoin(t *testing.T) {
+	w, alice, bob, carol, id := orphans(t)
+	ctx := context.Background()
+	atlanta := w.ps[three[0]]
+	bob.say(id, "before")
+	carol.read(id, "before")
+	if _, err := atlanta.rooms.Rejoin(ctx, alice.who, id); !strings.HasPrefix(status(err), "404 ") {
+		t.Errorf("a room that was not moved: %v", err)
+	}
+	atlanta.down2(true)
+	ann := w.device("ann@atlanta.example", "phone")
+	if err := alice.add(id, ann); err != nil {
+		t.Fatal(err)
+	}
+	alice.follow(id, 5)
+	for i := range 4 {
+		if r, err := alice.send(id, alice.message(fmt.Sprint("alone ", i))); err != nil || r.Code != wire.SubmitAccepted {
+			t.Fatal(r, err)
+		}
+	}
+	ann.follow(id, 9)
+	had := must(atlanta.rooms.Log(ctx, alice.who, id, 0, 100))(t)
+	if err := bob.update(id, bob.moving(three[1], 1)); err != nil {
+		t.Fatal(err)
+	}
+	carol.say(id, "moved")
+	w.heal()
+	eventually(t, "the old hub stands still", func() bool { _, broken := atlanta.accused(id); return broken != "" })
+	want := clientapi.Parting{From: 4, End: 9, Hub: three[0], To: three[1]}
+	for range 2 {
+		list := must(atlanta.rooms.Rooms(ctx, ann.who))(t)
+		if p := list.Rooms[0].Parting; p == nil || *p != want {
+			t.Errorf("users are told %+v", p)
+		}
+		if s := atlanta.stand(id); s.Next != 9 || s.Term != "0.1" {
+			t.Fatalf("something was taken back unasked: %+v", s)
+		}
+		atlanta.restart()
+		w.heal()
+	}
+	dora := w.device("dora@atlanta.example", "phone")
+	if _, err := atlanta.rooms.Rejoin(ctx, dora.who, id); !strings.HasPrefix(status(err), "404 ") {
+		t.Errorf("somebody who is not in the room: %v", err)
+	}
+	want.Followed = true
+	for range 2 { // the second time there is nothing to do
+		if p := must(atlanta.rooms.Rejoin(ctx, alice.who, id))(t); *p != want {
+			t.Errorf("rejoining says %+v", p)
+		}
+	}
+	eventually(t, "it follows", func() bool { return atlanta.stand(id).Hub == three[1] })
+	w.alike(id, 6)
+	if _, broken := atlanta.accused(id); broken != "" {
+		t.Errorf("it still stands still: %s", broken)
+	}
+	carol.say(id, "welcome back")
+	w.alike(id, 7)
+	atlanta.restart()
+	w.alike(id, 7)
+	if atlanta.replicated(id) {
+		t.Error("it still holds a replica's state")
+	}
+
+	// What it had is there to be read, and joins the log that they share.
+	for _, d := range []*device{alice, ann} {
+		var got [][]byte
+		for from := uint64(0); from < want.End; {
+			l := must(atlanta.rooms.Branch(ctx, d.who, id, from, 2))(t)
+			if len(l.Entries) == 0 {
+				t.Fatalf("nothing from %d on", from)
+			}
+			got = append(got, l.Entries...)
+			from += uint64(len(l.Entries))
+		}
+		if fmt.Sprint(got) != fmt.Sprint(had.Entries) {
+			t.Errorf("%s reads another branch", d.who.User)
+		}
+	}
+	if l, err := atlanta.rooms.Branch(ctx, dora.who, id, 0, 100); err == nil {
+		t.Errorf("somebody else reads %d entries", len(l.Entries))
+	}
+	// Who came in with the lost branch only is not in the room.
+	if _, err := atlanta.rooms.Log(ctx, ann.who, id, 0, 100); !strings.HasPrefix(status(err), "404 ") {
+		t.Errorf("ann reads the room: %v", err)
+	}
+	b := must(atlanta.rooms.BranchesOf(id))(t)
+	if len(b) != 1 || b[0].Cutting || b[0].Number != 1 || !strings.Contains(b[0].Why, "5 entries here are not in its log") {
+		t.Errorf("%+v", b)
+	}
+	if _, err := atlanta.rooms.Condemned(id); err == nil {
+		t.Error("the proof still holds the room up")
+	}
+	// A new stream tells the room's log once, and nothing of the branch.
+	var seqs []uint64
+	alice.listen("", func(_, event, data string) bool {
+		if event == clientapi.EventEntries {
+			var es clientapi.Entries
+			if err := json.Unmarshal([]byte(data), &es); err != nil {
+				t.Fatal(err)
+			}
+			for _, x := range es.Entries {
+				seqs = append(seqs, must(room.ParseEntry(x))(t).Seq)
+			}
+		}
+		return len(seqs) >= 7
+	})
+	if fmt.Sprint(seqs) != "[0 1 2 3 4 5 6]" {
+		t.Errorf("the feed has entries %v", seqs)
+	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/store"
 )
@@ -22,13 +23,14 @@ type handle struct {
 	id room.ID
 
 	mu      sync.Mutex
-	head    *logstore.Head // guarded by mu: as stored; nil while the first entry is still to come
-	live    *live          // guarded by mu: nil while nothing happens
-	broken  string         // guarded by mu: why the log cannot be followed
-	accused string         // guarded by mu: a hub of several replicas that has signed what cannot be
-	held    string         // guarded by mu: why the next entry cannot be verified yet
-	pins    int            // guarded by mu: callers of obtain that have not released it
-	ended   ended          // guarded by mu
+	head    *logstore.Head     // guarded by mu: as stored; nil while the first entry is still to come
+	live    *live              // guarded by mu: nil while nothing happens
+	broken  string             // guarded by mu: why the log cannot be followed
+	accused string             // guarded by mu: a hub of several replicas that has signed what cannot be
+	held    string             // guarded by mu: why the next entry cannot be verified yet
+	parting *clientapi.Parting // guarded by mu: a branch that the room was moved away from; it never changes
+	pins    int                // guarded by mu: callers of obtain that have not released it
+	ended   ended              // guarded by mu
 	// guarded by mu: called once, when another provider orders the room or its hub is
 	// found dead
 	moved map[*func()]struct{}
@@ -103,7 +105,11 @@ func (r *Rooms) readHeads() error {
 				return err
 			}
 			id := head.ID()
-			r.rooms[id] = &handle{id: id, head: head}
+			h := &handle{id: id, head: head}
+			if err := h.readParting(tx); err != nil {
+				return err
+			}
+			r.rooms[id] = h
 			r.turns.Add(1)
 		}
 		for c, err := range logstore.AllCondemned(tx) {
@@ -111,10 +117,18 @@ func (r *Rooms) readHeads() error {
 				return err
 			}
 			h := r.rooms[c.Room]
+			if h == nil {
+				continue
+			}
+			if c.Head.Term.Era > h.head.At.Term.Era {
+				if c, err = logstore.ReadCondemned(tx, h.id); err != nil {
+					return err
+				}
+			}
+			p, ok := partingOf(c, h.head)
 			switch {
-			case h == nil:
-			case c.Head.Term.Era > h.head.At.Term.Era && len(h.head.Set) == 0:
-				h.broken = c.Why // moved away from before the end of this log
+			case ok: // moved away from before the end of this log
+				h.broken, h.parting = c.Why, p
 			case c.Head.Verify(h.head.HubKey[:]) != nil || c.Head.Term.Compare(h.head.At.Term) < 0:
 				// Another provider has ordered since: the proof is kept, and holds up nobody.
 			case len(h.head.Set) > 0 && h.head.Member(h.head.Hub):

@@ -105,10 +105,22 @@ func (r *Rooms) Rooms(ctx context.Context, who account.Identity) (*clientapi.Roo
 				return err
 			}
 			out.Rooms = append(out.Rooms, describe(h))
+			out.Rooms[len(out.Rooms)-1].Parting = r.parted(id)
 		}
 		return nil
 	})
 	return out, asProblem(err)
+}
+
+// parted is the lost branch of a room, nil if it has none.
+func (r *Rooms) parted(id room.ID) *clientapi.Parting {
+	h, err := r.lookup(id)
+	if err != nil {
+		return nil
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.parting
 }
 
 func describe(h *logstore.Head) clientapi.Room {
@@ -126,6 +138,7 @@ func (r *Rooms) Room(ctx context.Context, who account.Identity, id store.RoomID)
 
 func (r *Rooms) show(ctx context.Context, h *handle) (*clientapi.Room, error) {
 	out := describe(h.stand())
+	out.Parting = r.parted(h.id)
 	err := r.view(ctx, h, func(s *room.State) {
 		for _, p := range s.Participants() {
 			out.Participants = append(out.Participants, clientapi.Participant{User: p.User.String(), Role: s.Roles().Name(p.Role), Clients: s.Roster().Clients(p.User)})
@@ -147,13 +160,18 @@ func (r *Rooms) Log(ctx context.Context, who account.Identity, id store.RoomID, 
 func (r *Rooms) page(h *handle, from uint64, limit int) (*clientapi.Log, error) {
 	out := &clientapi.Log{Entries: [][]byte{}}
 	err := r.cfg.Store.View(func(tx *store.Tx) error {
+		head, err := logstore.ReadHead(tx, h.id)
+		if err != nil {
+			return err
+		}
+		end := head.At.Next // what is beyond is a lost branch that is being taken away
 		// A head ends a batch, so more than limit entries come if the first batch
 		// has them.
 		for b, err := range logstore.Batches(tx, h.id, from) {
 			if err != nil {
 				return err
 			}
-			if len(out.Entries) > 0 && b.Head.Seq+1-from > uint64(limit) {
+			if len(out.Entries) > 0 && b.Head.Seq+1-from > uint64(limit) || b.Head.Seq >= end {
 				break
 			}
 			es, err := logstore.Entries(tx, h.id, from+uint64(len(out.Entries)), b.Head.Seq)

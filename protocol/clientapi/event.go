@@ -46,6 +46,9 @@ type HubState struct {
 	// Stopped: this provider follows the room no further. What the hub has signed cannot
 	// be, or two histories of the room are final; the operator has the proof.
 	Stopped bool `json:"stopped,omitempty"`
+	// Parting says, of a room that stands still, that it was moved away from before the end
+	// of what this provider has.
+	Parting *Parting `json:"parting,omitempty"`
 }
 
 // Ephemeral is what a member of a room tells the others beside its log: a sealed signal of

@@ -32,6 +32,21 @@ type Room struct {
 	Next         uint64        `json:"next" doc:"Sequence number of the next entry"`
 	Epoch        uint64        `json:"epoch" doc:"MLS epoch"`
 	Participants []Participant `json:"participants,omitempty" doc:"Who takes part"`
+	Parting      *Parting      `json:"parting,omitempty" doc:"What this provider has had in the room and is not in it"`
+}
+
+// Parting says that an administrator has moved the room away from before the end of what
+// this provider had in its log, and had told people was final: entries From to End-1 are in
+// a lost branch. Nobody takes that back silently. The room stands still here until somebody
+// in it has the provider follow it as it was moved (POST .../rejoin); then Followed is true,
+// and the branch is kept and can be read (GET .../branch). Devices that have gone beyond
+// From come back into the group by an external commit.
+type Parting struct {
+	From     uint64 `json:"from" doc:"First entry that is not in the room"`
+	End      uint64 `json:"end" doc:"Sequence number after the last such entry"`
+	Hub      string `json:"hub" doc:"Who ordered them"`
+	To       string `json:"to" doc:"Whom the room was moved to from before them"`
+	Followed bool   `json:"followed" doc:"Whether this provider follows the room as it was moved"`
 }
 
 // Participant is a user in a room.
