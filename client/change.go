@@ -171,6 +171,9 @@ func (c *Client) change(ctx context.Context, u uri.Room, w *wish) error {
 		if r == nil || r.State == roomLeft || r.State == roomStopped {
 			return ErrNoRoom, nil
 		}
+		if r.State == roomParted {
+			return fmt.Errorf("%s: %w", r.Reason, ErrParted), nil
+		}
 		c.within(r.id)
 		b := new(batch)
 		w.Room = r.id

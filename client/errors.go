@@ -25,6 +25,13 @@ var (
 	// its hub has signed cannot be, or two histories of it are final. Ask the operator,
 	// who has the proof; an administrator can move the room.
 	ErrProviderStopped = errors.New("client: the room stands still here, because what its hub has signed cannot be true")
+	// ErrParted: the room was moved away from before the end of what this device has had in
+	// it. Nothing is sent or followed there until its user comes back into it (Rejoin).
+	ErrParted = errors.New("client: the room goes on elsewhere without what was said here; come back into it with `mimid client room rejoin`")
+	// ErrNothingLost: no branch of the room was lost here: there is nothing to come back from.
+	ErrNothingLost = errors.New("client: the room has lost nothing here")
+	// ErrBusyRoom: the room went on meanwhile. Try again.
+	ErrBusyRoom = errors.New("client: the room went on meanwhile; try again")
 	// ErrNoProvider: something answers at the URL that is no provider, a web site perhaps.
 	// It comes with ErrUnreachable.
 	ErrNoProvider = errors.New("client: not answered by a provider")

@@ -195,6 +195,10 @@ func (c *Client) hubState(b *batch, id room.ID, v *clientapi.HubState) {
 		b.tell(HubLied{Room: r.uri, Hub: v.Hub})
 		return
 	}
+	if v.Parting != nil && r != nil {
+		c.told(b, r, v.Parting)
+		return
+	}
 	if v.Stopped && r != nil && r.State == roomJoined {
 		b.tell(Problem{Room: r.uri, Err: fmt.Errorf("%s orders it: %w", v.Hub, ErrProviderStopped)})
 		return

@@ -486,7 +486,7 @@ func (c *Client) reenter(b *batch, r *roomState, e *room.Entry) error {
 
 // pumpRoom starts what is due in a room.
 func (c *Client) pumpRoom(r *roomState, now time.Time, soon func(*task) bool) error {
-	if r.State == roomLeft || r.State == roomStopped {
+	if r.State == roomLeft || r.State == roomStopped || r.State == roomParted {
 		return nil
 	}
 	for _, w := range c.wishesOf(r) {

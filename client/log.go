@@ -28,7 +28,11 @@ const partBytes = 32 << 10
 // and what comes before is written before, in parts.
 func (c *Client) take(b *batch, id room.ID, raw [][]byte, head []byte) error {
 	r := c.rooms[id]
-	if r == nil || r.State == roomLeft || r.State == roomStopped {
+	if r == nil || r.State == roomLeft || r.State == roomStopped || r.State == roomParted {
+		return c.commit(b)
+	}
+	if p := r.partedBy(raw); p != nil {
+		c.part(b, r, p)
 		return c.commit(b)
 	}
 	entries, err := r.verify(raw, head)
@@ -433,7 +437,7 @@ func (c *Client) message(b *batch, r *roomState, e *room.Entry) error {
 	if known, err := c.get(b, tableIDs(r.id), string(id[:])); err != nil {
 		return err
 	} else if known != nil {
-		return nil // encrypted again by its sender
+		return c.again(b, r, known, m) // encrypted again by its sender
 	}
 	m.ID = id
 	c.addMessage(b, r, m)
@@ -444,6 +448,20 @@ func (c *Client) message(b *batch, r *roomState, e *room.Entry) error {
 	}
 	b.tell(MessageReceived{r.uri, *shown})
 	return nil
+}
+
+// again takes a copy of a message that is here. One that was said in a lost branch is in
+// the room with it.
+func (c *Client) again(b *batch, r *roomState, at []byte, m *messageRecord) error {
+	var index uint64
+	if err := unmarshal("where a message is", at, &index); err != nil {
+		return err
+	}
+	return c.changeMessage(b, r, index, func(old *messageRecord) {
+		if old.State == StateLost {
+			old.State, old.Seq, old.AcceptedAt, old.Hash = StateFinal, m.Seq, m.AcceptedAt, m.Hash
+		}
+	})
 }
 
 // get reads a value as it will be after the batch.

@@ -156,6 +156,9 @@ func (c *Client) sendContent(ctx context.Context, u uri.Room, m *content.Message
 		if r == nil || r.State == roomLeft || r.State == roomStopped {
 			return ErrNoRoom, nil
 		}
+		if r.State == roomParted {
+			return fmt.Errorf("%s: %w", r.Reason, ErrParted), nil
+		}
 		c.within(r.id)
 		w := new(batch)
 		if err := permitted(w, r, &said); err != nil {

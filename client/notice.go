@@ -22,6 +22,11 @@ const (
 	// StateFinal: in the room's log for good: a majority of the replicas has stored
 	// it. In a replica set of one this rests on the hub's word.
 	StateFinal State = "final"
+	// StateLost: in the log of a branch of the room that was lost when an administrator moved
+	// the room away. It was final here, and is not in the room as far as this device has read
+	// it: when its sender comes back and sends it again it is final, unless that was before
+	// this device has entered the group anew, which cannot read it then.
+	StateLost State = "lost"
 	// StateFailed: refused, or the room was left before it went out.
 	StateFailed State = "failed"
 )
@@ -130,6 +135,16 @@ type HubLied struct {
 	Hub  string
 }
 
+// RoomParted: an administrator has moved the room away from before the end of what this
+// device has had in it. Entries from From on, Entries of them, are not in the room that goes
+// on at To. This device stands still there until its user comes back into it (Rejoin).
+type RoomParted struct {
+	Room    uri.Room
+	From    uint64
+	Entries uint64
+	To      string // empty if that is not known
+}
+
 // Rejoining: this device lost the thread of the room and enters it again by
 // itself. What was said in between cannot be read.
 type Rejoining struct {
@@ -161,6 +176,7 @@ func (HubSilent) notice()       {}
 func (ProviderSilent) notice()  {}
 func (HubStalls) notice()       {}
 func (HubLied) notice()         {}
+func (RoomParted) notice()      {}
 func (Rejoining) notice()       {}
 func (Problem) notice()         {}
 func (Missed) notice()          {}

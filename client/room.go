@@ -22,6 +22,7 @@ const (
 	roomLost     = "lost"    // the log is followed, the group has to be entered again
 	roomLeft     = "left"    // no longer a member
 	roomStopped  = "stopped" // the hub did what it must not; nothing is followed
+	roomParted   = "parted"  // moved away from before the end of what is here, see rejoin.go
 )
 
 // roomRecord is what is stored of a room beside the group's parts.
@@ -35,9 +36,11 @@ type roomRecord struct {
 	Joined uint64
 	// NextMessage is the index of the next message.
 	NextMessage uint64
-	Reason      string `json:",omitempty"` // why left or stopped
+	Reason      string `json:",omitempty"` // why left, stopped or parted
 	// ReadTo is the index of the first message that the user has not read.
 	ReadTo uint64
+	// Parting is set in a room that is parted.
+	Parting *parting `json:",omitempty"`
 }
 
 // roomState is a room in memory.
@@ -88,7 +91,7 @@ func (c *Client) loadRoom(tx Tx, rec *roomRecord) error {
 		return err
 	}
 	c.rooms[r.id] = r
-	if r.State != roomJoined && r.State != roomCreating {
+	if r.State != roomJoined && r.State != roomCreating && r.State != roomParted {
 		return nil
 	}
 	if err := r.loadOwed(tx); err != nil {
@@ -109,7 +112,9 @@ func (c *Client) loadRoom(tx Tx, rec *roomRecord) error {
 	}
 	if errors.Is(err, mls.ErrState) {
 		c.log.Error("group is damaged, rejoining", "room", r.uri, "error", err)
-		r.State, r.group = roomLost, nil
+		if r.group = nil; r.State != roomParted {
+			r.State = roomLost
+		}
 		return nil
 	}
 	return err

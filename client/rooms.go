@@ -22,8 +22,8 @@ type Room struct {
 	URI   uri.Room
 	Name  string
 	Topic string
-	State State // creating, joined, lost, left or stopped
-	// Reason says why it was left, lost or stopped.
+	State State // creating, joined, lost, left, stopped or parted
+	// Reason says why it was left, lost or stopped, or whence it goes on without what is here.
 	Reason       string
 	Participants []Participant // while joined
 	Messages     uint64        // how many there are here
@@ -172,6 +172,14 @@ func (c *Client) Sync(ctx context.Context) error {
 						behind = true
 					}
 					continue
+				}
+				if x.Parting != nil {
+					b := new(batch)
+					c.within(id)
+					c.told(b, r, x.Parting)
+					if err := c.commit(b); err != nil {
+						return nil, err
+					}
 				}
 				if (r.State == roomJoined || r.State == roomCreating) && r.At.Next < x.Next || r.State == roomLost {
 					c.within(id)

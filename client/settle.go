@@ -34,8 +34,10 @@ func (c *Client) Settle(ctx context.Context) error {
 					busy = "completing what other members asked for"
 				}
 			}
-			if len(c.outbox) > 0 {
-				busy = "sending messages"
+			for _, o := range c.outbox {
+				if r := c.rooms[o.Room]; r == nil || r.State != roomParted { // there it waits for its user
+					busy = "sending messages"
+				}
 			}
 			return nil, nil
 		})

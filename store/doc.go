@@ -76,6 +76,7 @@
 //	2c room[32] name[...]       votes, terms and unfinal entries of rooms with replicas
 //	2d name[...]                when other providers gave their last sign of life
 //	2e room[32]                 rooms of others that this provider has promised to keep
+//	2f name[...]                who has asked to be let into rooms
 //	30 room[32] name[...]       branches of rooms' logs that were lost by a move
 //
 // The heads of all rooms lie together: a start reads these and no entries. The values

@@ -44,6 +44,8 @@ var calls = []struct {
 	{"GET", roomPath, nil, 200, "Room"},
 	{"GET", roomPath + "/log?from=5&limit=1000", nil, 200, "Log"},
 	{"GET", roomPath + "/log", nil, 200, "Log"},
+	{"GET", roomPath + "/branch?from=5&limit=1000", nil, 200, "Branch"},
+	{"POST", roomPath + "/rejoin", nil, 200, "Rejoin"},
 	{"POST", roomPath + "/messages", clientapi.SubmitMessage{Request: []byte{1}, Nonce: nonce}, 200, "SubmitMessage"},
 	{"POST", roomPath + "/updates", clientapi.SubmitUpdate{Request: []byte{1}, Nonce: nonce}, 200, "SubmitUpdate"},
 	{"POST", roomPath + "/groupinfo", clientapi.FetchGroupInfo{Request: []byte{1}}, 200, "FetchGroupInfo"},

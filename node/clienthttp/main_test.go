@@ -198,6 +198,18 @@ func (f *fake) Log(ctx context.Context, who account.Identity, id store.RoomID, f
 	}
 	return &clientapi.Log{}, f.call(ctx, "Log", &who, fmt.Sprintf("%d+%d", from, limit))
 }
+func (f *fake) Branch(ctx context.Context, who account.Identity, id store.RoomID, from uint64, limit int) (*clientapi.Log, error) {
+	if id != room {
+		return nil, notFound()
+	}
+	return &clientapi.Log{}, f.call(ctx, "Branch", &who, fmt.Sprintf("%d+%d", from, limit))
+}
+func (f *fake) Rejoin(ctx context.Context, who account.Identity, id store.RoomID) (*clientapi.Parting, error) {
+	if id != room {
+		return nil, notFound()
+	}
+	return &clientapi.Parting{From: 1, End: 2}, f.call(ctx, "Rejoin", &who, nil)
+}
 func (f *fake) CreateRoom(ctx context.Context, who account.Identity, n *clientapi.NewRoom) (*clientapi.Submitted, error) {
 	f.nonce(n.Nonce)
 	return &clientapi.Submitted{Seq: 1}, f.call(ctx, "CreateRoom", &who, n)

@@ -237,6 +237,25 @@ func (s *Server) registerRooms(api huma.API) {
 			}
 			return v.Rooms.Log(ctx, who(ctx), id, in.From, in.Limit)
 		})
+	add(s, api, call{method: "POST", path: "/v1/rooms/{room}/rejoin", id: "rejoin-room", summary: "Follow a room again that was moved away", tag: "rooms"},
+		func(ctx context.Context, in *InRoom) (*clientapi.Parting, error) {
+			id, err := in.id()
+			if err != nil {
+				return nil, err
+			}
+			return v.Rooms.Rejoin(ctx, who(ctx), id)
+		})
+	add(s, api, call{method: "GET", path: "/v1/rooms/{room}/branch", id: "get-branch", summary: "A piece of a lost branch of a room's log", tag: "rooms"},
+		func(ctx context.Context, in *inLog) (*clientapi.Log, error) {
+			id, err := in.id()
+			if err != nil {
+				return nil, err
+			}
+			if in.Limit == 0 {
+				in.Limit = defaultLog
+			}
+			return v.Rooms.Branch(ctx, who(ctx), id, in.From, in.Limit)
+		})
 	add(s, api, call{method: "POST", path: "/v1/rooms/{room}/recruit", id: "recruit-replica", summary: "Find a replica from outside for a room", tag: "rooms"},
 		func(ctx context.Context, in *InRoom) (*clientapi.Recruit, error) {
 			id, err := in.id()

@@ -134,6 +134,8 @@ func TestBadRequests(t *testing.T) {
 
 		{"room unknown", "GET", other, "", 404, clientapi.CodeNotFound},
 		{"room unknown: log", "GET", other + "/log", "", 404, clientapi.CodeNotFound},
+		{"room unknown: branch", "GET", other + "/branch", "", 404, clientapi.CodeNotFound},
+		{"room unknown: rejoin", "POST", other + "/rejoin", "", 404, clientapi.CodeNotFound},
 		{"room unknown: messages", "POST", other + "/messages", good, 404, clientapi.CodeNotFound},
 		{"room unknown: updates", "POST", other + "/updates", good, 404, clientapi.CodeNotFound},
 		{"room unknown: groupinfo", "POST", other + "/groupinfo", `{"request":"AQ=="}`, 404, clientapi.CodeNotFound},

@@ -76,6 +76,11 @@ type Rooms interface {
 	// Log returns at most limit entries (1 to MaxLog) from the given sequence
 	// number on, fewer where they are large, and none behind the end.
 	Log(ctx context.Context, who account.Identity, room store.RoomID, from uint64, limit int) (*clientapi.Log, error)
+	// Rejoin follows a room again that was moved away from before the end of what is here
+	// (clientapi.Parting). Where nothing is lost it is a Problem with CodeNotFound.
+	Rejoin(ctx context.Context, who account.Identity, room store.RoomID) (*clientapi.Parting, error)
+	// Branch is Log of what was lost so, with what came before it.
+	Branch(ctx context.Context, who account.Identity, room store.RoomID, from uint64, limit int) (*clientapi.Log, error)
 }
 
 // Finder finds out who orders a room that has moved away from the provider in its URI.

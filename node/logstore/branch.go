@@ -26,7 +26,7 @@ import (
 //
 //	uint8 version = 1
 //	uint64 from; uint64 parts; uint64 end
-//	uint64 time                 Unix ms
+//	uint32 era; uint64 time     Unix ms
 //	opaque hub<V>; opaque to<V> domains
 //	opaque why<V>
 //	SignedHead head
@@ -39,6 +39,7 @@ type Branch struct {
 	// the place after the last. From is not beyond Parts: a signed head ends the log before
 	// it.
 	From, Parts, End uint64
+	Era              uint32 // in which the room goes on
 	Time             uint64
 	Hub, To          string // who ordered the branch, and whom the room was moved to
 	Why              string // as people were told when the room stood still
@@ -73,7 +74,7 @@ func branchPrefix(id room.ID, n uint32, what byte) store.Prefix {
 // PutBranch writes a branch without its entries.
 func PutBranch(tx *store.Tx, b *Branch) error {
 	v := presentation.AppendU64(presentation.AppendU64(presentation.AppendU64([]byte{version}, b.From), b.Parts), b.End)
-	v = presentation.AppendU64(v, b.Time)
+	v = presentation.AppendU64(presentation.AppendU32(v, b.Era), b.Time)
 	v = presentation.AppendOpaque(presentation.AppendOpaque(v, []byte(b.Hub)), []byte(b.To))
 	v = presentation.AppendOpaque(v, []byte(strings.ToValidUTF8(b.Why[:min(len(b.Why), maxWhy)], "")))
 	v = b.Head.Append(v)
@@ -90,7 +91,7 @@ func parseBranch(id room.ID, n uint32, v []byte) (*Branch, error) {
 	b := &Branch{Room: id, Number: n}
 	r := presentation.NewReader(v)
 	ver := r.U8()
-	b.From, b.Parts, b.End, b.Time = r.U64(), r.U64(), r.U64(), r.U64()
+	b.From, b.Parts, b.End, b.Era, b.Time = r.U64(), r.U64(), r.U64(), r.U32(), r.U64()
 	b.Hub, b.To, b.Why = string(r.Opaque()), string(r.Opaque()), string(r.Opaque())
 	b.Head.Read(r)
 	var bad error

@@ -121,6 +121,9 @@ func asProblem(err error) error {
 		return problem(503, clientapi.CodeUnavailable, "the room's hub lacks the key that the room is ordered with; its operator has to put it back")
 	case errors.Is(err, ErrStopped), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrFailed):
 		return problem(503, clientapi.CodeUnavailable, "the provider is starting or stopping; try again")
+	case errors.Is(err, errParted):
+		return &clientapi.Problem{Status: 503, Code: clientapi.CodeUnavailable, Retry: 5000,
+			Detail: fmt.Sprintf("%s; come back into it with `mimid client room rejoin`", err)}
 	case errors.Is(err, ErrBroken):
 		return problem(409, clientapi.CodeForbidden, "this provider cannot follow the room any further: %s", err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

@@ -1,6 +1,9 @@
 package rooms
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 // Errors.
 var (
@@ -16,4 +19,6 @@ var (
 	// ErrBroken: the room's log holds something that cannot be, and this provider
 	// does not follow it any further.
 	ErrBroken = errors.New("rooms: the room's log cannot be followed")
+	// errParted: the room was moved away from before the end of what is here.
+	errParted = fmt.Errorf("the room goes on elsewhere: %w", ErrBroken)
 )

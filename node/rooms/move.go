@@ -494,7 +494,7 @@ func (l *live) parted(ctx context.Context, p *room.Piece) bool {
 	}
 	lead := l.state.Lead()
 	n := at.Next - e.Seq
-	parting := &clientapi.Parting{From: e.Seq, End: at.Next, Hub: lead.Hub.Domain, To: c.Hub.Domain}
+	parting := &clientapi.Parting{From: e.Seq, End: at.Next, Era: e.Term.Era, Hub: lead.Hub.Domain, To: c.Hub.Domain}
 	at.Next = e.Seq
 	// Whether its committer held power is not known here, where the state has gone on.
 	err = lead.Acknowledged(e, at, c, l.state.Participating(), nil, l.r.cfg.Rules.Anchors)

@@ -406,7 +406,7 @@ func TestRejoin(t *testing.T) {
 	carol.say(id, "moved")
 	w.heal()
 	eventually(t, "the old hub stands still", func() bool { _, broken := atlanta.accused(id); return broken != "" })
-	want := clientapi.Parting{From: 4, End: 9, Hub: three[0], To: three[1]}
+	want := clientapi.Parting{From: 4, End: 9, Era: 1, Hub: three[0], To: three[1]}
 	for range 2 {
 		list := must(atlanta.rooms.Rooms(ctx, ann.who))(t)
 		if p := list.Rooms[0].Parting; p == nil || *p != want {

@@ -89,6 +89,9 @@ func (h *handle) moveLocked() {
 func (h *handle) stopped() error {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.broken != "" && h.parting != nil && !h.parting.Followed {
+		return fmt.Errorf("%s: %w", h.broken, errParted)
+	}
 	if h.broken != "" {
 		return fmt.Errorf("%s: %w", h.broken, ErrBroken)
 	}

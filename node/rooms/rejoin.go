@@ -43,11 +43,11 @@ func partingOf(c *logstore.Condemned, head *logstore.Head) (*clientapi.Parting, 
 	if err != nil || h.Via != room.ByMove {
 		return nil, false
 	}
-	return &clientapi.Parting{From: c.Entries[0].Seq, End: head.At.Next, Hub: head.Hub, To: h.Hub.Domain}, true
+	return &clientapi.Parting{From: c.Entries[0].Seq, End: head.At.Next, Era: c.Entries[0].Term.Era, Hub: head.Hub, To: h.Hub.Domain}, true
 }
 
 func partingBy(b *logstore.Branch) *clientapi.Parting {
-	return &clientapi.Parting{From: b.Parts, End: b.End, Hub: b.Hub, To: b.To, Followed: true}
+	return &clientapi.Parting{From: b.Parts, End: b.End, Era: b.Era, Hub: b.Hub, To: b.To, Followed: true}
 }
 
 // readParting reads, when the service starts, whether a room has a lost branch.
@@ -179,7 +179,7 @@ type past struct {
 // before makes the branch that is to be kept and the room as it was before it. The move is
 // judged as if it came now: whoever cannot follow it stays where it is.
 func (l *live) before(c *logstore.Condemned, p *clientapi.Parting, head *logstore.Head) (*logstore.Branch, *past, error) {
-	b := &logstore.Branch{Room: l.h.id, Parts: p.From, End: p.End, Time: uint64(max(l.r.cfg.Now().UnixMilli(), 0)), Hub: p.Hub, To: p.To,
+	b := &logstore.Branch{Room: l.h.id, Parts: p.From, End: p.End, Era: p.Era, Time: uint64(max(l.r.cfg.Now().UnixMilli(), 0)), Hub: p.Hub, To: p.To,
 		Why: c.Why, Head: c.Head, Cutting: true}
 	back := new(past)
 	err := l.r.cfg.Store.View(func(tx *store.Tx) error {

@@ -35,6 +35,8 @@
 //	GET    /v1/rooms                         Rooms
 //	GET    /v1/rooms/{room}                  Room
 //	GET    /v1/rooms/{room}/log?from=&limit= Log
+//	POST   /v1/rooms/{room}/rejoin           Parting: follow a room that was moved away from before the end of what is here
+//	GET    /v1/rooms/{room}/branch?from=&limit= Log: what was lost by that
 //	POST   /v1/rooms/{room}/messages         SubmitMessage -> SubmittedMessage
 //	POST   /v1/rooms/{room}/updates          SubmitUpdate -> SubmittedUpdate
 //	POST   /v1/rooms/{room}/groupinfo        FetchGroupInfo -> FetchedGroupInfo

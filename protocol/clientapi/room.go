@@ -44,6 +44,7 @@ type Room struct {
 type Parting struct {
 	From     uint64 `json:"from" doc:"First entry that is not in the room"`
 	End      uint64 `json:"end" doc:"Sequence number after the last such entry"`
+	Era      uint32 `json:"era" doc:"Era in which the room goes on"`
 	Hub      string `json:"hub" doc:"Who ordered them"`
 	To       string `json:"to" doc:"Whom the room was moved to from before them"`
 	Followed bool   `json:"followed" doc:"Whether this provider follows the room as it was moved"`
