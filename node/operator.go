@@ -151,7 +151,40 @@ func (o operatorRooms) ShowRoom(ctx context.Context, id string) (*admin.Room, er
 		out.Seen = st.Seen.String()
 	}
 	out.ReleasedTo = st.To
+	branches, err := o.r.BranchesOf(full)
+	if err != nil {
+		return nil, err
+	}
+	for _, b := range branches {
+		out.Branches = append(out.Branches, admin.Branch{Number: b.Number, From: b.Parts, End: b.End, Hub: b.Hub, To: b.To,
+			Given: time.UnixMilli(int64(b.Time)).UTC(), Why: b.Why})
+	}
 	return &out, nil
+}
+
+// RejoinRoom implements admin.Rooms.
+func (o operatorRooms) RejoinRoom(ctx context.Context, id string) (*admin.Room, error) {
+	full, err := roomID(o.r.List(), id)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := o.r.RejoinRoom(ctx, full); err != nil {
+		return nil, err
+	}
+	return o.ShowRoom(ctx, id)
+}
+
+// ShowBranch implements admin.Rooms.
+func (o operatorRooms) ShowBranch(_ context.Context, id string, branch uint32, from uint64, limit int) (*admin.LogPage, error) {
+	full, err := roomID(o.r.List(), id)
+	if err != nil {
+		return nil, err
+	}
+	l, err := o.r.BranchPage(full, branch, from, limit)
+	if err != nil {
+		return nil, err
+	}
+	return logPage(l, limit)
 }
 
 // ShowLog implements admin.Rooms.
@@ -164,6 +197,10 @@ func (o operatorRooms) ShowLog(_ context.Context, id string, from uint64, limit 
 	if err != nil {
 		return nil, err
 	}
+	return logPage(l, limit)
+}
+
+func logPage(l *clientapi.Log, limit int) (*admin.LogPage, error) {
 	certified := map[uint64][]string{}
 	for _, b := range l.Certificates {
 		c, err := room.ParseCertificate(b)

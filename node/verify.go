@@ -121,9 +121,16 @@ func (v *verifier) room() error {
 	if err != nil {
 		return err
 	}
+	cutting, err := logstore.Cutting(v.tx, v.id)
+	if err != nil {
+		return err
+	}
 	for b, err := range logstore.Batches(v.tx, v.id, 0) {
 		if err != nil {
 			return err
+		}
+		if cutting != nil && b.Head.Seq >= head.At.Next {
+			break // of a branch that the next start takes away
 		}
 		if b.Feed <= v.feed {
 			return fmt.Errorf("batch %d is at position %d of the feed, the one before at %d", b.Head.Seq, b.Feed, v.feed)
@@ -137,6 +144,9 @@ func (v *verifier) room() error {
 		return err
 	}
 	if err := v.condemned(); err != nil {
+		return err
+	}
+	if err := v.branches(); err != nil {
 		return err
 	}
 	return v.replica()
@@ -263,6 +273,92 @@ func (v *verifier) condemned() error {
 		if e.Room != v.id {
 			return errors.New("the proof against its hub has an entry of another room")
 		}
+	}
+	return nil
+}
+
+// branches says whether what was lost by moves and is kept can be shown to anybody: it
+// continues the log, its hub has signed it, and the room moved from before it.
+func (v *verifier) branches() error {
+	list, err := logstore.Branches(v.tx, v.id)
+	if err != nil {
+		return err
+	}
+	for _, b := range list {
+		if err := v.branch(b); err != nil {
+			return fmt.Errorf("lost branch %d: %w", b.Number, err)
+		}
+	}
+	return nil
+}
+
+func (v *verifier) branch(b *logstore.Branch) error {
+	// The log up to there, anew: the state has gone on.
+	w := &verifier{tx: v.tx, id: v.id, rules: v.rules, seen: v.seen}
+	for batch, err := range logstore.Batches(v.tx, v.id, 0) {
+		if err != nil {
+			return err
+		}
+		if batch.Head.Seq >= b.From {
+			break
+		}
+		if err := w.batch(batch); err != nil {
+			return err
+		}
+	}
+	if w.at.Next != b.From {
+		return fmt.Errorf("it begins with entry %d, and the log has a batch up to %d before it", b.From, w.at.Next)
+	}
+	held := map[uint64]room.Hash{}
+	for batch, err := range logstore.BranchBatches(v.tx, b, b.From) {
+		if err != nil {
+			return err
+		}
+		var entries []*room.Entry
+		for _, raw := range batch.Entries {
+			e, err := room.ParseEntry(raw)
+			if err != nil {
+				return err
+			}
+			entries = append(entries, e)
+			held[e.Seq] = e.Hash()
+			v.seen()
+			st, err := w.state.Check(e)
+			if err == nil {
+				err = w.state.Advance(st)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		if _, err := room.Verify(v.id, w.at, entries, &batch.Head, ed25519.PublicKey(w.state.HubKey())); err != nil {
+			return err
+		}
+		w.at = w.state.At()
+	}
+	if w.at.Next != b.End {
+		return fmt.Errorf("it ends with entry %d, and %d were kept", w.at.Next-1, b.End-1)
+	}
+	move, err := logstore.BranchMove(v.tx, b)
+	if err != nil {
+		return err
+	}
+	switch {
+	case len(move) == 0 || move[0].Seq != b.Parts || move[0].Kind != room.KindHubChange || move[0].Term.Era != b.Era:
+		return errors.New("the move that it was lost by is not kept")
+	case move[0].Hash() == held[b.Parts]:
+		return errors.New("it is the room's log")
+	}
+	before, ok := held[b.Parts-1]
+	if !ok {
+		e, err := logstore.ReadEntry(v.tx, v.id, b.Parts-1)
+		if err != nil {
+			return err
+		}
+		before = e.Hash()
+	}
+	if move[0].Prev != before {
+		return errors.New("the move that is kept does not continue the log from where it parts")
 	}
 	return nil
 }

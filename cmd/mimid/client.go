@@ -345,8 +345,9 @@ type clientRooms struct {
 	Describe clientRoomDescribe `cmd:"" help:"Say what a room is for."`
 	Destroy  clientRoomDestroy  `cmd:"" help:"End a room for everybody."`
 
-	Move  clientRoomMove  `cmd:"" help:"Move a room, whose provider is gone, to yours."`
-	Claim clientRoomClaim `cmd:"" help:"Claim a room whose administrators are gone."`
+	Move   clientRoomMove   `cmd:"" help:"Move a room, whose provider is gone, to yours."`
+	Claim  clientRoomClaim  `cmd:"" help:"Claim a room whose administrators are gone."`
+	Rejoin clientRoomRejoin `cmd:"" help:"Come back into a room that was moved away from your provider."`
 
 	Endorse    clientRoomEndorse    `cmd:"" help:"Join somebody's claim to a room."`
 	Object     clientRoomObject     `cmd:"" help:"End a claim: you are not gone, or give up."`

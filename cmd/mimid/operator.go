@@ -86,6 +86,41 @@ type roomCommand struct {
 	Show roomShowCommand `cmd:"" help:"Show a room and who takes part."`
 	Log  roomLogCommand  `cmd:"" help:"Show a room's log, without its encrypted contents."`
 	Move roomMoveCommand `cmd:"" help:"Hand a room that this provider orders over to another one."`
+
+	Rejoin roomRejoinCommand `cmd:"" help:"Follow a room again that was moved away from before the end of what is here."`
+}
+
+type roomRejoinCommand struct {
+	Room string `arg:"" help:"Id of the room, or the beginning of it, or its URI."`
+	dataFlag
+}
+
+func (c *roomRejoinCommand) Help() string {
+	return "An administrator has moved the room while this provider was cut off and went on without the others:\nthe room stands still here. This keeps what they have not as a lost branch, and follows the room as it\nwas moved. Users' devices stand still until each user wishes to come back, with\n`mimid client room rejoin`, which does the same as this command first.\n\nExample:\n  mimid room rejoin 3f9a"
+}
+
+func (c *roomRejoinCommand) Run(s *session) error {
+	a, err := c.dial(s)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	r, err := a.RejoinRoom(s.ctx, c.Room)
+	if err != nil {
+		return err
+	}
+	return s.out.result(r, func(w io.Writer) {
+		fmt.Fprintf(w, "%s is followed as it was moved, %d entries so far; %s orders it.\n", r.URI, r.Next, r.Hub)
+		printBranches(w, r)
+	})
+}
+
+// printBranches says what was lost by moves.
+func printBranches(w io.Writer, r *admin.Room) {
+	for _, b := range r.Branches {
+		fmt.Fprintf(w, "  lost     entries %d to %d, which %s ordered, since the room was moved to %s from before them; kept: mimid room log %s --branch %d\n",
+			b.From, b.End-1, b.Hub, b.To, short(r.ID), b.Number)
+	}
 }
 
 type roomMoveCommand struct {
@@ -185,6 +220,7 @@ func (c *roomShowCommand) Run(s *session) error {
 		if r.Proof != "" && !strings.Contains(r.Trouble, r.Proof) {
 			fmt.Fprintf(w, "  proof    %s\n", printable(r.Proof, "  "))
 		}
+		printBranches(w, r)
 		for _, p := range r.Participants {
 			fmt.Fprintf(w, "  %-9s%s\n", p.Role, p.User)
 		}
@@ -215,8 +251,9 @@ func roleText(r *admin.Room) string {
 type roomLogCommand struct {
 	Room string `arg:"" help:"Id of the room, or the beginning of it, or its URI."`
 	dataFlag
-	From  uint64 `help:"First sequence number."`
-	Limit int    `help:"How many entries." default:"100"`
+	From   uint64 `help:"First sequence number."`
+	Limit  int    `help:"How many entries." default:"100"`
+	Branch uint32 `help:"Show a branch that was lost when the room was moved, by its number, as room show lists them."`
 }
 
 func (c *roomLogCommand) Help() string {
@@ -229,7 +266,12 @@ func (c *roomLogCommand) Run(s *session) error {
 		return err
 	}
 	defer a.Close()
-	l, err := a.Log(s.ctx, c.Room, c.From, c.Limit)
+	var l *admin.LogPage
+	if c.Branch > 0 {
+		l, err = a.Branch(s.ctx, c.Room, c.Branch, c.From, c.Limit)
+	} else {
+		l, err = a.Log(s.ctx, c.Room, c.From, c.Limit)
+	}
 	if err != nil {
 		return err
 	}

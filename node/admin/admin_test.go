@@ -96,6 +96,14 @@ func (f *fake) DrainRooms(_ context.Context, progress func(admin.Draining)) (*ad
 func (f *fake) ShowRoom(_ context.Context, id string) (*admin.Room, error) {
 	return &admin.Room{ID: id, Participants: []admin.Participant{{User: "u", Role: "admin"}}}, f.ask("room %s", id)
 }
+func (f *fake) ShowBranch(_ context.Context, id string, branch uint32, from uint64, limit int) (*admin.LogPage, error) {
+	return &admin.LogPage{Next: uint64(branch)}, f.ask("branch %q %d %d %d", id, branch, from, limit)
+}
+
+func (f *fake) RejoinRoom(_ context.Context, id string) (*admin.Room, error) {
+	return &admin.Room{ID: id, Branches: []admin.Branch{{Number: 1, From: 4, End: 9}}}, f.ask("rejoin %q", id)
+}
+
 func (f *fake) ShowLog(_ context.Context, id string, from uint64, limit int) (*admin.LogPage, error) {
 	f.limit(limit)
 	return &admin.LogPage{Entries: []admin.LogEntry{{Seq: from, Kind: "message", Accepted: then}}}, f.ask("log %s %d %d", id, from, limit)
@@ -456,6 +464,26 @@ func TestMoveRoom(t *testing.T) {
 	}
 	if _, err := c.MoveRoom(t.Context(), "3f9a", "slow.example"); !errors.As(err, &p) || p.Status != 504 {
 		t.Errorf("slow: %v", err)
+	}
+}
+
+// TestRejoin: the wish to follow a room again and pieces of lost branches reach the node.
+func TestRejoin(t *testing.T) {
+	dir := socketDir(t)
+	_, srv := newServer(t, dir)
+	defer run(t, srv, dir)()
+	c, err := admin.Dial(ctx, dir)
+	must(t, err)
+	defer c.Close()
+	r, err := c.RejoinRoom(t.Context(), "3f9a")
+	if err != nil || r.ID != "3f9a" || len(r.Branches) != 1 || r.Branches[0].From != 4 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if l, err := c.Branch(t.Context(), "3f9a", 7, 5, 10); err != nil || l.Next != 7 {
+		t.Errorf("%+v, %v", l, err)
+	}
+	if l, err := c.Log(t.Context(), "3f9a", 5, 10); err != nil || l.Next == 7 {
+		t.Errorf("the log is a branch: %+v, %v", l, err)
 	}
 }
 

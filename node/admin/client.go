@@ -181,6 +181,18 @@ func (c *Client) MoveRoom(ctx context.Context, id, target string) (*Moved, error
 	return get[Moved](ctx, c, "POST", "/rooms/"+url.PathEscape(id)+"/move", Move{target})
 }
 
+// RejoinRoom has the node follow a room again that was moved away from before the end of what
+// it has, which it keeps as a lost branch.
+func (c *Client) RejoinRoom(ctx context.Context, id string) (*Room, error) {
+	return get[Room](ctx, c, "POST", "/rooms/"+url.PathEscape(id)+"/rejoin", nil)
+}
+
+// Branch is Log of a branch of a room that was lost by a move, by its number.
+func (c *Client) Branch(ctx context.Context, id string, branch uint32, from uint64, limit int) (*LogPage, error) {
+	return get[LogPage](ctx, c, "GET", query("/rooms/"+url.PathEscape(id)+"/log", "branch", strconv.FormatUint(uint64(branch), 10),
+		"from", strconv.FormatUint(from, 10), "limit", strconv.Itoa(limit)), nil)
+}
+
 // Log shows a piece of a room's log; limit 0 stands for 100.
 func (c *Client) Log(ctx context.Context, id string, from uint64, limit int) (*LogPage, error) {
 	return get[LogPage](ctx, c, "GET", query("/rooms/"+url.PathEscape(id)+"/log",

@@ -17,7 +17,8 @@
 //	GET    /users?after=&limit=          UserList
 //	GET    /rooms?after=&limit=          RoomList
 //	GET    /rooms/{id}                   Room
-//	GET    /rooms/{id}/log?from=&limit=  LogPage
+//	GET    /rooms/{id}/log?from=&limit=&branch=  LogPage; branch: one that was lost by a move
+//	POST   /rooms/{id}/rejoin            Room: follow it as it was moved
 //	POST   /rooms/{id}/move              Move -> Moved; waits until the target orders it
 //	POST   /drain                        hands all rooms over; a stream of lines, see drain.go
 //	GET    /peers                        PeerList

@@ -41,6 +41,11 @@ func (s *Server) routes() http.Handler {
 	}))
 	mux.Handle("GET /rooms/{id}/log", s.call(s.log))
 	mux.Handle("POST /rooms/{id}/move", s.change(s.move))
+	mux.Handle("POST /rooms/{id}/rejoin", s.change(func(req *http.Request) (any, error) {
+		ctx, cancel := context.WithTimeout(req.Context(), moveTime)
+		defer cancel()
+		return v.Rooms.RejoinRoom(ctx, req.PathValue("id"))
+	}))
 	mux.Handle("POST /drain", http.HandlerFunc(s.drain))
 	mux.Handle("GET /peers", s.call(func(req *http.Request) (any, error) {
 		all, err := v.Peers.Peers(req.Context())
@@ -253,6 +258,13 @@ func (s *Server) log(req *http.Request) (any, error) {
 	from, err := number(req, "from", 0, 0, 1<<63)
 	if err != nil {
 		return nil, err
+	}
+	branch, err := number(req, "branch", 0, 0, 1<<32-1)
+	if err != nil {
+		return nil, err
+	}
+	if branch > 0 {
+		return s.cfg.Services.Rooms.ShowBranch(req.Context(), req.PathValue("id"), uint32(branch), from, limit)
 	}
 	return s.cfg.Services.Rooms.ShowLog(req.Context(), req.PathValue("id"), from, limit)
 }

@@ -33,6 +33,10 @@ type Rooms interface {
 	ListRooms(ctx context.Context, after string, limit int) ([]Room, error)
 	ShowRoom(ctx context.Context, id string) (*Room, error)
 	ShowLog(ctx context.Context, id string, from uint64, limit int) (*LogPage, error)
+	// ShowBranch is ShowLog of a branch that was lost by a move, by its number.
+	ShowBranch(ctx context.Context, id string, branch uint32, from uint64, limit int) (*LogPage, error)
+	// RejoinRoom follows a room again that was moved away from before the end of what is here.
+	RejoinRoom(ctx context.Context, id string) (*Room, error)
 	// MoveRoom hands a room over to another provider and returns when that orders it,
 	// or ctx ends.
 	MoveRoom(ctx context.Context, id, target string) (*Moved, error)

@@ -111,6 +111,9 @@ type Room struct {
 	Proof string `json:"proof,omitempty"`
 	// Claim says who claims to succeed the room's administrators; in the answer for one room.
 	Claim string `json:"claim,omitempty"`
+	// Branches are what this provider has had in the room and lost by a move, and keeps; in
+	// the answer for one room.
+	Branches []Branch `json:"branches,omitempty"`
 	// Unfinal is how many entries are here that no majority is known to have.
 	Unfinal uint64 `json:"unfinal,omitempty"`
 	// Participants are user URIs with their roles; in the answer for one room.
@@ -202,6 +205,18 @@ type Backup struct {
 // Move is where a room is to go.
 type Move struct {
 	Target string `json:"target"` // domain of the provider that is to order it
+}
+
+// Branch is a part of a room's log that the room was moved away from: entries From to End-1
+// were final here, and are not in the room.
+type Branch struct {
+	Number uint32    `json:"number"`
+	From   uint64    `json:"from"`
+	End    uint64    `json:"end"`
+	Hub    string    `json:"hub"` // who ordered them
+	To     string    `json:"to"`  // whom the room was moved to
+	Given  time.Time `json:"given_up"`
+	Why    string    `json:"why"`
 }
 
 // Moved is a room that was handed over.
