@@ -77,3 +77,15 @@ const (
 
 // PartnerLooks is how often all rooms were looked at for whom to watch.
 func (r *Rooms) PartnerLooks() uint64 { return r.counts.partners.Load() }
+
+// Hold keeps a room's goroutine busy until release is called: what comes meanwhile waits in
+// its queue, and is done together.
+func (r *Rooms) Hold(id room.ID) (release func(), err error) {
+	h, err := r.lookup(id)
+	if err != nil {
+		return nil, err
+	}
+	free := make(chan struct{})
+	err = r.send(h, task{look: func(*room.State) { <-free }, done: make(chan error, 1)})
+	return func() { close(free) }, err
+}
