@@ -15,7 +15,9 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/mimid/mimid/node/assets"
 	"github.com/mimid/mimid/node/rooms"
+	"github.com/mimid/mimid/protocol/asset"
 	"github.com/mimid/mimid/protocol/uri"
 )
 
@@ -40,6 +42,7 @@ type Config struct {
 	Trust     Trust     `toml:"trust" comment:"Which key speaks for which provider."`
 	Failover  Failover  `toml:"failover" comment:"When another provider counts as dead, so that rooms move away from it."`
 	Discovery Discovery `toml:"discovery" comment:"How users are found by handle or phone number."`
+	Assets    Assets    `toml:"assets" comment:"Attachments that users keep here, encrypted by their devices."`
 	Metrics   Metrics   `toml:"metrics" comment:"Prometheus metrics and health."`
 	Store     Store     `toml:"store" comment:"The database."`
 	Log       Log       `toml:"log" comment:"Logging, to standard error."`
@@ -148,6 +151,17 @@ type Discovery struct {
 	Unverified bool `toml:"unverified" comment:"Let users publish phone numbers and mail addresses that nobody has verified."`
 }
 
+// Assets is the section [assets].
+type Assets struct {
+	// MaxSize is how large an attachment may be, User how much one user may keep, and Total
+	// how much all users together, in MiB.
+	MaxSize int `toml:"max_size" comment:"Largest attachment, in MiB."`
+	User    int `toml:"user" comment:"How much one user may keep, in MiB."`
+	Total   int `toml:"total" comment:"How much all users together may keep, in MiB."`
+	// Keep is for how long an attachment is kept, "0s" for ever.
+	Keep Duration `toml:"keep" comment:"For how long an attachment is kept; 0s for ever."`
+}
+
 // Metrics is the section [metrics].
 type Metrics struct {
 	// Listen is a loopback address for /metrics, /healthz and /readyz. Empty: none.
@@ -185,6 +199,7 @@ func DefaultConfig(domain string) Config {
 		Failover: Failover{Interval: Duration(400 * time.Millisecond), Idle: Duration(5 * time.Second), Timeout: Duration(time.Second), Stall: Duration(5 * time.Second),
 			ReplicaRooms: 1000, ReplicaRoomsPerProvider: 100, RecruitPatience: Duration(time.Hour)},
 		Discovery: Discovery{Salt: "mimi"},
+		Assets:    Assets{MaxSize: 100, User: 1 << 10, Total: 10 << 10, Keep: Duration(90 * 24 * time.Hour)},
 		Metrics:   Metrics{Listen: "127.0.0.1:9448"},
 		Store:     Store{Memory: 512},
 		Log:       Log{Level: "info"},
@@ -301,6 +316,10 @@ func (c *Config) check() error {
 	if c.Discovery.Salt == "" {
 		return errors.New("discovery.salt: must not be empty")
 	}
+	if a := c.Assets; a.MaxSize < 1 || a.User < a.MaxSize || a.Total < a.User || a.Total > 1<<40 || a.Keep < 0 {
+		return fmt.Errorf("assets: max_size %d, user %d, total %d MiB, keep %s: 1 at least, each as much as the one before, and keep not negative",
+			a.MaxSize, a.User, a.Total, time.Duration(a.Keep))
+	}
 	if c.Store.Memory < 0 || c.Store.Memory > 0 && c.Store.Memory < 64 {
 		return fmt.Errorf("store.memory: %d MiB; 0 for no limit, or 64 at least", c.Store.Memory)
 	}
@@ -360,6 +379,11 @@ func (f *Failover) offer() rooms.Offer {
 		return rooms.Offer{}
 	}
 	return rooms.Offer{Rooms: f.ReplicaRooms, PerProvider: f.ReplicaRoomsPerProvider}
+}
+
+// limits are those of the store of attachments.
+func (a *Assets) limits() assets.Limits {
+	return assets.Limits{Size: int64(a.MaxSize)<<20 + asset.TagSize, User: int64(a.User) << 20, Total: int64(a.Total) << 20, Keep: time.Duration(a.Keep)}
 }
 
 // StopTimeout is how long a node may take to stop.

@@ -16,12 +16,13 @@
 //	keys/node.pem        the node's libp2p identity
 //	keys/franking.pem    the franking key
 //	store/               the database, see package store
+//	assets/              attachments, as their users' devices encrypted them
 //	admin.sock           operator commands, while the node runs
 //
 // # Order
 //
-// Starting: store, feed, accounts, overlay, HTTPS, rooms, outbox, contacts, client API,
-// operator socket, metrics. A part is started when those before it are ready.
+// Starting: store, feed, accounts, overlay, HTTPS, rooms, outbox, contacts, attachments,
+// client API, operator socket, metrics. A part is started when those before it are ready.
 // Stopping goes the other way, under one deadline: clients are let go first, what
 // they have submitted is written, and the store is closed last. Killing the
 // process at any point is as safe, only the next start reads a log.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/mimid/mimid/node/account"
 	"github.com/mimid/mimid/node/admin"
+	"github.com/mimid/mimid/node/assets"
 	"github.com/mimid/mimid/node/clienthttp"
 	"github.com/mimid/mimid/node/contact"
 	"github.com/mimid/mimid/node/feed"
@@ -78,6 +79,8 @@ type parts struct {
 	contacts  *contact.Service
 	knocks    *knocks.Service
 	web       *web // nil: HTTPS is off
+	assets    *assets.Store
+	downloads *assets.Proxy
 	clients   *clienthttp.Server
 	listener  net.Listener
 	admin     *admin.Server
@@ -175,6 +178,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	s.start("outbox", p.outbox.Run, nil)
 	s.start("contacts", p.contacts.Run, nil)
 	s.start("knocks", p.knocks.Run, nil)
+	s.start("assets", p.assets.Run, nil)
 	s.start("clients", p.clients.Run, nil)
 	s.start("operator", p.admin.Run, p.admin.Ready())
 	if !s.up() {
@@ -226,7 +230,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if p.feed, err = feed.Open(ctx, st); err != nil {
 		return p, err
 	}
-	p.providers = &providers{domain: domain, keys: n.keys, salt: n.cfg.Discovery.Salt,
+	p.providers = &providers{domain: domain, keys: n.keys, salt: n.cfg.Discovery.Salt, maxAsset: n.cfg.Assets.limits().Size,
 		franking: n.keys.franking.Public().(ed25519.PublicKey)}
 	auth, err := x509auth.New(x509auth.Options{Anchors: p.providers.anchors})
 	if err != nil {
@@ -303,24 +307,25 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if p.contacts, err = n.makeContacts(p, auth); err != nil {
 		return p, err
 	}
+	budget := assets.NewBudget(assets.BudgetConfig{})
+	if err := n.makeAssets(p, budget); err != nil {
+		return p, err
+	}
 	host, err := overlay.PeerHost(p.overlay.Self())
 	if err != nil {
 		return p, err
 	}
 	if p.server, err = peering.NewServer(peering.Config{
-		Domain: domain, Aliases: []string{host}, Routes: slices.Concat(roomRoutes(p.rooms, p.hear), p.contacts.Routes(), p.knocks.Routes()), Directory: directory{p.providers},
-		Peer: func(r *http.Request) (string, bool) {
-			id, ok := overlay.RequestPeer(r)
-			return string(id), ok
-		},
+		Domain: domain, Aliases: []string{host}, Routes: slices.Concat(roomRoutes(p.rooms, p.hear), p.contacts.Routes(), p.knocks.Routes(), []peering.Route{p.downloads.Route()}), Directory: directory{p.providers},
+		Peer:      peerOf,
 		Certified: mimihttps.Source, PlainIDs: n.keys.plainIDs(), Record: p.web.record(p.overlay),
 		Now: n.now, Log: part("peering"),
 	}); err != nil {
 		return p, err
 	}
-	late.h = p.server
+	late.h = p.assets.Handler(peerOf, budget, p.server)
 	if p.web != nil {
-		p.web.serve(p.server)
+		p.web.serve(late.h)
 	}
 	if err := n.makeClients(p); err != nil {
 		return p, err
@@ -363,7 +368,8 @@ func (n *Node) makeClients(p *parts) (err error) {
 		Listener: p.listener, TLS: conf, Ready: n.readiness, Version: n.version, Log: n.log.With("part", "clients"), Now: n.now,
 		Requests: ration.Config{PerSecond: rate, Burst: max(1, 4*rate)},
 		Services: clienthttp.Services{Accounts: p.accounts, KeyPackages: p.accounts, Providers: p.providers, Contacts: p.contacts,
-			Claims: p.contacts, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Knocks: p.knocks, Signals: p.rooms, Submissions: p.rooms, Streams: streams{p.feed}},
+			Claims: p.contacts, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Knocks: p.knocks, Signals: p.rooms, Submissions: p.rooms, Streams: streams{p.feed},
+			Assets: p.assets, Downloads: p.downloads},
 	})
 	return err
 }

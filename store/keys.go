@@ -53,8 +53,9 @@ const (
 	SpacePromises    Space = 0x2e // rooms of others that this provider has promised to keep
 	SpaceKnocks      Space = 0x2f // who has asked to be let into rooms, here and elsewhere
 	SpaceBranches    Space = 0x30 // branches of rooms' logs that were lost by a move, kept as evidence
+	SpaceAssets      Space = 0x31 // attachments that local users keep here; they themselves are files
 
-	lastSpace = SpaceBranches
+	lastSpace = SpaceAssets
 )
 
 // A Key names one value. Only the functions of this package make keys, so a key

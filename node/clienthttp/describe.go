@@ -51,8 +51,11 @@ func (s *Server) routes() (http.Handler, error) {
 	s.register(api)
 	r.handle("GET /v1/events", s.events)
 	s.describeEvents(api)
+	r.handle("PATCH /v1/assets/{hash}", s.appendAsset)
+	r.handle("GET /v1/download", s.download)
+	s.describeAssets(api)
 	for _, item := range api.OpenAPI().Paths {
-		for _, op := range []*huma.Operation{item.Get, item.Post, item.Delete} {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Patch, item.Delete} {
 			if op != nil {
 				describeProblems(api, op)
 			}

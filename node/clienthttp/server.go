@@ -108,6 +108,7 @@ func New(cfg Config) (*Server, error) {
 	for name, missing := range map[string]bool{
 		"Accounts": v.Accounts == nil, "KeyPackages": v.KeyPackages == nil, "Providers": v.Providers == nil, "Contacts": v.Contacts == nil,
 		"Claims": v.Claims == nil, "Rooms": v.Rooms == nil, "Finder": v.Finder == nil, "Recruits": v.Recruits == nil, "Submissions": v.Submissions == nil, "Streams": v.Streams == nil,
+		"Assets": v.Assets == nil, "Downloads": v.Downloads == nil,
 	} {
 		if missing {
 			return nil, fmt.Errorf("%w: Services.%s is missing", ErrConfig, name)

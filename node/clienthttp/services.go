@@ -2,6 +2,8 @@ package clienthttp
 
 import (
 	"context"
+	"io"
+	"net/http"
 
 	"github.com/mimid/mimid/node/account"
 	"github.com/mimid/mimid/protocol/clientapi"
@@ -27,6 +29,8 @@ type Services struct {
 	Signals     Signals
 	Submissions Submissions
 	Streams     Streams
+	Assets      Assets
+	Downloads   Downloads
 }
 
 // Accounts knows users and their devices; *account.Registry is one.
@@ -140,4 +144,22 @@ type Stream interface {
 	Next(ctx context.Context) ([][]byte, error)
 	// Close frees what the stream holds. It is called once.
 	Close()
+}
+
+// Assets keeps the users' attachments; *assets.Store does. Hashes are as they came.
+type Assets interface {
+	Begin(ctx context.Context, who account.Identity, n *clientapi.NewAsset) (*clientapi.Asset, error)
+	// Append takes octets from an offset on until body ends. Reading it may take
+	// long; when it breaks off, what came counts.
+	Append(ctx context.Context, who account.Identity, hash string, offset int64, body io.Reader) (*clientapi.Asset, error)
+	Asset(ctx context.Context, who account.Identity, hash string) (*clientapi.Asset, error)
+	Assets(ctx context.Context, who account.Identity) (*clientapi.Assets, error)
+	Remove(ctx context.Context, who account.Identity, hash string) error
+}
+
+// Downloads brings the attachments of others; *assets.Proxy does.
+type Downloads interface {
+	// Download answers a GET or HEAD as HTTP does, with ranges, and sets its own
+	// deadlines. An error came before anything was written. The URL is as it came.
+	Download(w http.ResponseWriter, req *http.Request, who account.Identity, room store.RoomID, url string) error
 }

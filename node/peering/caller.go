@@ -37,9 +37,6 @@ type Caller struct {
 // Call asks another provider. Errors: ErrUnreachable, with ErrNotSent where that
 // is certain; ErrUnknown, ErrTooLarge, *Refused, ErrConfig, and the context's.
 func (c *Caller) Call(ctx context.Context, q Request) (*Response, error) {
-	if q.ID == (ID{}) {
-		rand.Read(q.ID[:])
-	}
 	if q.MaxResponse == 0 {
 		q.MaxResponse = 1 << 20
 	}
@@ -66,28 +63,13 @@ func (c *Caller) Call(ctx context.Context, q Request) (*Response, error) {
 }
 
 func (c *Caller) call(ctx context.Context, q *Request) (*Response, error) {
-	envelope, err := c.envelope(q)
+	r, err := c.request(ctx, http.MethodPost, q)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+		return nil, err
 	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, q.target(), bytes.NewReader(q.Body))
+	resp, err := c.send(r)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w: %w", ErrUnknown, ErrNotSent, err)
-	}
-	r.Header.Set(envelopeHeader, envelope)
-	// net/http repeats a request that has this header when a kept connection
-	// turns out to be closed.
-	r.Header.Set(repeatHeader, idText(q.ID))
-	r.Header.Set("Content-Type", "application/octet-stream")
-	resp, err := c.Client.Do(r)
-	switch {
-	case err == nil:
-	case unknown(err):
-		return nil, fmt.Errorf("%w: %w: %w", ErrUnknown, ErrNotSent, err)
-	case unsent(err):
-		return nil, fmt.Errorf("%w: %w: %w", ErrUnreachable, ErrNotSent, err)
-	default:
-		return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
+		return nil, err
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode/100 != 2 {
@@ -104,6 +86,43 @@ func (c *Caller) call(ctx context.Context, q *Request) (*Response, error) {
 		return nil, fmt.Errorf("answer of more than %d octets: %w", q.MaxResponse, ErrTooLarge)
 	}
 	return &Response{Status: resp.StatusCode, Type: resp.Header.Get("Content-Type"), Body: body}, nil
+}
+
+// request makes a request as it goes out.
+func (c *Caller) request(ctx context.Context, method string, q *Request) (*http.Request, error) {
+	if q.ID == (ID{}) {
+		rand.Read(q.ID[:])
+	}
+	envelope, err := c.envelope(q)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
+	r, err := http.NewRequestWithContext(ctx, method, q.target(), bytes.NewReader(q.Body))
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w: %w", ErrUnknown, ErrNotSent, err)
+	}
+	r.Header.Set(envelopeHeader, envelope)
+	// net/http repeats a request that has this header when a kept connection
+	// turns out to be closed.
+	r.Header.Set(repeatHeader, idText(q.ID))
+	if method == http.MethodPost {
+		r.Header.Set("Content-Type", "application/octet-stream")
+	}
+	return r, nil
+}
+
+// send sends a request and waits for the header of its answer.
+func (c *Caller) send(r *http.Request) (*http.Response, error) {
+	resp, err := c.Client.Do(r)
+	switch {
+	case err == nil:
+		return resp, nil
+	case unknown(err):
+		return nil, fmt.Errorf("%w: %w: %w", ErrUnknown, ErrNotSent, err)
+	case unsent(err):
+		return nil, fmt.Errorf("%w: %w: %w", ErrUnreachable, ErrNotSent, err)
+	}
+	return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 }
 
 // envelope dates and signs the request.

@@ -87,6 +87,8 @@ type Handler func(ctx context.Context, in *Incoming) (*Response, error)
 type Route struct {
 	Endpoint string
 	Handler  Handler
+	// Stream answers in the place of Handler, see stream.go.
+	Stream StreamHandler
 	// MaxBody is the longest body, in octets. Default 64 KiB.
 	MaxBody int
 	// InRoom says that the subject is a room's URI, which the envelope must name

@@ -141,7 +141,7 @@ func NewServer(cfg Config) (*Server, error) {
 	for i := range cfg.Routes {
 		r := cfg.Routes[i]
 		setDefault(&r.MaxBody, 64<<10)
-		if r.Handler == nil || r.Endpoint == "" || escape(r.Endpoint) != r.Endpoint || s.routes[r.Endpoint] != nil {
+		if (r.Handler == nil) == (r.Stream == nil) || r.Endpoint == "" || escape(r.Endpoint) != r.Endpoint || s.routes[r.Endpoint] != nil {
 			return nil, fmt.Errorf("%w: endpoint %q has no handler, no proper name, or is there twice", ErrConfig, r.Endpoint)
 		}
 		s.routes[r.Endpoint] = &r
@@ -163,11 +163,14 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.write(w, s.serveDirectory(r))
 		return
 	}
-	s.write(w, s.serve(w, r))
+	if out := s.serve(w, r); out != nil {
+		s.write(w, out)
+	}
 }
 
 // serve judges a request, cheap things first: path, length, budget of the peer;
-// envelope, body; source; budget of the source; repetition.
+// envelope, body; source; budget of the source; repetition. It returns nil if the answer
+// was a stream, which is written.
 func (s *Server) serve(w http.ResponseWriter, r *http.Request) *Response {
 	endpoint, subject, bad := parsePath(r.URL.EscapedPath())
 	if bad != nil {
@@ -177,12 +180,11 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) *Response {
 	switch {
 	case route == nil:
 		return refuse(problem(http.StatusNotFound, CodeEndpoint, "this provider has no endpoint %.64q", endpoint))
-	case r.Method != http.MethodPost:
-		return refuse(problem(http.StatusMethodNotAllowed, CodeMethod, "%s is called with POST, not %.20q", endpoint, r.Method))
-	case r.ContentLength < 0:
-		return refuse(problem(http.StatusLengthRequired, CodeLength, "the request has no Content-Length"))
-	case r.ContentLength > int64(route.MaxBody):
-		return refuse(problem(http.StatusRequestEntityTooLarge, clientapi.CodeTooLarge, "a body of %d octets: %s takes at most %d", r.ContentLength, endpoint, route.MaxBody))
+	case r.Method != route.method():
+		return refuse(problem(http.StatusMethodNotAllowed, CodeMethod, "%s is called with %s, not %.20q", endpoint, route.method(), r.Method))
+	}
+	if bad := route.length(r); bad != nil {
+		return refuse(bad)
 	}
 	in := &Incoming{Endpoint: endpoint, Subject: subject}
 	in.Peer, _ = s.cfg.Peer(r)
@@ -225,6 +227,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) *Response {
 		return refuse(bad)
 	}
 	defer leaveSource()
+	if route.Stream != nil {
+		return s.stream(w, r, route, in)
+	}
 	call := func() *Response { return s.call(ctx, route, in) }
 	if route.Idempotent {
 		return call()
@@ -286,7 +291,25 @@ func (s *Server) body(w http.ResponseWriter, r *http.Request) ([]byte, *clientap
 }
 
 // call runs the handler. It returns an answer whatever the handler does.
-func (s *Server) call(ctx context.Context, route *Route, in *Incoming) (out *Response) {
+func (s *Server) call(ctx context.Context, route *Route, in *Incoming) *Response {
+	return s.guard(ctx, in, func() (*Response, error) {
+		answer, err := route.Handler(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		if answer == nil {
+			answer = &Response{}
+		}
+		done := *answer
+		if done.Status == 0 {
+			done.Status = defaultStatus(in.Endpoint)
+		}
+		return &done, nil
+	})
+}
+
+// guard runs what a handler does, and makes answers of its errors and panics.
+func (s *Server) guard(ctx context.Context, in *Incoming, handle func() (*Response, error)) (out *Response) {
 	log := s.cfg.Log.With("endpoint", in.Endpoint, "source", in.Source, "request", idText(in.ID))
 	internal := problem(http.StatusInternalServerError, clientapi.CodeInternal, "an internal error of %s, which its operator finds in the log as request %s", s.cfg.Domain, idText(in.ID))
 	defer func() {
@@ -295,7 +318,7 @@ func (s *Server) call(ctx context.Context, route *Route, in *Incoming) (out *Res
 			out = refuse(internal)
 		}
 	}()
-	answer, err := route.Handler(ctx, in)
+	answer, err := handle()
 	if err != nil {
 		if p, ok := errors.AsType[*clientapi.Problem](err); ok {
 			return refuse(p)
@@ -305,14 +328,7 @@ func (s *Server) call(ctx context.Context, route *Route, in *Incoming) (out *Res
 		}
 		return refuse(internal)
 	}
-	if answer == nil {
-		answer = &Response{}
-	}
-	done := *answer
-	if done.Status == 0 {
-		done.Status = defaultStatus(in.Endpoint)
-	}
-	return &done
+	return answer
 }
 
 // refuse makes an answer of a problem.

@@ -24,6 +24,9 @@ type Provider struct {
 	Salt string `json:"salt,omitempty" doc:"Salt of the network for identifiers"`
 	// MaxMessage is the largest MLS message, in octets, that a room takes.
 	MaxMessage int `json:"max_message,omitempty" doc:"Largest message in octets"`
+	// MaxAsset is the largest asset, in octets with its tag, that this provider keeps;
+	// the own provider's only.
+	MaxAsset int64 `json:"max_asset,omitempty" doc:"Largest asset in octets"`
 }
 
 // NewAccount registers a user with its first device. Proof is the user key's

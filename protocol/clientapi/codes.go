@@ -29,6 +29,17 @@ const (
 	CodeTooLarge Code = "too_large"
 	// CodeTooMany (429): a rate or quota is used up. Retry after Retry-After.
 	CodeTooMany Code = "too_many"
+	// CodeQuota (507): the user, or the provider as a whole, keeps as much as it may.
+	// Delete something, or ask the operator for more.
+	CodeQuota Code = "quota"
+	// CodeOffset (409): the upload goes on elsewhere than the request says. Ask where,
+	// and go on there.
+	CodeOffset Code = "offset"
+	// CodeDamaged (422): what was uploaded has not the hash that it was to have. It is
+	// gone here; begin again.
+	CodeDamaged Code = "damaged"
+	// CodeRange (416): the range begins behind the end.
+	CodeRange Code = "range"
 	// CodeUnreachable (502): the hub or the other provider does not answer, or
 	// answers nonsense. The submission may have happened: retry with the same
 	// nonce.

@@ -45,6 +45,12 @@
 //	GET    /v1/rooms/{room}/knocks           Knocks: who waits at its door, for who may answer
 //	POST   /v1/rooms/{room}/knocks/refuse    RefuseKnock
 //	GET    /v1/room-hub?uri=                 FoundRoom: who orders a room that is known by its URI only
+//	POST   /v1/assets                        NewAsset -> Asset: begin an upload, or go on with it
+//	GET    /v1/assets                        Assets: what the user keeps at the provider
+//	GET    /v1/assets/{hash}                 Asset: how far an upload is
+//	PATCH  /v1/assets/{hash}                 octets -> Asset: the next part of an upload
+//	DELETE /v1/assets/{hash}                 delete an asset, or give an upload up
+//	GET    /v1/download?room=&url=           octets: an asset of anybody in the room
 //	GET    /v1/events?cursor=                the device's stream (text/event-stream)
 //
 // # The stream
@@ -65,6 +71,21 @@
 // them with it until it has seen the outcome in the room's log: the transaction
 // id that it computes from them stands in the entry. Submitting again with the
 // same nonce is answered with the first result.
+//
+// # Attachments
+//
+// A client encrypts what it attaches (package asset) and brings the ciphertext to its
+// provider, where it is named by its SHA-256. A PATCH has the header Upload-Offset, which
+// says where in the asset its body begins, and the type application/offset+octet-stream,
+// as in tus 1.0; its body may be any part of what is missing. Whenever a request was
+// broken off, GET or POST tells the offset to go on from, and this survives a crash of the
+// provider. With the last octet the hash is compared, and the answer has the URL by which
+// others fetch the asset. Uploading the same again is answered with what is there.
+//
+// A download goes through the own provider and the room's hub, so that who keeps the
+// asset does not learn who reads it. It takes a Range of octets as RFC 9110 section 14
+// has it, and a part of the answer can be kept when it is broken off: an asset never
+// changes.
 //
 // # Errors
 //
