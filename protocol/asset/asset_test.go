@@ -30,7 +30,7 @@ func stdlib(t testing.TB, s asset.Secret, plain []byte) []byte {
 	must(t, err)
 	gcm, err := cipher.NewGCM(block)
 	must(t, err)
-	return gcm.Seal(nil, s.Nonce[:], plain, nil)
+	return gcm.Seal(nil, s.Nonce[:], plain, []byte(s.AAD))
 }
 
 func random(n int) []byte {
@@ -81,15 +81,21 @@ func TestIsAES128GCM(t *testing.T) {
 			both(t, s, all[:n])
 		}
 	}
+	for _, n := range []int{1, 15, 16, 17, 4096, 1<<16 - 1, 1 << 16, 1<<16 + 1, 3<<16 + 5} {
+		s.AAD = string(all[:n])
+		for _, n := range []int{0, 1, 16, 17, 1 << 16, 1<<16 + 1} {
+			both(t, s, all[:n])
+		}
+	}
 	for range 50 {
 		both(t, asset.NewSecret(), random(int(random(1)[0])<<9+int(random(1)[0])))
 	}
 }
 
 func FuzzIsAES128GCM(f *testing.F) {
-	f.Add([]byte("0123456789abcdef"), []byte("0123456789ab"), []byte("text"), uint16(1))
-	f.Fuzz(func(t *testing.T, key, nonce, piece []byte, times uint16) {
-		s, err := asset.SecretOf(key, nonce)
+	f.Add([]byte("0123456789abcdef"), []byte("0123456789ab"), []byte("about"), []byte("text"), uint16(1))
+	f.Fuzz(func(t *testing.T, key, nonce, aad, piece []byte, times uint16) {
+		s, err := asset.SecretOf(key, nonce, aad)
 		if err != nil {
 			t.Skip()
 		}
@@ -157,6 +163,7 @@ func TestDamage(t *testing.T) {
 			{"hash", good, s, otherSum},
 			{"key", good, asset.Secret{Key: asset.NewSecret().Key, Nonce: s.Nonce}, sum},
 			{"nonce", good, asset.Secret{Key: s.Key, Nonce: asset.NewSecret().Nonce}, sum},
+			{"associated data", good, asset.Secret{Key: s.Key, Nonce: s.Nonce, AAD: "x"}, sum},
 			{"cut", good[:len(good)-1], s, sum},
 			{"cut, and the hash with it", good[:len(good)-1], s, sha256.Sum256(good[:len(good)-1])},
 			{"longer, and the hash with it", append(bytes.Clone(good), 0), s, sha256.Sum256(append(bytes.Clone(good), 0))},
@@ -195,7 +202,7 @@ func TestSecretShowsNothing(t *testing.T) {
 		t.Error("two secrets are the same")
 	}
 	for _, c := range [][2]int{{15, 12}, {17, 12}, {32, 12}, {16, 11}, {16, 13}, {0, 0}, {16, 0}} {
-		if _, err := asset.SecretOf(make([]byte, c[0]), make([]byte, c[1])); !errors.Is(err, asset.ErrDamaged) {
+		if _, err := asset.SecretOf(make([]byte, c[0]), make([]byte, c[1]), nil); !errors.Is(err, asset.ErrDamaged) {
 			t.Errorf("key of %d, nonce of %d: %v", c[0], c[1], err)
 		}
 	}

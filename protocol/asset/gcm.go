@@ -13,9 +13,9 @@ import (
 //	E(nonce || 1) ^ (X*H ^ L*H)
 //
 // in GF(2^128), where H = E(0), L is the block {uint64 bits of associated data; uint64
-// bits of ciphertext}, and X the polynomial of the n blocks c1 ... cn of the ciphertext,
-// the last one filled up with zeros: c1*H^n ^ c2*H^(n-1) ^ ... ^ cn*H. (There is no
-// associated data.) So if X1 belongs to a first piece of whole blocks and X2 to a second
+// bits of ciphertext}, and X the polynomial of the n blocks c1 ... cn of the associated
+// data and then of the ciphertext, the last one of each filled up with zeros:
+// c1*H^n ^ c2*H^(n-1) ^ ... ^ cn*H. So if X1 belongs to a first piece of whole blocks and X2 to a second
 // one of m blocks, X = X1*H^m ^ X2.
 //
 // What costs is X of a piece, and that the standard library can do: the tag of an empty
@@ -83,10 +83,12 @@ type message struct {
 	length element // L'*H of a whole piece
 	sum    element // X*H of what came so far
 	size   uint64  // of the ciphertext so far
+	about  uint64  // size of the associated data
 }
 
-func newMessage(key [keySize]byte, nonce [nonceSize]byte) *message {
-	block, err := aes.NewCipher(key[:])
+func newMessage(s Secret) *message {
+	nonce := s.Nonce
+	block, err := aes.NewCipher(s.Key[:])
 	if err != nil {
 		panic("asset: " + err.Error()) // the key has a right size
 	}
@@ -105,6 +107,12 @@ func newMessage(key [keySize]byte, nonce [nonceSize]byte) *message {
 	m.mask = elementOf(b[:])
 	m.step = m.h.power(pieceSize / blockSize)
 	m.length = element{hi: pieceSize * 8}.mul(m.h)
+	for aad := []byte(s.AAD); len(aad) > 0; {
+		n := min(len(aad), pieceSize)
+		m.authenticate(aad[:n])
+		aad = aad[n:]
+	}
+	m.about, m.size = m.size, 0
 	return m
 }
 
@@ -126,7 +134,7 @@ func (m *message) authenticate(piece []byte) {
 
 // tag returns the tag of what was authenticated.
 func (m *message) tag() (out [TagSize]byte) {
-	t := m.sum.add(element{lo: m.size * 8}.mul(m.h)).add(m.mask)
+	t := m.sum.add(element{hi: m.about * 8, lo: m.size * 8}.mul(m.h)).add(m.mask)
 	binary.BigEndian.PutUint64(out[:], t.hi)
 	binary.BigEndian.PutUint64(out[8:], t.lo)
 	return out

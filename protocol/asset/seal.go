@@ -35,6 +35,9 @@ func (h Hash) String() string { return fmt.Sprintf("%x", h[:]) }
 type Secret struct {
 	Key   [keySize]byte
 	Nonce [nonceSize]byte
+	// AAD is associated data. There is none in what Seal makes here, but others may have
+	// some.
+	AAD string
 }
 
 // NewSecret draws a secret.
@@ -46,11 +49,11 @@ func NewSecret() (s Secret) {
 
 // SecretOf is a secret that came in a message. Error: ErrDamaged for other lengths than
 // those of AES-128-GCM.
-func SecretOf(key, nonce []byte) (s Secret, err error) {
+func SecretOf(key, nonce, aad []byte) (s Secret, err error) {
 	if len(key) != keySize || len(nonce) != nonceSize {
 		return s, fmt.Errorf("key of %d octets and nonce of %d, AES-128-GCM has %d and %d: %w", len(key), len(nonce), keySize, nonceSize, ErrDamaged)
 	}
-	return Secret{[keySize]byte(key), [nonceSize]byte(nonce)}, nil
+	return Secret{[keySize]byte(key), [nonceSize]byte(nonce), string(aad)}, nil
 }
 
 // Format implements fmt.Formatter; it shows nothing of the secret.
@@ -61,7 +64,7 @@ func (s Secret) Format(f fmt.State, _ rune) { fmt.Fprint(f, "Secret") }
 // and those of src and dst; then what was written is of no use. The secret must never
 // encrypt anything else.
 func Seal(dst io.Writer, src io.Reader, s Secret, limit int64) (size int64, sum Hash, err error) {
-	m, h := newMessage(s.Key, s.Nonce), sha256.New()
+	m, h := newMessage(s), sha256.New()
 	limit = min(limit, MaxSize)
 	buf := make([]byte, pieceSize)
 	for {
@@ -101,7 +104,7 @@ type Check struct {
 
 // NewCheck begins a check.
 func NewCheck(s Secret) *Check {
-	return &Check{m: newMessage(s.Key, s.Nonce), h: sha256.New(), held: make([]byte, 0, pieceSize+TagSize)}
+	return &Check{m: newMessage(s), h: sha256.New(), held: make([]byte, 0, pieceSize+TagSize)}
 }
 
 // Write implements io.Writer; it never fails.
@@ -147,7 +150,7 @@ func Open(dst io.Writer, src io.Reader, stored int64, s Secret, want Hash) error
 	if stored < TagSize || stored-TagSize > MaxSize {
 		return fmt.Errorf("%d octets: %w", stored, ErrDamaged)
 	}
-	m, h := newMessage(s.Key, s.Nonce), sha256.New()
+	m, h := newMessage(s), sha256.New()
 	buf := make([]byte, pieceSize)
 	for left := stored - TagSize; left > 0; {
 		piece := buf[:min(left, pieceSize)]
