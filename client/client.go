@@ -25,6 +25,8 @@ import (
 type Config struct {
 	// Storage keeps everything. Required, and for this client alone.
 	Storage Storage
+	// Spool keeps attachments on their way; nil if there are to be none.
+	Spool Spool
 	// HTTP makes the calls; the default client if nil.
 	HTTP *http.Client
 	// Now is the clock; time.Now if nil.
@@ -69,18 +71,19 @@ type Client struct {
 	ran      sync.Once
 
 	// Set by Open and Register; from then on owned by the loop.
-	me       *me
-	api      *provider
-	started  *identity // a registration without an answer
-	user     uri.User  // constant
-	cursor   string    // where the stream began
-	users    map[string]mls.Credential
-	rooms    map[room.ID]*roomState
-	outbox   map[uint64]*outItem
-	wishes   map[uint64]*wish
-	welcome  map[room.ID]*clientapi.Welcome
-	receipts Receipts
-	next     uint64 // number of the next outbox item or wish
+	me          *me
+	api         *provider
+	started     *identity // a registration without an answer
+	user        uri.User  // constant
+	cursor      string    // where the stream began
+	users       map[string]mls.Credential
+	rooms       map[room.ID]*roomState
+	outbox      map[uint64]*outItem
+	wishes      map[uint64]*wish
+	attachments map[uint64]*attachment
+	welcome     map[room.ID]*clientapi.Welcome
+	receipts    Receipts
+	next        uint64 // number of the next outbox item or wish
 
 	// Owned by the loop.
 	ctx      context.Context
@@ -91,6 +94,11 @@ type Client struct {
 	lookups  map[string]*task
 	waiters  map[uint64][]chan error
 	looks    looks
+	// attaching waits for the end of attachments.
+	attaching map[uint64]chan attached
+	maxAsset  int64 // content that the provider keeps; 0 if it was not asked yet
+
+	fetching names // of files in the Spool that are being fetched
 }
 
 // Open reads a client's state. It starts nothing; errors are those of the
@@ -116,7 +124,7 @@ func Open(cfg Config) (*Client, error) {
 		notices: make(chan Notice, cfg.Notices), commands: make(chan func() error), stopped: make(chan struct{}),
 		users: map[string]mls.Credential{}, rooms: map[room.ID]*roomState{}, outbox: map[uint64]*outItem{},
 		wishes: map[uint64]*wish{}, welcome: map[room.ID]*clientapi.Welcome{},
-		lookups: map[string]*task{}, waiters: map[uint64][]chan error{}, next: 1,
+		attachments: map[uint64]*attachment{}, attaching: map[uint64]chan attached{}, lookups: map[string]*task{}, waiters: map[uint64][]chan error{}, next: 1,
 		receipts: Receipts{Delivered: true}, looks: looks{touched: map[room.ID]bool{}}}
 	var err error
 	if c.auth, err = x509auth.New(x509auth.Options{Anchors: c.trust.anchors}); err != nil {
@@ -189,6 +197,12 @@ func (c *Client) load(tx Tx) error {
 			c.wishes[n], c.next = w, max(c.next, n+1)
 			return err
 		}),
+		scan(tx, tableAttach, func(name string, a *attachment) error {
+			n, err := nameNumber(name)
+			a.n = n
+			c.attachments[n], c.next = a, max(c.next, n+1)
+			return err
+		}),
 		scan(tx, tableRoom, func(name string, rec *roomRecord) error { return c.loadRoom(tx, rec) }),
 	)
 }
@@ -228,6 +242,9 @@ func (c *Client) run(ctx context.Context) error {
 	defer c.workers.Wait()
 	defer cancel()
 	c.ctx = ctx
+	if err := c.startAttachments(); err != nil {
+		return err
+	}
 	c.workers.Go(c.follow)
 	for _, r := range c.rooms {
 		r.fetch = true // what came while we were not listening
@@ -294,6 +311,7 @@ func (c *Client) pump() (time.Time, error) {
 	if soon(&c.renewal) {
 		c.renew()
 	}
+	c.pumpAttachments(soon)
 	if err := c.joinWelcomed(); err != nil {
 		return at, err
 	}

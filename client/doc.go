@@ -13,6 +13,7 @@
 // client.go (Client, its loop, and work that waits for the network), storage.go
 // (what it needs of a storage; client/disk has one), room.go (a room in memory
 // and in the storage), log.go (following a room's log), message.go (the outbox),
+// attach.go and fetch.go (files, in spool.go),
 // receipt.go (what others are told of what came, and what they tell), typing.go (what is
 // told and not kept), change.go (adding, removing, leaving), join.go (creating, Welcome, coming
 // back), rooms.go (what applications ask), notice.go (what they are told),
@@ -77,6 +78,7 @@
 //	receipts/ROOM  N            what others have told of it
 //	outbox         N            an own message that was not seen in the log yet
 //	wish           N            a change of a room that this device wants
+//	attach         N            a file that is to be attached; its ciphertext is in the Spool
 //
 // Deleted MLS parts are gone for good only when the storage has overwritten
 // them; client/disk says when that is.

@@ -45,6 +45,14 @@ var (
 	ErrNotReady = errors.New("client: room not ready")
 	// ErrNoMessage: this device has no message of that index in the room.
 	ErrNoMessage = errors.New("client: there is no such message on this device")
+	// ErrNoAttachment: the message has no such attachment, or one that cannot be fetched
+	// and checked.
+	ErrNoAttachment = errors.New("client: no attachment")
+	// ErrNoSpool: this client was opened without a place for files.
+	ErrNoSpool = errors.New("client: there is no place for attachments")
+	// ErrPending: the attachment is kept here, and goes out by itself while the client
+	// runs. Do not attach it again.
+	ErrPending = errors.New("client: the attachment has not gone out yet")
 	// ErrRefused: the room's hub refused the change or the message, because this
 	// user may not do that or somebody did it first.
 	ErrRefused = errors.New("client: refused by the room")

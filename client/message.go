@@ -140,18 +140,8 @@ func (c *Client) SendContent(ctx context.Context, u uri.Room, m *content.Message
 }
 
 func (c *Client) sendContent(ctx context.Context, u uri.Room, m *content.Message, permitted func(*batch, *roomState, *content.Message) error) (uint64, error) {
-	said := *m
-	said.Sender, said.Room = c.user.String(), u.String()
-	b, err := said.Encode(content.Limits{})
-	if err != nil {
-		return 0, fmt.Errorf("sending to %s: %w", u, err)
-	}
-	id, err := content.DeriveID(b, said.Sender, said.Room)
-	if err != nil {
-		return 0, fmt.Errorf("sending to %s: %w", u, err)
-	}
 	var index uint64
-	err = c.do(ctx, func() (error, error) {
+	err := c.do(ctx, func() (error, error) {
 		r := c.rooms[room.IDOf([]byte(u.String()))]
 		if r == nil || r.State == roomLeft || r.State == roomStopped {
 			return ErrNoRoom, nil
@@ -161,26 +151,39 @@ func (c *Client) sendContent(ctx context.Context, u uri.Room, m *content.Message
 		}
 		c.within(r.id)
 		w := new(batch)
-		if err := permitted(w, r, &said); err != nil {
-			return err, nil
+		var refused error
+		if index, refused = c.queue(w, r, m, permitted); refused != nil {
+			return refused, nil
 		}
-		rec := &messageRecord{ID: id, Sender: said.Sender, Content: b, State: StateQueued}
-		c.addMessage(w, r, rec)
-		o := &outItem{n: c.next, Room: r.id, Index: rec.Index, Content: b}
-		c.next++
-		o.save(w)
-		r.save(w)
-		if err := c.commit(w); err != nil {
-			return nil, err
-		}
-		c.outbox[o.n] = o
-		index = o.Index
-		return nil, nil
+		return nil, c.commit(w)
 	})
 	if err != nil {
 		return 0, fmt.Errorf("sending to %s: %w", u, err)
 	}
 	return index, nil
+}
+
+// queue writes a message, with sender and room filled in, into a batch that puts it into
+// the outbox, and returns its index.
+func (c *Client) queue(w *batch, r *roomState, m *content.Message, permitted func(*batch, *roomState, *content.Message) error) (uint64, error) {
+	said := *m
+	said.Sender, said.Room = c.user.String(), r.uri.String()
+	b, err := said.Encode(content.Limits{})
+	if err != nil {
+		return 0, err
+	}
+	id, err := content.DeriveID(b, said.Sender, said.Room)
+	if err != nil {
+		return 0, err
+	}
+	if err := permitted(w, r, &said); err != nil {
+		return 0, err
+	}
+	rec := &messageRecord{ID: id, Sender: said.Sender, Content: b, State: StateQueued}
+	c.addMessage(w, r, rec)
+	c.enqueue(w, &outItem{Room: r.id, Index: rec.Index, Content: b})
+	r.save(w)
+	return rec.Index, nil
 }
 
 // pumpOutbox submits the next message of a room, one at a time, so that they

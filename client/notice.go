@@ -61,6 +61,13 @@ type Typing struct {
 	On   bool
 }
 
+// AttachFailed: a file that was to be attached did not go out, and will not.
+type AttachFailed struct {
+	Room uri.Room
+	Name string
+	Err  error
+}
+
 // RoomJoined: this device is in the room's group: it created it, was added, or
 // came back.
 type RoomJoined struct{ Room uri.Room }
@@ -165,6 +172,7 @@ func (MessageReceived) notice() {}
 func (SendState) notice()       {}
 func (ReceiptsChanged) notice() {}
 func (Typing) notice()          {}
+func (AttachFailed) notice()    {}
 func (RoomJoined) notice()      {}
 func (RoomLeft) notice()        {}
 func (MembersChanged) notice()  {}

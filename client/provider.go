@@ -57,6 +57,11 @@ func (p *provider) call(ctx context.Context, method, path string, in, out any) e
 		return err
 	}
 	defer resp.Body.Close()
+	return decodeAnswer(resp, method+" "+path, out)
+}
+
+// decodeAnswer reads the body of an answer, into out unless that is nil.
+func decodeAnswer(resp *http.Response, what string, out any) (err error) {
 	if out == nil {
 		_, err = io.Copy(io.Discard, io.LimitReader(resp.Body, maxAnswer))
 	} else {
@@ -64,23 +69,30 @@ func (p *provider) call(ctx context.Context, method, path string, in, out any) e
 	}
 	var syntax *json.SyntaxError
 	if errors.As(err, &syntax) {
-		return fmt.Errorf("%s %s was answered with no JSON: %w: %w: %w", method, path, ErrNoProvider, ErrUnreachable, err)
+		return fmt.Errorf("%s was answered with no JSON: %w: %w: %w", what, ErrNoProvider, ErrUnreachable, err)
 	}
 	if err != nil {
-		return fmt.Errorf("reading answer to %s %s: %w: %w", method, path, ErrUnreachable, err)
+		return fmt.Errorf("reading answer to %s: %w: %w", what, ErrUnreachable, err)
 	}
 	return nil
 }
 
 func (p *provider) send(ctx context.Context, method, path string, body io.Reader, accept string) (*http.Response, error) {
+	return p.request(ctx, method, path, body, func(req *http.Request) {
+		req.Header.Set("Accept", accept)
+		if body != nil {
+			req.Header.Set("Content-Type", "application/json")
+		}
+	})
+}
+
+// request makes a request whose header set completes.
+func (p *provider) request(ctx context.Context, method, path string, body io.Reader, set func(*http.Request)) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, p.base+path, body)
 	if err != nil {
 		return nil, fmt.Errorf("making request: %w", err)
 	}
-	req.Header.Set("Accept", accept)
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
+	set(req)
 	if p.token != "" {
 		req.Header.Set("Authorization", "Bearer "+p.token)
 	}
@@ -95,7 +107,7 @@ func (p *provider) send(ctx context.Context, method, path string, body io.Reader
 	problem := new(clientapi.Problem)
 	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(problem); err != nil || problem.Code == "" {
 		problem = &clientapi.Problem{Code: clientapi.CodeUnreachable,
-			Detail: fmt.Sprintf("%s %s was answered with status %d, not by a provider as it seems", method, path, resp.StatusCode)}
+			Detail: fmt.Sprintf("%s %s was answered with status %d, not by a provider as it seems", method, req.URL.Path, resp.StatusCode)}
 	}
 	problem.Status = resp.StatusCode
 	if problem.Retry == 0 {
@@ -114,7 +126,8 @@ func transient(err error) (bool, time.Duration) {
 		return errors.Is(err, ErrUnreachable), 0
 	}
 	switch {
-	case p.Status == http.StatusTooManyRequests, p.Status >= 500:
+	case p.Code == clientapi.CodeQuota:
+	case p.Status == http.StatusTooManyRequests, p.Status == http.StatusRequestTimeout, p.Status >= 500:
 		return true, min(time.Duration(max(p.Retry, 0))*time.Millisecond, time.Hour)
 	}
 	return false, 0

@@ -9,7 +9,8 @@ import (
 
 // Settle waits until what this device does by itself is done for now: KeyPackages
 // are at the provider, rooms that it created exist, wishes and messages have
-// reached their hubs, and what other members proposed is committed. A short-lived program calls it before it ends.
+// reached their hubs, and what other members proposed is committed, and
+// attachments have gone out. A short-lived program calls it before it ends.
 func (c *Client) Settle(ctx context.Context) error {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -33,6 +34,9 @@ func (c *Client) Settle(ctx context.Context) error {
 				if r.State == roomJoined && !c.leaving(r) && len(r.group.Public().Pending()) > 0 {
 					busy = "completing what other members asked for"
 				}
+			}
+			if len(c.attachments) > 0 {
+				busy = "bringing attachments to the provider"
 			}
 			for _, o := range c.outbox {
 				if r := c.rooms[o.Room]; r == nil || r.State != roomParted { // there it waits for its user

@@ -53,6 +53,7 @@ const (
 	tableRoom       = "room"
 	tableOutbox     = "outbox"
 	tableWish       = "wish"
+	tableAttach     = "attach"
 
 	nameIdentity = "who"
 	nameCursor   = "cursor"

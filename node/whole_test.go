@@ -152,14 +152,19 @@ func (r *running) userBy(name string, over *http.Client) *client.Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	st, err := disk.Open(disk.Options{Dir: filepath.Join(t.TempDir(), name), Small: true})
+	dir := filepath.Join(t.TempDir(), name)
+	st, err := disk.Open(disk.Options{Dir: dir, Small: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { st.Run(ctx) })
-	c, err := client.Open(client.Config{Storage: st, HTTP: over, Retry: 50 * time.Millisecond, CommitDelay: 50 * time.Millisecond, RecruitLook: time.Second, Now: r.now})
+	spool, err := disk.OpenSpool(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := client.Open(client.Config{Storage: st, Spool: spool, HTTP: over, Retry: 50 * time.Millisecond, CommitDelay: 50 * time.Millisecond, RecruitLook: time.Second, Now: r.now})
 	if err != nil {
 		t.Fatal(err)
 	}

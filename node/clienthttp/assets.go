@@ -138,10 +138,10 @@ func (s *Server) describeAssets(api huma.API) {
 		Content: map[string]*huma.MediaType{"application/json": {Schema: schemas.Schema(reflect.TypeFor[clientapi.Asset](), true, "Asset")}}}}
 	api.OpenAPI().AddOperation(&op)
 
-	op = s.operation(call{method: "GET", path: "/v1/download", id: "download", summary: "An asset of somebody in a room", tag: "assets"})
-	op.Description = "Goes by the room's hub, unless this provider keeps the asset. Takes a Range."
-	op.Parameters = append(op.Parameters, text("room", "query", "Room id, hexadecimal"), text("url", "query", "URL of the asset"), text("Range", "header", "Which octets"))
-	op.Responses = map[string]*huma.Response{"200": {Description: "The asset", Content: octets("application/octet-stream")},
+	down := s.operation(call{method: "GET", path: "/v1/download", id: "download", summary: "An asset of somebody in a room", tag: "assets"})
+	down.Description = "Goes by the room's hub, unless this provider keeps the asset. Takes a Range."
+	down.Parameters = append(down.Parameters, text("room", "query", "Room id, hexadecimal"), text("url", "query", "URL of the asset"), text("Range", "header", "Which octets"))
+	down.Responses = map[string]*huma.Response{"200": {Description: "The asset", Content: octets("application/octet-stream")},
 		"206": {Description: "A part of it", Content: octets("application/octet-stream")}}
-	api.OpenAPI().AddOperation(&op)
+	api.OpenAPI().AddOperation(&down)
 }

@@ -55,6 +55,10 @@ var calls = []struct {
 	{"GET", "/v1/knocks", nil, 200, "Knocks"},
 	{"GET", roomPath + "/knocks", nil, 200, "RoomKnocks"},
 	{"POST", roomPath + "/knocks/refuse", clientapi.RefuseKnock{User: "mimi://chicago.example/u/carol"}, 204, "RefuseKnock"},
+	{"POST", "/v1/assets", clientapi.NewAsset{Hash: assetHash, Size: 17}, 200, "Begin"},
+	{"GET", "/v1/assets", nil, 200, "Assets"},
+	{"GET", "/v1/assets/" + assetHash, nil, 200, "Asset"},
+	{"DELETE", "/v1/assets/" + assetHash, nil, 204, "Remove"},
 	{"DELETE", "/v1/devices/phone", nil, 204, "RemoveDevice"}, // last: its token is gone then
 }
 
@@ -99,7 +103,7 @@ func TestPathsAreThoseOfClientAPI(t *testing.T) {
 	doc, err := os.ReadFile("../../protocol/clientapi/doc.go")
 	must(t, err)
 	var want []string
-	for _, m := range regexp.MustCompile(`(?m)^//\t(GET|POST|PUT|DELETE) +(/v1/[^ ?\n]+)`).FindAllStringSubmatch(string(doc), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^//\t(GET|POST|PUT|PATCH|DELETE) +(/v1/[^ ?\n]+)`).FindAllStringSubmatch(string(doc), -1) {
 		want = append(want, m[1]+" "+m[2])
 	}
 	if len(want) < 20 {
@@ -133,12 +137,14 @@ func TestPathsAreThoseOfClientAPI(t *testing.T) {
 		t.Errorf("described:\n%s\nclientapi has:\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
 	}
 
-	examples := map[string]bool{"GET /v1/events": true}
+	examples := map[string]bool{"GET /v1/events": true,
+		"PATCH /v1/assets/{hash}": true, "GET /v1/download": true} // TestUpload, TestDownload
 	for _, c := range calls {
 		path, _, _ := strings.Cut(c.path, "?")
 		path = strings.Replace(path, roomPath, "/v1/rooms/{room}", 1)
 		path = strings.Replace(path, "biloxi.example", "{domain}", 1)
 		path = strings.Replace(path, "/phone", "/{name}", 1)
+		path = strings.Replace(path, assetHash, "{hash}", 1)
 		examples[c.method+" "+path] = true
 	}
 	for _, w := range want {

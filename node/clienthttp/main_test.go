@@ -59,6 +59,8 @@ type fake struct {
 	streams []*fakeStream
 	events  [][]byte // what every stream begins with
 	openErr error
+	// appended is what came of assets.
+	appended []byte
 }
 
 func alice(t testing.TB) account.Identity {
@@ -240,6 +242,66 @@ func (f *fake) FetchGroupInfo(ctx context.Context, who account.Identity, id stor
 	}
 	return &clientapi.FetchedGroupInfo{Response: []byte{1}}, f.call(ctx, "FetchGroupInfo", &who, g)
 }
+func (f *fake) Download(w http.ResponseWriter, req *http.Request, who account.Identity, id store.RoomID, url string) error {
+	if id != room {
+		return notFound()
+	}
+	if url == "" || len(url) > 2048 {
+		f.t.Errorf("a URL of %d octets reached the service", len(url))
+	}
+	if err := f.call(req.Context(), "Download", &who, url); err != nil {
+		return err
+	}
+	// The real one sets the deadlines of what it writes.
+	if err := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(10 * time.Second)); err != nil && req.ProtoMajor != 0 && req.RemoteAddr != "192.0.2.1:1234" {
+		f.t.Errorf("a download's deadline cannot be set: %v", err)
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	http.ServeContent(w, req, "", time.Time{}, strings.NewReader(content))
+	return nil
+}
+
+// content is what every asset is.
+const content = "an asset's octets"
+
+var assetHash = strings.Repeat("0a", 32)
+
+// fakeAssets is strict about offsets, and reads what comes to its end.
+type fakeAssets struct{ f *fake }
+
+func (a fakeAssets) Begin(ctx context.Context, who account.Identity, n *clientapi.NewAsset) (*clientapi.Asset, error) {
+	return &clientapi.Asset{Hash: n.Hash, Size: n.Size}, a.f.call(ctx, "Begin", &who, n)
+}
+
+func (a fakeAssets) Append(ctx context.Context, who account.Identity, hash string, offset int64, body io.Reader) (*clientapi.Asset, error) {
+	if hash != assetHash {
+		return nil, notFound()
+	}
+	if offset < 0 {
+		a.f.t.Errorf("offset %d reached the service", offset)
+	}
+	b, err := io.ReadAll(body)
+	a.f.mu.Lock()
+	a.f.appended = append(a.f.appended, b...)
+	a.f.mu.Unlock()
+	if err != nil {
+		return nil, &clientapi.Problem{Status: 408, Code: clientapi.CodeUnreachable, Detail: "broken off"}
+	}
+	return &clientapi.Asset{Hash: hash, Offset: offset + int64(len(b))}, a.f.call(ctx, "Append", &who, nil)
+}
+
+func (a fakeAssets) Asset(ctx context.Context, who account.Identity, hash string) (*clientapi.Asset, error) {
+	return &clientapi.Asset{Hash: hash}, a.f.call(ctx, "Asset", &who, nil)
+}
+
+func (a fakeAssets) Assets(ctx context.Context, who account.Identity) (*clientapi.Assets, error) {
+	return &clientapi.Assets{}, a.f.call(ctx, "Assets", &who, nil)
+}
+
+func (a fakeAssets) Remove(ctx context.Context, who account.Identity, hash string) error {
+	return a.f.call(ctx, "Remove", &who, nil)
+}
+
 func (f *fake) nonce(n []byte) {
 	if len(n) != 16 {
 		f.t.Errorf("a nonce of %d octets reached the service", len(n))
@@ -334,7 +396,7 @@ func (s *fakeStream) isClosed() bool {
 }
 
 func (f *fake) services() clienthttp.Services {
-	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Signals: f, Submissions: f, Streams: f}
+	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Signals: f, Submissions: f, Streams: f, Assets: fakeAssets{f}, Downloads: f}
 }
 
 // site is a running server.

@@ -31,6 +31,8 @@ func TestNewRefusesMissingServices(t *testing.T) {
 		"Rooms":       func(s *clienthttp.Services) { s.Rooms = nil },
 		"Submissions": func(s *clienthttp.Services) { s.Submissions = nil },
 		"Streams":     func(s *clienthttp.Services) { s.Streams = nil },
+		"Assets":      func(s *clienthttp.Services) { s.Assets = nil },
+		"Downloads":   func(s *clienthttp.Services) { s.Downloads = nil },
 	} {
 		v := f.services()
 		change(&v)
