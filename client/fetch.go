@@ -87,6 +87,7 @@ func (c *Client) FetchAttachment(ctx context.Context, q Fetch, w io.Writer) (*At
 // incoming is a file that is being fetched.
 type incoming struct {
 	f      SpoolFile
+	api    *provider
 	room   room.ID
 	url    string
 	secret asset.Secret
@@ -114,6 +115,9 @@ func (c *Client) fetchAttachment(ctx context.Context, q *Fetch, w io.Writer) (*A
 		in.tell = func(int64, int64) {}
 	}
 	if err := in.read(x); err != nil {
+		return nil, err
+	}
+	if _, in.api, err = c.self(ctx); err != nil {
 		return nil, err
 	}
 	name := downloadPrefix + in.hash.String()
@@ -245,7 +249,7 @@ func (c *Client) bringPart(ctx context.Context, in *incoming, here *int64) error
 	quiet := time.AfterFunc(stallTime, func() { cancel(fmt.Errorf("nothing comes for %v: %w", stallTime, ErrUnreachable)) })
 	defer quiet.Stop()
 	path := "/v1/download?room=" + in.room.String() + "&url=" + url.QueryEscape(in.url)
-	resp, err := c.api.request(ctx, http.MethodGet, path, nil, func(req *http.Request) {
+	resp, err := in.api.request(ctx, http.MethodGet, path, nil, func(req *http.Request) {
 		req.Header.Set("Accept", "application/octet-stream")
 		req.Header.Set("Accept-Encoding", "identity")
 		if *here > 0 {

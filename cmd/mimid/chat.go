@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/mimid/mimid/client"
@@ -33,6 +34,8 @@ const chatHelp = `/rooms            your rooms
 /react N EMOJI    react to it
 /edit N TEXT      change what you said
 /delete N         take a message or reaction back
+/attach FILE      send a file
+/fetch N [PATH]   save the file of message N
 /kick WHO         take somebody's devices out, for now
 /ban WHO          keep somebody out; /unban WHO lifts it
 /knocks           who waits to be let in
@@ -54,6 +57,9 @@ type chat struct {
 	// own are this user's messages that are on their way, as they were shown.
 	own map[uint64]client.State
 	ctx context.Context // of the whole conversation
+	// later is what goroutines have to say, who bring or fetch files.
+	later chan func()
+	files sync.WaitGroup
 	// patience is how long the end waits for what was typed to go out.
 	patience time.Duration
 }
@@ -68,7 +74,9 @@ func (c *chatCommand) Run(s *session) error {
 			}
 			fmt.Fprintf(s.errw, "mimid: offline, what you type is kept and goes out later: %v\n", err)
 		}
-		ch := &chat{s: s, c: cl, ctx: ctx, patience: c.Timeout}
+		ch := &chat{s: s, c: cl, ctx: ctx, patience: c.Timeout, later: make(chan func())}
+		defer ch.files.Wait()
+		defer cancel() // ends them
 		if c.Room != "" {
 			if err := ch.join(ctx, c.Room); err != nil {
 				return err
@@ -146,6 +154,8 @@ func (ch *chat) talk(ctx context.Context) error {
 			return nil
 		case n := <-ch.c.Events():
 			ch.notice(n)
+		case f := <-ch.later:
+			f()
 		case t, ok := <-lines:
 			if !ok {
 				return ch.end(ctx)
@@ -255,6 +265,8 @@ func (ch *chat) notice(n client.Notice) {
 		}
 	case client.UserKeyChanged:
 		ch.say("other_key", n.User.Short(), "WARNING  %s has another key than before. Ask them by another way whether they lost their devices.", n.User.Short())
+	case client.AttachFailed:
+		ch.complain(fmt.Errorf("%s was not sent: %w", printable(n.Name, ""), n.Err))
 	case client.Problem:
 		ch.complain(n.Err)
 	}
@@ -375,19 +387,24 @@ func needsOf(command string) (needs, bool) {
 		return needs{room: true, arg: "NUMBER TEXT"}, true
 	case "/react":
 		return needs{room: true, arg: "NUMBER EMOJI"}, true
-	case "/delete":
+	case "/delete", "/fetch":
 		return needs{room: true, arg: "NUMBER"}, true
+	case "/attach":
+		return needs{room: true, arg: "FILE"}, true
 	}
 	return needs{}, false
 }
 
 // obey does what a line asks for, and gives up after the chat's patience.
 func (ch *chat) obey(ctx context.Context, line string) error {
-	ctx, cancel := context.WithTimeout(ctx, ch.patience)
-	defer cancel()
 	if line == "" {
 		return nil
 	}
+	if ok, err := ch.file(ctx, line); ok {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, ch.patience)
+	defer cancel()
 	if !strings.HasPrefix(line, "/") {
 		if ch.room.URI.IsZero() {
 			return errNoRoomYet

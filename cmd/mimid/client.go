@@ -46,6 +46,9 @@ type clientCommand struct {
 	React    clientReact    `cmd:"" help:"React to a message."`
 	Edit     clientEdit     `cmd:"" help:"Change what you have said."`
 	Delete   clientDelete   `cmd:"" help:"Take a message or reaction back."`
+	Attach   clientAttach   `cmd:"" help:"Send a file."`
+	Fetch    clientFetch    `cmd:"" help:"Save a file that somebody sent."`
+	Files    clientFiles    `cmd:"" help:"List the files that you keep at your provider, or delete one."`
 	Sync     clientSync     `cmd:"" help:"Catch up with everything."`
 	Typing   clientTyping   `cmd:"" help:"Tell a room that you are writing something."`
 	Receipts clientReceipts `cmd:"" help:"Say what others are told of what you got and read."`
@@ -112,7 +115,12 @@ func (d *device) open() (*client.Client, func(), error) {
 		wg.Wait()
 		st.Close(context.Background())
 	}
-	c, err := client.Open(client.Config{Storage: st})
+	spool, err := disk.OpenSpool(d.Dir)
+	if err != nil {
+		closeAll()
+		return nil, nil, err
+	}
+	c, err := client.Open(client.Config{Storage: st, Spool: spool})
 	if err != nil {
 		closeAll()
 		return nil, nil, err
@@ -558,6 +566,9 @@ func (c *clientSync) Help() string {
 func (c *clientSync) Run(s *session) error {
 	return c.with(s, online, func(ctx context.Context, cl *client.Client) error {
 		if err := errors.Join(cl.Settle(ctx), cl.SettleReceipts(ctx)); err != nil {
+			return err
+		}
+		if err := failedFiles(cl); err != nil {
 			return err
 		}
 		rooms, err := cl.Rooms(ctx)

@@ -148,6 +148,13 @@ type shownMessage struct {
 	Deleted   bool                `json:"deleted,omitempty"`
 	Reactions map[string][]string `json:"reactions,omitempty"` // who reacts so
 	Receipts  []shownReceipt      `json:"receipts,omitempty"`
+	Files     []shownFile         `json:"files,omitempty"` // that client fetch saves
+}
+
+type shownFile struct {
+	Name string `json:"name"`
+	Type string `json:"type,omitempty"`
+	Size int64  `json:"size,omitempty"` // as the sender says
 }
 
 // shownReceipt is what somebody says of an own message.
@@ -191,6 +198,9 @@ func messageView(m client.Message) shownMessage {
 		return v
 	}
 	v.ID = fmt.Sprintf("%x", m.ID)
+	for _, a := range client.Attachments(m.Content) {
+		v.Files = append(v.Files, shownFile{a.Name, a.MediaType, a.Size})
+	}
 	if v.Does = m.Content.Action().String(); m.Content.Replaces != nil {
 		v.About = fmt.Sprintf("%x", *m.Content.Replaces)
 	} else if m.Content.InReplyTo != nil {
