@@ -172,7 +172,7 @@ func TestUploadGoesOn(t *testing.T) {
 		{"more was written than was acknowledged", func(t *testing.T, path string) {
 			f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
 			must(t, err)
-			_, err = f.Write(random(5000))
+			_, err = f.Write(random(50_000)) // beyond the end of the asset
 			must(t, err)
 			must(t, f.Close())
 		}, 60_000, false},
@@ -211,6 +211,9 @@ func TestUploadGoesOn(t *testing.T) {
 			t.Fatalf("%s: %+v, %v", c.name, a, err)
 		}
 		w.wantUsed("alice", int64(len(b)), 1)
+		if info, err := os.Stat(filepath.Join(w.dir, assets.Name(hashOf(b)))); err != nil || info.Size() != int64(len(b)) {
+			t.Errorf("%s: the file is not as long as the asset (%v)", c.name, err)
+		}
 	}
 }
 
