@@ -3,9 +3,17 @@ package node_test
 import (
 	"bytes"
 	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/mimid/mimid/client"
+	"github.com/mimid/mimid/node"
+	"github.com/mimid/mimid/node/admin"
 )
 
 // TestAttach: a user of one provider attaches a file, one of the other fetches it by the
@@ -59,6 +67,68 @@ func TestAttach(t *testing.T) {
 		}
 		if about.Name != "plan.txt" || about.Size != int64(len(c.what)) || !bytes.Equal(got.Bytes(), c.what) {
 			t.Errorf("%s: %+v, %d octets", c.name, about, got.Len())
+		}
+	}
+
+	// All of it is checked, and comes back from a backup.
+	v, err := a.n.Verify(t.Context())
+	if err != nil || len(v.Faults) > 0 || v.Assets != 2 {
+		t.Fatalf("checking a running node: %+v, %v", v, err)
+	}
+	var backup bytes.Buffer
+	if _, err := a.n.Backup(t.Context(), &backup); err != nil {
+		t.Fatal(err)
+	}
+	whole := bytes.Clone(backup.Bytes())
+	dir := filepath.Join(t.TempDir(), "restored")
+	if _, err := node.Restore(t.Context(), &backup, dir, nil); err != nil {
+		t.Fatal(err)
+	}
+	check := func() *admin.Verification {
+		t.Helper()
+		cfg, err := node.ReadConfig(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, err := node.Verify(t.Context(), cfg, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	if v := check(); len(v.Faults) > 0 || v.Assets != 2 {
+		t.Errorf("checking what was restored: %+v", v)
+	}
+	// One octet of a file, and then the file.
+	files, err := filepath.Glob(filepath.Join(dir, "assets", "??", "*"))
+	if err != nil || len(files) != 2 {
+		t.Fatalf("files %v, %v", files, err)
+	}
+	b0, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	b0[len(b0)/2] ^= 1
+	if err := os.WriteFile(files[0], b0, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(files[1]); err != nil {
+		t.Fatal(err)
+	}
+	if v := check(); len(v.Faults) != 2 || !strings.Contains(v.Faults[0], "damaged") || !strings.Contains(v.Faults[1], "missing") {
+		t.Errorf("faults %q", v.Faults)
+	}
+	// A backup that is damaged within an attachment, or cut there, gives nothing.
+	at := bytes.Index(whole, b0[:len(b0)/2])
+	if at < 0 {
+		t.Fatal("the attachment is not in the backup")
+	}
+	for name, bad := range map[string][]byte{"cut": whole[:at+10], "damaged": slices.Concat(whole[:at], []byte{whole[at] ^ 1}, whole[at+1:])} {
+		to := filepath.Join(t.TempDir(), "bad")
+		if _, err := node.Restore(t.Context(), bytes.NewReader(bad), to, nil); err == nil {
+			t.Errorf("%s: a backup is restored", name)
+		} else if _, err := os.Stat(to); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("%s: something is left of it: %v", name, err)
 		}
 	}
 }

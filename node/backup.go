@@ -12,11 +12,12 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/node/admin"
+	"github.com/mimid/mimid/node/assets"
 	"github.com/mimid/mimid/store"
 )
 
-// A backup of a node holds its store, its keys and its configuration, under their paths
-// in the data directory. What the configuration names elsewhere, such as TLS
+// A backup of a node holds its store, its keys, its configuration and the attachments that
+// are complete, under their paths in the data directory. What the configuration names elsewhere, such as TLS
 // certificates, is not in it.
 
 // unfinishedName is a file in a data directory that is being restored.
@@ -55,7 +56,9 @@ func backUp(ctx context.Context, st *store.Store, dir string, w io.Writer, progr
 	if err != nil {
 		return nil, err
 	}
-	info, err := st.Backup(ctx, w, files, progress)
+	info, err := st.BackupWith(ctx, w, files, func(tx *store.Tx) ([]store.LargeFile, error) {
+		return assets.Files(tx, filepath.Join(dir, assetsName))
+	}, progress)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +74,7 @@ func (n *Node) Backup(ctx context.Context, w io.Writer) (*admin.Backup, error) {
 	n.mu.Lock()
 	p := n.parts
 	n.mu.Unlock()
+	defer p.assets.Hold()()
 	return backUp(ctx, p.store, n.cfg.Dir, w, nil)
 }
 
@@ -110,7 +114,7 @@ func Restore(ctx context.Context, r io.Reader, dir string, progress func(bytes u
 		if err == nil {
 			return
 		}
-		for _, name := range []string{ConfigName, "store", "keys", unfinishedName} {
+		for _, name := range []string{ConfigName, "store", "keys", assetsName, unfinishedName} {
 			err = errors.Join(err, os.RemoveAll(filepath.Join(dir, name)))
 		}
 		if made {
@@ -125,7 +129,12 @@ func Restore(ctx context.Context, r io.Reader, dir string, progress func(bytes u
 	if err != nil {
 		return nil, err
 	}
-	info, err := b.Restore(ctx, store.Options{Dir: filepath.Join(dir, "store"), Small: cfg.Store.Small}, progress)
+	if err := os.Mkdir(filepath.Join(dir, assetsName), 0o700); err != nil {
+		return nil, fmt.Errorf("restoring attachments: %w", err)
+	}
+	info, err := b.RestoreWith(ctx, store.Options{Dir: filepath.Join(dir, "store"), Small: cfg.Store.Small}, func(name string, size int64, r io.Reader) error {
+		return assets.RestoreFile(filepath.Join(dir, assetsName), name, size, r)
+	}, progress)
 	if err != nil {
 		return nil, err
 	}

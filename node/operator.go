@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -94,7 +95,7 @@ func (n *Node) Verify(ctx context.Context) (*admin.Verification, error) {
 	n.mu.Lock()
 	p := n.parts
 	n.mu.Unlock()
-	return verify(ctx, p.store, room.Rules{Auth: newAuth(p.providers.anchors), Anchors: p.providers.anchors}, nil)
+	return verify(ctx, p.store, filepath.Join(n.cfg.Dir, assetsName), room.Rules{Auth: newAuth(p.providers.anchors), Anchors: p.providers.anchors}, nil)
 }
 
 // operatorRooms shows rooms, and hands them over (drain.go).

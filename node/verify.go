@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/node/admin"
+	"github.com/mimid/mimid/node/assets"
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/hub"
@@ -46,7 +47,7 @@ func Verify(ctx context.Context, cfg *Config, progress func(rooms int, entries u
 		return nil, err
 	}
 	p := &providers{domain: cfg.Domain, keys: keys, overlay: o}
-	return verify(ctx, st, room.Rules{Auth: newAuth(p.anchors), Anchors: p.anchors}, progress)
+	return verify(ctx, st, filepath.Join(cfg.Dir, assetsName), room.Rules{Auth: newAuth(p.anchors), Anchors: p.anchors}, progress)
 }
 
 // newAuth judges credentials with a cache of its own.
@@ -58,7 +59,7 @@ func newAuth(anchors func(string) []crypto.PublicKey) *x509auth.Authenticator {
 	return a
 }
 
-func verify(ctx context.Context, st *store.Store, rules room.Rules, progress func(int, uint64)) (*admin.Verification, error) {
+func verify(ctx context.Context, st *store.Store, files string, rules room.Rules, progress func(int, uint64)) (*admin.Verification, error) {
 	start := time.Now()
 	out := new(admin.Verification)
 	if err := st.Verify(); err != nil {
@@ -99,6 +100,11 @@ func verify(ctx context.Context, st *store.Store, rules room.Rules, progress fun
 		}
 		out.Rooms++
 	}
+	kept, err := assets.Verify(ctx, st, files)
+	if err != nil {
+		return nil, err
+	}
+	out.Assets, out.Faults = kept.Assets, append(out.Faults, kept.Faults...)
 	out.Took = time.Since(start)
 	return out, nil
 }

@@ -15,7 +15,7 @@ import (
 // A backup is one stream, integers big-endian:
 //
 //	"mimid backup\n"            13 bytes
-//	uint32 version = 1          of this format
+//	uint32 version = 2          of this format; 1 is the same without large files
 //	uint32 key space            format version of the keys and values
 //	uint64 created              Unix ms
 //	opaque id[16]               random, names this backup
@@ -25,22 +25,27 @@ import (
 //
 //	01  uint16 n, name[n], uint32 m, contents[m]     a file that belongs to the store's owner
 //	02  uint16 n, key[n], uint32 m, value[m]         keys strictly ascending
+//	03  uint16 n, name[n], uint64 m, contents[m]     a large file, after all keys
 //	00  uint64 number of keys, SHA-256[32] of everything before the hash
 //
-// Nothing follows the end. n is at most MaxKey and m at most MaxValue. The keys are those
-// of one commit. Not among them are 01 (a restored store counts its own commits) and
+// Nothing follows the end. n is at most MaxKey and m at most MaxValue, that of a large
+// file at most MaxLarge. The keys are those of one commit. Not among them are 01 (a restored store counts its own commits) and
 // SpaceRestored (every room of a restored store is marked anew).
 //
 // The hash finds damage, not forgery: whoever can write the file can make the hash too.
 // Keep a backup where only its owner can read and write, as the store itself.
 const (
 	backupMagic   = "mimid backup\n"
-	backupVersion = 1
+	backupVersion = 2
 	backupHeader  = len(backupMagic) + 4 + 4 + 8 + 16
 
-	recordEnd  = 0x00
-	recordFile = 0x01
-	recordKey  = 0x02
+	recordEnd   = 0x00
+	recordFile  = 0x01
+	recordKey   = 0x02
+	recordLarge = 0x03
+
+	// MaxLarge bounds one large file.
+	MaxLarge = 1 << 40
 
 	// maxBackupFiles bounds what a backup carries beside the keys, which is held in memory.
 	maxBackupFiles = 1024
@@ -60,12 +65,22 @@ type BackupFile struct {
 	Data []byte // at most MaxValue bytes
 }
 
+// A LargeFile is a file of its owner's that is no part of the store, is copied beside it,
+// and may be too large for memory.
+type LargeFile struct {
+	Name string // 1 to MaxKey bytes
+	Size int64  // 0 to MaxLarge
+	// Open opens it; it must have Size bytes.
+	Open func() (io.ReadCloser, error)
+}
+
 // BackupInfo says what a backup holds.
 type BackupInfo struct {
 	ID      BackupID
 	Created time.Time
 	Rooms   uint64 // room heads among the keys
 	Keys    uint64
+	Large   uint64 // large files
 	Bytes   uint64 // of the whole stream
 }
 
@@ -76,6 +91,11 @@ type BackupInfo struct {
 // (a file), ErrCorrupted, ErrClosed, ErrFailed, and the cause of ctx's end; w then holds
 // something that no restore accepts.
 func (s *Store) Backup(ctx context.Context, w io.Writer, files []BackupFile, progress func(bytes uint64)) (*BackupInfo, error) {
+	return s.BackupWith(ctx, w, files, nil, progress)
+}
+
+// BackupWith is Backup with large files, which large names by the state that is backed up.
+func (s *Store) BackupWith(ctx context.Context, w io.Writer, files []BackupFile, large func(*Tx) ([]LargeFile, error), progress func(bytes uint64)) (*BackupInfo, error) {
 	info := &BackupInfo{Created: time.UnixMilli(time.Now().UnixMilli()).UTC()}
 	rand.Read(info.ID[:])
 	if len(files) > maxBackupFiles {
@@ -90,7 +110,7 @@ func (s *Store) Backup(ctx context.Context, w io.Writer, files []BackupFile, pro
 		return nil, fmt.Errorf("backing up: %w", err)
 	}
 	b := &backupWriter{w: w, sum: sha256.New(), buf: make([]byte, 0, backupBuffer+MaxKey+MaxValue+64), progress: progress}
-	err := s.View(func(tx *Tx) error { return b.stream(ctx, tx, info, files) })
+	err := s.View(func(tx *Tx) error { return b.stream(ctx, tx, info, files, large) })
 	if err != nil {
 		return nil, fmt.Errorf("backing up: %w", err)
 	}
@@ -106,7 +126,7 @@ type backupWriter struct {
 	progress func(uint64)
 }
 
-func (b *backupWriter) stream(ctx context.Context, tx *Tx, info *BackupInfo, files []BackupFile) error {
+func (b *backupWriter) stream(ctx context.Context, tx *Tx, info *BackupInfo, files []BackupFile, large func(*Tx) ([]LargeFile, error)) error {
 	b.buf = append(b.buf, backupMagic...)
 	b.buf = binary.BigEndian.AppendUint32(b.buf, backupVersion)
 	b.buf = binary.BigEndian.AppendUint32(b.buf, formatVersion)
@@ -134,6 +154,18 @@ func (b *backupWriter) stream(ctx context.Context, tx *Tx, info *BackupInfo, fil
 			return err
 		}
 	}
+	if large != nil {
+		list, err := large(tx)
+		if err != nil {
+			return err
+		}
+		for _, f := range list {
+			if err := b.large(ctx, f); err != nil {
+				return fmt.Errorf("file %.100q: %w", f.Name, err)
+			}
+			info.Large++
+		}
+	}
 	b.buf = binary.BigEndian.AppendUint64(append(b.buf, recordEnd), info.Keys)
 	if err := b.flush(ctx); err != nil {
 		return err
@@ -146,6 +178,33 @@ func (b *backupWriter) record(kind byte, name string, data []byte) {
 	b.buf = binary.BigEndian.AppendUint16(append(b.buf, kind), uint16(len(name)))
 	b.buf = binary.BigEndian.AppendUint32(append(b.buf, name...), uint32(len(data)))
 	b.buf = append(b.buf, data...)
+}
+
+// large copies a large file, a part of the buffer at a time.
+func (b *backupWriter) large(ctx context.Context, f LargeFile) error {
+	if len(f.Name) == 0 || len(f.Name) > MaxKey || f.Size < 0 || f.Size > MaxLarge {
+		return fmt.Errorf("%w: %d bytes", ErrTooLarge, f.Size)
+	}
+	r, err := f.Open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	b.buf = binary.BigEndian.AppendUint16(append(b.buf, recordLarge), uint16(len(f.Name)))
+	b.buf = binary.BigEndian.AppendUint64(append(b.buf, f.Name...), uint64(f.Size))
+	for left := f.Size; left > 0; {
+		n := int(min(left, backupBuffer/4))
+		at := len(b.buf)
+		b.buf = append(b.buf, make([]byte, n)...)
+		if _, err := io.ReadFull(r, b.buf[at:]); err != nil {
+			return fmt.Errorf("it ends %d bytes too early: %w", left, err)
+		}
+		left -= int64(n)
+		if err := b.spill(ctx); err != nil {
+			return err
+		}
+	}
+	return b.spill(ctx)
 }
 
 func (b *backupWriter) spill(ctx context.Context) error {

@@ -15,14 +15,15 @@ import (
 // A BackupReader reads one backup from its beginning to its end. It belongs to one
 // goroutine.
 type BackupReader struct {
-	r        *bufio.Reader
-	sum      hash.Hash
-	read     uint64
-	info     BackupInfo
-	files    []BackupFile
-	pending  byte // the kind of the record that follows, already read
-	last     string
-	restored bool
+	r         *bufio.Reader
+	sum       hash.Hash
+	read      uint64
+	info      BackupInfo
+	files     []BackupFile
+	pending   byte // the kind of the record that follows, already read
+	last      string
+	lastLarge string
+	restored  bool
 }
 
 // ReadBackup reads the beginning of a backup, the files included. Nothing of it is to be
@@ -55,7 +56,7 @@ func (b *BackupReader) start() error {
 	if err := b.fill(rest); err != nil {
 		return err
 	}
-	if v := binary.BigEndian.Uint32(rest); v != backupVersion {
+	if v := binary.BigEndian.Uint32(rest); v != backupVersion && v != 1 {
 		return fmt.Errorf("%w: backup of version %d, this program reads %d: use the program that made it, or a newer one", ErrFormat, v, backupVersion)
 	}
 	if v := binary.BigEndian.Uint32(rest[4:]); v != formatVersion {
@@ -136,6 +137,8 @@ func (b *BackupReader) damaged(format string, args ...any) error {
 func (b *BackupReader) next() (Item, bool, error) {
 	switch b.pending {
 	case recordKey:
+	case recordLarge: // no key follows
+		return Item{}, false, nil
 	case recordEnd:
 		return Item{}, false, b.end()
 	default:
@@ -161,6 +164,77 @@ func (b *BackupReader) next() (Item, bool, error) {
 	b.last = name
 	b.info.Keys++
 	return Item{k, value}, true, b.kind()
+}
+
+// largeFiles hands out the large files, which follow the keys, and then finds the stream
+// whole. What take leaves of a file is skipped.
+func (b *BackupReader) largeFiles(take func(name string, size int64, r io.Reader) error) error {
+	for b.pending == recordLarge {
+		var h [8]byte
+		if err := b.fill(h[:2]); err != nil {
+			return err
+		}
+		n := binary.BigEndian.Uint16(h[:])
+		if n == 0 || n > MaxKey {
+			return b.damaged("a name of %d bytes", n)
+		}
+		name := make([]byte, n)
+		if err := b.fill(name); err != nil {
+			return err
+		}
+		if err := b.fill(h[:]); err != nil {
+			return err
+		}
+		size := binary.BigEndian.Uint64(h[:])
+		if size > MaxLarge {
+			return b.damaged("a file of %d bytes", size)
+		}
+		if string(name) <= b.lastLarge {
+			return b.damaged("files out of order")
+		}
+		b.lastLarge = string(name)
+		body := &largeBody{b, int64(size)}
+		if take != nil {
+			if err := take(string(name), int64(size), body); err != nil {
+				return fmt.Errorf("file %.100q: %w", name, err)
+			}
+		}
+		if _, err := io.Copy(io.Discard, body); err != nil {
+			return err
+		}
+		b.info.Large++
+		if err := b.kind(); err != nil {
+			return err
+		}
+		if b.pending == recordEnd {
+			return b.end()
+		}
+	}
+	if b.pending != recordEnd {
+		return b.damaged("a record of the kind %#x after the files", b.pending)
+	}
+	return nil
+}
+
+// largeBody is the contents of a large file.
+type largeBody struct {
+	b    *BackupReader
+	left int64
+}
+
+func (l *largeBody) Read(p []byte) (int, error) {
+	if l.left == 0 {
+		return 0, io.EOF
+	}
+	p = p[:min(int64(len(p)), l.left)]
+	n, err := l.b.r.Read(p)
+	l.b.sum.Write(p[:n])
+	l.b.read += uint64(n)
+	l.left -= int64(n)
+	if errors.Is(err, io.EOF) && l.left > 0 {
+		return n, fmt.Errorf("%w: it ends after %d bytes, in the middle: it was cut off, or its making was interrupted", ErrBackup, l.b.read)
+	}
+	return n, err
 }
 
 func (b *BackupReader) end() error {
@@ -202,6 +276,12 @@ func (b *BackupReader) end() error {
 // Errors: ErrBackup, ErrFormat, ErrExists, ErrTooLarge (o.Small, and the backup is of a
 // store without it), those of Open and Update, those of the stream.
 func (b *BackupReader) Restore(ctx context.Context, o Options, progress func(bytes uint64)) (*BackupInfo, error) {
+	return b.RestoreWith(ctx, o, nil, progress)
+}
+
+// RestoreWith is Restore that hands the large files to take, in the order of their names,
+// after all keys. take makes what it writes durable. An error of it ends the restoring.
+func (b *BackupReader) RestoreWith(ctx context.Context, o Options, take func(name string, size int64, r io.Reader) error, progress func(bytes uint64)) (*BackupInfo, error) {
 	if b.restored {
 		panic("store: a BackupReader restores once")
 	}
@@ -216,7 +296,7 @@ func (b *BackupReader) Restore(ctx context.Context, o Options, progress func(byt
 	run, stop := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
 	go func() { ended <- s.Run(run) }()
-	err = b.load(ctx, s, progress)
+	err = b.load(ctx, s, take, progress)
 	stop()
 	err = errors.Join(err, <-ended, s.Close(context.WithoutCancel(ctx)))
 	if err != nil {
@@ -226,7 +306,7 @@ func (b *BackupReader) Restore(ctx context.Context, o Options, progress func(byt
 	return &info, nil
 }
 
-func (b *BackupReader) load(ctx context.Context, s *Store, progress func(uint64)) error {
+func (b *BackupReader) load(ctx context.Context, s *Store, take func(string, int64, io.Reader) error, progress func(uint64)) error {
 	mark := Restored{time.Now(), b.info.ID}.bytes()
 	put := func(items []Item) error {
 		return s.Update(ctx, func(tx *Tx) error {
@@ -275,6 +355,9 @@ func (b *BackupReader) load(ctx context.Context, s *Store, progress func(uint64)
 		}
 	}
 	if err := put(items); err != nil {
+		return err
+	}
+	if err := b.largeFiles(take); err != nil {
 		return err
 	}
 	return s.Update(ctx, func(tx *Tx) error {

@@ -187,6 +187,7 @@ type Rotated struct {
 type Verification struct {
 	Rooms   int           `json:"rooms"`
 	Entries uint64        `json:"entries"`
+	Assets  int           `json:"assets"` // attachments
 	Took    time.Duration `json:"took_ns"`
 	// Faults are sentences; none means that all is well.
 	Faults []string `json:"faults,omitempty"`

@@ -128,14 +128,6 @@ func verifyFile(path string, size int64, want asset.Hash) error {
 	return nil
 }
 
-// Large are the files of all assets of a moment, for a backup. Each is opened by the
-// caller, read and closed.
-type Large struct {
-	Name string // below the directory of assets, with slashes
-	Size int64
-	Open func() (io.ReadCloser, error)
-}
-
 // Hold keeps all files of assets where they are until release is called, even of those
 // that are deleted meanwhile.
 func (s *Store) Hold() (release func()) {
@@ -151,8 +143,8 @@ func (s *Store) Hold() (release func()) {
 
 // Files lists the assets of a transaction, in the order of their names. dir is that of
 // Config.
-func Files(tx *store.Tx, dir string) ([]Large, error) {
-	var out []Large
+func Files(tx *store.Tx, dir string) ([]store.LargeFile, error) {
+	var out []store.LargeFile
 	last := asset.Hash{}
 	for it, err := range tx.Scan(store.Scan{Prefix: store.SpaceAssets.Prefix([]byte{kindAsset}), KeysOnly: true}) {
 		if err != nil {
@@ -175,7 +167,7 @@ func Files(tx *store.Tx, dir string) ([]Large, error) {
 			return nil, fmt.Errorf("%w: asset %s is in the index and nowhere else", errRecord, h)
 		}
 		path := filepath.Join(dir, filepath.FromSlash(Name(h)))
-		out = append(out, Large{Name: Name(h), Size: r.size, Open: func() (io.ReadCloser, error) { return os.Open(path) }})
+		out = append(out, store.LargeFile{Name: Name(h), Size: r.size, Open: func() (io.ReadCloser, error) { return os.Open(path) }})
 	}
 	return out, nil
 }
