@@ -20,7 +20,7 @@ func (n *Node) makeAssets(p *parts, budget *assets.Budget) (err error) {
 		return err
 	}
 	p.downloads, err = assets.NewProxy(assets.ProxyConfig{Domain: n.cfg.Domain, Store: p.assets, Rooms: p.rooms, Ask: p.caller.Open,
-		Client: p.overlay.Client(), Budget: budget, Now: n.now, Log: log})
+		Client: p.caller.Client, Budget: budget, Now: n.now, Log: log})
 	return err
 }
 

@@ -314,7 +314,7 @@ func TestBackupRefused(t *testing.T) {
 		{"something else", []byte("PK\x03\x04 something else altogether"), store.ErrBackup, "does not begin as one"},
 		{"empty", nil, store.ErrBackup, "cut off"},
 		{"newer format", version(13), store.ErrFormat, "version 3"},
-		{"newer keys", version(17), store.ErrFormat, "version 3"},
+		{"newer keys", version(17), store.ErrFormat, "version 2"},
 		{"unknown record", made("\x09"), store.ErrBackup, "unknown kind 0x9"},
 		{"file behind a key", made(record(2, "\x20a", ""), record(1, "f", "")), store.ErrBackup, "unknown kind 0x1"},
 		{"same key twice", made(record(2, "\x20a", ""), record(2, "\x20a", "")), store.ErrBackup, "out of order"},

@@ -38,6 +38,8 @@ func TestScripts(t *testing.T) {
 
 			"certificates": certificates,
 			"https":        https,
+			"throttle":     throttle,
+			"port":         port,
 		},
 	})
 }

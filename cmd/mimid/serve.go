@@ -155,7 +155,7 @@ func (c *verifyCommand) Run(s *session) error {
 		}
 	}
 	err := s.out.result(v, func(w io.Writer) {
-		fmt.Fprintf(w, "checked %s, %d entries in %s\n", plural(v.Rooms, "room"), v.Entries, v.Took.Round(time.Millisecond))
+		fmt.Fprintf(w, "checked %s, %d entries, %s in %s\n", plural(v.Rooms, "room"), v.Entries, plural(v.Assets, "attachment"), v.Took.Round(time.Millisecond))
 		for _, f := range v.Faults {
 			fmt.Fprintln(w, "fault:", f)
 		}
