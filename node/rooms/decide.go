@@ -345,7 +345,7 @@ func (l *live) perform(ctx context.Context, effects []hub.Effect, head *room.Sig
 		l.publishPiece(ctx, &room.Piece{Head: l.newestHead(), Certified: rep.cert})
 	}
 	if rep.busy() {
-		l.alarm(resendAfter)
+		l.again()
 	}
 }
 

@@ -92,14 +92,58 @@ func (rep *replicaState) unwritten() bool {
 
 // Times of the machine. What is unanswered is said again after resendAfter; who is to
 // wait for a random time waits about shortWait; a hub that stays dead is suspected
-// again after about suspectAgain, which differs so that not all stand at once.
+// again after about suspectAgain, and so is repeated whatever else is to give a room a
+// hub. They differ so that not all stand at once.
+//
+// As long as nothing moves in the room the pauses double, up to longestPause: whom it
+// has not reached twice in a second it reaches no sooner by saying it more often, and
+// thousands of rooms that do so are what keeps their providers from answering. When the
+// way is free again, the exchange of a new connection is what tells; the bound is for
+// whatever that misses.
 const (
 	resendAfter  = 500 * time.Millisecond
 	shortWait    = 100 * time.Millisecond
 	suspectAgain = 200 * time.Millisecond
+	longestPause = 8 * time.Second
 )
 
 func about(d time.Duration) time.Duration { return d/2 + rand.N(d) }
+
+// progress is what moves when others answer, or have something new to answer.
+type progress struct {
+	role       hub.Role
+	seen       room.Term
+	final, end uint64
+	heard      uint64
+}
+
+func (rep *replicaState) progress() progress {
+	return progress{rep.m.Role(), rep.m.State().Seen, rep.final.Next, rep.end(), rep.m.Heard()}
+}
+
+// again sets when to say again what nobody answers: soon, and later and later as long as
+// nothing moves.
+func (l *live) again() {
+	rep := l.rep
+	if rep == nil {
+		l.alarm(resendAfter)
+		return
+	}
+	if now := rep.progress(); now != rep.moved || rep.pause == 0 {
+		rep.moved, rep.pause = now, resendAfter
+		if role := rep.m.Role(); role != hub.Hub && (role != hub.Follower || l.lost(l.state.Hub().Domain)) {
+			rep.pause = suspectAgain // nobody orders the room
+		}
+	}
+	l.alarm(rep.pause)
+}
+
+// unanswered notes, when it is time to say something again, whether nothing has moved.
+func (rep *replicaState) unanswered() {
+	if rep.pause > 0 && rep.progress() == rep.moved {
+		rep.pause = min(2*rep.pause, longestPause)
+	}
+}
 
 // alarm has the machine looked at after some time, or earlier, if it is to be looked
 // at earlier already: others' messages must not put it off for ever.
@@ -125,12 +169,13 @@ func (l *live) tick(ctx context.Context) {
 		return
 	}
 	rep, hubOf := l.rep, l.state.Hub().Domain
+	rep.unanswered()
 	switch role := rep.m.Role(); {
 	case (role == hub.Follower || role == hub.Canvasser || role == hub.Candidate) && l.lost(hubOf):
 		l.step(hub.Event{Kind: hub.Suspect})
 		l.ownOrFail()
 		l.settleUp(ctx)
-		l.alarm(suspectAgain)
+		l.again()
 		return
 	case role == hub.Follower && rep.m.State().Restored:
 		l.step(hub.Event{Kind: hub.Resend})
@@ -160,7 +205,7 @@ func (l *live) tick(ctx context.Context) {
 	}
 	l.settleUp(ctx)
 	if l.occupied() {
-		l.alarm(resendAfter)
+		l.again()
 	}
 }
 
@@ -226,7 +271,7 @@ func (l *live) happen(ctx context.Context, ev hub.Event, target string) error {
 	l.ownOrFail()
 	l.settleUp(ctx)
 	if l.occupied() {
-		l.alarm(suspectAgain)
+		l.again()
 	}
 	return why
 }

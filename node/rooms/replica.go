@@ -47,6 +47,9 @@ type replicaState struct {
 	released   room.Term // the term that this provider has released the room in, as tick has seen it
 	releasedAt time.Time // when it saw it
 
+	moved progress      // as of when pause began
+	pause time.Duration // until it is said again what nobody answers; 0: nothing was yet
+
 	made    []*room.Entry // by the machine in this step
 	pending *room.Entry   // what the machine is to order in this step
 

@@ -51,8 +51,10 @@ type provider struct {
 
 	mu     sync.Mutex
 	topics map[string]overlay.TopicHandler
-	down   bool // answers nobody and hears nothing
-	deaf   bool // hears no gossip
+	down   bool           // answers nobody and hears nothing
+	deaf   bool           // hears no gossip
+	mute   bool           // what it says to other replicas is lost
+	spoke  map[string]int // what it said to others: calls by endpoint, and "gossip"
 	calls  map[string]int
 	known  map[string]int // domains that were looked up, and how often
 	ctx    context.Context
@@ -94,7 +96,7 @@ func prepareWorld(t testing.TB, large bool, domains ...string) *world {
 	w := &world{t: t, large: large, ps: map[string]*provider{}}
 	for i, d := range domains {
 		p := &provider{w: w, domain: d, key: ed25519.NewKeyFromSeed(append(make([]byte, 31), byte(i+1))), dir: t.TempDir() + "/store",
-			topics: map[string]overlay.TopicHandler{}, calls: map[string]int{}, asks: map[string]int{}, known: map[string]int{}, told: map[string]bool{}}
+			topics: map[string]overlay.TopicHandler{}, calls: map[string]int{}, asks: map[string]int{}, known: map[string]int{}, told: map[string]bool{}, spoke: map[string]int{}}
 		w.ps[d] = p
 	}
 	return w
@@ -187,9 +189,14 @@ func (p *provider) restart() {
 type peers struct{ p *provider }
 
 func (n peers) Call(ctx context.Context, c rooms.Call) ([]byte, error) {
-	n.p.set(func() { n.p.asks[c.Endpoint]++ })
+	var mute bool
+	n.p.set(func() {
+		n.p.asks[c.Endpoint]++
+		n.p.spoke[c.Endpoint]++
+		mute = n.p.mute && (c.Endpoint == rooms.EndpointReplica || c.Endpoint == rooms.EndpointNudge)
+	})
 	to := n.p.w.ps[c.Target]
-	if to == nil || to.isDown() || n.p.isDown() {
+	if to == nil || to.isDown() || n.p.isDown() || mute {
 		return nil, &clientapi.Problem{Status: 502, Code: clientapi.CodeUnreachable, Detail: "down"}
 	}
 	res, err := to.serve(ctx, c.Endpoint, &rooms.Request{Source: n.p.domain, Subject: c.Subject, Room: c.Room, ID: c.ID, Body: c.Body})
@@ -215,6 +222,16 @@ func (p *provider) called(endpoint string) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.calls[endpoint]
+}
+
+// said is how often the provider has said something to others.
+func (p *provider) said() (n int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, x := range p.spoke {
+		n += x
+	}
+	return n
 }
 
 // gossip gives data to the provider as if from a peer, and returns the verdict.
@@ -317,6 +334,7 @@ func (t topic) others() []*provider {
 }
 
 func (t topic) Publish(_ context.Context, data []byte) error {
+	t.p.set(func() { t.p.spoke["gossip"]++ })
 	for _, o := range t.others() {
 		o.mu.Lock()
 		h, alter := o.topics[t.name], o.alter

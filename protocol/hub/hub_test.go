@@ -304,3 +304,30 @@ func digestOf(m *hub.Machine) hub.Digest {
 	m.Digest(&d)
 	return d
 }
+
+// TestHeard: what another says anew counts, what it says again does not.
+func TestHeard(t *testing.T) {
+	heard := func(w *world) uint64 { m := w.m[1]; return m.Heard() }
+	w := run("ABC", "submit A 1")
+	before := heard(w)
+	sign := hub.Message{Kind: hub.CoSign, From: 2, To: 1, Term: room.Term{Number: 1}, Head: head(w, 1)}
+	w.tell(sign)
+	once := heard(w)
+	if once == before {
+		t.Error("a co-signature is not counted")
+	}
+	w.tell(sign)
+	if heard(w) != once {
+		t.Error("the same co-signature counts twice")
+	}
+	sign.From = 3
+	if w.tell(sign); heard(w) == once {
+		t.Error("another replica's does not count")
+	}
+}
+
+func head(w *world, p hub.Provider) hub.Head {
+	m := w.m[p]
+	log := m.Log()
+	return log.Last()
+}

@@ -213,6 +213,17 @@ func (m *Machine) Role() Role { return m.role }
 // included, 0 if it knows none.
 func (m *Machine) Leader() Provider { return m.leader }
 
+// Heard counts what others have answered in the present role: it changes when one of
+// them says what it had not said, and not when it says it again. That is for whoever
+// decides how soon to give Resend.
+func (m *Machine) Heard() uint64 {
+	n := uint64(len(m.votes) + len(m.answered))
+	for _, a := range m.acks {
+		n += a.seq + 1
+	}
+	return n
+}
+
 func (s *step) stopped() bool        { return s.state.Fork != [2]Head{} }
 func (s *step) effect(e Effect)      { s.effects = append(s.effects, e) }
 func (s *step) isReplica() bool      { return s.log.now().replicas().Has(s.cfg.Self) }
