@@ -1,13 +1,16 @@
 package node_test
 
 import (
+	"context"
 	"fmt"
+	"os"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/mimid/mimid/client"
+	"github.com/mimid/mimid/protocol/uri"
 )
 
 // trios makes rooms that three providers decide about, all ordered by the first, and
@@ -161,57 +164,170 @@ func BenchmarkHandOverThree(b *testing.B) {
 	b.ReportMetric(float64(pauses[len(pauses)-1].Microseconds())/1000, "ms-worst")
 }
 
-// BenchmarkIdleElections: the hub of 3,000 idle rooms dies (10,000 were not made yet, see
-// BENCHMARKS.md). How many of them elect in a second, at worst, and what that costs each of the
-// other two providers, each a process, in the first minute.
+// BenchmarkIdleElections: the hub of so many idle rooms, and of one in which people talk, dies.
+// How many rooms elect in a second, at worst, and what that costs each of the other two
+// providers, each a process, in the first minute; and when the room in which people talk has
+// another hub. With MIMID_TEST_PROFILES, a directory, they write there what they were at.
 func BenchmarkIdleElections(b *testing.B) {
-	if testing.Short() {
-		b.Skip("takes ten minutes")
+	for _, rooms := range []int{1_000, 10_000} {
+		b.Run(fmt.Sprint(rooms), func(b *testing.B) {
+			for range b.N {
+				idleElections(b, rooms)
+			}
+		})
 	}
-	const companies, each, watched = 8, 375, time.Minute
-	for range b.N {
-		nodes := trios(b, companies, each)
-		var c [3]*child
-		for i, r := range nodes {
-			c[i] = r.child()
+}
+
+func idleElections(b *testing.B, rooms int) {
+	if testing.Short() {
+		b.Skip("takes minutes")
+	}
+	const watched = time.Minute
+	var talk *conversation
+	nodes := makeTrios(b, rooms, func(nodes [3]*running) { talk = converse(b, nodes) })
+	var c [3]*child
+	for i, r := range nodes {
+		c[i] = r.child()
+	}
+	for _, x := range c {
+		x.listening(rooms + 1)
+		for x.ask("").Peers < 2 {
+			time.Sleep(100 * time.Millisecond)
 		}
-		for _, x := range c {
-			x.listening(companies * each)
-			for x.ask("").Peers < 2 {
-				time.Sleep(100 * time.Millisecond)
+	}
+	for quiet := 0; quiet < 3; quiet++ {
+		was := [3]report{c[0].ask(""), c[1].ask(""), c[2].ask("")}
+		time.Sleep(2 * time.Second)
+		for i, x := range c {
+			if x.ask("").CPU-was[i].CPU > 400*time.Millisecond {
+				quiet = -1
 			}
 		}
-		for quiet := 0; quiet < 3; quiet++ {
-			was := [3]report{c[0].ask(""), c[1].ask(""), c[2].ask("")}
-			time.Sleep(2 * time.Second)
-			for i, x := range c {
-				if x.ask("").CPU-was[i].CPU > 300*time.Millisecond {
-					quiet = -1
+	}
+	calm := [3]report{c[0].ask(""), c[1].ask(""), c[2].ask("")}
+	time.Sleep(watched / 6)
+	for i, x := range c {
+		b.Logf("%s, all quiet: %.1f %% of a core, %.0f MiB", nodes[i].cfg.Domain, 100*(x.ask("").CPU-calm[i].CPU).Seconds()/(watched/6).Seconds(), x.ask("").Anonymous.mib())
+	}
+	talk.begin()
+	time.Sleep(2 * time.Second)
+	if dir := os.Getenv("MIMID_TEST_PROFILES"); dir != "" {
+		for i, x := range c[1:] {
+			x.ask(fmt.Sprintf("profile %s/elections-%d-%d.pprof", dir, rooms, i+1))
+		}
+	}
+	if err := c[0].cmd.Process.Kill(); err != nil {
+		b.Fatal(err)
+	}
+	began := time.Now()
+	from := [2]report{c[1].ask(""), c[2].ask("")}
+	var worst, total int
+	last := from[0].Led + from[1].Led
+	for next := began.Add(time.Second); time.Since(began) < watched; next = next.Add(time.Second) {
+		time.Sleep(time.Until(next))
+		now := c[1].ask("").Led + c[2].ask("").Led
+		worst = max(worst, now-last)
+		total, last = total+now-last, now
+	}
+	took := time.Since(began)
+	for i, x := range c[1:] {
+		to := x.ask("profile")
+		b.ReportMetric(100*(to.CPU-from[i].CPU).Seconds()/took.Seconds(), fmt.Sprintf("cpu-%%-%d", i+1))
+	}
+	b.ReportMetric(float64(total)/took.Seconds(), "elections/s")
+	b.ReportMetric(float64(worst), "worst-second")
+	b.ReportMetric(float64(talk.served(b, began).Milliseconds()), "busy-room-ms")
+	talk.end()
+	for _, x := range c[1:] {
+		x.end()
+	}
+}
+
+// conversation is a room of three providers in which two users talk, those of the second and
+// of the third.
+type conversation struct {
+	people [3]*client.Client
+	room   uri.Room
+	leave  func()
+
+	mu   sync.Mutex
+	sent map[[2]uint64]time.Time // guarded by mu: by who and index
+	got  map[[2]uint64]time.Time // guarded by mu: when it was accepted
+}
+
+func converse(t testing.TB, nodes [3]*running) *conversation {
+	t.Helper()
+	k := &conversation{sent: map[[2]uint64]time.Time{}, got: map[[2]uint64]time.Time{}}
+	ctx := t.Context()
+	for i, r := range nodes {
+		k.people[i] = r.user("talker")
+	}
+	var err error
+	if k.room, err = k.people[0].CreateRoom(ctx, "talk"); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range k.people[1:] {
+		if err := x.Accept(ctx, k.people[0].User()); err != nil {
+			t.Fatal(err)
+		}
+		within(t, "somebody can be added", func() bool { return k.people[0].AddUser(ctx, k.room, x.User()) == nil })
+	}
+	for _, x := range k.people {
+		within(t, "three providers decide", func() bool { v, err := x.Verify(ctx, k.room); return err == nil && v.Replicas == 3 })
+	}
+	return k
+}
+
+// begin has both say something every 100 ms.
+func (k *conversation) begin() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var all sync.WaitGroup
+	for i, x := range k.people[1:] {
+		all.Go(func() {
+			tick := time.NewTicker(100 * time.Millisecond)
+			defer tick.Stop()
+			for {
+				select {
+				case <-ctx.Done():
+					return
+				case n := <-x.Events():
+					if s, ok := n.(client.SendState); ok && (s.State == client.StateAccepted || s.State == client.StateFinal) {
+						key := [2]uint64{uint64(i), s.Index}
+						k.mu.Lock()
+						if k.got[key].IsZero() {
+							k.got[key] = time.Now()
+						}
+						k.mu.Unlock()
+					}
+				case <-tick.C:
+					at := time.Now()
+					if index, err := x.Send(ctx, k.room, "and then"); err == nil {
+						k.mu.Lock()
+						k.sent[[2]uint64{uint64(i), index}] = at
+						k.mu.Unlock()
+					}
 				}
 			}
-		}
-		if err := c[0].cmd.Process.Kill(); err != nil {
-			b.Fatal(err)
-		}
-		from := [2]report{c[1].ask(""), c[2].ask("")}
-		var worst, total int
-		last := from[0].Led + from[1].Led
-		began := time.Now()
-		for next := began.Add(time.Second); time.Since(began) < watched; next = next.Add(time.Second) {
-			time.Sleep(time.Until(next))
-			now := c[1].ask("").Led + c[2].ask("").Led
-			worst = max(worst, now-last)
-			total, last = total+now-last, now
-		}
-		took := time.Since(began)
-		for i, x := range c[1:] {
-			to := x.ask("")
-			b.ReportMetric(100*(to.CPU-from[i].CPU).Seconds()/took.Seconds(), fmt.Sprintf("cpu-%%-%d", i+1))
-		}
-		b.ReportMetric(float64(total)/took.Seconds(), "elections/s")
-		b.ReportMetric(float64(worst), "worst-second")
-		for _, x := range c[1:] {
-			x.end()
+		})
+	}
+	k.leave = func() { cancel(); all.Wait() }
+}
+
+func (k *conversation) end() { k.leave() }
+
+// served is how long after a moment the first message that was sent after it was accepted.
+func (k *conversation) served(t testing.TB, after time.Time) time.Duration {
+	t.Helper()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	first := time.Duration(-1)
+	for key, at := range k.sent {
+		if got := k.got[key]; at.After(after) && !got.IsZero() && (first < 0 || got.Sub(after) < first) {
+			first = got.Sub(after)
 		}
 	}
+	if first < 0 {
+		t.Error("nothing that was said after the hub's death was accepted")
+	}
+	return first
 }

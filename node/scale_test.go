@@ -20,6 +20,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/debug"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -534,6 +535,14 @@ func TestNodeProcess(t *testing.T) {
 				time.Sleep(10 * time.Millisecond)
 			}
 			out.JoinedMS = since()
+		case "profile":
+			pprof.StopCPUProfile()
+			if arg == "" {
+				break
+			}
+			if err := pprof.StartCPUProfile(check(os.Create(arg))(t)); err != nil {
+				t.Fatal(err)
+			}
 		}
 		s := check(n.Status(ctx))(t)
 		out.Rooms, out.Peers, out.Topics = s.Rooms, s.Peers, metric(t, cfg, "overlay_topics")

@@ -154,8 +154,16 @@ func newGossip(ctx context.Context, h host.Host, c *Config, counters *counters) 
 		DecayToZero:               0.01,
 		RetainScore:               10 * time.Minute,
 	}
+	// For each of its topics a heartbeat goes through all messages of the last HistoryGossip
+	// heartbeats, of whatever topic, to tell of them who is not in the mesh. With ten thousand
+	// topics that is what limits how much can be said, so each message is told of once.
+	// Where a mesh holds everybody, nobody is told; and what is missed so is asked for as a
+	// range of the log. A neighbour has two heartbeats to ask for what it was told of.
+	router := pubsub.DefaultGossipSubParams()
+	router.HistoryGossip, router.HistoryLength = 1, 3
 	thresholds := &pubsub.PeerScoreThresholds{GossipThreshold: -50, PublishThreshold: -100, GraylistThreshold: -200}
 	ps, err := pubsub.NewGossipSub(ctx, h,
+		pubsub.WithGossipSubParams(router),
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictNoSign),
 		pubsub.WithNoAuthor(),
 		pubsub.WithMessageIdFn(messageID),
