@@ -57,8 +57,12 @@ type change struct {
 const maxChanges = 256
 
 // again is how often the rooms of dead hubs are looked at anew: one may have been
-// busy, or may have lost an election.
-const again = 2 * time.Second
+// busy, or may have lost an election. Users who come meanwhile are told then; all are
+// told again after tellAgain, for a device that reads slowly may not have got it.
+const (
+	again     = 2 * time.Second
+	tellAgain = 30 * time.Second
+)
 
 func newFailover(cfg Failover, caller *peering.Caller, heard func(domain string), log *slog.Logger, now func() time.Time) (*failover, error) {
 	f := &failover{log: log, now: now, changed: make(chan change, maxChanges)}
@@ -117,7 +121,8 @@ func ping(caller *peering.Caller) func(ctx context.Context, domain string) error
 // run serves until ctx ends.
 func (f *failover) run(ctx context.Context) error {
 	pace := watch.NewPace(watch.PaceConfig{})
-	dead := map[string]bool{}
+	dead := map[string]uint64{} // by domain; of the listeners, who has been told
+	toldAll := f.now()
 	look := func(domain string) {
 		busy, idle := f.rooms.Suspected(domain)
 		for _, id := range busy {
@@ -138,25 +143,31 @@ func (f *failover) run(ctx context.Context) error {
 		case c := <-f.changed:
 			if c.dead {
 				f.log.Warn("provider gives no sign of life", "domain", c.domain)
-				dead[c.domain] = true
-				f.rooms.TellHubs(c.domain, true)
+				dead[c.domain] = f.rooms.TellHubs(c.domain, true, 0)
 				look(c.domain)
 			} else {
 				f.log.Info("provider is back", "domain", c.domain)
 				delete(dead, c.domain)
-				f.rooms.TellHubs(c.domain, false)
+				f.rooms.TellHubs(c.domain, false, 0)
 				busy, idle := f.rooms.Suspected(c.domain)
 				for _, id := range append(busy, idle...) {
 					pace.Remove(id)
 				}
 			}
 		case <-tick.C:
-			for d := range dead {
+			everybody := f.now().Sub(toldAll) >= tellAgain
+			if everybody {
+				toldAll = f.now()
+			}
+			for d, told := range dead {
+				if everybody {
+					told = 0
+				}
 				if !f.watch.Dead(d) {
 					delete(dead, d) // no target any more
 					continue
 				}
-				f.rooms.TellHubs(d, true) // who has come meanwhile
+				dead[d] = f.rooms.TellHubs(d, true, told) // who has come meanwhile
 				look(d)
 			}
 		case <-timer.C:

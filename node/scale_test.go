@@ -432,6 +432,11 @@ func (r *running) child() *child {
 	c := &child{t: t, cmd: exec.Command(check(os.Executable())(t), "-test.run=^TestNodeProcess$", "-test.timeout=0")}
 	c.cmd.Env = append(os.Environ(), childDir+"="+r.dir)
 	c.cmd.Stderr = &c.err
+	if dir := os.Getenv("MIMID_TEST_PROFILES"); dir != "" {
+		f := check(os.Create(filepath.Join(dir, r.cfg.Domain+".log")))(t)
+		t.Cleanup(func() { f.Close() })
+		c.cmd.Stderr = f
+	}
 	c.in = check(c.cmd.StdinPipe())(t)
 	c.out = bufio.NewReader(check(c.cmd.StdoutPipe())(t))
 	if err := c.cmd.Start(); err != nil {

@@ -35,9 +35,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -65,6 +63,7 @@ type Feed struct {
 
 	mu      sync.Mutex
 	streams map[uri.User]map[*Stream]struct{} // guarded by mu
+	opened  uint64                            // guarded by mu: how many there were
 }
 
 var counterKey = store.SpaceFeed.Key([]byte{'c'})
@@ -243,11 +242,23 @@ func (f *Feed) Listening(users []uri.User) bool {
 	return false
 }
 
-// Users returns those who have a stream open now.
-func (f *Feed) Users() []uri.User {
+// Users returns those who have a stream open now that has been opened after others, and how
+// many have been opened altogether. After 0 is everybody.
+func (f *Feed) Users(after uint64) (list []uri.User, opened uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return slices.Collect(maps.Keys(f.streams))
+	if after >= f.opened {
+		return nil, f.opened
+	}
+	for u, streams := range f.streams {
+		for s := range streams {
+			if s.number > after {
+				list = append(list, u)
+				break
+			}
+		}
+	}
+	return list, f.opened
 }
 
 // Entries tells users of a batch that is being written at a position: the

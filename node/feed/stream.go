@@ -24,6 +24,7 @@ type Stream struct {
 	f      *Feed
 	user   uri.User
 	client uri.Client
+	number uint64 // it is the one that was opened as this one since the start, from 1
 
 	// owned by the reader
 	pos    uint64 // everything up to here has been returned
@@ -52,6 +53,8 @@ func (f *Feed) Open(ctx context.Context, u uri.User, c uri.Client, cursor string
 		f.streams[u] = map[*Stream]struct{}{}
 	}
 	f.streams[u][s] = struct{}{}
+	f.opened++
+	s.number = f.opened
 	f.mu.Unlock()
 	var end uint64
 	err := f.st.View(func(tx *store.Tx) (err error) {

@@ -2,6 +2,7 @@ package rooms
 
 import (
 	"context"
+	"crypto/ed25519"
 	"slices"
 
 	"github.com/mimid/mimid/protocol/room"
@@ -88,4 +89,16 @@ func (r *Rooms) Hold(id room.ID) (release func(), err error) {
 	free := make(chan struct{})
 	err = r.send(h, task{look: func(*room.State) { <-free }, done: make(chan error, 1)})
 	return func() { close(free) }, err
+}
+
+// Verified is how many signatures of heads were computed.
+func (r *Rooms) Verified() uint64 { return r.counts.verified.Load() }
+
+// VerifyHead verifies a head of a room that is here.
+func (r *Rooms) VerifyHead(head *room.SignedHead, key ed25519.PublicKey) error {
+	h, err := r.lookup(head.Room)
+	if err != nil {
+		return err
+	}
+	return r.verify(h, head, key)
 }

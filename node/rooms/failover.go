@@ -159,12 +159,17 @@ func (r *Rooms) Suspected(domain string) (busy, idle []room.ID) {
 	return busy, idle
 }
 
-// TellHubs tells the users of this provider who listen how the hub of their rooms does.
-// What it costs is in the number of their rooms, once each.
-func (r *Rooms) TellHubs(domain string, silent bool) {
+// TellHubs tells the users of this provider who listen how the hub of their rooms does, or,
+// of those, only who has begun to listen since others had: told is what an earlier call
+// returned, or 0 for all. What it costs is in the number of their rooms, once each.
+func (r *Rooms) TellHubs(domain string, silent bool, told uint64) uint64 {
+	listeners, opened := r.cfg.Feed.Users(told)
+	if len(listeners) == 0 {
+		return opened
+	}
 	users := map[room.ID][]uri.User{}
 	err := r.cfg.Store.View(func(tx *store.Tx) error {
-		for _, u := range r.cfg.Feed.Users() {
+		for _, u := range listeners {
 			ids, err := r.cfg.Feed.Rooms(tx, u)
 			if err != nil {
 				return err
@@ -177,7 +182,7 @@ func (r *Rooms) TellHubs(domain string, silent bool) {
 	})
 	if err != nil {
 		r.log.Error("looking up who is to be told of a hub", "hub", domain, "err", err)
-		return
+		return told
 	}
 	for id, list := range users {
 		h, err := r.lookup(id)
@@ -193,6 +198,7 @@ func (r *Rooms) TellHubs(domain string, silent bool) {
 			r.log.Error("telling users of a room's hub", "room", id, "err", err)
 		}
 	}
+	return opened
 }
 
 // Suspect has a room look for another hub, if the one that it has is dead.

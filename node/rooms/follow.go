@@ -32,13 +32,13 @@ func (r *Rooms) receive(h *handle, data []byte) overlay.Verdict {
 		return overlay.Ignore
 	case p.Head.Room != h.id:
 		return overlay.Reject
-	case !signedBy(p, head) && !r.signedByHeir(p, head) && !slices.ContainsFunc(p.Entries, func(e *room.Entry) bool { return e.Kind == room.KindHubChange }):
+	case !r.signedBy(h, p, head) && !r.signedByHeir(p, head) && !slices.ContainsFunc(p.Entries, func(e *room.Entry) bool { return e.Kind == room.KindHubChange }):
 		// A hub that has changed signs with a key that this provider learns of
 		// when it catches up; so a stranger's head is no offence, only no news.
 		return overlay.Ignore
 	case p.Head.Seq < head.At.Next && (len(head.Set) == 0 || p.Head.Term.Compare(head.At.Term) >= 0):
 		return overlay.Ignore // of an ended term: its hub is told so
-	case head.Hub == r.cfg.Domain && len(head.Set) == 0 && signedBy(p, head):
+	case head.Hub == r.cfg.Domain && len(head.Set) == 0 && r.signedBy(h, p, head):
 		return overlay.Reject // nobody else speaks for this hub
 	}
 	if err := r.send(h, task{piece: p}); err != nil {
@@ -49,16 +49,20 @@ func (r *Rooms) receive(h *handle, data []byte) overlay.Verdict {
 
 // signedBy says whether a piece is signed by the hub, or by a replica that may have
 // become it.
-func signedBy(p *room.Piece, head *logstore.Head) bool {
-	if p.Head.Verify(head.HubKey[:]) == nil {
+func (r *Rooms) signedBy(h *handle, p *room.Piece, head *logstore.Head) bool {
+	hub := func() bool { return r.verify(h, &p.Head, head.HubKey[:]) == nil }
+	// In a later term it is more likely another one's, and a key that does not fit costs as
+	// much as one that does.
+	later := p.Head.Term.Compare(head.At.Term) > 0
+	if !later && hub() {
 		return true
 	}
 	for _, m := range head.Set {
-		if m.Key != head.HubKey && p.Head.Verify(m.Key[:]) == nil {
+		if m.Key != head.HubKey && m.Domain != r.cfg.Domain && r.verify(h, &p.Head, m.Key[:]) == nil {
 			return true
 		}
 	}
-	return false
+	return later && hub()
 }
 
 // signedByHeir says whether a piece of a later term is signed by a provider that takes

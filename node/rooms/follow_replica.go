@@ -155,7 +155,7 @@ func (l *live) known(p *room.Piece) error {
 	if !l.holds(p.Head.Head) {
 		return errGap // another log: it is asked for from our final entry on
 	}
-	if key := rep.keys[p.Head.Term]; key == nil || p.Head.Verify(key) != nil {
+	if key := rep.keys[p.Head.Term]; key == nil || l.r.verify(l.h, &p.Head, key) != nil {
 		return fmt.Errorf("head %d of term %s: %w", p.Head.Seq, p.Head.Term, room.ErrSignature)
 	}
 	if p.Head.Seq >= rep.final.Next {
@@ -194,7 +194,7 @@ func (l *live) lay(ctx context.Context, p *room.Piece, entries []*room.Entry) ([
 	if want := (room.Head{Room: l.h.id, Term: at.Term, Seq: at.Next - 1, Hash: at.Last}); p.Head.Head != want {
 		return nil, fmt.Errorf("head %d of term %s over entries up to %d: %w", p.Head.Seq, p.Head.Term, want.Seq, room.ErrHead)
 	}
-	if err := p.Head.Verify(l.state.HubKey()); err != nil {
+	if err := l.r.verify(l.h, &p.Head, l.state.HubKey()); err != nil {
 		return nil, err
 	}
 	return list, nil
@@ -280,7 +280,7 @@ func (l *live) finality(p *room.Piece) hub.Certificate {
 	// Only the piece's head is under its hub's signature: whoever passed it on may have
 	// put another certificate beside it. A false one is none.
 	key := rep.keys[c.Head.Term]
-	if err := c.Certificate.Verify(l.h.id, l.replicaKey); err != nil || c.Head.Head != c.Certificate.Head || key == nil || c.Head.Verify(key) != nil {
+	if err := c.Certificate.Verify(l.h.id, l.replicaKey); err != nil || c.Head.Head != c.Certificate.Head || key == nil || l.r.verify(l.h, &c.Head, key) != nil {
 		l.r.log.Debug("false certificate", "room", l.h.id, "seq", c.Head.Seq, "term", c.Head.Term, "err", err)
 		return hub.Certificate{}
 	}

@@ -463,6 +463,8 @@ func (l *live) commit(ctx context.Context, d *decided, more func(tx *store.Tx) e
 		if l.h.head.Hub != head.Hub || l.h.head.At.Term != head.At.Term {
 			l.h.moveLocked()
 		}
+	} else {
+		l.r.counts.here.Add(1)
 	}
 	l.h.head, l.h.held = head, ""
 	l.r.turns.Add(1)

@@ -66,6 +66,7 @@ func (r *Rooms) send(h *handle, t task) error {
 		}
 		h.live = l
 		r.turns.Add(1)
+		r.counts.live.Add(1)
 	}
 	select {
 	case h.live.in <- &t:
@@ -151,8 +152,9 @@ func (l *live) leave(always bool) bool {
 			continue
 		default:
 		}
-		l.h.live = nil
+		l.h.live, l.h.proved = nil, nil
 		l.r.turns.Add(1)
+		l.r.counts.live.Add(-1)
 		return true
 	}
 }

@@ -31,6 +31,7 @@ type handle struct {
 	parting *clientapi.Parting // guarded by mu: a branch that the room was moved away from; it never changes
 	pins    int                // guarded by mu: callers of obtain that have not released it
 	ended   ended              // guarded by mu
+	proved  *proved            // guarded by mu: nil until something happens
 	// guarded by mu: called once, when another provider orders the room or its hub is
 	// found dead
 	moved map[*func()]struct{}
@@ -114,6 +115,7 @@ func (r *Rooms) readHeads() error {
 			}
 			r.rooms[id] = h
 			r.turns.Add(1)
+			r.counts.here.Add(1)
 		}
 		for c, err := range logstore.AllCondemned(tx) {
 			if err != nil {

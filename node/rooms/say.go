@@ -413,8 +413,13 @@ func (l *live) hearRelease(ctx context.Context, in *hub.Message, v *room.SignedV
 	return nil
 }
 
-// say puts a message for another provider into line.
+// say puts a message for another provider into line. To one that gives no sign of life
+// nothing is said: it would be lost, and trying costs a connection each time. What is
+// unanswered is said again.
 func (r *Rooms) say(domain string, m *replica.Message) {
+	if r.dead(domain) {
+		return
+	}
 	r.talk.mu.Lock()
 	defer r.talk.mu.Unlock()
 	list, running := r.talk.waiting[domain]

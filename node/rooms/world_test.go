@@ -55,6 +55,7 @@ type provider struct {
 	deaf   bool           // hears no gossip
 	mute   bool           // what it says to other replicas is lost
 	spoke  map[string]int // what it said to others: calls by endpoint, and "gossip"
+	toldTo map[string]int // calls by target and endpoint
 	calls  map[string]int
 	known  map[string]int // domains that were looked up, and how often
 	ctx    context.Context
@@ -96,7 +97,7 @@ func prepareWorld(t testing.TB, large bool, domains ...string) *world {
 	w := &world{t: t, large: large, ps: map[string]*provider{}}
 	for i, d := range domains {
 		p := &provider{w: w, domain: d, key: ed25519.NewKeyFromSeed(append(make([]byte, 31), byte(i+1))), dir: t.TempDir() + "/store",
-			topics: map[string]overlay.TopicHandler{}, calls: map[string]int{}, asks: map[string]int{}, known: map[string]int{}, told: map[string]bool{}, spoke: map[string]int{}}
+			topics: map[string]overlay.TopicHandler{}, calls: map[string]int{}, asks: map[string]int{}, known: map[string]int{}, told: map[string]bool{}, spoke: map[string]int{}, toldTo: map[string]int{}}
 		w.ps[d] = p
 	}
 	return w
@@ -193,6 +194,7 @@ func (n peers) Call(ctx context.Context, c rooms.Call) ([]byte, error) {
 	n.p.set(func() {
 		n.p.asks[c.Endpoint]++
 		n.p.spoke[c.Endpoint]++
+		n.p.toldTo[c.Target+" "+c.Endpoint]++
 		mute = n.p.mute && (c.Endpoint == rooms.EndpointReplica || c.Endpoint == rooms.EndpointNudge)
 	})
 	to := n.p.w.ps[c.Target]
