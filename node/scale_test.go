@@ -406,6 +406,7 @@ type report struct {
 	ReadyMS, JoinedMS    float64 // since its start; JoinedMS after listening
 	Rooms, Topics, Peers int
 	Led                  int           // times that it became a hub
+	Said, Writes, Syncs  int           // to other replicas; functions and transactions of the store
 	CPU                  time.Duration // user and system
 	Anonymous            size          // RssAnon
 }
@@ -551,7 +552,8 @@ func TestNodeProcess(t *testing.T) {
 		}
 		s := check(n.Status(ctx))(t)
 		out.Rooms, out.Peers, out.Topics = s.Rooms, s.Peers, metric(t, cfg, "overlay_topics")
-		out.Led = metric(t, cfg, "room_hub_terms_total")
+		out.Led, out.Said = metric(t, cfg, "room_hub_terms_total"), metric(t, cfg, "replica_messages_total")
+		out.Writes, out.Syncs = metric(t, cfg, "store_functions_total"), metric(t, cfg, "store_commits_total")
 		out.CPU, out.Anonymous = usedCPU(t), anonymous(t)
 		fmt.Printf("%s\n", check(json.Marshal(out))(t))
 	}

@@ -258,3 +258,41 @@ func TestHeadIsNotVerifiedAgain(t *testing.T) {
 		t.Error("a head of one provider is taken for another's")
 	}
 }
+
+// TestElectionOfIdleRoom: what one election says and writes. The other replica, which has not
+// loaded the room, votes without asking for votes itself.
+func TestElectionOfIdleRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, alice, _, carol, id := trio(t)
+		alice.say(id, "before")
+		carol.read(id, "before")
+		time.Sleep(time.Minute) // nobody has it in memory
+		atlanta, biloxi, chicago := w.ps[three[0]], w.ps[three[1]], w.ps[three[2]]
+		atlanta.set(func() { atlanta.down = true })
+		was := map[*provider]uint64{}
+		for _, p := range []*provider{biloxi, chicago} {
+			p.set(func() { clear(p.told); clear(p.spoke) })
+			was[p] = p.st.Stats().Functions
+		}
+		biloxi.rooms.Suspect(room.ID(id))
+		time.Sleep(time.Minute)
+		for _, p := range []*provider{biloxi, chicago} {
+			if hub := p.stand(id).Hub; hub != three[1] {
+				t.Fatalf("the room's hub is %s at %s", hub, p.domain)
+			}
+		}
+		// Would you vote for me, vote for me; I would, I do, and I have stored your entry. The
+		// hub publishes its entry and the certificate.
+		if a, b := biloxi.spoken(rooms.EndpointReplica), chicago.spoken(rooms.EndpointReplica); a != 2 || b != 3 {
+			t.Errorf("the candidate said %d things, expected 2, and the other replica %d, expected 3", a, b)
+		}
+		if a, b := biloxi.spoken("gossip"), chicago.spoken("gossip"); a != 2 || b != 0 {
+			t.Errorf("the new hub published %d pieces, expected 2, and the other replica %d", a, b)
+		}
+		for p, n := range was {
+			if n = p.st.Stats().Functions - n; n != 3 { // a vote, the entry, that it is final
+				t.Errorf("%s wrote %d times, expected 3", p.domain, n)
+			}
+		}
+	})
+}

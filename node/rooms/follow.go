@@ -509,7 +509,7 @@ func (l *live) publishPiece(ctx context.Context, p *room.Piece) {
 		tell = append(slices.Clone(tell), without(l.state.Outside(), tell)...)
 	}
 	for _, d := range tell {
-		if !there[d] && !(enough && l.r.knows(d)) {
+		if !there[d] && !l.r.dead(d) && !(enough && l.r.knows(d)) { // who comes back asks
 			l.r.nudge(d, p.Head)
 		}
 	}

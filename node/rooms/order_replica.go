@@ -240,6 +240,15 @@ func (l *live) occupied() bool {
 	return l.rep != nil && l.state != nil && (l.rep.busy() || l.rep.m.Role() == hub.Follower && l.lost(l.state.Hub().Domain))
 }
 
+// doubt has the machine vote for whoever stands, if the hub is gone. This provider asks for
+// votes itself when it is the room's turn (Rooms.Suspect), or after a while.
+func (l *live) doubt() {
+	if l.lost(l.state.Hub().Domain) && l.rep.m.Role() == hub.Follower {
+		l.step(hub.Event{Kind: hub.Doubt})
+		l.alarm(resendAfter)
+	}
+}
+
 // happen gives the machine an event that does not come from another replica.
 func (l *live) happen(ctx context.Context, ev hub.Event, target string) error {
 	if l.state == nil {

@@ -33,6 +33,7 @@ type replicaState struct {
 	turns []turn                          // those of the tail that change more than the position
 	keys  map[room.Term]ed25519.PublicKey // by which the hubs of these terms sign
 
+	signed  hub.Head                            // which this provider has co-signed last
 	signs   map[hub.Provider][]room.CoSignature // of the present term, newest last
 	votes   map[hub.Provider]room.SignedVote    // for the head and term that we stand with
 	asked   map[hub.Provider]room.Hash          // which set candidates stand in
@@ -258,9 +259,7 @@ func (l *live) restart(ctx context.Context, st hub.State, marks []hub.Mark, n *n
 	rep.m, effects = hub.Restart(rep.cfg, hub.Durable{State: st, Log: log}, restored)
 	rep.effects = append(rep.effects, effects...)
 	rep.dirty = fresh
-	if l.lost(l.state.Hub().Domain) {
-		l.step(hub.Event{Kind: hub.Suspect})
-	}
+	l.doubt()
 	return nil
 }
 

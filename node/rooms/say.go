@@ -26,6 +26,10 @@ func (l *live) say(m *hub.Message) {
 	var err error
 	switch m.Kind {
 	case hub.CoSign:
+		if m.Head == rep.signed && m.Head.Seq < rep.final.Next {
+			return // it was said, and is final: the certificate of it has brought it here again
+		}
+		rep.signed = m.Head
 		out.Kind = replica.CoSign
 		key, kerr := l.key()
 		if err = kerr; err == nil {
@@ -304,6 +308,9 @@ func (l *live) hear(ctx context.Context, m *replica.Message, from string) error 
 		}
 	default:
 		return nil
+	}
+	if m.Kind == replica.AskVote || m.Kind == replica.Stand {
+		l.doubt() // this provider may have learned of it before the room's turn came
 	}
 	before := rep.m
 	m2, effects := rep.m.Step(hub.Event{Kind: hub.Deliver, Message: in})

@@ -2,6 +2,7 @@ package watch_test
 
 import (
 	"encoding/binary"
+	"slices"
 	"testing"
 	"time"
 
@@ -68,8 +69,46 @@ func TestTenThousandIdleRoomsElectSlowlyInOrder(t *testing.T) {
 	if got := fastest(times); got != 10 {
 		t.Errorf("%d elections in one second, want 10", got)
 	}
-	if took := times[9999].Sub(epoch); took != 9999*time.Second/10 {
+	if took := times[9999].Sub(epoch); took != 999*time.Second {
 		t.Errorf("all moved after %v", took)
+	}
+}
+
+func TestIdleRoomsGoInGroups(t *testing.T) {
+	for _, c := range []struct {
+		cfg   watch.PaceConfig
+		at    []time.Duration // when groups go
+		sizes []int
+	}{
+		{watch.PaceConfig{}, []time.Duration{0, time.Second, 2 * time.Second}, []int{10, 10, 4}},
+		{watch.PaceConfig{Together: 1, Rate: 5, Idle: 5}, nil, nil}, // evenly
+		{watch.PaceConfig{Together: 12, Rate: 50, Idle: 6}, []time.Duration{0, 2 * time.Second}, []int{12, 12}},
+		{watch.PaceConfig{Together: 100, Rate: 12, Idle: 24}, []time.Duration{0, time.Second}, []int{12, 12}},
+	} {
+		p := watch.NewPace(c.cfg)
+		for i := range 24 {
+			p.Add(room(i), false)
+		}
+		_, times := drain(t, p, epoch, nil)
+		var at []time.Duration
+		var sizes []int
+		for i, x := range times {
+			if i == 0 || x != times[i-1] {
+				at, sizes = append(at, x.Sub(epoch)), append(sizes, 0)
+			}
+			sizes[len(sizes)-1]++
+		}
+		if c.at == nil {
+			for i, x := range at {
+				if x != time.Duration(i)*200*time.Millisecond {
+					t.Errorf("%+v: room %d goes after %s", c.cfg, i, x)
+				}
+			}
+			continue
+		}
+		if !slices.Equal(at, c.at) || !slices.Equal(sizes, c.sizes) {
+			t.Errorf("%+v: groups of %v at %v, want %v at %v", c.cfg, sizes, at, c.sizes, c.at)
+		}
 	}
 }
 

@@ -55,6 +55,14 @@ func (s *step) suspect() {
 	s.sendAll(s.log.now().replicas(), Message{Kind: AskVote, Term: next(s.state.Seen), Head: s.log.Last()})
 }
 
+// doubt is suspecting without asking anybody: two that ask for the same room at once stand
+// at once, and then neither wins.
+func (s *step) doubt() {
+	if s.role == Follower && !s.cfg.Manual {
+		s.suspects = true
+	}
+}
+
 // onAskVote answers whether Stand would be granted: Term, Head.
 func (s *step) onAskVote(m *Message) {
 	s.send(m.From, Message{Kind: Would, Term: m.Term, Seen: s.state.Seen, Grant: s.suspects && s.acceptable(m)})

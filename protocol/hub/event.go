@@ -12,6 +12,7 @@ const (
 	Deliver  EventKind = iota + 1 // Message has arrived
 	Submit                        // Txn, Handshake, Set: somebody wants it in the log
 	Suspect                       // the caller has reason to think that the hub is gone
+	Doubt                         // the same, when another may be asking for votes already: who stands may have ours
 	Resend                        // time has passed: say again what is unanswered, stand again
 	HandOver                      // Target: give the room to another
 	MoveHere                      // Set, Term: a commit by an admin, on the newest handshake here, names us as hub

@@ -120,6 +120,8 @@ func (m Machine) Step(ev Event) (Machine, []Effect) {
 		s.submit(ev)
 	case Suspect:
 		s.suspect()
+	case Doubt:
+		s.doubt()
 	case Resend:
 		s.resend()
 	case HandOver:

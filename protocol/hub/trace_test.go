@@ -18,7 +18,7 @@ var rewrite = flag.Bool("rewrite", false, "write what the machines do into testd
 //	room ABC set ABC of AB the same, where C is recruited and does not take part
 //	submit A 1             A gets message 1; handshake A 1 [set] a commit
 //	lie A 2                A orders message 2 too, at the same place, for the others only
-//	suspect, stand, resend, crash, restart, restore X
+//	suspect, doubt, stand, resend, crash, restart, restore X
 //	handover A B           A is asked to hand over to B
 //	move B BC              B gets an admin's commit that names it hub, and a set
 //	deliver, drop [B | A>B]

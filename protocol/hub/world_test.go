@@ -102,6 +102,8 @@ func (w *world) do(line string) string {
 		return w.out.String()
 	case "suspect":
 		ev.Kind = hub.Suspect
+	case "doubt":
+		ev.Kind = hub.Doubt
 	case "stand":
 		ev.Kind = hub.Request
 	case "resend":

@@ -42,6 +42,8 @@ func (a action) String() string {
 		}
 	case hub.Suspect:
 		s = who + " suspects the hub"
+	case hub.Doubt:
+		s = who + " would vote for another hub"
 	case hub.Resend:
 		s = who + " repeats"
 	case hub.HandOver:
