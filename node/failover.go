@@ -42,10 +42,19 @@ type failover struct {
 	// The watch's goroutine owns these.
 	targets map[string]watch.Rate
 	looked  time.Time
+	took    time.Duration
 }
 
-// lookAgain is how old the list of whom to watch may be.
-const lookAgain = time.Second
+// lookAgain is how old the list of whom to watch may be, and lookShare how many times as
+// old as it took to make: with ten thousand rooms that is some milliseconds, in which all of
+// them are looked at.
+const (
+	lookAgain = time.Second
+	lookShare = 400
+	// longestLook is what one look counts as at most: on a busy machine it takes long for
+	// other reasons.
+	longestLook = 10 * time.Millisecond
+)
 
 type change struct {
 	domain string
@@ -59,9 +68,14 @@ const maxChanges = 256
 // again is how often the rooms of dead hubs are looked at anew: one may have been
 // busy, or may have lost an election. Users who come meanwhile are told then; all are
 // told again after tellAgain, for a device that reads slowly may not have got it.
+//
+// As long as many wait for their turn anyway, they are looked at less often. A room in which
+// somebody says something then is not put off by that: the submission has it look for a hub.
 const (
 	again     = 2 * time.Second
 	tellAgain = 30 * time.Second
+	laterOn   = 10 * time.Second
+	manyWait  = 500
 )
 
 func newFailover(cfg Failover, caller *peering.Caller, heard func(domain string), log *slog.Logger, now func() time.Time) (*failover, error) {
@@ -79,9 +93,10 @@ func newFailover(cfg Failover, caller *peering.Caller, heard func(domain string)
 		},
 		Targets: func() map[string]watch.Rate {
 			// Looking at all rooms takes a while when there are thousands.
-			if since := now().Sub(f.looked); f.targets != nil && since >= 0 && since < lookAgain {
+			if since := now().Sub(f.looked); f.targets != nil && since >= 0 && since < max(lookAgain, lookShare*f.took) {
 				return f.targets
 			}
+			began := time.Now()
 			out := map[string]watch.Rate{}
 			busy, idle := f.rooms.Partners()
 			for _, d := range idle {
@@ -90,7 +105,7 @@ func newFailover(cfg Failover, caller *peering.Caller, heard func(domain string)
 			for _, d := range busy {
 				out[d] = watch.Busy
 			}
-			f.targets, f.looked = out, now()
+			f.targets, f.looked, f.took = out, now(), min(time.Since(began), longestLook)
 			return out
 		},
 		Changed: func(domain string, dead bool) {
@@ -122,7 +137,7 @@ func ping(caller *peering.Caller) func(ctx context.Context, domain string) error
 func (f *failover) run(ctx context.Context) error {
 	pace := watch.NewPace(watch.PaceConfig{})
 	dead := map[string]uint64{} // by domain; of the listeners, who has been told
-	toldAll := f.now()
+	toldAll, lookedAll := f.now(), f.now()
 	look := func(domain string) {
 		busy, idle := f.rooms.Suspected(domain)
 		for _, id := range busy {
@@ -159,6 +174,10 @@ func (f *failover) run(ctx context.Context) error {
 			if everybody {
 				toldAll = f.now()
 			}
+			putOff := pace.Len() > manyWait && f.now().Sub(lookedAll) < laterOn
+			if !putOff {
+				lookedAll = f.now()
+			}
 			for d, told := range dead {
 				if everybody {
 					told = 0
@@ -168,7 +187,9 @@ func (f *failover) run(ctx context.Context) error {
 					continue
 				}
 				dead[d] = f.rooms.TellHubs(d, true, told) // who has come meanwhile
-				look(d)
+				if !putOff {
+					look(d)
+				}
 			}
 		case <-timer.C:
 		}
