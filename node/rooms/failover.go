@@ -136,6 +136,14 @@ func (r *Rooms) wakeTails(ctx context.Context) error {
 	return err
 }
 
+// spoken says whether somebody has said something in a room lately. That it is in memory says
+// less: so is one whose election has failed, and thousands of those must not go as fast as
+// rooms in which people wait.
+func (r *Rooms) spoken(h *handle) bool {
+	at := h.traffic.Load()
+	return at > 0 && r.cfg.Now().Sub(time.UnixMilli(at)) < 2*r.cfg.Idle
+}
+
 // Suspected are the rooms that this provider may help to give another hub to, whose
 // hub a provider is: those with traffic first. Nobody waits any longer for an answer of
 // that provider.
@@ -148,9 +156,8 @@ func (r *Rooms) Suspected(domain string) (busy, idle []room.ID) {
 		}
 		h.mu.Lock()
 		h.moveLocked()
-		loaded := h.live != nil
 		h.mu.Unlock()
-		if loaded {
+		if r.spoken(h) {
 			busy = append(busy, h.id)
 		} else {
 			idle = append(idle, h.id)

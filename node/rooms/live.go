@@ -68,6 +68,9 @@ func (r *Rooms) send(h *handle, t task) error {
 		r.turns.Add(1)
 		r.counts.live.Add(1)
 	}
+	if t.submit != nil || t.owe != nil || t.piece != nil && len(t.piece.Entries) > 0 {
+		h.traffic.Store(r.cfg.Now().UnixMilli())
+	}
 	select {
 	case h.live.in <- &t:
 		return nil

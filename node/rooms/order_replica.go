@@ -105,6 +105,9 @@ const (
 	shortWait    = 100 * time.Millisecond
 	suspectAgain = 200 * time.Millisecond
 	longestPause = 8 * time.Second
+	// idlePause is the longest of a room without a hub in which nobody says anything: its
+	// provider lets it look for one anew in its turn (Rooms.Suspected).
+	idlePause = time.Minute
 )
 
 func about(d time.Duration) time.Duration { return d/2 + rand.N(d) }
@@ -139,9 +142,13 @@ func (l *live) again() {
 }
 
 // unanswered notes, when it is time to say something again, whether nothing has moved.
-func (rep *replicaState) unanswered() {
+func (l *live) unanswered() {
+	rep, longest := l.rep, longestPause
+	if len(rep.tail) == 0 && !l.r.spoken(l.h) && l.lost(l.state.Hub().Domain) {
+		longest = idlePause
+	}
 	if rep.pause > 0 && rep.progress() == rep.moved {
-		rep.pause = min(2*rep.pause, longestPause)
+		rep.pause = min(2*rep.pause, longest)
 	}
 }
 
@@ -169,7 +176,7 @@ func (l *live) tick(ctx context.Context) {
 		return
 	}
 	rep, hubOf := l.rep, l.state.Hub().Domain
-	rep.unanswered()
+	l.unanswered()
 	switch role := rep.m.Role(); {
 	case (role == hub.Follower || role == hub.Canvasser || role == hub.Candidate) && l.lost(hubOf):
 		l.step(hub.Event{Kind: hub.Suspect})

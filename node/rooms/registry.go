@@ -45,6 +45,7 @@ type handle struct {
 
 	tip     atomic.Uint64 // of a replicated room: the place after what is not final here
 	behind  atomic.Bool   // something was missed: catch up
+	traffic atomic.Int64  // when somebody said something here last, Unix ms; 0: not since the start
 	prod    atomic.Int64  // when a user's submission had another hub looked for, Unix ms
 	asked   atomic.Bool   // a task to catch up waits already
 	relayed atomic.Int32  // submissions that others have brought and that are being ordered

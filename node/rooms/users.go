@@ -341,6 +341,7 @@ func (r *Rooms) toHub(ctx context.Context, who account.Identity, id store.RoomID
 		return here(ctx, h.id, r.cfg.Domain, nonce, body)
 	}
 	if len(head.Set) > 0 && r.dead(head.Hub) {
+		h.traffic.Store(r.cfg.Now().UnixMilli())
 		// It has something to say. Once in a while: each time begins the asking anew.
 		if now, last := r.cfg.Now().UnixMilli(), h.prod.Load(); now-last > prodAgain.Milliseconds() && h.prod.CompareAndSwap(last, now) {
 			r.Suspect(h.id)
