@@ -105,6 +105,8 @@ const (
 	shortWait    = 100 * time.Millisecond
 	suspectAgain = 200 * time.Millisecond
 	longestPause = 8 * time.Second
+	// waitedPause is the longest of a room without a hub in which people wait.
+	waitedPause = 500 * time.Millisecond
 	// idlePause is the longest of a room without a hub in which nobody says anything: its
 	// provider lets it look for one anew in its turn (Rooms.Suspected).
 	idlePause = time.Minute
@@ -144,8 +146,12 @@ func (l *live) again() {
 // unanswered notes, when it is time to say something again, whether nothing has moved.
 func (l *live) unanswered() {
 	rep, longest := l.rep, longestPause
-	if len(rep.tail) == 0 && !l.r.spoken(l.h) && l.lost(l.state.Hub().Domain) {
-		longest = idlePause
+	if l.lost(l.state.Hub().Domain) {
+		// The others may find the hub dead later than this provider, and only this one may
+		// have a log that they can vote for.
+		if longest = waitedPause; len(rep.tail) == 0 && !l.r.spoken(l.h) {
+			longest = idlePause
+		}
 	}
 	if rep.pause > 0 && rep.progress() == rep.moved {
 		rep.pause = min(2*rep.pause, longest)

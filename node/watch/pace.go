@@ -12,8 +12,7 @@ type PaceConfig struct {
 	// Idle is how many of them may be idle rooms. Default a fifth of Rate.
 	Idle int
 	// Together is how many idle rooms go at once, after a pause that keeps to Idle.
-	// Default all of a second, which share their fsyncs and requests: one by one an
-	// election costs each replica almost twice as much CPU.
+	// Default all of a second, which share their fsyncs and requests.
 	Together int
 }
 
