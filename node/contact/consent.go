@@ -291,7 +291,7 @@ func (s *Service) handleConsent(ctx context.Context, in *peering.Incoming) (*pee
 		return nil, invalid("%s is no user of %s", to, s.cfg.Domain)
 	case in.Subject != to.String() && in.Subject != s.cfg.Domain: // the draft's two forms
 		return nil, invalid("the consent entry is for %s, the request was for %.200q", to, in.Subject)
-	case in.Room != w.entry.Scope.Room:
+	case in.Room != w.entry.Scope.Room && !in.Plain:
 		return nil, invalid("the consent entry is for room %q, the envelope for %q", w.entry.Scope.Room, in.Room)
 	}
 	exists, err := s.exists(ctx, to)

@@ -127,7 +127,7 @@ func (s *Service) handleKeyMaterial(ctx context.Context, in *peering.Incoming) (
 		return nil, bad
 	case in.Subject != c.target.String():
 		return nil, invalid("the request is for %s, the URL for %.200q", c.target, in.Subject)
-	case in.Room != c.request.Room:
+	case in.Room != c.request.Room && !in.Plain:
 		return nil, invalid("the request is for room %q, the envelope for %q", c.request.Room, in.Room)
 	}
 	own := c.requester.Provider().Domain() == in.Source

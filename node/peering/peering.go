@@ -74,6 +74,9 @@ type Incoming struct {
 	Subject string
 	Room    wire.IdentifierURI
 	ID      ID
+	// Plain says that there was no envelope, but MIMI alone: then Room is empty where
+	// the subject is no room, whatever the request is about.
+	Plain bool
 	// Body is the handler's to keep.
 	Body []byte
 }

@@ -259,7 +259,7 @@ func TestPlain(t *testing.T) {
 		if status := post(endpoint, subject, body); status != want || len(got) != 1 {
 			t.Fatalf("%s: %d, %d calls", what, status, len(got))
 		}
-		if got[0].Source != certified || got[0].Subject != subject || string(got[0].Body) != body || got[0].Endpoint != endpoint {
+		if got[0].Source != certified || got[0].Subject != subject || string(got[0].Body) != body || got[0].Endpoint != endpoint || !got[0].Plain {
 			t.Errorf("%s: %+v", what, got[0])
 		}
 		return got[0].ID

@@ -31,7 +31,7 @@ func (s *Server) plain(r *http.Request, endpoint string) bool {
 // it, since in a room's log it would tell who sent what (room.TxnID). Elsewhere the
 // same body may well be meant anew, such as a second request for consent.
 func (s *Server) complete(in *Incoming, route *Route, source string) {
-	in.Source = source
+	in.Source, in.Plain = source, true
 	if route.InRoom {
 		in.Room = wire.IdentifierURI(in.Subject)
 	}
