@@ -56,6 +56,7 @@ type provider struct {
 	mute   bool           // what it says to other replicas is lost
 	spoke  map[string]int // what it said to others: calls by endpoint, and "gossip"
 	toldTo map[string]int // calls by target and endpoint
+	bare   bool           // has no nodes: HTTPS only
 	calls  map[string]int
 	known  map[string]int // domains that were looked up, and how often
 	ctx    context.Context
@@ -264,6 +265,12 @@ func (n peers) Resolve(_ context.Context, domain string) ([]overlay.PeerID, erro
 	}
 	if n.p.w.ps[domain] == nil {
 		return nil, fmt.Errorf("no provider %s", domain)
+	}
+	other := n.p.w.ps[domain]
+	other.mu.Lock()
+	defer other.mu.Unlock()
+	if other.bare {
+		return nil, nil
 	}
 	return []overlay.PeerID{overlay.PeerID(domain)}, nil
 }
