@@ -42,6 +42,11 @@ func TestConfigRefused(t *testing.T) {
 		{"domain = \"atlanta.example\"\n[trust]\ndns = \"maybe\"", "neither system nor off"},
 		{"domain = \"atlanta.example\"\n[discovery]\nsalt = \"\"", "discovery.salt"},
 		{"domain = \"atlanta.example\"\n[log]\nlevel = \"loud\"", "loud"},
+		{"domain = \"atlanta.example\"\n[overlay]\nenabled = false", "overlay.enabled: false needs https.listen"},
+		{"domain = \"atlanta.example\"\n[https]\nlisten = \"443\"", "https.listen"},
+		{"domain = \"atlanta.example\"\n[https]\nlisten = \"127.0.0.1:443\"\nkey = \"k\"", "https.certificate and https.key: set both"},
+		{"domain = \"atlanta.example\"\n[https]\nlisten = \"127.0.0.1:443\"\ncertificate = \"c\"\nkey = \"k\"\nresolve = {\"Biloxi.example\" = \"127.0.0.1:1\"}", "no domain in lower case"},
+		{"domain = \"atlanta.example\"\n[https]\nlisten = \"127.0.0.1:443\"\ncertificate = \"c\"\nkey = \"k\"\nresolve = {\"biloxi.example\" = \"127.0.0.1\"}", "https.resolve: biloxi.example"},
 	} {
 		_, err := node.ParseConfig([]byte(c.text))
 		if err == nil || !strings.Contains(err.Error(), c.want) {
@@ -86,6 +91,9 @@ func TestDefaultsAreSafe(t *testing.T) {
 		if !strings.Contains(a, "127.0.0.1") {
 			t.Errorf("listens on %s", a)
 		}
+	}
+	if c.HTTPS.Listen != "" || !c.Overlay.Enabled {
+		t.Errorf("%+v", c)
 	}
 	if c.Trust.DNS != "system" || c.Discovery.Unverified || c.Overlay.MDNS || c.Clients.RequestsPerSecond > 100 {
 		t.Errorf("%+v", c)

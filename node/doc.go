@@ -4,8 +4,8 @@
 // Read config.go (what an operator may set, which is also the documentation of
 // mimid.toml), keys.go (what lies in the data directory), node.go (all wiring, and
 // the order of starting and stopping), adapters.go (where two parts meet that do
-// not know each other), https.go (the other way to providers), operator.go (what the operator's commands see), verify.go
-// (checking a store from end to end), metrics.go.
+// not know each other), https.go (the other way to providers), operator.go (what the
+// operator's commands see), verify.go (checking a store from end to end), metrics.go.
 //
 // # The data directory
 //
