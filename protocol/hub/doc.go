@@ -70,7 +70,7 @@
 //     final too, the room stops there and shows both (Stopped).
 //   - Nobody is convicted (Convicted) who has not signed a contradiction.
 //
-// Six rules are more than the first sketch of the protocol said:
+// Seven rules are more than the first sketch of the protocol said:
 //
 //   - Whoever has acknowledged a move takes part in ordinary elections again only
 //     with a log of that era. An old set would otherwise elect a hub in the new
@@ -86,9 +86,16 @@
 //     because it is not asked (Config.Parties, testdata/move_recruit.txt): two that are
 //     gone would keep the room from its last participant. Then those who know stop. The hub of the log does
 //     not count even if the move is to itself: another move may have succeeded that
-//     it does not know (testdata/move_stale.txt). So of three participants, one of
-//     them dead, the living two cannot move the room a second time in a row, nor
-//     from each other: whoever moves asks the other administrators first.
+//     it does not know (testdata/move_stale.txt, mutant_move_counts_hub). So of three
+//     participants, one of them dead, the living two cannot move the room a second time in
+//     a row, nor from each other: whoever moves asks the other administrators first. No
+//     rule that counts acknowledgements does better. What the two know is the same whether
+//     the third is dead, or is hub by the first move, slow, and has made entries final
+//     alone: if they may go on in the one case they fork the room in the other.
+//   - Who has acknowledged a move stores what another move's hub has ordered in an era
+//     between that of its log and that of the move, and takes none of it for final. Without
+//     that, a move that came to nothing would keep it from ever judging a third one; and
+//     the move that it has acknowledged may still come about without those entries.
 //   - A replica that a set change removes still stands for hub until it knows
 //     that Settled is final. It may be the only one who has stored that, and then
 //     nobody else can win (mutant_new_set_stands_only). It retires afterwards.

@@ -8,9 +8,18 @@ func (s *step) onAppend(m *Message) {
 		// The fence: a majority that has voted above has promised not to help
 		// an older hub finish anything.
 		s.send(m.From, Message{Kind: Refuse, Term: m.Term, Seen: s.state.Seen, Hub: s.leader})
-		if (s.role == Follower || s.role == Canvasser) && len(m.Entries) > 0 && m.Term.Era == s.state.Seen.Era && m.Head.Term == m.Term && s.log.Last().Behind(m.Head) {
+		if (s.role == Follower || s.role == Canvasser) && len(m.Entries) > 0 && (m.Term.Era == s.state.Seen.Era || m.Term.Era > s.log.Last().Term.Era) &&
+			m.Head.Term == m.Term && s.log.Last().Behind(m.Head) {
 			// Storing is no help to that hub, and needs no fence: else who stood in
-			// vain, with an old log, could neither win nor ever catch up.
+			// vain, with an old log, could neither win nor ever catch up. Nor could who has
+			// acknowledged a move that came to nothing, because another one had come about,
+			// unheard, in an era between: nobody could move the room a third time. But we take
+			// nothing of that for final: the move that we have acknowledged may still come
+			// about without it.
+			if c := *m; m.Term.Era != s.state.Seen.Era {
+				c.Final = Certificate{}
+				m = &c
+			}
 			s.take(m)
 		}
 		return

@@ -158,6 +158,9 @@ func (l Log) Last() Head { return l.links[len(l.links)-1].Head() }
 // Hub returns who is hub after the last entry.
 func (l Log) Hub() Provider { return l.now().hub }
 
+// HubAt returns who was hub after the entry at a place.
+func (l Log) HubAt(seq uint64) Provider { return l.forceAt(seq).hub }
+
 // InForce returns the replica set after the last entry: the set, and while a
 // change is in progress the next one.
 func (l Log) InForce() (set, next Set) { return l.now().old, l.now().new }

@@ -7,6 +7,9 @@ import "github.com/mimid/mimid/protocol/room"
 // moved reports whether enough have acknowledged a move away from hub: a
 // majority of those who took part, the replaced one not counted.
 func moved(of Set, replaced Provider, acks Set) bool {
+	if mutant == moveCountsHub {
+		return majority(of, acks)
+	}
 	return majority(of.Without(replaced), acks.Without(replaced))
 }
 

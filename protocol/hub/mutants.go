@@ -17,4 +17,5 @@ const (
 	restoredSigns
 	releaseTakenBack
 	newSetStandsOnly
+	moveCountsHub
 )

@@ -191,6 +191,9 @@ func (s *Scenario) perform(w *world, n *node, e *hub.Effect, a action) string {
 	case hub.Leads:
 		return s.leads(w, n, e)
 	case hub.Stopped:
+		if s.Lossy && s.stops(w, e.Proof) {
+			return ""
+		}
 		if s.Budget.Lie == 0 {
 			return fmt.Sprintf("%s sees two final histories: %s and %s", n.cfg.Self, e.Proof.A, e.Proof.B)
 		}

@@ -23,6 +23,9 @@ func (s *Scenario) written(w *world, n *node, before hub.Durable) string {
 	if d.Final.Head == b.Final.Head || s.Budget.Lie > 0 {
 		return ""
 	}
+	if s.Lossy {
+		return s.agrees(w, n)
+	}
 	return s.final(w, n, d.Final.Head)
 }
 
@@ -66,6 +69,15 @@ func (s *Scenario) leads(w *world, n *node, e *hub.Effect) string {
 			return fmt.Sprintf("%s and %s are both hub of term %s", l.by, n.cfg.Self, l.term)
 		}
 	}
+	if s.Lossy {
+		if why := s.lost(w, n, e.Head); why != "" {
+			return why
+		}
+		p := *w.past
+		p.leads = append(p.leads[:len(p.leads):len(p.leads)], lead{e.Head.Term, n.cfg.Self, log})
+		w.past = &p
+		return ""
+	}
 	for seq, f := range w.past.finals {
 		if e.Head.Term.Compare(f.by) < 0 {
 			continue // the hub that certified it was ahead of this one
@@ -78,4 +90,64 @@ func (s *Scenario) leads(w *world, n *node, e *hub.Effect) string {
 	p.leads = append(p.leads[:len(p.leads):len(p.leads)], lead{e.Head.Term, n.cfg.Self, log})
 	w.past = &p
 	return ""
+}
+
+// What holds of moves that lose by design (Scenario.Lossy), beside that no disk goes back:
+//
+//   - agreement in an era: two providers that know entries of one era to be final have one
+//     log up to there (agrees);
+//   - a move loses nothing that anybody knows to be final whose acknowledgement it counts, and
+//     in a room of three, where all but the replaced hub acknowledge, nothing that anybody
+//     but that hub knows (lost). Whoever has acknowledged yet another move since may have been
+//     shown more by the replaced hub meanwhile, and stops when it hears of this one. What an
+//     earlier move has lost stays lost;
+//   - nobody stops but who knows something final that a hub has not (stops).
+
+// agrees checks a new certificate against what the others know of the same era.
+func (s *Scenario) agrees(w *world, n *node) string {
+	own := n.d.State.Final.Head
+	for _, o := range w.nodes[:s.Nodes] {
+		if o.cfg.Self == n.cfg.Self {
+			continue // the node before this step
+		}
+		other := o.d.State.Final.Head
+		if other.Term.Era != own.Term.Era {
+			continue
+		}
+		if own.Seq <= other.Seq && !o.d.Log.Holds(own) || own.Seq > other.Seq && !n.d.Log.Holds(other) {
+			return fmt.Sprintf("in era %d %s is final at %s and %s at %s, of two logs", own.Term.Era, own, n.cfg.Self, other, o.cfg.Self)
+		}
+	}
+	return ""
+}
+
+// lost checks a hub that a move has made.
+func (s *Scenario) lost(w *world, n *node, head hub.Head) string {
+	log := n.d.Log
+	change := log.At(head.Seq)
+	if change == nil || change.Via != hub.ByMove {
+		return ""
+	}
+	replaced := log.HubAt(head.Seq - 1)
+	for _, o := range w.nodes[:s.Nodes] {
+		who, final := o.cfg.Self, o.d.State.Final.Head
+		if who == n.cfg.Self || !change.Voters.Has(who) && (who == replaced || s.Unasked.Has(who)) || final.Term.Compare(head.Term) >= 0 ||
+			final.Term.Era < log.At(head.Seq-1).Term.Era || o.d.State.Seen.Era > head.Term.Era {
+			continue
+		}
+		if !log.Holds(final) {
+			return fmt.Sprintf("%s is moved to in term %s, instead of %s, without %s, which %s knows to be final", n.cfg.Self, head.Term, replaced, final, who)
+		}
+	}
+	return ""
+}
+
+// stops says whether somebody who stops has a reason: a hub whose log lacks what it knows.
+func (s *Scenario) stops(w *world, p hub.Proof) bool {
+	for _, l := range w.past.leads {
+		if l.term.Compare(p.A.Term) > 0 && !l.log.Holds(p.A) {
+			return true
+		}
+	}
+	return false
 }

@@ -27,6 +27,10 @@
 // way is lost, everybody restarts, nothing else goes wrong; then the room comes to
 // rest with every accepted message in the final log.
 //
+// Moves away from a set of one, and of a room with a recruit, lose by design what only those
+// knew whom nobody asks. Scenarios that are called lossy have them, and the invariants that
+// hold then: check.go, at agrees.
+//
 // Scenarios with a Window have machines that hold a window of the log. The world then
 // does what package hub says their callers do (window.go): what is durable is the store
 // from which they restart, answer duplicates, compare what arrives and fill what they

@@ -34,6 +34,9 @@ var planted = []struct {
 	{"mutant_restored_signs", "restore", 5, "a backup", 5},
 	{"mutant_release_taken_back", "both: a hand over", 3, "a hand over during", 3},
 	{"mutant_new_set_stands_only", "both: shrink", 7, "shrink", 6},
+	// Counting the hub that is replaced, if it is alive, would let the living two of three
+	// move a room a second time in a row. It forks the room: see package hub.
+	{"mutant_move_counts_hub", "lossy move: back to the hub", 6, "a lossy move", 6},
 }
 
 var numbered = regexp.MustCompile(`(?m)^ +\d+\. `)

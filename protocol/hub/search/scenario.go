@@ -35,7 +35,13 @@ type Scenario struct {
 	Standing    hub.Set // who may be Requested or Suspect; nil: all
 	MoveSet     func(to hub.Provider) hub.Set
 	Movers      hub.Set
-	Budget      budget
+	// Parties are asked to acknowledge a move (hub.Config); nil: all.
+	Parties hub.Set
+	// Lossy: moves lose by design what only those knew to be final whom nobody asks, the
+	// replaced hub and Unasked. Then the invariants are those of check.go for such moves.
+	Lossy   bool
+	Unasked hub.Set
+	Budget  budget
 	// Window is that of the machines (hub.Config); the world does what their callers owe them.
 	Window int
 	// Past is how many messages the room has had. They are final; the last provider has
@@ -86,7 +92,7 @@ func (s *Scenario) start() *world {
 		w.past.finals = append(w.past.finals, final{e.Hash, e.Term})
 	}
 	for i := range s.Nodes {
-		cfg := &hub.Config{Self: hub.Provider(i + 1), Peers: peers, Seal: seal, Window: s.Window}
+		cfg := &hub.Config{Self: hub.Provider(i + 1), Peers: peers, Seal: seal, Window: s.Window, Parties: s.Parties}
 		own := d
 		if i == s.Nodes-1 {
 			own = behind

@@ -72,6 +72,22 @@ func Scenarios() []*Scenario {
 		{Name: "lie: a hub orders two things at one place", Nodes: 3, Set: abc, Submissions: messages(1),
 			Budget: budget{Lie: 1, Request: 1, Crash: 1}},
 
+		// Moves that lose by design what only those knew whom nobody asks.
+		{Name: "lossy move: a room that one provider decides about", Nodes: 3, Set: a, Submissions: messages(2), Lossy: true,
+			Budget: budget{Move: 1, Crash: 1, Resend: 1}, Movers: hub.SetOf(2, 3), MoveSet: alone, Quiet: true},
+		{Name: "lossy move: twice in a row", Nodes: 3, Set: a, Submissions: messages(2), Lossy: true,
+			Budget: budget{Move: 2, Resend: 1}, Movers: hub.SetOf(2, 3), MoveSet: alone, Quiet: true},
+		{Name: "lossy move: back to the hub that a move has stopped", Nodes: 3, Set: abc, Submissions: messages(2), Lossy: true,
+			Budget: budget{Move: 2}, Movers: hub.SetOf(1, 2), MoveSet: alone, Quiet: true},
+		{Name: "lossy move: and an election of the old set", Nodes: 3, Set: abc, Submissions: messages(1), Lossy: true,
+			Budget: budget{Move: 2, Request: 1, Crash: 1}, Movers: hub.SetOf(2, 3), MoveSet: alone, Quiet: true},
+		{Name: "lossy move: of a room with a recruit", Nodes: 3, Set: abc, Parties: hub.SetOf(1, 2), Unasked: hub.SetOf(3), Submissions: messages(2), Lossy: true,
+			Budget: budget{Move: 1, Request: 1, Crash: 1}, Movers: hub.SetOf(2), MoveSet: alone, Quiet: true},
+		{Name: "lossy move: of a room with a recruit, back and forth", Nodes: 3, Set: abc, Parties: hub.SetOf(1, 2), Unasked: hub.SetOf(3), Submissions: messages(1), Lossy: true,
+			Budget: budget{Move: 2, Resend: 1}, Movers: hub.SetOf(1, 2), MoveSet: alone, Quiet: true},
+		{Name: "lossy move: of five, of whom two are not heard", Nodes: 5, Set: a, Submissions: messages(1), Lossy: true, Unasked: abcde,
+			Budget: budget{Move: 2}, Movers: hub.SetOf(2, 3), MoveSet: alone, Quiet: true},
+
 		// The same with machines that hold a window of the log.
 		{Name: "window: three messages, two elections", Nodes: 3, Set: abc, Submissions: messages(3), Window: 1,
 			Budget: budget{Request: 2}, Quiet: true, Calm: 64},
@@ -97,6 +113,8 @@ func Scenarios() []*Scenario {
 			Budget: budget{Crash: 1, Restore: 1, Request: 2}, Quiet: true, Calm: 64},
 		{Name: "window: a hand over during a set change", Nodes: 3, Set: a, Submissions: []hub.Event{change(1, abc), message(2)}, Window: 1, Past: 2,
 			Budget: budget{HandOver: 1, Request: 1, Crash: 1}, Targets: hub.SetOf(2, 3), Quiet: true, Calm: 64},
+		{Name: "window: a lossy move back to the hub that a move has stopped", Nodes: 3, Set: abc, Submissions: messages(2), Window: 1, Lossy: true,
+			Budget: budget{Move: 2}, Movers: hub.SetOf(1, 2), MoveSet: alone, Quiet: true},
 		{Name: "window: an accepted message, a new hub", Nodes: 3, Set: abc, Submissions: messages(1), Window: 1, Past: 3,
 			Budget: budget{Request: 1, Resend: 1}, Standing: hub.SetOf(2, 3), Calm: 64},
 	}

@@ -1,0 +1,5 @@
+//go:build mutant_move_counts_hub
+
+package hub
+
+const mutant = moveCountsHub
