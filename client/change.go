@@ -73,6 +73,7 @@ type wish struct {
 	// and waits for somebody's commit.
 	Answered, Ordered bool
 	Tries             int
+	trouble           error     // of the last attempt, in this process
 	since             time.Time // of Answered, in this process
 }
 
@@ -184,7 +185,17 @@ func (c *Client) change(ctx context.Context, u uri.Room, w *wish) error {
 	if err != nil {
 		return err
 	}
-	return c.wait(ctx, done)
+	if err = c.wait(ctx, done); err == nil || ctx.Err() == nil {
+		return err
+	}
+	// What it waits for is more than that it takes long.
+	var trouble error
+	asked, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	if c.do(asked, func() (error, error) { c.untouched(); trouble = w.trouble; return nil, nil }) == nil && trouble != nil {
+		return fmt.Errorf("%w: %w", trouble, err)
+	}
+	return err
 }
 
 // AddUser adds a user, with all its devices, to a room, and returns when the room
@@ -571,6 +582,7 @@ func (c *Client) submitChange(r *roomState, w *wish) {
 				return nil, fmt.Errorf("answer of the hub: %w: %w", ErrProtocol, err)
 			}
 		} else if passing, _ := transient(err); passing || hasCode(err, clientapi.CodeUnauthorized) {
+			c.enter(ctx, func() error { c.within(r.id); w.trouble = err; return nil })
 			return nil, err
 		}
 		return func() error {

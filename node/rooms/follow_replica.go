@@ -99,7 +99,8 @@ func (l *live) lacks(p *room.Piece, entries []*room.Entry) bool {
 	rep := l.rep
 	rest := l.unknown(entries)
 	role := rep.m.Role()
-	return (role == hub.Follower || role == hub.Canvasser) && p.Head.Term.Era == rep.m.State().Seen.Era &&
+	era := p.Head.Term.Era
+	return (role == hub.Follower || role == hub.Canvasser) && (era == rep.m.State().Seen.Era || era > l.state.At().Term.Era) &&
 		len(rest) > 0 && rest[0].Seq == rep.end() && rest[0].Prev == l.state.At().Last
 }
 

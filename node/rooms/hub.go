@@ -125,6 +125,9 @@ func (l *live) order(s *submission) (result, error) {
 	if to, ok := moveOf(s.update, l.state.At().Term); ok {
 		return l.beginMove(s, to)
 	}
+	if l.rep != nil && l.bound() {
+		return result{}, fmt.Errorf("this provider has acknowledged that the room is moved to %s, and has not heard whether it was: %w", l.rep.names.Name(l.rep.m.State().Vote.For), errMoving)
+	}
 	if h := l.state.Hub().Domain; h != l.r.cfg.Domain {
 		return result{}, fmt.Errorf("the hub is %s: %w", h, errMoving)
 	}

@@ -30,7 +30,8 @@ type moving struct {
 	term    room.Term
 	commit  []byte // a Handshake
 	hash    room.Hash
-	absence bool // its committer holds no power: all who do have to be silent
+	begun   time.Time // when those who wait were told last whom it waits for
+	absence bool      // its committer holds no power: all who do have to be silent
 	acks    map[hub.Provider]room.SignedAck
 	waiting []*submission // the same one, as often as its client has repeated it
 }
@@ -110,7 +111,7 @@ func (l *live) beginMove(s *submission, to *room.Hosting) (result, error) {
 		return result{}, fmt.Errorf("a move to era %d, and %d was begun before: make it anew in a later one: %w", to.Term.Era, seen.Era, room.ErrSubmission)
 	}
 	l.failMove(errMoving)
-	rep.moving = &moving{txn: s.txn, hub: to.Hub, term: to.Term, commit: body, hash: room.CommitHash(body), absence: len(away) > 0,
+	rep.moving = &moving{begun: time.Now(), txn: s.txn, hub: to.Hub, term: to.Term, commit: body, hash: room.CommitHash(body), absence: len(away) > 0,
 		acks: map[hub.Provider]room.SignedAck{}, waiting: []*submission{s}}
 	rep.voted = logstore.VotedSet{Term: to.Term, Set: rep.moving.hash}
 	l.moved(l.step(hub.Event{Kind: hub.MoveHere, Set: rep.names.set(domainsOf(to.Replicas)), Term: to.Term}))
@@ -234,6 +235,43 @@ func (l *live) moved(effects []hub.Effect) {
 		res.epoch = l.state.Epoch()
 		rep.orders = append(rep.orders, order{s, res})
 	}
+}
+
+// moveWait is how long a move is waited for before it is said what it waits for, and between
+// that and the next time. It goes on.
+const moveWait = 5 * time.Second
+
+// moveOverdue tells those who wait for a move which providers have not acknowledged it: a
+// move that can never come about looks like one that takes long, and only people know
+// which of those providers are gone for good.
+func (l *live) moveOverdue() {
+	mv := l.rep.moving
+	if mv == nil || len(mv.waiting) == 0 || time.Since(mv.begun) < moveWait {
+		return
+	}
+	mv.begun = time.Now()
+	err := l.lacking(mv)
+	for _, s := range mv.waiting {
+		s.result <- result{epoch: l.state.Epoch(), err: err}
+	}
+	mv.waiting = nil
+}
+
+// lacking says whom a move waits for, and what people can do.
+func (l *live) lacking(mv *moving) error {
+	hub, own := l.state.Hub().Domain, l.r.cfg.Domain
+	others := without(l.state.Participating(), []string{hub})
+	need, have := len(others)/2+1, 0
+	var silent []string
+	for _, d := range others {
+		if _, ok := mv.acks[l.rep.names.Number(d)]; ok || d == own {
+			have++
+		} else {
+			silent = append(silent, d)
+		}
+	}
+	text := fmt.Sprintf("moving the room here needs the word of %d of the %d providers that take part beside its hub %s, and has that of %d; no word of %s. If the room was moved to one of these before, unheard here, it orders the room", need, len(others), hub, have, strings.Join(silent, ", "))
+	return fmt.Errorf("%s. Bring those up that can be; nothing is lost meanwhile, and the move goes on when they answer. If so many of them are gone for good, nobody can move this room: what is in it can be read, and who is left makes a new one: %w", text, errMoving)
 }
 
 // failMove answers those who wait for a move that comes to nothing.

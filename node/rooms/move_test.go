@@ -488,3 +488,122 @@ func TestRejoin(t *testing.T) {
 		t.Errorf("the feed has entries %v", seqs)
 	}
 }
+
+// TestSecondMove: of three providers two live; the room was moved to the third, which is gone,
+// before they had its log. They cannot move it a second time: the former hub's word does not
+// count, and nobody can tell whether the third is gone or slow (package hub,
+// mutant_move_counts_hub). Whoever tries is told whose word is missing and what to do, and who
+// sends, why nothing is ordered; when that provider is back the wish comes to an end.
+func TestSecondMove(t *testing.T) {
+	w, alice, bob, carol, id := orphans(t)
+	atlanta, biloxi, chicago := w.ps[three[0]], w.ps[three[1]], w.ps[three[2]]
+	if err := alice.role(id, carol, policy.Admin); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range []*device{alice, bob, carol} {
+		d.follow(id, 4)
+	}
+	// Neither of the others hears of the outcome of the move.
+	for _, p := range []*provider{atlanta, chicago} {
+		p.set(func() {
+			p.deaf = true
+			p.answer = func(ctx context.Context, q *rooms.Request, endpoint string, next rooms.Endpoint) (*rooms.Response, error) {
+				if q.Source == three[1] && endpoint != rooms.EndpointReplica {
+					return &rooms.Response{Status: 200}, nil
+				}
+				return next(ctx, q)
+			}
+		})
+	}
+	if err := bob.update(id, bob.moving(three[1], 1)); err != nil {
+		t.Fatal(err)
+	}
+	biloxi.down2(true)
+	eventually(t, "they know of the move, and not of its outcome", func() bool {
+		return chicago.replicated(id) && atlanta.replicated(id) && chicago.stand(id).Hub == three[0] && atlanta.stand(id).Hub == three[0]
+	})
+	if _, err := alice.send(id, alice.message("nobody orders this")); err == nil || !strings.Contains(err.Error(), "acknowledged that the room is moved to biloxi.example") {
+		t.Errorf("the former hub goes on, or does not say why not: %v", err)
+	}
+	wish := &clientapi.SubmitUpdate{Request: carol.moving(three[2], 2), Nonce: nonce()}
+	try := func() error {
+		got, err := chicago.rooms.SubmitUpdate(context.Background(), carol.who, id, wish)
+		if err != nil {
+			return err
+		}
+		if res := must(wire.ParseUpdateRoomResponse(got.Response, wire.Limits{}))(t); res.Code != wire.UpdateSuccess {
+			return fmt.Errorf("%s %s", res.Code, res.Description)
+		}
+		return nil
+	}
+	for range 2 {
+		err := try()
+		if err == nil || !strings.HasPrefix(status(err), "503 ") {
+			t.Fatalf("without biloxi: %v", err)
+		}
+		for _, s := range []string{"the word of 2 of the 2 providers", "beside its hub atlanta.example", "has that of 1", "no word of biloxi.example", "Bring those up", "who is left makes a new one"} {
+			if !strings.Contains(err.Error(), s) {
+				t.Errorf("who moves the room is told %q, without %q", err, s)
+			}
+		}
+	}
+	for _, p := range []*provider{atlanta, chicago} {
+		p.set(func() { p.deaf, p.answer = false, nil })
+	}
+	biloxi.down2(false)
+	var err error
+	eventually(t, "the wish comes to an end", func() bool { err = try(); return err != nil && !strings.HasPrefix(status(err), "503 ") })
+	if !strings.Contains(err.Error(), "poch") {
+		t.Errorf("it ends with %v", err)
+	}
+	// Biloxi has acknowledged it and orders nothing any more. So the wish is made anew, as a
+	// client does by itself, on what biloxi has shown.
+	carol.follow(id, 5)
+	if err := carol.update(id, carol.moving(three[2], 3)); err != nil {
+		t.Fatal(err)
+	}
+	w.heal()
+	eventually(t, "all follow chicago", func() bool { return atlanta.stand(id).Hub == three[2] && biloxi.stand(id).Hub == three[2] })
+	carol.say(id, "on")
+	bob.read(id, "on")
+	alice.read(id, "on")
+}
+
+// TestRejoinCutOff: a provider that gives its branch up while nobody can show it the room as
+// it goes on has a log that it once ordered the end of. It signs nothing there again, also
+// after a restart, and follows when it can.
+func TestRejoinCutOff(t *testing.T) {
+	w, alice, bob, carol, id := orphans(t)
+	ctx := context.Background()
+	atlanta := w.ps[three[0]]
+	atlanta.down2(true)
+	for i := range 2 {
+		if r, err := alice.send(id, alice.message(fmt.Sprint("alone ", i))); err != nil || r.Code != wire.SubmitAccepted {
+			t.Fatal(r, err)
+		}
+	}
+	if err := bob.update(id, bob.moving(three[1], 1)); err != nil {
+		t.Fatal(err)
+	}
+	carol.follow(id, 4)
+	w.heal()
+	eventually(t, "the old hub stands still", func() bool { _, broken := atlanta.accused(id); return broken != "" })
+	atlanta.down2(true)
+	if p := must(atlanta.rooms.Rejoin(ctx, alice.who, id))(t); !p.Followed || p.From != 3 {
+		t.Errorf("%+v", p)
+	}
+	for range 2 {
+		if s := atlanta.stand(id); s.Next != 3 || s.Hub != three[0] {
+			t.Errorf("%+v", s)
+		}
+		time.Sleep(300 * time.Millisecond) // in which it could stand for hub
+		if r, err := alice.send(id, alice.message("again")); err == nil && r.Code == wire.SubmitAccepted {
+			t.Error("it orders the place anew that it has signed another entry for")
+		}
+		atlanta.restart()
+	}
+	w.heal()
+	eventually(t, "it follows", func() bool { return atlanta.stand(id).Hub == three[1] })
+	carol.say(id, "on")
+	w.alike(id, 5)
+}

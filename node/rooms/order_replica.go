@@ -181,6 +181,7 @@ func (l *live) tick(ctx context.Context) {
 	if l.collect(ctx); l.rep == nil || l.state == nil {
 		return
 	}
+	l.moveOverdue()
 	rep, hubOf := l.rep, l.state.Hub().Domain
 	l.unanswered()
 	switch role := rep.m.Role(); {
