@@ -15,7 +15,7 @@
 // and in the storage), log.go (following a room's log), message.go (the outbox),
 // attach.go and fetch.go (files, in spool.go),
 // receipt.go (what others are told of what came, and what they tell), typing.go (what is
-// told and not kept), change.go (adding, removing, leaving), join.go (creating, Welcome, coming
+// told and not kept), expiry.go (messages that end), change.go (adding, removing, leaving), join.go (creating, Welcome, coming
 // back), rooms.go (what applications ask), notice.go (what they are told),
 // identity.go, keypackage.go, trust.go, contact.go, discover.go, provider.go (HTTP and the
 // stream).
@@ -74,6 +74,7 @@
 //	mls/ROOM       PART         a part of the MLS group (mls.Part), as it is
 //	message/ROOM   N            a message, by the order in which it came here
 //	id/ROOM        ID[32]       the N of the message with this id
+//	expiry/ROOM    N            when message N ends, Unix milliseconds
 //	owed/ROOM      N            what others are to be told of message N
 //	receipts/ROOM  N            what others have told of it
 //	outbox         N            an own message that was not seen in the log yet

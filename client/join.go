@@ -486,6 +486,9 @@ func (c *Client) reenter(b *batch, r *roomState, e *room.Entry) error {
 
 // pumpRoom starts what is due in a room.
 func (c *Client) pumpRoom(r *roomState, now time.Time, soon func(*task) bool) error {
+	if err := c.wipe(r, now, soon); err != nil {
+		return err
+	}
 	if r.State == roomLeft || r.State == roomStopped || r.State == roomParted {
 		return nil
 	}

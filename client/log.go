@@ -425,6 +425,10 @@ func (c *Client) message(b *batch, r *roomState, e *room.Entry) error {
 		return skip(err)
 	}
 	refused := new(policy.Refusal)
+	at := time.UnixMilli(int64(e.AcceptedAt))
+	if err := r.lasts(said, at); err != nil {
+		return skip(fmt.Errorf("%s: %w", from, err))
+	}
 	if err := c.permits(b, r, from, said); errors.As(err, &refused) {
 		return skip(fmt.Errorf("%s: %w", from, err))
 	} else if err != nil {
@@ -440,7 +444,15 @@ func (c *Client) message(b *batch, r *roomState, e *room.Entry) error {
 		return c.again(b, r, known, m) // encrypted again by its sender
 	}
 	m.ID = id
+	if x := said.Expires; x != nil && !x.Relative && !x.At(at).After(c.cfg.Now()) {
+		r.NextMessage++ // it has ended before it came; only its id is kept
+		b.put(tableIDs(r.id), string(id[:]), r.NextMessage-1)
+		return nil
+	}
 	c.addMessage(b, r, m)
+	if x := said.Expires; x != nil && (!x.Relative || sender == c.user.String()) {
+		c.endsAt(b, r, m, x, at)
+	}
 	c.owe(b, r, m, said, content.Delivered)
 	shown, err := m.show()
 	if err != nil {

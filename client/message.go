@@ -30,6 +30,8 @@ type Message struct {
 	State      State
 	// Seq is its place in the room's log, once it is final.
 	Seq uint64
+	// ExpiresAt is when it ends; zero: never, or that long after it is read.
+	ExpiresAt time.Time
 	// About is the index of the message that this one answers, reacts to, edits or takes
 	// back; nil for none or one that is not here. Messages fills it in.
 	About *uint64
@@ -46,6 +48,7 @@ type messageRecord struct {
 	State      State
 	Hash       []byte // SHA-256 of the ciphertext
 	Failure    string `json:",omitempty"`
+	ExpiresAt  uint64 `json:",omitempty"` // Unix milliseconds; 0: never, or not known yet
 }
 
 func (m *messageRecord) show() (*Message, error) {
@@ -60,6 +63,9 @@ func (m *messageRecord) show() (*Message, error) {
 	out := &Message{Index: m.Index, ID: m.ID, Sender: sender, Text: said.Text(), Content: said, State: m.State, Seq: m.Seq}
 	if m.AcceptedAt > 0 {
 		out.AcceptedAt = time.UnixMilli(int64(m.AcceptedAt))
+	}
+	if m.ExpiresAt > 0 {
+		out.ExpiresAt = time.UnixMilli(int64(m.ExpiresAt))
 	}
 	return out, nil
 }
@@ -163,11 +169,12 @@ func (c *Client) sendContent(ctx context.Context, u uri.Room, m *content.Message
 	return index, nil
 }
 
-// queue writes a message, with sender and room filled in, into a batch that puts it into
-// the outbox, and returns its index.
+// queue writes a message, with sender, room and what the room demands filled in, into a
+// batch that puts it into the outbox, and returns its index.
 func (c *Client) queue(w *batch, r *roomState, m *content.Message, permitted func(*batch, *roomState, *content.Message) error) (uint64, error) {
 	said := *m
 	said.Sender, said.Room = c.user.String(), r.uri.String()
+	said = r.withDefault(said, c.cfg.Now())
 	b, err := said.Encode(content.Limits{})
 	if err != nil {
 		return 0, err
@@ -181,6 +188,7 @@ func (c *Client) queue(w *batch, r *roomState, m *content.Message, permitted fun
 	}
 	rec := &messageRecord{ID: id, Sender: said.Sender, Content: b, State: StateQueued}
 	c.addMessage(w, r, rec)
+	c.endsAt(w, r, rec, said.Expires, c.cfg.Now())
 	c.enqueue(w, &outItem{Room: r.id, Index: rec.Index, Content: b})
 	r.save(w)
 	return rec.Index, nil
@@ -381,6 +389,9 @@ func (c *Client) Messages(u uri.Room, from uint64, limit int) ([]Message, error)
 			rec := new(messageRecord)
 			if err := unmarshal("message", it.Value, rec); err != nil {
 				return err
+			}
+			if rec.ExpiresAt != 0 && rec.ExpiresAt <= uint64(max(0, c.cfg.Now().UnixMilli())) {
+				continue // it has ended, and is deleted when the device runs
 			}
 			m, err := rec.show()
 			if err != nil {

@@ -53,6 +53,12 @@ type ReceiptsChanged struct {
 	Delivered, Read []uint64
 }
 
+// MessagesExpired: these messages have ended and are gone from this device.
+type MessagesExpired struct {
+	Room     uri.Room
+	Messages []uint64
+}
+
 // Typing: somebody is typing, or no more. It stands for TypingFor, unless a message of the
 // same user comes before. It is in no storage, and may be missing.
 type Typing struct {
@@ -171,6 +177,7 @@ type Missed struct{}
 func (MessageReceived) notice() {}
 func (SendState) notice()       {}
 func (ReceiptsChanged) notice() {}
+func (MessagesExpired) notice() {}
 func (Typing) notice()          {}
 func (AttachFailed) notice()    {}
 func (RoomJoined) notice()      {}

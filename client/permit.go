@@ -76,6 +76,9 @@ func (c *Client) senderOf(b *batch, r *roomState, id content.MessageID) (string,
 
 // permitted is permits for an own message, before it is kept.
 func (c *Client) permitted(b *batch, r *roomState, m *content.Message) error {
+	if err := c.lastsFor(r, m); err != nil {
+		return err
+	}
 	if r.group == nil || r.State != roomJoined && r.State != roomCreating {
 		return nil // it is sent when the device is in, or fails then
 	}

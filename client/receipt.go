@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/protocol/content"
+	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 )
@@ -56,25 +57,21 @@ func (x *receiptRecord) show() (Receipt, error) {
 	return Receipt{u, at(x.DeliveredAt), at(x.ReadAt)}, nil
 }
 
-// demand is what a room's policy says of a kind of receipt.
-type demand int
-
-const (
-	demandNone demand = iota // the user decides
-	demandRequired
-	demandForbidden
-)
-
-// demands returns what the room's policy says of reports that messages were delivered and
-// read.
-func (r *roomState) demands() (delivered, read demand) { return demandNone, demandNone }
+// demands returns what the room's policy (status_notification_policy) says of reports that
+// messages were delivered and read.
+func (r *roomState) demands() (delivered, read policy.Optionality) {
+	if p := r.policies().Status; p != nil {
+		return p.Delivery, p.Read
+	}
+	return policy.Optional, policy.Optional
+}
 
 // reports says whether this device reports a status in a room, as things are now.
 func (c *Client) reports(r *roomState, s content.Status) bool {
 	if r.State != roomJoined || !r.roles().Posts(c.roleIn(r, c.user)) {
 		return false // the hub takes nothing from whom may send nothing
 	}
-	rule, wish := demandNone, false
+	rule, wish := policy.Optional, false
 	switch delivered, read := r.demands(); s {
 	case content.Delivered:
 		rule, wish = delivered, c.receipts.Delivered
@@ -82,9 +79,9 @@ func (c *Client) reports(r *roomState, s content.Status) bool {
 		rule, wish = read, c.receipts.Read
 	}
 	switch rule {
-	case demandRequired:
+	case policy.Required:
 		return true
-	case demandForbidden:
+	case policy.Forbidden:
 		return false
 	}
 	return wish && r.participants() <= c.cfg.ReceiptRoom
@@ -232,9 +229,10 @@ func (c *Client) messageAt(b *batch, r *roomState, index uint64) (*messageRecord
 // flood of reports costs no more room than one.
 func (c *Client) reported(b *batch, r *roomState, from uri.User, report content.StatusReport, at uint64) error {
 	news := ReceiptsChanged{Room: r.uri, From: from}
+	deliveries, readings := r.demands()
 	for _, x := range report {
 		said := x.Status.Of()
-		if said == 0 {
+		if said == 0 || readings == policy.Forbidden && said.Read() || deliveries == policy.Forbidden && !said.Read() {
 			continue
 		}
 		index, err := c.indexOf(b, r, x.ID)
@@ -373,6 +371,7 @@ func (c *Client) markRead(b *batch, r *roomState, index uint64) error {
 	if r.State == roomJoined {
 		c.owe(b, r, m, said, content.Read)
 	}
+	c.endsAt(b, r, m, said.Expires, c.cfg.Now()) // how long after it was read
 	return nil
 }
 

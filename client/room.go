@@ -71,6 +71,9 @@ type roomState struct {
 	unfound    int                       // how often in a row none was found
 	lookAt     time.Time                 // when to look at the room if nothing happens before
 	owed       map[uint64]content.Status // what others are to be told of messages
+	expiring   map[uint64]uint64         // when messages end, Unix milliseconds
+	ruled      *room.Policies            // of epoch ruledAt
+	ruledAt    uint64
 	typing     typing
 	reportAt   time.Time // when; zero: nothing is owed
 	hostingAt  time.Time // when to change the replica set; zero: it is as it should be
@@ -91,6 +94,9 @@ func (c *Client) loadRoom(tx Tx, rec *roomRecord) error {
 		return err
 	}
 	c.rooms[r.id] = r
+	if err := r.loadExpiring(tx); err != nil {
+		return err
+	}
 	if r.State != roomJoined && r.State != roomCreating && r.State != roomParted {
 		return nil
 	}

@@ -65,6 +65,7 @@ const (
 func tableParts(id room.ID) string    { return "mls/" + id.String() }
 func tableMessages(id room.ID) string { return "message/" + id.String() }
 func tableIDs(id room.ID) string      { return "id/" + id.String() }
+func tableExpiry(id room.ID) string   { return "expiry/" + id.String() }
 func tableOwed(id room.ID) string     { return "owed/" + id.String() }
 func tableReceipts(id room.ID) string { return "receipts/" + id.String() }
 
