@@ -2,6 +2,9 @@ package client
 
 import (
 	"fmt"
+	"strings"
+	"time"
+	"unicode"
 
 	"github.com/mimid/mimid/protocol/content"
 	"github.com/mimid/mimid/protocol/policy"
@@ -29,6 +32,54 @@ type Composer = func(about *content.Message, id content.MessageID) *content.Mess
 
 // Saying makes a message of text.
 func Saying(text string) *Content { return content.New(content.Origin{}, content.Text(text)) }
+
+// SayingMarkdown makes a message of Markdown (GFM-MIMI, which has no HTML: a "<" is written
+// as "&lt;"). Each word such as @bob@biloxi.example becomes a mention of that user.
+func SayingMarkdown(text string) *Content {
+	return content.New(content.Origin{}, content.MarkdownText(withMentions(strings.ReplaceAll(text, "<", "&lt;"))))
+}
+
+// withMentions turns words that name users, after an @, into links that mention them.
+func withMentions(text string) string {
+	var b strings.Builder
+	rest := text
+	for {
+		i := strings.IndexByte(rest, '@')
+		if i < 0 {
+			b.WriteString(rest)
+			return b.String()
+		}
+		name := rest[i+1:]
+		if end := strings.IndexFunc(name, func(c rune) bool {
+			return c != '@' && c != '.' && c != '-' && c != '_' && !unicode.IsLetter(c) && !unicode.IsDigit(c)
+		}); end >= 0 {
+			name = name[:end]
+		}
+		name = strings.TrimRight(name, ".")
+		begins := i == 0 || strings.ContainsRune(" \t\n(", rune(rest[i-1]))
+		u, err := uri.ParseShort(name)
+		b.WriteString(rest[:i])
+		if rest = rest[i+1:]; err != nil || !begins {
+			b.WriteByte('@')
+			continue
+		}
+		b.WriteString(content.Mention("@"+name, u))
+		rest = rest[len(name):]
+	}
+}
+
+// EndingAt has a message end at a time. Error: content.ErrExpiry.
+func EndingAt(m *Content, at time.Time) (err error) {
+	m.Expires, err = content.ExpireAt(at)
+	return err
+}
+
+// EndingAfterReading has a message end a while after each recipient has read it. Error:
+// content.ErrExpiry.
+func EndingAfterReading(m *Content, d time.Duration) (err error) {
+	m.Expires, err = content.ExpireAfterReading(d)
+	return err
+}
 
 // Answering answers with text.
 func Answering(text string) Composer {

@@ -458,6 +458,7 @@ func (c *Client) message(b *batch, r *roomState, e *room.Entry) error {
 	if err != nil {
 		return skip(err)
 	}
+	shown.Mentioned = c.mentioned(shown)
 	b.tell(MessageReceived{r.uri, *shown})
 	return nil
 }

@@ -32,6 +32,8 @@ type Message struct {
 	Seq uint64
 	// ExpiresAt is when it ends; zero: never, or that long after it is read.
 	ExpiresAt time.Time
+	// Mentioned says that it mentions this device's user; Messages and notices fill it in.
+	Mentioned bool
 	// About is the index of the message that this one answers, reacts to, edits or takes
 	// back; nil for none or one that is not here. Messages fills it in.
 	About *uint64
@@ -355,6 +357,12 @@ func (c *Client) changeMessage(b *batch, r *roomState, index uint64, change func
 	return nil
 }
 
+// mentioned says whether another user's message mentions the own one (content draft,
+// section 9.6).
+func (c *Client) mentioned(m *Message) bool {
+	return m.Sender != c.user && slices.Contains(m.Content.Mentions(), c.user)
+}
+
 // aboutOf returns the index of the message that another one is about.
 func aboutOf(tx Tx, id room.ID, m *content.Message) (*uint64, error) {
 	to := m.Replaces
@@ -397,6 +405,7 @@ func (c *Client) Messages(u uri.Room, from uint64, limit int) ([]Message, error)
 			if err != nil {
 				return err
 			}
+			m.Mentioned = c.mentioned(m)
 			if m.About, err = aboutOf(tx, id, m.Content); err != nil {
 				return err
 			}

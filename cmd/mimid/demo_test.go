@@ -67,10 +67,12 @@ func TestLast(t *testing.T) {
 // TestPrintable: what others write cannot move the cursor or pass for another line.
 func TestPrintable(t *testing.T) {
 	for in, want := range map[string]string{
-		"hello":                       "hello",
-		"\x1b[2Jgone\a":               "\ufffd[2Jgone\ufffd",
-		"one\n12:00:00 bob@b: forged": "one\n   12:00:00 bob@b: forged",
-		"tab\tand\rreturn":            "tab\ufffdand\ufffdreturn",
+		"hello":                              "hello",
+		"\x1b[2Jgone\a":                      "\ufffd[2Jgone\ufffd",
+		"one\n12:00:00 bob@b: forged":        "one\n   12:00:00 bob@b: forged",
+		"\u202egnp.exe \u2066x\u2069 \u200f": "\ufffdgnp.exe \ufffdx\ufffd \ufffd",
+		"a\u2028b\u009b31m":                  "a\ufffdb\ufffd31m",
+		"tab\tand\rreturn":                   "tab\ufffdand\ufffdreturn",
 	} {
 		if got := printable(in, "   "); got != want {
 			t.Errorf("%q becomes %q", in, got)

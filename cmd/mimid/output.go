@@ -61,12 +61,18 @@ func plural(n int, one string) string {
 	return fmt.Sprintf("%d %ss", n, one)
 }
 
+// steers says whether a character changes the direction of what stands around it or breaks
+// lines: with those a text could seem to say something else, or pass for a line of ours.
+func steers(r rune) bool {
+	return r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069 || r == 0x200e || r == 0x200f || r == 0x061c || r == 0x2028 || r == 0x2029
+}
+
 // printable makes other people's text harmless on a terminal: control characters are
 // shown as such, and a line of it cannot pass for one of ours.
 func printable(s, indent string) string {
 	s = strings.ReplaceAll(s, "\n", "\n"+indent)
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) && r != '\n' {
+		if (unicode.IsControl(r) || steers(r)) && r != '\n' {
 			return unicode.ReplacementChar
 		}
 		return r

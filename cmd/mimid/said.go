@@ -149,6 +149,8 @@ type shownMessage struct {
 	Reactions map[string][]string `json:"reactions,omitempty"` // who reacts so
 	Receipts  []shownReceipt      `json:"receipts,omitempty"`
 	Files     []shownFile         `json:"files,omitempty"` // that client fetch saves
+	Mentioned bool                `json:"mentions_you,omitempty"`
+	ExpiresAt *time.Time          `json:"expires_at,omitempty"`
 }
 
 type shownFile struct {
@@ -194,6 +196,10 @@ func messageView(m client.Message) shownMessage {
 	if !m.Sender.IsZero() {
 		v.Sender = m.Sender.Short()
 	}
+	v.Mentioned = m.Mentioned
+	if !m.ExpiresAt.IsZero() {
+		v.ExpiresAt = &m.ExpiresAt
+	}
 	if m.Content == nil {
 		return v
 	}
@@ -218,6 +224,12 @@ func printLine(w io.Writer, m client.Message, what string) {
 	state := ""
 	if m.State != client.StateFinal {
 		state = "  (" + string(m.State) + ")"
+	}
+	if m.Mentioned {
+		state += "  (mentions you)"
+	}
+	if !m.ExpiresAt.IsZero() {
+		state += "  (until " + when(m.ExpiresAt) + ")"
 	}
 	fmt.Fprintf(w, "%4d %s %s%s%s\n", m.Index, at, m.Sender.Short(), what, state)
 }

@@ -16,7 +16,34 @@ import (
 type clientSend struct {
 	Room    string   `arg:"" help:"Name or URI of the room, or the beginning of its id."`
 	Text    []string `arg:"" help:"What to say."`
+	saying  `embed:""`
 	sending `embed:""`
+}
+
+// saying is how something is said.
+type saying struct {
+	Markdown     bool          `help:"The text is Markdown. Words such as @bob@biloxi.example mention people."`
+	Expires      time.Duration `help:"For how long it is there, such as 1h: then it is gone from everybody's device. At most a year." placeholder:"TIME"`
+	AfterReading bool          `help:"With --expires: each device counts from when it was read there."`
+}
+
+func (f *saying) message(text string, now time.Time) (*client.Content, error) {
+	m := client.Saying(text)
+	if f.Markdown {
+		m = client.SayingMarkdown(text)
+	}
+	var err error
+	switch {
+	case f.Expires < 0 || f.Expires != 0 && f.Expires < time.Second:
+		return nil, usageError("--expires is a while of a second or more, such as 1h")
+	case f.AfterReading && f.Expires == 0:
+		return nil, usageError("--after-reading says from when --expires counts: give both")
+	case f.AfterReading:
+		err = client.EndingAfterReading(m, f.Expires)
+	case f.Expires > 0:
+		err = client.EndingAt(m, now.Add(f.Expires))
+	}
+	return m, err
 }
 
 // sending is what the commands have that send something.
@@ -26,7 +53,7 @@ type sending struct {
 }
 
 func (c *clientSend) Help() string {
-	return "The message is kept first. Without a connection it goes out the next time that this device runs,\nsuch as with `mimid client sync`: do not send it again.\n\nExample:\n  mimid client send clubhouse hello everybody"
+	return "The message is kept first. Without a connection it goes out the next time that this device runs,\nsuch as with `mimid client sync`: do not send it again.\n\nExample:\n  mimid client send clubhouse hello everybody\n  mimid client send clubhouse --expires 1h the key is under the mat"
 }
 
 // messageText refuses what could not be read by anybody.
@@ -51,7 +78,7 @@ func (c *clientSend) Run(s *session) error {
 		return err
 	}
 	return c.to(s, c.Room, func(*client.Client, client.Room) (*client.Content, error) {
-		return client.Saying(text), nil
+		return c.saying.message(text, time.Now())
 	})
 }
 
