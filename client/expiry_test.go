@@ -123,6 +123,34 @@ func TestExpiry(t *testing.T) {
 		t.Error(err)
 	}
 
+	// A copy of what has ended is no new message.
+	copied := ending("for a while", afterReading(t, time.Minute))
+	copied.Sender, copied.Room = alice.user().String(), u.String()
+	octets, err := copied.Encode(content.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func() {
+		t.Helper()
+		if err := alice.c.SendReport(ctx10(t), u, octets); err != nil {
+			t.Fatal(err)
+		}
+		agree(u, alice, bob)
+		if err := alice.c.SettleReceipts(ctx10(t)); err != nil {
+			t.Fatal(err)
+		}
+		agree(u, alice, bob)
+	}
+	send()
+	bob.hears(u, "alice: for a while")
+	if err := bob.c.MarkRead(ctx10(t), u, 100); err != nil {
+		t.Fatal(err)
+	}
+	bob.pass(2 * time.Minute)
+	wiped(bob, 2)
+	send()
+	shows(bob, "alice: for ever", "alice: next")
+
 	// Section 9.1: not more than a year, and none that is over when it is sent.
 	for why, m := range map[string]*content.Message{
 		"in more than a year":            ending("x", alice.in(367*24*time.Hour)),

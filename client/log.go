@@ -470,6 +470,9 @@ func (c *Client) again(b *batch, r *roomState, at []byte, m *messageRecord) erro
 	if err := unmarshal("where a message is", at, &index); err != nil {
 		return err
 	}
+	if old, err := c.messageAt(b, r, index); err != nil || old == nil {
+		return err // it has ended
+	}
 	return c.changeMessage(b, r, index, func(old *messageRecord) {
 		if old.State == StateLost {
 			old.State, old.Seq, old.AcceptedAt, old.Hash = StateFinal, m.Seq, m.AcceptedAt, m.Hash
