@@ -30,7 +30,6 @@ import { createInterface } from "node:readline"
 import { createHash, createHmac, createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes, sign } from "node:crypto"
 import * as mls from "ts-mls"
 import { createGroupInfo } from "ts-mls/createCommit.js"
-import { encodeCredential } from "ts-mls/credential.js"
 import { decodeWelcome } from "ts-mls/welcome.js"
 import { decodeGroupInfo, groupInfoEncoder } from "ts-mls/groupInfo.js"
 import { decodeRatchetTree } from "ts-mls/ratchetTree.js"
@@ -316,10 +315,12 @@ class Device {
   }
 }
 
-// userOf is the user URI of a leaf: the alternative name of the second certificate.
+// userOf is the user URI of a leaf: the alternative name, [6] URI, of the second certificate.
 function userOf(credential) {
-  const found = Buffer.from(credential.certificates[1]).toString("latin1").match(/mimi:\/\/[a-z0-9.-]+\/u\/[A-Za-z0-9._~-]+/)
-  return found === null ? fail("a user certificate without a user's URI") : found[0]
+  const cert = Buffer.from(credential.certificates[1])
+  const at = cert.indexOf("mimi://")
+  if (at < 2 || cert[at - 2] !== 0x86) fail("a user certificate without a user's URI")
+  return cert.subarray(at, at + cert[at - 1]).toString()
 }
 
 // ---------------------------------------------------------------------- log

@@ -32,7 +32,7 @@ func (s *station) mimid(args ...string) string {
 }
 
 func (s *station) try(args ...string) (string, error) {
-	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute) // cleanups run commands, too
 	defer cancel()
 	cmd := exec.CommandContext(ctx, s.bin, args...)
 	cmd.Dir = s.dir
