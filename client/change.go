@@ -380,6 +380,8 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 		switch {
 		case as == policy.Banned:
 			return false, fmt.Errorf("%s is banned: %w", who, ErrRefused)
+		case as == policy.None && w.Role != policy.None:
+			as = w.Role // offered by an invitation; it is judged below
 		case as == policy.None:
 			if as, err = roles.Newcomer(c.roleIn(r, c.user)); err != nil {
 				return false, fmt.Errorf("%w: %w", err, ErrRefused)

@@ -82,6 +82,7 @@ type Client struct {
 	wishes      map[uint64]*wish
 	attachments map[uint64]*attachment
 	welcome     map[room.ID]*clientapi.Welcome
+	invites     map[uint64]*invitation
 	receipts    Receipts
 	next        uint64 // number of the next outbox item or wish
 
@@ -123,7 +124,7 @@ func Open(cfg Config) (*Client, error) {
 		trust:   &trust{known: map[string]*providerRecord{}, wanted: map[string]bool{}},
 		notices: make(chan Notice, cfg.Notices), commands: make(chan func() error), stopped: make(chan struct{}),
 		users: map[string]mls.Credential{}, rooms: map[room.ID]*roomState{}, outbox: map[uint64]*outItem{},
-		wishes: map[uint64]*wish{}, welcome: map[room.ID]*clientapi.Welcome{},
+		wishes: map[uint64]*wish{}, welcome: map[room.ID]*clientapi.Welcome{}, invites: map[uint64]*invitation{},
 		attachments: map[uint64]*attachment{}, attaching: map[uint64]chan attached{}, lookups: map[string]*task{}, waiters: map[uint64][]chan error{}, next: 1,
 		receipts: Receipts{Delivered: true}, looks: looks{touched: map[room.ID]bool{}}}
 	var err error
@@ -201,6 +202,12 @@ func (c *Client) load(tx Tx) error {
 			n, err := nameNumber(name)
 			a.n = n
 			c.attachments[n], c.next = a, max(c.next, n+1)
+			return err
+		}),
+		scan(tx, tableInvite, func(name string, v *invitation) error {
+			n, err := nameNumber(name)
+			v.n = n
+			c.invites[n], c.next = v, max(c.next, n+1)
 			return err
 		}),
 		scan(tx, tableRoom, func(name string, rec *roomRecord) error { return c.loadRoom(tx, rec) }),
@@ -313,6 +320,9 @@ func (c *Client) pump() (time.Time, error) {
 	}
 	c.pumpAttachments(soon)
 	if err := c.joinWelcomed(); err != nil {
+		return at, err
+	}
+	if err := c.pumpInvitations(soon); err != nil {
 		return at, err
 	}
 	due, err := c.pumpRooms(now, soonBy)

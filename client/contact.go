@@ -34,22 +34,7 @@ func (c *Client) Reject(ctx context.Context, who uri.User) error {
 }
 
 func (c *Client) consent(ctx context.Context, op wire.ConsentOperation, who uri.User) error {
-	m, api, err := c.self(ctx)
-	if err != nil {
-		return err
-	}
-	scope := wire.ConsentScope{Requester: wire.IdentifierURI(m.User), Target: wire.IdentifierURI(who.String())}
-	if op == wire.ConsentGrant || op == wire.ConsentRevoke {
-		scope.Requester, scope.Target = scope.Target, scope.Requester
-	}
-	entry, err := (&wire.ConsentEntry{Operation: op, Scope: scope}).Bytes()
-	if err == nil {
-		err = api.call(ctx, "POST", "/v1/consent", &clientapi.SendConsent{Entry: entry}, nil)
-	}
-	if err != nil {
-		return fmt.Errorf("sending consent (%v) about %s: %w", op, who, err)
-	}
-	return nil
+	return c.consentAbout(ctx, op, who, uri.Room{}, nil)
 }
 
 // Consents lists all consent that this user gave or asked for.
@@ -65,7 +50,8 @@ func (c *Client) Consents(ctx context.Context) ([]clientapi.Consent, error) {
 	return out.Consents, nil
 }
 
-// Requests lists the users who ask for consent and have no answer.
+// Requests lists the users who ask for consent for any room and have no answer; about one room,
+// see Invitations.
 func (c *Client) Requests(ctx context.Context) ([]uri.User, error) {
 	all, err := c.Consents(ctx)
 	if err != nil {
@@ -77,7 +63,7 @@ func (c *Client) Requests(ctx context.Context) ([]uri.User, error) {
 	}
 	var out []uri.User
 	for _, x := range all {
-		if x.Target != m.User || x.State != "requested" {
+		if x.Target != m.User || x.State != "requested" || x.Room != "" {
 			continue
 		}
 		u, err := uri.ParseUser(x.Requester)
@@ -114,6 +100,9 @@ func (c *Client) consented(b *batch, v *clientapi.ConsentEvent) error {
 	to, err := uri.ParseUser(string(e.Scope.Target))
 	if err != nil {
 		return err
+	}
+	if from == c.user && e.Scope.Room != "" {
+		c.invitationHeard(b, to, string(e.Scope.Room), v.State)
 	}
 	b.tell(ConsentChanged{Requester: from, Target: to, Room: string(e.Scope.Room), State: v.State})
 	return nil

@@ -54,6 +54,7 @@ const (
 	tableOutbox     = "outbox"
 	tableWish       = "wish"
 	tableAttach     = "attach"
+	tableInvite     = "invite"
 
 	nameIdentity = "who"
 	nameCursor   = "cursor"

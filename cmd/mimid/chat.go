@@ -216,7 +216,10 @@ func (ch *chat) notice(n client.Notice) {
 			ch.say("typing_ended", n.User.Short(), "")
 		}
 	case client.ConsentChanged:
-		if n.State == "requested" && n.Target == ch.c.User() {
+		switch {
+		case n.Room != "":
+			ch.invitation(n)
+		case n.State == "requested" && n.Target == ch.c.User():
 			ch.say("asks_consent", n.Requester.Short(), "         %s asks for your consent: /accept %s", n.Requester.Short(), n.Requester.Short())
 		}
 	case client.KnockChanged:

@@ -37,8 +37,9 @@ type clientCommand struct {
 	Find     clientFind     `cmd:"" help:"Find people by a handle or number."`
 	Contact  clientContact  `cmd:"" help:"Ask somebody for consent to be added to rooms."`
 	Requests clientRequests `cmd:"" help:"List who asks for your consent."`
-	Accept   clientAccept   `cmd:"" help:"Give consent."`
-	Reject   clientReject   `cmd:"" help:"Refuse consent, or take it back."`
+	Accept   clientAccept   `cmd:"" help:"Give consent, or accept an invitation."`
+	Reject   clientReject   `cmd:"" help:"Refuse consent, or take it back, or decline an invitation."`
+	Invites  clientInvites  `cmd:"" help:"List who invites you to which room."`
 	Room     clientRooms    `cmd:"" help:"Create rooms, list them, add and remove people."`
 	Send     clientSend     `cmd:"" help:"Send a message."`
 	Read     clientRead     `cmd:"" help:"Read a room's messages."`
@@ -295,15 +296,21 @@ func (c *clientRequests) Run(s *session) error {
 
 type clientAccept struct {
 	Who    string `arg:"" help:"User, such as alice@atlanta.example."`
+	Room   string `help:"URI of the one room to which they may add you; without it, of any." placeholder:"URI"`
 	device `embed:""`
 }
 
-func (c *clientAccept) Help() string { return "Example:\n  mimid client accept alice@atlanta.example" }
+func (c *clientAccept) Help() string {
+	return "With --room it accepts an invitation, see client invites: you are in the room as soon as the inviter's device has added you.\n\nExample:\n  mimid client accept alice@atlanta.example\n  mimid client accept alice@atlanta.example --room mimi://atlanta.example/r/clubhouse"
+}
 
 func (c *clientAccept) Run(s *session) error {
 	u, err := client.ParseUser(c.Who)
 	if err != nil {
 		return err
+	}
+	if c.Room != "" {
+		return answerInvite(s, &c.device, "accepted", c.Room, u, "%s may add you to %s.\n", (*client.Client).AcceptInvitation)
 	}
 	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
 		if err := cl.Accept(ctx, u); err != nil {
@@ -315,17 +322,21 @@ func (c *clientAccept) Run(s *session) error {
 
 type clientReject struct {
 	Who    string `arg:"" help:"User, such as alice@atlanta.example."`
+	Room   string `help:"URI of the one room that it is about; without it, of any." placeholder:"URI"`
 	device `embed:""`
 }
 
 func (c *clientReject) Help() string {
-	return "Example:\n  mimid client reject mallory@atlanta.example"
+	return "With --room it declines an invitation, and the inviter is told; otherwise nobody is.\n\nExample:\n  mimid client reject mallory@atlanta.example\n  mimid client reject alice@atlanta.example --room mimi://atlanta.example/r/clubhouse"
 }
 
 func (c *clientReject) Run(s *session) error {
 	u, err := client.ParseUser(c.Who)
 	if err != nil {
 		return err
+	}
+	if c.Room != "" {
+		return answerInvite(s, &c.device, "declined", c.Room, u, "%s may not add you to %s.\n", (*client.Client).Decline)
 	}
 	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
 		if err := cl.Reject(ctx, u); err != nil {
@@ -362,6 +373,8 @@ type clientRooms struct {
 	Succession clientRoomSuccession `cmd:"" help:"Show or set who succeeds the administrators, and after how long."`
 
 	Recruit clientRoomRecruit `cmd:"" help:"Have another provider keep a room of two, so that it survives either."`
+
+	Invite clientRoomInvite `cmd:"" help:"Offer somebody to be in a room."`
 
 	Knock  clientRoomKnock  `cmd:"" help:"Ask to be let into a room that you have only the address of."`
 	Knocks clientRoomKnocks `cmd:"" help:"Show where your knocks stand, or who waits at a room's door."`

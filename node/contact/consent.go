@@ -26,6 +26,7 @@ type word struct {
 	body  []byte
 	entry *wire.ConsentEntry
 	scope
+	invited []byte // consent.Invitation of a request about a room; nil if it is none
 }
 
 // fromRequester says whether it is the requester's to say, and travels as
@@ -69,6 +70,14 @@ func parseWord(b []byte) (*word, *clientapi.Problem) {
 		if w.room, err = uri.ParseRoom(string(e.Scope.Room)); err != nil {
 			return nil, invalid("the room of the consent entry: %v", err)
 		}
+	}
+	if v, err := consent.InvitationOf(e.Extensions); err != nil {
+		return nil, invalid("the invitation in the consent entry: %v", err)
+	} else if v != nil {
+		if w.entry.Operation != wire.ConsentRequest || w.room.IsZero() {
+			return nil, invalid("an invitation is a request for consent about a room")
+		}
+		w.invited = v.Append(nil)
 	}
 	return w, nil
 }
@@ -134,7 +143,7 @@ func (s *Service) ask(tx *store.Tx, w *word, exists bool, now time.Time) error {
 	case old.state != consent.Granted: // a repeated request does not end a grant
 		next.state = consent.Requested
 	}
-	if err := s.write(tx, asked, w.scope, old, next.state, now); err != nil {
+	if err := s.write(tx, asked, w.scope, old, next.state, w.invited, now); err != nil {
 		return err
 	}
 	if err := s.show(tx, w.requester, w, next.state); err != nil {
@@ -153,14 +162,18 @@ func (s *Service) decide(tx *store.Tx, w *word, exists bool, now time.Time) erro
 	if err != nil {
 		return err
 	}
-	next, effect, err := consent.Step(old.state, w.event())
+	step := consent.Step
+	if old.invited != nil {
+		step = consent.StepInvitation
+	}
+	next, effect, err := step(old.state, w.event())
 	if errors.Is(err, consent.ErrBlocked) {
 		return forbidden("%s is blocked: unblock it first", w.requester)
 	}
 	if err != nil {
 		return fmt.Errorf("stepping consent: %w", err)
 	}
-	if err := s.write(tx, given, w.scope, old, next, now); err != nil {
+	if err := s.write(tx, given, w.scope, old, next, nil, now); err != nil {
 		return err
 	}
 	if err := s.show(tx, w.target, w, next); err != nil {
@@ -186,6 +199,15 @@ func (s *Service) receiveRequest(tx *store.Tx, w *word, exists bool, now time.Ti
 	old, err := readState(tx, given, w.scope)
 	if err != nil {
 		return err
+	}
+	if !w.room.IsZero() {
+		any, err := readState(tx, given, scope{requester: w.requester, target: w.target})
+		if err != nil {
+			return err
+		}
+		if !consent.Hears(any.state) && w.entry.Operation == wire.ConsentRequest {
+			return s.decoy(tx, now)
+		}
 	}
 	next, effect, err := consent.Step(old.state, w.event())
 	if err != nil {
@@ -214,7 +236,7 @@ func (s *Service) receiveRequest(tx *store.Tx, w *word, exists bool, now time.Ti
 	if next == old.state {
 		return s.decoy(tx, now)
 	}
-	return s.write(tx, given, w.scope, old, next, now)
+	return s.write(tx, given, w.scope, old, next, w.invited, now)
 }
 
 // tellAgain repeats a grant, without the KeyPackages that it came with.
@@ -225,7 +247,7 @@ func (s *Service) tellAgain(tx *store.Tx, w *word, now time.Time) error {
 		return fmt.Errorf("repeating grant: %w", err)
 	}
 	if s.local(w.requester) {
-		return s.receiveUpdate(tx, &word{body, grant, w.scope}, true, now)
+		return s.receiveUpdate(tx, &word{body: body, entry: grant, scope: w.scope}, true, now)
 	}
 	err = s.cfg.Outbox.Put(tx, w.requester.Provider().Domain(), outbox.Item{
 		Endpoint: wire.EndpointUpdateConsent.String(), Subject: w.requester.String(), Room: grant.Scope.Room, Body: body})
@@ -250,7 +272,7 @@ func (s *Service) receiveUpdate(tx *store.Tx, w *word, exists bool, now time.Tim
 			return s.decoy(tx, now) // nobody asked, nothing was granted
 		}
 	}
-	err = s.write(tx, asked, w.scope, old, next, now)
+	err = s.write(tx, asked, w.scope, old, next, nil, now)
 	if p, ok := errors.AsType[*clientapi.Problem](err); ok && p.Code == clientapi.CodeTooMany {
 		s.cfg.Log.Warn("grant of consent vanishes: its receiver has too many", "requester", w.requester)
 		return s.decoy(tx, now)
@@ -320,7 +342,7 @@ func (s *Service) Consents(_ context.Context, who account.Identity) (*clientapi.
 					return err
 				}
 				c := clientapi.Consent{Requester: r.requester.String(), Target: r.target.String(), Room: r.room.String(),
-					State: r.state.String(), ChangedAt: int64(r.changed)}
+					State: r.state.String(), ChangedAt: int64(r.changed), Invitation: r.invited}
 				out.Consents = append(out.Consents, c)
 			}
 		}

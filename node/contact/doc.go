@@ -33,6 +33,11 @@
 // so they arrive in the end, in order for each provider, perhaps twice. ConsentEntry
 // is not signed by users in MIMI: a provider is believed for its own users only.
 //
+// An invitation is a request about one room that says what is offered (consent.Invitation).
+// Granting it accepts, and the inviter's device adds the user; refusing it is told to the
+// inviter, unlike other refusals. Otherwise it is a request, and as uniform: it vanishes
+// for users that do not exist or have refused the inviter, and over the limits.
+//
 // # KeyPackages
 //
 // A request goes to the hub of its room, if that is another provider, and by the
@@ -63,8 +68,9 @@
 // are big-endian, times Unix milliseconds. Each value begins with octet 01, its
 // version.
 //
-//	01 TARGET 00 REQUESTER 00 ROOM   uint8 state; uint64 changed: what an own user decided
-//	02 REQUESTER 00 TARGET 00 ROOM   uint8 state; uint64 changed: what an own user asked for
+//	01 TARGET 00 REQUESTER 00 ROOM   uint8 state; uint64 changed; opaque invitation<V>, or nothing:
+//	                                 what an own user decided
+//	02 REQUESTER 00 TARGET 00 ROOM   likewise: what an own user asked for
 //	03 TARGET                        uint32 requests pending
 //	04 DOMAIN                        uint32 requests pending of users of a provider
 //	05 TARGET                        uint32 keys 01 of the user

@@ -39,6 +39,7 @@ type record struct {
 	scope
 	state   consent.State
 	changed uint64
+	invited []byte // consent.Invitation, while it waits for an answer; nil if it is none
 }
 
 // key puts the own user first, so that a user's scopes lie together.
@@ -74,16 +75,19 @@ func parseScope(side byte, k store.Key) (sc scope, err error) {
 	return sc, nil
 }
 
-func parseState(b []byte) (state consent.State, changed uint64, err error) {
+func (rec *record) parse(b []byte) error {
 	r := presentation.NewReader(b)
 	if v := r.U8(); v != version && r.Err() == nil {
-		return 0, 0, fmt.Errorf("%w: consent of version %d", ErrDamaged, v)
+		return fmt.Errorf("%w: consent of version %d", ErrDamaged, v)
 	}
-	state, changed = consent.State(r.U8()), r.U64()
+	rec.state, rec.changed = consent.State(r.U8()), r.U64()
+	if !r.Empty() {
+		rec.invited = r.Opaque()
+	}
 	if err := r.Done(); err != nil {
-		return 0, 0, fmt.Errorf("%w: consent: %w", ErrDamaged, err)
+		return fmt.Errorf("%w: consent: %w", ErrDamaged, err)
 	}
-	return state, changed, nil
+	return nil
 }
 
 // readState returns None for a scope that nothing was said of.
@@ -94,7 +98,7 @@ func readState(tx *store.Tx, side byte, sc scope) (record, error) {
 		return rec, nil
 	}
 	if err == nil {
-		rec.state, rec.changed, err = parseState(b)
+		err = rec.parse(b)
 	}
 	if err != nil {
 		return rec, fmt.Errorf("reading consent: %w", err)
@@ -112,7 +116,7 @@ func scopesOf(tx *store.Tx, side byte, user uri.User) iter.Seq2[record, error] {
 				rec.scope, err = parseScope(side, it.Key)
 			}
 			if err == nil {
-				rec.state, rec.changed, err = parseState(it.Value)
+				err = rec.parse(it.Value)
 			}
 			if !yield(rec, err) || err != nil {
 				return
@@ -122,7 +126,7 @@ func scopesOf(tx *store.Tx, side byte, user uri.User) iter.Seq2[record, error] {
 }
 
 // write stores a new state and counts: scopes of the user, and pending requests.
-func (s *Service) write(tx *store.Tx, side byte, sc scope, old record, next consent.State, now time.Time) error {
+func (s *Service) write(tx *store.Tx, side byte, sc scope, old record, next consent.State, invited []byte, now time.Time) error {
 	user, counter := sc.target, byte(countGiven)
 	if side == asked {
 		user, counter = sc.requester, countAsked
@@ -147,7 +151,11 @@ func (s *Service) write(tx *store.Tx, side byte, sc scope, old record, next cons
 	if next == consent.None {
 		return tx.Delete(sc.key(side))
 	}
-	return tx.Set(sc.key(side), presentation.AppendU64([]byte{version, byte(next)}, uint64(max(now.UnixMilli(), 0))))
+	b := presentation.AppendU64([]byte{version, byte(next)}, uint64(max(now.UnixMilli(), 0)))
+	if next == consent.Requested && invited != nil {
+		b = presentation.AppendOpaque(b, invited)
+	}
+	return tx.Set(sc.key(side), b)
 }
 
 func entries(s consent.State) int {

@@ -73,4 +73,6 @@ type Consent struct {
 	Room      string `json:"room,omitempty" doc:"URI of the room; empty for any"`
 	State     string `json:"state" enum:"none,requested,granted,revoked,blocked" doc:"As far as this provider knows"`
 	ChangedAt int64  `json:"changed_at" doc:"Unix milliseconds"`
+	// Invitation is what is offered, of a request that waits for an answer.
+	Invitation []byte `json:"invitation,omitempty" doc:"Invitation that the request is, if it is one"`
 }

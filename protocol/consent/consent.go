@@ -24,6 +24,11 @@
 // requester's, the others the target's. Unblocking leaves Revoked, not None: who
 // was blocked is not heard again until the target grants by itself.
 //
+// An invitation (Invitation) is a request about one room. It is an offer, to which no is an
+// answer, too: StepInvitation differs from Step in that revoke tells the requester of it in the
+// state Requested. Whoever wants to say nothing says nothing. Who is refused or blocked
+// for any room is not heard with an invitation either (Hears).
+//
 // Pure: values in, values out. Limits on how often a requester may ask belong
 // to the caller.
 package consent
@@ -133,6 +138,20 @@ func Step(s State, e Event) (State, Effect, error) {
 	o := table[s][e]
 	return o.next, o.effect, nil
 }
+
+// StepInvitation is Step for a scope of one room in which the requester has invited the
+// target.
+func StepInvitation(s State, e Event) (State, Effect, error) {
+	next, effect, err := Step(s, e)
+	if s == Requested && e == Revoke {
+		effect = TellRevoke
+	}
+	return next, effect, err
+}
+
+// Hears says whether a request about one room is to be heard, by the requester's state for any
+// room.
+func Hears(any State) bool { return any != Revoked && any != Blocked }
 
 // Blocks says whether a requester is blocked, for any room or this one: then nothing else
 // lets it fetch KeyPackages, not the target's asking to be let into that room either.
