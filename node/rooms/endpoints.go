@@ -244,7 +244,8 @@ func (r *Rooms) serveGroupInfo(ctx context.Context, q *Request) (*Response, erro
 }
 
 // groupInfo is the hub's answer to who wants to join by itself (MIMI protocol
-// section 5.6): a client of a participant, whose provider asks.
+// section 5.6): a client of a participant, whose provider asks, or somebody else's who holds
+// a join link.
 func (r *Rooms) groupInfo(ctx context.Context, id room.ID, from string, raw []byte) ([]byte, error) {
 	req, err := wire.ParseGroupInfoRequest(raw, room.BodyLimits())
 	if err != nil {
@@ -270,7 +271,14 @@ func (r *Rooms) groupInfo(ctx context.Context, id room.ID, from string, raw []by
 	}
 	var fill error
 	err = r.view(ctx, h, func(s *room.State) {
-		if s.Hub().Domain == r.cfg.Domain && s.Roles().May(s.Role(user), policy.AddOwnClient) && req.Suite == room.Suite {
+		may := s.Roles().May(s.Role(user), policy.AddOwnClient)
+		if !may && len(req.JoiningCode) > 0 {
+			bad := s.MayAsk(user, req.JoiningCode, req.SignatureKey, req.GroupInfoKey, uint64(r.cfg.Now().UnixMilli()))
+			if may = bad == nil; !may {
+				r.log.Debug("GroupInfo refused", "room", id, "from", from, "err", bad)
+			}
+		}
+		if s.Hub().Domain == r.cfg.Domain && may && req.Suite == room.Suite {
 			fill = r.fillGroupInfo(s, req, out)
 		}
 	})

@@ -21,7 +21,7 @@ const (
 	OpenJoin            Capability = 0x0004
 	JoinIfPreauthorized Capability = 0x0005
 	RemoveSelf          Capability = 0x0006
-	CreateJoinCode      Capability = 0x0007 // reserved
+	CreateJoinCode      Capability = 0x0007 // reserved; see room.JoinLink
 	DeleteJoinCode      Capability = 0x0008 // reserved
 	UseJoinCode         Capability = 0x0009
 	Ban                 Capability = 0x000a

@@ -12,9 +12,10 @@
 //	change roles                                              x
 //	add, remove own clients                x        x         x
 //	leave                                  x        x         x
-//	knock                    x
+//	knock, use a join link   x
 //	send messages                          x        x         x
 //	answer who knocks                               x         x
+//	make, revoke join links                         x         x
 //	change name, topic, ...                         x         x
 //	change hosting                                            x
 //	change roles' definitions                                 x

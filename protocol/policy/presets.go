@@ -15,7 +15,7 @@ var (
 		UploadImage, UploadAudio, UploadVideo, UploadAttachment, SendLink, SendLinkPreview,
 	}
 	moderating = []Capability{
-		AcceptKnock, RemoveParticipant, Kick, Ban, Unban,
+		AcceptKnock, CreateJoinCode, DeleteJoinCode, RemoveParticipant, Kick, Ban, Unban,
 		DeleteOtherReaction, DeleteOtherMessage, EditOtherTopic,
 		ChangeRoomName, ChangeRoomDescription, ChangeRoomAvatar, ChangeRoomSubject, ChangeRoomMood,
 	}
@@ -31,7 +31,7 @@ func Basic() *Roles { return basic }
 
 var basic = func() *Roles {
 	return must(
-		Definition{Index: None, Name: "none", Capabilities: []Capability{Knock}, MaxActive: AtMost(0)},
+		Definition{Index: None, Name: "none", Capabilities: []Capability{Knock, UseJoinCode}, MaxActive: AtMost(0)},
 		Definition{Index: Banned, Name: BannedName, MaxActive: AtMost(0)},
 		Definition{Index: Member, Name: "member", Capabilities: slices.Concat([]Capability{AddParticipant}, reading, writing),
 			Changes: []Changes{{None, []Role{Member}}}},
@@ -51,7 +51,7 @@ func Channel() *Roles { return channel }
 var channel = func() *Roles {
 	const reader, writer, moderator, admin Role = 2, 3, 4, 5
 	return must(
-		Definition{Index: None, Name: "none", Capabilities: []Capability{Knock}, MaxActive: AtMost(0)},
+		Definition{Index: None, Name: "none", Capabilities: []Capability{Knock, UseJoinCode}, MaxActive: AtMost(0)},
 		Definition{Index: Banned, Name: BannedName, MaxActive: AtMost(0)},
 		Definition{Index: reader, Name: "reader", Capabilities: reading},
 		Definition{Index: writer, Name: "writer", Capabilities: slices.Concat(reading, writing)},

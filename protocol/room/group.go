@@ -184,8 +184,12 @@ func updateOf(id mls.ComponentID, data []byte) *mls.Proposal {
 // components is the rooms' mls.ComponentLogic. An update of participant_list is
 // a ParticipantListUpdate; those of one commit all count indices in the list
 // before the commit, so that proposals of several people go together in any
-// order, and may not touch one user twice. Other components are replaced.
+// order, and may not touch one user twice. One of join_links makes, revokes or uses links.
+// Other components are replaced.
 func components(id mls.ComponentID, present []byte, updates [][]byte) ([]byte, error) {
+	if id == JoinLinksComponent {
+		return joinLinks(present, updates)
+	}
 	if id != wire.ComponentParticipantList {
 		if len(updates) > 1 {
 			return nil, fmt.Errorf("component %#04x is replaced %d times in one commit: %w", uint16(id), len(updates), ErrPolicy)

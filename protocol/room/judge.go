@@ -46,7 +46,8 @@ type judgement struct {
 //     be in no such commit is refused at once, so that what is pending can be committed.
 //   - A commit includes the pending removals (see pending).
 //   - From outside, a participant joins with a client of its own; somebody else only
-//     where the roles or the preauthorization let it, and as what they say.
+//     where the roles or the preauthorization let it, and as what they say, or by a join
+//     link, and as what that is for.
 //   - room_hosting says what the log says of hub and term. lead is that: who
 //     orders the room before the change and who decides. anchors are as in Rules.
 //   - Whom a claim to succeed is against ends it (see Succession). at is when the
@@ -180,7 +181,12 @@ func (j *judgement) external() error {
 		role := j.was.Role(u.String())
 		if role == policy.None {
 			j.enters, j.entryAs = true, j.changed[u.String()]
-			err = j.was.Rules.Join(j.entryAs, j.was.Preauth.Match(j.claims))
+			var use *JoinLinkUse
+			if use, err = j.linkUsed(); err == nil && use != nil {
+				err = j.joinsBy(use)
+			} else if err == nil {
+				err = j.was.Rules.Join(j.entryAs, j.was.Preauth.Match(j.claims))
+			}
 		} else {
 			err = j.was.Rules.AddClient(role, true, role)
 		}
@@ -295,6 +301,8 @@ func (j *judgement) component(p *mls.UsedProposal, user string, role policy.Role
 		return j.succession(p, user, role)
 	case OutsideComponent:
 		return j.updatesOutside(p, user, role)
+	case JoinLinksComponent:
+		return j.changesLinks(p, user, role)
 	}
 	return deny(fmt.Sprintf("changes component %#04x", uint16(a.Component)))
 }

@@ -1,0 +1,473 @@
+package room
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/presentation"
+	"github.com/mimid/mimid/protocol/uri"
+)
+
+// This file is the join link: whoever holds one may come into a room by itself, in the role
+// that it is for. The room names its links in the component join_links, and everybody who
+// judges an external commit judges from there alone whether it may use one.
+//
+// A GroupContext is read by all members and all providers that follow, and a commit, too. So
+// the component holds no code that would let them in, or let in whom they tell: it holds a
+// public key, and the link holds the private one. Who joins signs that it does, as this user in
+// this epoch, and that is worth nothing to anybody else. The draft has the link itself in the
+// GroupContext (room-policy, JoinLinkPolicy), and leaves open what the code in it is; so our
+// layout is ours, under its component id. Its join_link_policy, 0x0029, is not used: who may
+// make and take away links is said by the capabilities canCreateJoinCode and
+// canDeleteJoinCode, and whether links count at all by canUseJoinCode of role 0.
+
+// JoinLinksComponent is join_links' id in the GroupContext (room-policy section 10.1, the
+// suggested value).
+const JoinLinksComponent mls.ComponentID = 0x002a
+
+// MaxJoinLinks is how many links a room has at one time.
+const MaxJoinLinks = 64
+
+// ErrJoinLink: a link, or a use of one, that does not decode or does not count. It is an
+// ErrPolicy.
+var ErrJoinLink = fmt.Errorf("join link: %w", ErrPolicy)
+
+// JoinLink is what the room knows of a link.
+//
+//	struct {
+//	    opaque key[32];           /* Ed25519; the link holds the private half */
+//	    uint32 role_index;        /* of who joins by it */
+//	    uint64 expires;           /* ms since 1970, by the hub's time; 0: never */
+//	    optional<uint32> uses;    /* how often it can still be used, at least 1; absent: any number */
+//	} JoinLink;
+type JoinLink struct {
+	Key     [ed25519.PublicKeySize]byte
+	Role    policy.Role
+	Expires uint64
+	Uses    policy.Bound
+}
+
+func (l *JoinLink) append(b []byte) []byte {
+	b = presentation.AppendU32(append(b, l.Key[:]...), uint32(l.Role))
+	b = presentation.AppendOptional(presentation.AppendU64(b, l.Expires), l.Uses.Set)
+	if l.Uses.Set {
+		b = presentation.AppendU32(b, l.Uses.N)
+	}
+	return b
+}
+
+func (l *JoinLink) read(r *presentation.Reader) {
+	copy(l.Key[:], r.Fixed(len(l.Key)))
+	l.Role, l.Expires = policy.Role(r.U32()), r.U64()
+	if l.Uses.Set = r.Optional(); l.Uses.Set {
+		if l.Uses.N = r.U32(); l.Uses.N == 0 && r.Err() == nil {
+			r.Fail(ErrJoinLink, "a link that can be used 0 times")
+		}
+	}
+}
+
+// JoinLinks is the component join_links.
+//
+//	struct { uint8 version = 1; JoinLink links<V>; } JoinLinks;
+//
+// No two have one key. A room without the component has no links.
+type JoinLinks struct {
+	Links []JoinLink
+}
+
+// ParseJoinLinks reads the component. Error: ErrJoinLink.
+func ParseJoinLinks(b []byte) (*JoinLinks, error) {
+	r := presentation.NewReader(b)
+	readVersion(r, "join_links")
+	x := &JoinLinks{Links: readLinks(r)}
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("reading join_links: %w: %w", err, ErrJoinLink)
+	}
+	return x, x.check()
+}
+
+// Append appends the component's encoding.
+func (x *JoinLinks) Append(b []byte) []byte { return appendLinks(append(b, Version), x.Links) }
+
+func (x *JoinLinks) check() error {
+	for i := range x.Links {
+		if x.find(x.Links[i].Key) < i {
+			return fmt.Errorf("one key twice: %w", ErrJoinLink)
+		}
+	}
+	return nil
+}
+
+func (x *JoinLinks) find(key [ed25519.PublicKeySize]byte) int {
+	return slices.IndexFunc(x.Links, func(l JoinLink) bool { return l.Key == key })
+}
+
+func readLinks(r *presentation.Reader) (out []JoinLink) {
+	r.List(MaxJoinLinks, func() {
+		var l JoinLink
+		l.read(r)
+		out = append(out, l)
+	})
+	return out
+}
+
+func appendLinks(b []byte, list []JoinLink) []byte {
+	return presentation.AppendList(b, func(b []byte) []byte {
+		for i := range list {
+			b = list[i].append(b)
+		}
+		return b
+	})
+}
+
+// JoinLinksIn returns the links among a room's components. Error: ErrJoinLink.
+func JoinLinksIn(d mls.Dictionary) (*JoinLinks, error) {
+	data, ok := d[JoinLinksComponent]
+	if !ok {
+		return new(JoinLinks), nil
+	}
+	return ParseJoinLinks(data)
+}
+
+// JoinLinksUpdate changes the component: members make and revoke links, who joins uses one.
+//
+//	struct { opaque key[32]; opaque signature[64]; } JoinLinkUse;
+//	struct {
+//	    uint8 version = 1;
+//	    uint8 used;                        /* no(0), yes(1) */
+//	    select (used) {
+//	        case no:  opaque revoked[32]<V>; JoinLink made<V>;
+//	        case yes: JoinLinkUse use;
+//	    };
+//	} JoinLinksUpdate;
+//
+// The signature is the link's, Ed25519, over
+//
+//	struct {
+//	    opaque label<V> = "mimid join link use v1";
+//	    opaque group_id<V>; uint64 epoch; opaque user<V>;  /* URI of who joins */
+//	    opaque key[32];
+//	} JoinLinkUseTBS;
+type JoinLinksUpdate struct {
+	Revoked [][ed25519.PublicKeySize]byte
+	Made    []JoinLink
+	Use     *JoinLinkUse // alone
+}
+
+// JoinLinkUse is the use of a link by who joins.
+type JoinLinkUse struct {
+	Key       [ed25519.PublicKeySize]byte
+	Signature [ed25519.SignatureSize]byte
+}
+
+const (
+	useLabel = "mimid join link use v1"
+	askLabel = "mimid join link ask v1"
+)
+
+func useTBS(key [ed25519.PublicKeySize]byte, groupID []byte, epoch uint64, user uri.User) []byte {
+	b := presentation.AppendOpaque(presentation.AppendOpaque(nil, []byte(useLabel)), groupID)
+	b = presentation.AppendOpaque(presentation.AppendU64(b, epoch), []byte(user.String()))
+	return append(b, key[:]...)
+}
+
+// Append appends the encoding.
+func (u *JoinLinksUpdate) Append(b []byte) []byte {
+	b = presentation.AppendOptional(append(b, Version), u.Use != nil)
+	if u.Use != nil {
+		return append(append(b, u.Use.Key[:]...), u.Use.Signature[:]...)
+	}
+	b = presentation.AppendList(b, func(b []byte) []byte {
+		for _, k := range u.Revoked {
+			b = append(b, k[:]...)
+		}
+		return b
+	})
+	return appendLinks(b, u.Made)
+}
+
+// ParseJoinLinksUpdate reads what Append has written. Error: ErrJoinLink.
+func ParseJoinLinksUpdate(b []byte) (*JoinLinksUpdate, error) {
+	r := presentation.NewReader(b)
+	readVersion(r, "an update of join_links")
+	u := new(JoinLinksUpdate)
+	if r.Optional() {
+		u.Use = new(JoinLinkUse)
+		copy(u.Use.Key[:], r.Fixed(len(u.Use.Key)))
+		copy(u.Use.Signature[:], r.Fixed(len(u.Use.Signature)))
+	} else {
+		r.List(MaxJoinLinks, func() {
+			var k [ed25519.PublicKeySize]byte
+			copy(k[:], r.Fixed(len(k)))
+			u.Revoked = append(u.Revoked, k)
+		})
+		u.Made = readLinks(r)
+	}
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("reading an update of join_links: %w: %w", err, ErrJoinLink)
+	}
+	return u, nil
+}
+
+// apply returns the component after an update. What is used the last time is gone.
+func (x *JoinLinks) apply(u *JoinLinksUpdate) (*JoinLinks, error) {
+	out := &JoinLinks{Links: slices.Clone(x.Links)}
+	if u.Use != nil {
+		i := out.find(u.Use.Key)
+		if i < 0 {
+			return nil, fmt.Errorf("no such link, or not any more: %w", ErrJoinLink)
+		}
+		if l := &out.Links[i]; l.Uses.Set {
+			if l.Uses.N--; l.Uses.N == 0 {
+				out.Links = slices.Delete(out.Links, i, i+1)
+			}
+		}
+		return out, nil
+	}
+	for _, k := range u.Revoked {
+		i := out.find(k)
+		if i < 0 {
+			return nil, fmt.Errorf("no such link to revoke: %w", ErrJoinLink)
+		}
+		out.Links = slices.Delete(out.Links, i, i+1)
+	}
+	out.Links = append(out.Links, u.Made...)
+	if len(out.Links) > MaxJoinLinks {
+		return nil, fmt.Errorf("%d links, at most %d: %w", len(out.Links), MaxJoinLinks, ErrJoinLink)
+	}
+	return out, out.check()
+}
+
+// joinLinks is the component's mls.ComponentLogic.
+func joinLinks(present []byte, updates [][]byte) ([]byte, error) {
+	if len(updates) > 1 {
+		return nil, fmt.Errorf("join_links is changed %d times in one commit: %w", len(updates), ErrPolicy)
+	}
+	now := new(JoinLinks)
+	var err error
+	if present != nil {
+		if now, err = ParseJoinLinks(present); err != nil {
+			return nil, err
+		}
+	}
+	u, err := ParseJoinLinksUpdate(updates[0])
+	if err != nil {
+		return nil, err
+	}
+	next, err := now.apply(u)
+	if err != nil {
+		return nil, err
+	}
+	return next.Append(nil), nil
+}
+
+// usable says whether a link counts at a time, in ms since 1970.
+func (x *JoinLinks) usable(key [ed25519.PublicKeySize]byte, at uint64) (*JoinLink, error) {
+	i := x.find(key)
+	if i < 0 {
+		return nil, fmt.Errorf("no such link, or not any more: %w", ErrJoinLink)
+	}
+	if l := &x.Links[i]; l.Expires == 0 || at < l.Expires {
+		return l, nil
+	}
+	return nil, fmt.Errorf("the link has expired: %w", ErrJoinLink)
+}
+
+// linkUsed returns the use of a link in an external commit, nil if there is none.
+func (j *judgement) linkUsed() (*JoinLinkUse, error) {
+	for _, p := range j.c.Proposals {
+		a := p.Proposal.AppData
+		if p.Proposal.Type != mls.ProposalAppDataUpdate || a.Component != JoinLinksComponent || a.Op != mls.AppDataSet {
+			continue
+		}
+		u, err := ParseJoinLinksUpdate(a.Update)
+		if err != nil {
+			return nil, err
+		}
+		return u.Use, nil
+	}
+	return nil, nil
+}
+
+// joinsBy judges who comes in by a link. That it is not on the list, so not banned, the caller
+// has seen.
+func (j *judgement) joinsBy(use *JoinLinkUse) error {
+	if err := j.was.Rules.Need(policy.None, policy.UseJoinCode); err != nil {
+		return err
+	}
+	links, err := JoinLinksIn(j.was.components)
+	if err != nil {
+		return err
+	}
+	l, err := links.usable(use.Key, j.at)
+	if err != nil {
+		return err
+	}
+	ctx := j.g.Context()
+	switch {
+	case !ed25519.Verify(l.Key[:], useTBS(l.Key, ctx.GroupID, ctx.Epoch, j.joiner), use.Signature[:]):
+		return fmt.Errorf("the link was not used by who holds it: %w", ErrJoinLink)
+	case j.entryAs != l.Role:
+		return fmt.Errorf("the link is for who is %s, not %s: %w", j.was.Rules.Name(l.Role), j.was.Rules.Name(j.entryAs), ErrJoinLink)
+	case !j.was.Rules.Active(l.Role):
+		return fmt.Errorf("nobody who is %s may have a device in this room: %w", j.was.Rules.Name(l.Role), ErrJoinLink)
+	}
+	return nil
+}
+
+// changesLinks judges an update of join_links: members make links for roles that they may
+// give to whom they add. Of a use, external has judged everything.
+func (j *judgement) changesLinks(p *mls.UsedProposal, user string, role policy.Role) error {
+	deny := func(err error) error {
+		return fmt.Errorf("%s changes the room's join links: %w: %w", user, err, ErrPolicy)
+	}
+	u, err := ParseJoinLinksUpdate(p.Proposal.AppData.Update)
+	switch {
+	case err != nil:
+		return deny(err)
+	case u.Use != nil && j.c.Kind == mls.ContentCommit && p.Sender.Type == mls.SenderNewMemberCommit && j.enters:
+		return nil
+	case u.Use != nil:
+		return deny(errors.New("only who comes in by it uses a link"))
+	case p.Sender.Type != mls.SenderMember || j.c.Kind != mls.ContentCommit || p.Sender != j.c.Sender:
+		return deny(errors.New("who makes or revokes links commits that"))
+	}
+	if len(u.Revoked) > 0 {
+		if err := j.was.Rules.Need(role, policy.DeleteJoinCode); err != nil {
+			return deny(err)
+		}
+	}
+	for _, l := range u.Made {
+		if err := j.was.Rules.Need(role, policy.CreateJoinCode); err != nil {
+			return deny(err)
+		}
+		if err := j.was.Rules.SetRole(role, false, policy.None, l.Role); err != nil {
+			return deny(err)
+		}
+		if !j.was.Rules.Active(l.Role) {
+			return deny(fmt.Errorf("nobody who is %s may have a device in this room", j.was.Rules.Name(l.Role)))
+		}
+		if l.Expires > 0 && l.Expires <= j.at {
+			return deny(errors.New("a link that has expired already"))
+		}
+	}
+	return nil
+}
+
+// HeldLink is a link as who may use it holds it: the room, and the private key. It is
+// printed without that.
+type HeldLink struct {
+	Room uri.Room
+	key  ed25519.PrivateKey
+}
+
+// NewLink makes a link, and what the room is to know of it but for its terms.
+func NewLink(u uri.Room) (*HeldLink, JoinLink) {
+	seed := make([]byte, ed25519.SeedSize)
+	rand.Read(seed) // never fails
+	h := &HeldLink{u, ed25519.NewKeyFromSeed(seed)}
+	return h, JoinLink{Key: h.Key()}
+}
+
+// Key names the link in the component.
+func (h *HeldLink) Key() (k [ed25519.PublicKeySize]byte) {
+	copy(k[:], h.key.Public().(ed25519.PublicKey))
+	return k
+}
+
+const linkQuery = "?join="
+
+// Reveal returns the link as people pass it on: the room's URI, "?join=", and the seed of the
+// private key in base64url without padding. Whoever sees it may come in.
+func (h *HeldLink) Reveal() string {
+	return h.Room.String() + linkQuery + base64.RawURLEncoding.EncodeToString(h.key.Seed())
+}
+
+// String returns the room only.
+func (h *HeldLink) String() string { return h.Room.String() + linkQuery + "..." }
+
+// Format implements fmt.Formatter; no verb prints the key.
+func (h *HeldLink) Format(s fmt.State, _ rune) { fmt.Fprint(s, h.String()) }
+
+// ParseLink reads what Reveal has written. Error: ErrJoinLink, which holds nothing of the code.
+func ParseLink(s string) (*HeldLink, error) {
+	name, code, found := strings.Cut(s, linkQuery)
+	u, err := uri.ParseRoom(name)
+	if !found || err != nil {
+		return nil, fmt.Errorf("not of the form mimi://atlanta.example/r/clubhouse%sCODE: %w", linkQuery, ErrJoinLink)
+	}
+	seed, err := base64.RawURLEncoding.Strict().DecodeString(code)
+	if err != nil || len(seed) != ed25519.SeedSize {
+		return nil, fmt.Errorf("the code of a link to %s is mistyped or cut: %w", u, ErrJoinLink)
+	}
+	return &HeldLink{u, ed25519.NewKeyFromSeed(seed)}, nil
+}
+
+// Use makes the proposal by which a user comes in: for its external commit in an epoch of the
+// room's group.
+func (h *HeldLink) Use(groupID []byte, epoch uint64, user uri.User) *mls.Proposal {
+	x := &JoinLinkUse{Key: h.Key()}
+	copy(x.Signature[:], ed25519.Sign(h.key, useTBS(x.Key, groupID, epoch, user)))
+	return updateOf(JoinLinksComponent, (&JoinLinksUpdate{Use: x}).Append(nil))
+}
+
+// Code is the joiningCode of a GroupInfoRequest (MIMI section 5.6): the key, and a signature
+// that binds it to the keys of the request, so that nobody who sees it can ask with it.
+//
+//	struct { opaque key[32]; opaque signature[64]; } JoiningCode;
+//	struct {
+//	    opaque label<V> = "mimid join link ask v1";
+//	    opaque room<V>; opaque signature_key<V>; opaque group_info_key<V>;
+//	} JoiningCodeTBS;
+func (h *HeldLink) Code(signatureKey, groupInfoKey []byte) []byte {
+	k := h.Key()
+	return append(k[:], ed25519.Sign(h.key, askTBS(h.Room, signatureKey, groupInfoKey))...)
+}
+
+func askTBS(u uri.Room, signatureKey, groupInfoKey []byte) []byte {
+	b := presentation.AppendOpaque(presentation.AppendOpaque(nil, []byte(askLabel)), []byte(u.String()))
+	return presentation.AppendOpaque(presentation.AppendOpaque(b, signatureKey), groupInfoKey)
+}
+
+// MayAsk says whether a joiningCode lets somebody who is not on the list have the GroupInfo, at
+// a time in ms since 1970. Error: ErrJoinLink, or *policy.Refusal.
+func (s *State) MayAsk(user uri.User, code, signatureKey, groupInfoKey []byte, at uint64) error {
+	if s.Role(user) != policy.None {
+		return fmt.Errorf("%s is on the list, and needs no link, or is banned: %w", user, ErrJoinLink)
+	}
+	if err := s.Roles().Need(policy.None, policy.UseJoinCode); err != nil {
+		return err
+	}
+	var key [ed25519.PublicKeySize]byte
+	if len(code) != len(key)+ed25519.SignatureSize {
+		return fmt.Errorf("a joining code of %d octets: %w", len(code), ErrJoinLink)
+	}
+	copy(key[:], code)
+	d, err := s.group.Context().Extensions.Dictionary(BodyLimits().Limits)
+	if err != nil {
+		return err
+	}
+	links, err := JoinLinksIn(d)
+	if err != nil {
+		return err
+	}
+	if _, err := links.usable(key, at); err != nil {
+		return err
+	}
+	if !ed25519.Verify(key[:], askTBS(s.room, signatureKey, groupInfoKey), code[len(key):]) {
+		return fmt.Errorf("a joining code that was not made for this request: %w", ErrJoinLink)
+	}
+	return nil
+}
+
+// ChangeLinks makes the proposal that makes and revokes links.
+func ChangeLinks(made []JoinLink, revoked ...[ed25519.PublicKeySize]byte) *mls.Proposal {
+	return updateOf(JoinLinksComponent, (&JoinLinksUpdate{Made: made, Revoked: revoked}).Append(nil))
+}
