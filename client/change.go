@@ -21,6 +21,7 @@ const (
 	wishCreate   = "create"   // the room itself
 	wishAdd      = "add"      // a user
 	wishRemove   = "remove"   // a user
+	wishEnter    = "enter"    // this device, by itself
 	wishLeave    = "leave"    // the own user
 	wishPending  = "pending"  // commit what others proposed
 	wishUpdate   = "update"   // the own leaf: new keys, the present certificate

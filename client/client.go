@@ -87,14 +87,16 @@ type Client struct {
 	next        uint64 // number of the next outbox item or wish
 
 	// Owned by the loop.
-	ctx      context.Context
-	workers  sync.WaitGroup
-	missed   bool
-	packages packageStock
-	renewal  task
-	lookups  map[string]*task
-	waiters  map[uint64][]chan error
-	looks    looks
+	ctx       context.Context
+	workers   sync.WaitGroup
+	missed    bool
+	packages  packageStock
+	renewal   task
+	unknown   task             // looking for rooms that this device is not in
+	unwelcome map[room.ID]bool // those that did not let it in, since it runs
+	lookups   map[string]*task
+	waiters   map[uint64][]chan error
+	looks     looks
 	// attaching waits for the end of attachments.
 	attaching map[uint64]chan attached
 	maxAsset  int64 // content that the provider keeps; 0 if it was not asked yet
@@ -257,6 +259,7 @@ func (c *Client) run(ctx context.Context) error {
 		r.fetch = true // what came while we were not listening
 	}
 	c.looks.all = true
+	c.unknown.at = c.cfg.Now().Add(selfJoinDelay)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -319,6 +322,9 @@ func (c *Client) pump() (time.Time, error) {
 		c.renew()
 	}
 	c.pumpAttachments(soon)
+	if soon(&c.unknown) {
+		c.lookForRooms()
+	}
 	if err := c.joinWelcomed(); err != nil {
 		return at, err
 	}

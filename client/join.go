@@ -319,14 +319,21 @@ type attempt struct {
 // attemptTime is how long the log may take to show an own external commit.
 const attemptTime = 30 * time.Second
 
-// rejoin enters a room's group again by an external commit that replaces this
-// client's old leaf.
+// rejoin enters a room's group by an external commit, which replaces this client's old leaf
+// if it has one.
 func (c *Client) rejoin(r *roomState) {
 	m := c.me
-	c.asyncIn(r, "coming back into "+r.URI, &r.rejoining, func(ctx context.Context) (func() error, error) {
-		info, tree, pending, err := c.groupInfo(ctx, m, r.id, r.uri)
+	var hubs []string
+	if r.Entering != nil {
+		hubs = r.Entering.Hubs
+	}
+	c.asyncIn(r, c.rejoining(r), &r.rejoining, func(ctx context.Context) (func() error, error) {
+		info, tree, pending, hub, err := c.askHubs(ctx, m, r, hubs)
 		if hasCode(err, clientapi.CodeNotFound) || hasCode(err, clientapi.CodeForbidden) || errors.Is(err, errOut) {
 			return func() error {
+				if r.Entering != nil {
+					return c.refusedEntry(r, fmt.Errorf("%w: %w", errNotLetIn, ErrRefused))
+				}
 				b := new(batch)
 				if err := c.leaveGroup(b, r, roomLeft, "no longer in the room"); err != nil {
 					return err
@@ -338,26 +345,39 @@ func (c *Client) rejoin(r *roomState) {
 			return nil, err
 		}
 		return func() error {
-			if r.State != roomLost || r.attempt != nil {
+			if r.State != roomLost || r.attempt != nil || c.rooms[r.id] != r {
 				return nil
 			}
 			a, req, nonce, err := c.externalCommit(r, info, tree, pending)
+			if errors.Is(err, ErrRefused) && r.Entering != nil {
+				return c.refusedEntry(r, err)
+			}
 			if err != nil {
-				c.anchorless(r, err)
+				passes := c.anchorless(r, err)
 				r.rejoining.failed(c.cfg.Now(), c.cfg.Retry, 0)
-				c.emit(Problem{r.uri, fmt.Errorf("coming back into %s: %w", r.uri, err)})
+				if r.Entering == nil || !passes {
+					c.emit(Problem{r.uri, fmt.Errorf("%s: %w", c.rejoining(r), err)})
+				}
 				return nil
 			}
 			r.attempt = a
-			c.submitAttempt(r, a, &clientapi.SubmitUpdate{Request: req, Nonce: nonce[:]})
+			c.submitAttempt(r, a, &clientapi.SubmitUpdate{Request: req, Nonce: nonce[:], From: r.where(hub)})
 			return nil
 		}, nil
 	})
 }
 
+// rejoining says what is being done, for people.
+func (c *Client) rejoining(r *roomState) string {
+	if r.Entering != nil {
+		return "coming into " + r.URI
+	}
+	return "coming back into " + r.URI
+}
+
 func (c *Client) submitAttempt(r *roomState, a *attempt, req *clientapi.SubmitUpdate) {
 	path := "/v1/rooms/" + r.id.String() + "/updates"
-	c.asyncIn(r, "coming back into "+r.URI, &r.rejoining, func(ctx context.Context) (func() error, error) {
+	c.asyncIn(r, c.rejoining(r), &r.rejoining, func(ctx context.Context) (func() error, error) {
 		got := new(clientapi.SubmittedUpdate)
 		err := c.api.call(ctx, "POST", path, req, got)
 		var answer *wire.UpdateRoomResponse
@@ -372,11 +392,21 @@ func (c *Client) submitAttempt(r *roomState, a *attempt, req *clientapi.SubmitUp
 			if passing, _ := transient(err); passing {
 				return nil // it may have happened; the log tells, or attemptTime ends it
 			}
-			if err != nil || answer.Code != wire.UpdateSuccess {
-				r.attempt = nil
-				r.rejoining.failed(c.cfg.Now(), c.cfg.Retry, 0)
+			if err == nil && answer.Code == wire.UpdateSuccess {
+				return nil
 			}
-			return nil
+			r.attempt = nil
+			r.rejoining.failed(c.cfg.Now(), c.cfg.Retry, 0)
+			if r.Entering == nil || err == nil && answer.Code == wire.UpdateWrongEpoch {
+				return nil
+			}
+			if r.Entering.Tries++; r.Entering.Tries < maxEnters {
+				return nil
+			}
+			if err == nil {
+				err = fmt.Errorf("%v: %.200q: %w", answer.Code, answer.Description, ErrRefused)
+			}
+			return c.refusedEntry(r, err)
 		}, nil
 	})
 }
@@ -384,7 +414,7 @@ func (c *Client) submitAttempt(r *roomState, a *attempt, req *clientapi.SubmitUp
 var errOut = errors.New("client: the hub does not let this client in")
 
 // groupInfo asks the hub for what an external commit needs.
-func (c *Client) groupInfo(ctx context.Context, m *me, id room.ID, u uri.Room) (*mls.GroupInfo, *mls.RatchetTree, []*mls.PublicMessage, error) {
+func (c *Client) groupInfo(ctx context.Context, m *me, id room.ID, u uri.Room, from *clientapi.Where) (*mls.GroupInfo, *mls.RatchetTree, []*mls.PublicMessage, error) {
 	key, err := mls.GenerateHPKEKey(room.Suite)
 	if err != nil {
 		return nil, nil, nil, err
@@ -398,7 +428,7 @@ func (c *Client) groupInfo(ctx context.Context, m *me, id room.ID, u uri.Room) (
 		return nil, nil, nil, err
 	}
 	got := new(clientapi.FetchedGroupInfo)
-	if err := c.api.call(ctx, "POST", "/v1/rooms/"+id.String()+"/groupinfo", &clientapi.FetchGroupInfo{Request: body}, got); err != nil {
+	if err := c.api.call(ctx, "POST", "/v1/rooms/"+id.String()+"/groupinfo", &clientapi.FetchGroupInfo{Request: body, From: from}, got); err != nil {
 		return nil, nil, nil, err
 	}
 	bad := func(err error) (*mls.GroupInfo, *mls.RatchetTree, []*mls.PublicMessage, error) {
@@ -443,6 +473,9 @@ func (c *Client) externalCommit(r *roomState, info *mls.GroupInfo, tree *mls.Rat
 		return nil, nil, nonce, err
 	}
 	o := mls.ExternalOptions{LeafParams: c.me.leaf(now), Tree: tree}
+	if o.Proposals, err = c.entryOf(pub); err != nil {
+		return nil, nil, nonce, err
+	}
 	for _, m := range pending {
 		// Others cannot go into such a commit, and end with its epoch.
 		if ch, err := pub.Process(m, nil, now); err == nil && ch.Proposal != nil && ch.Proposal.Proposal.Type == mls.ProposalSelfRemove {

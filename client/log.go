@@ -28,6 +28,9 @@ const partBytes = 32 << 10
 // and what comes before is written before, in parts.
 func (c *Client) take(b *batch, id room.ID, raw [][]byte, head []byte) error {
 	r := c.rooms[id]
+	if r == nil {
+		c.hintOfRoom(id)
+	}
 	if r == nil || r.State == roomLeft || r.State == roomStopped || r.State == roomParted {
 		return c.commit(b)
 	}
@@ -35,7 +38,7 @@ func (c *Client) take(b *batch, id room.ID, raw [][]byte, head []byte) error {
 		c.part(b, r, p)
 		return c.commit(b)
 	}
-	entries, err := r.verify(raw, head)
+	entries, err := c.verify(r, raw, head)
 	if err != nil {
 		// The cursor moves on; what is missing is asked for.
 		r.fetch = true

@@ -37,6 +37,8 @@ type roomRecord struct {
 	// NextMessage is the index of the next message.
 	NextMessage uint64
 	Reason      string `json:",omitempty"` // why left, stopped or parted
+	// Entering: this device comes into the room and was never in it, or not since it left.
+	Entering *entering `json:",omitempty"`
 	// ReadTo is the index of the first message that the user has not read.
 	ReadTo uint64
 	// Parting is set in a room that is parted.
@@ -189,7 +191,12 @@ func (c *Client) enterGroup(b *batch, r *roomState, g *mls.Group) error {
 		// itself has followed the log.
 		r.Lead = room.LeadOf(h)
 	}
-	r.Joined = g.Epoch()
+	r.Joined, r.Entering = g.Epoch(), nil
+	for _, w := range c.wishesOf(r) {
+		if w.Kind == wishEnter {
+			c.wishDone(b, w, nil)
+		}
+	}
 	r.attempt, r.commitAt, r.badLog = nil, time.Time{}, false
 	var leaves []*mls.LeafNode
 	for m := range g.Public().Members() {
@@ -249,11 +256,15 @@ func (c *Client) leaveGroup(b *batch, r *roomState, state, reason string) error 
 // fetchLog asks for what follows in a room's log.
 func (c *Client) fetchLog(r *roomState) {
 	r.fetch = false
-	from := r.At.Next
+	from, entering := r.At.Next, r.Entering != nil
 	path := fmt.Sprintf("/v1/rooms/%s/log?from=%d&limit=1000", r.id, from)
 	c.asyncIn(r, "reading the log of "+r.uri.String(), &r.fetching, func(ctx context.Context) (func() error, error) {
 		got := new(clientapi.Log)
 		if err := c.api.call(ctx, "GET", path, nil, got); err != nil {
+			if entering && hasCode(err, clientapi.CodeNotFound) {
+				// The own provider has not heard of the room yet, or of its new participant.
+				return func() error { r.fetch = true; r.fetching.failed(c.cfg.Now(), c.cfg.Retry, 0); return nil }, nil
+			}
 			c.enter(ctx, func() error { c.within(r.id); r.fetch = true; return nil })
 			return nil, err
 		}
@@ -275,7 +286,7 @@ func (c *Client) fetchLog(r *roomState) {
 
 // verify checks that entries continue the room's log, and returns those that are
 // new, none if nothing is or if some before them are missing.
-func (r *roomState) verify(raw [][]byte, head []byte) ([]*room.Entry, error) {
+func (c *Client) verify(r *roomState, raw [][]byte, head []byte) ([]*room.Entry, error) {
 	var fresh []*room.Entry
 	for _, x := range raw {
 		e, err := room.ParseEntry(x)
@@ -299,6 +310,12 @@ func (r *roomState) verify(raw [][]byte, head []byte) ([]*room.Entry, error) {
 	}
 	// A new hub's first entry names the key; that it is the hub, lead checks.
 	hub := r.Lead.Hub
+	if fresh[0].Kind == room.KindCreate && r.Entering != nil {
+		if err := c.begun(r, fresh[0]); err != nil {
+			return nil, err
+		}
+		hub = r.Lead.Hub
+	}
 	for _, e := range fresh {
 		if e.Kind == room.KindHubChange {
 			x, err := room.HubOf(e)

@@ -5,7 +5,6 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/mimid/mimid/protocol/clientapi"
@@ -22,7 +21,7 @@ type Room struct {
 	URI   uri.Room
 	Name  string
 	Topic string
-	State State // creating, joined, lost, left, stopped or parted
+	State State // creating, joining, joined, lost, left, stopped or parted
 	// Reason says why it was left, lost or stopped, or whence it goes on without what is here.
 	Reason       string
 	Participants []Participant // while joined
@@ -42,6 +41,9 @@ func (c *Client) Rooms(ctx context.Context) (out []Room, err error) {
 		c.untouched()
 		for _, r := range c.sortedRooms() {
 			x := Room{URI: r.uri, State: State(r.State), Reason: r.Reason, Messages: r.NextMessage}
+			if r.Entering != nil {
+				x.State = "joining"
+			}
 			if r.group != nil {
 				group := r.group.Public().Context()
 				if m := r.metadata(); m != nil {
@@ -166,9 +168,8 @@ func (c *Client) Sync(ctx context.Context) error {
 				}
 				r := c.rooms[id]
 				if r == nil {
-					// The Welcome is on its way, unless another device of the user is
-					// the one that is in the room.
-					if c.cfg.Now().Before(patience) && slices.ContainsFunc(x.Participants, func(p clientapi.Participant) bool { return p.User == c.user.String() && p.Clients > 0 }) {
+					// The Welcome is on its way, or this device comes in by itself.
+					if c.cfg.Now().Before(patience) && c.takesPart(&x) && !c.unwelcome[id] {
 						behind = true
 					}
 					continue

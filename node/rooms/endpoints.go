@@ -244,8 +244,8 @@ func (r *Rooms) serveGroupInfo(ctx context.Context, q *Request) (*Response, erro
 }
 
 // groupInfo is the hub's answer to who wants to join by itself (MIMI protocol
-// section 5.6): a client of a participant, whose provider asks, or somebody else's who holds
-// a join link.
+// section 5.6): a client of a participant, or of somebody whom the room lets in, whose
+// provider asks, or somebody else's who holds a join link.
 func (r *Rooms) groupInfo(ctx context.Context, id room.ID, from string, raw []byte) ([]byte, error) {
 	req, err := wire.ParseGroupInfoRequest(raw, room.BodyLimits())
 	if err != nil {
@@ -256,6 +256,9 @@ func (r *Rooms) groupInfo(ctx context.Context, id room.ID, from string, raw []by
 		return nil, asProblem(err)
 	}
 	out := &wire.GroupInfoResponse{Room: wire.IdentifierURI(h.stand().URI.String()), Status: wire.GroupInfoNotAuthorized}
+	if err := r.learnStranger(ctx, h, from); err != nil {
+		return nil, asProblem(err)
+	}
 	v, err := req.Verify(r.cfg.Rules.Auth, r.cfg.Now())
 	if err != nil {
 		r.log.Debug("GroupInfo refused", "room", id, "from", from, "err", err)
@@ -271,21 +274,43 @@ func (r *Rooms) groupInfo(ctx context.Context, id room.ID, from string, raw []by
 	}
 	var fill error
 	err = r.view(ctx, h, func(s *room.State) {
-		may := s.Roles().May(s.Role(user), policy.AddOwnClient)
-		if !may && len(req.JoiningCode) > 0 {
-			bad := s.MayAsk(user, req.JoiningCode, req.SignatureKey, req.GroupInfoKey, uint64(r.cfg.Now().UnixMilli()))
-			if may = bad == nil; !may {
-				r.log.Debug("GroupInfo refused", "room", id, "from", from, "err", bad)
-			}
+		if s.Hub().Domain != r.cfg.Domain || req.Suite != room.Suite {
+			return
 		}
-		if s.Hub().Domain == r.cfg.Domain && may && req.Suite == room.Suite {
-			fill = r.fillGroupInfo(s, req, out)
+		err := s.MayEnter(user, v.Request().Credential)
+		if err != nil && len(req.JoiningCode) > 0 {
+			err = s.MayAsk(user, req.JoiningCode, req.SignatureKey, req.GroupInfoKey, uint64(r.cfg.Now().UnixMilli()))
 		}
+		if err != nil {
+			r.log.Debug("GroupInfo refused", "room", id, "from", from, "err", err)
+			return
+		}
+		fill = r.fillGroupInfo(s, req, out)
 	})
 	if err = errors.Join(err, fill); err != nil {
 		return nil, asProblem(err)
 	}
 	return out.Bytes()
+}
+
+// learnStranger looks up the provider of somebody who may want to join a room that lets
+// people in. It has shown its key to call here; this finds the same, and remembers it.
+func (r *Rooms) learnStranger(ctx context.Context, h *handle, from string) error {
+	if len(r.cfg.Rules.Anchors(from)) > 0 || from == r.cfg.Domain {
+		return nil
+	}
+	open := false
+	err := r.view(ctx, h, func(s *room.State) {
+		v := s.View()
+		open = v.Rules.May(policy.None, policy.OpenJoin) || len(v.Preauth.Entries) > 0
+	})
+	if err != nil || !open {
+		return err
+	}
+	if err := r.learnBy(ctx, from, r.cfg.Peers.Resolve); err != nil {
+		r.log.Debug("looking up the provider of who joins", "from", from, "err", err)
+	}
+	return nil
 }
 
 func (r *Rooms) fillGroupInfo(s *room.State, req *wire.GroupInfoRequest, out *wire.GroupInfoResponse) error {

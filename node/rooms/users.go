@@ -222,6 +222,10 @@ func (r *Rooms) SubmitUpdate(ctx context.Context, who account.Identity, id store
 	if err != nil {
 		return nil, err
 	}
+	if u.From != nil {
+		body, err := r.toEntered(ctx, who, id, u.From, wire.EndpointUpdate, nonce, u.Request, r.update)
+		return &clientapi.SubmittedUpdate{Response: body}, err
+	}
 	if body, moves, err := r.toMover(ctx, who, id, nonce, u.Request); moves || err != nil {
 		return &clientapi.SubmittedUpdate{Response: body}, err
 	}
@@ -316,14 +320,51 @@ func (r *Rooms) vouch(ctx context.Context, who account.Identity, id store.RoomID
 
 // FetchGroupInfo asks the room's hub for what an external commit needs.
 func (r *Rooms) FetchGroupInfo(ctx context.Context, who account.Identity, id store.RoomID, f *clientapi.FetchGroupInfo) (*clientapi.FetchedGroupInfo, error) {
-	body, err := r.toHub(ctx, who, id, wire.EndpointGroupInfo, room.NewTxnNonce(), f.Request,
-		func(ctx context.Context, id room.ID, from string, _ room.TxnNonce, raw []byte) ([]byte, error) {
-			return r.groupInfo(ctx, id, from, raw)
-		})
+	here := func(ctx context.Context, id room.ID, from string, _ room.TxnNonce, raw []byte) ([]byte, error) {
+		return r.groupInfo(ctx, id, from, raw)
+	}
+	var body []byte
+	var err error
+	if f.From != nil {
+		body, err = r.toEntered(ctx, who, id, f.From, wire.EndpointGroupInfo, room.NewTxnNonce(), f.Request, here)
+	} else {
+		body, err = r.toHub(ctx, who, id, wire.EndpointGroupInfo, room.NewTxnNonce(), f.Request, here)
+	}
 	if err != nil {
 		return nil, err
 	}
 	return &clientapi.FetchedGroupInfo{Response: body}, nil
+}
+
+// toEntered has a request answered by the hub of a room that the user wants to join by
+// itself. If the user takes part, or the room is here because others do, the log tells who
+// that is; otherwise it is whom the client has found.
+func (r *Rooms) toEntered(ctx context.Context, who account.Identity, id store.RoomID, from *clientapi.Where, ep wire.Endpoint, nonce room.TxnNonce, body []byte,
+	here func(context.Context, room.ID, string, room.TxnNonce, []byte) ([]byte, error)) ([]byte, error) {
+	name, err := uri.ParseRoom(from.URI)
+	if err != nil {
+		return nil, problem(422, clientapi.CodeInvalid, "%s", err)
+	}
+	if room.IDOf([]byte(name.String())) != room.ID(id) {
+		return nil, problem(422, clientapi.CodeInvalid, "%s has another id than %s", name, room.ID(id))
+	}
+	if _, err := r.mine(who, id); err == nil {
+		return r.toHub(ctx, who, id, ep, nonce, body, here)
+	}
+	hub, err := uri.ParseDomain(from.Hub)
+	if err != nil {
+		return nil, problem(422, clientapi.CodeInvalid, "%s", err)
+	}
+	target := hub.Domain()
+	if h, err := r.lookup(room.ID(id)); err == nil && slices.Contains(h.stand().Providers, r.cfg.Domain) {
+		target = h.stand().Hub
+	}
+	if target == r.cfg.Domain {
+		return here(ctx, room.ID(id), r.cfg.Domain, nonce, body)
+	}
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	return r.cfg.Peers.Call(ctx, Call{Target: target, Endpoint: ep.String(), Subject: name.String(), Room: wire.IdentifierURI(name.String()), ID: nonce, Body: body, Max: pieceLimit})
 }
 
 // prodAgain is how often a room's submissions have another hub looked for.

@@ -113,6 +113,14 @@ type SubmittedMessage struct {
 type SubmitUpdate struct {
 	Request []byte `json:"request" doc:"UpdateRequest (MIMI section 5.3)"`
 	Nonce   []byte `json:"nonce" minLength:"16" doc:"16 random octets of this submission"`
+	From    *Where `json:"from,omitempty" doc:"Where the room is, for who joins one that its provider may not have"`
+}
+
+// Where says where a room is that the user does not take part in: its URI, and the
+// provider that orders it, as FoundRoom says.
+type Where struct {
+	URI string `json:"uri" maxLength:"255" doc:"URI of the room"`
+	Hub string `json:"hub" maxLength:"255" doc:"Domain of the provider that orders it"`
 }
 
 // SubmittedUpdate is the hub's answer, an UpdateRoomResponse (wire).
@@ -124,6 +132,7 @@ type SubmittedUpdate struct {
 // GroupInfoRequest (wire).
 type FetchGroupInfo struct {
 	Request []byte `json:"request" doc:"GroupInfoRequest (MIMI section 5.6)"`
+	From    *Where `json:"from,omitempty" doc:"Where the room is, for who joins one that its provider may not have"`
 }
 
 // FetchedGroupInfo is the hub's answer, a GroupInfoResponse (wire).

@@ -59,6 +59,43 @@ func (s *State) AdmitMessage(req *wire.SubmitMessageRequest, from string) (*Mess
 	return &Message{Message: req.Message}, nil
 }
 
+// MayEnter says whether a user, whose client has this credential, may join by itself, as far
+// as that can be told before it does: a participant with a client of its own, and who is
+// not on the list where the room lets it in. The credential must have been verified.
+//
+// Errors: ErrPolicy, ErrEnded.
+func (s *State) MayEnter(u uri.User, c mls.Credential) error {
+	if s.Ended() != nil {
+		return ErrEnded
+	}
+	v, err := s.Effective()
+	if err != nil {
+		return err
+	}
+	deny := func(err error) error { return fmt.Errorf("%s joins by itself: %w: %w", u, err, ErrPolicy) }
+	switch role := v.Role(u.String()); {
+	case v.Operational != nil && !v.Operational.ExternalCommits:
+		return deny(&policy.Refusal{Why: "nobody joins this room by itself"})
+	case role != policy.None:
+		if err := v.Rules.AddClient(role, true, role); err != nil {
+			return deny(err)
+		}
+		return nil
+	case v.Base.Fixed:
+		return deny(errFixed)
+	}
+	if _, err := v.Entry(c); err != nil {
+		return deny(err)
+	}
+	return nil
+}
+
+// Entry returns the role in which somebody who is not on the list joins by itself, by what
+// its credential says. Error: *policy.Refusal.
+func (v *View) Entry(c mls.Credential) (policy.Role, error) {
+	return v.Rules.Entrant(v.Preauth.Match(ClaimsOf(c)))
+}
+
 // AdmitUpdate says whether the hub takes a handshake that a provider submits:
 // one of its own users' clients made it, and a Welcome is for exactly the clients
 // that the commit adds. st is what Check found of the entry made of it.

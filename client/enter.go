@@ -1,0 +1,257 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+)
+
+// Coming into a room by itself, by an external commit: another device of a participant, a
+// participant whose KeyPackages had run out when it was added, and who joins a room that
+// is open. The log is then followed from its first entry, so that who orders the room is
+// proven, whoever was asked.
+
+// selfJoinDelay is how long this device leaves a room alone that its user takes part in and
+// it does not: a Welcome may be on its way.
+const selfJoinDelay = 2 * time.Second
+
+// lookAgain is how often the provider is asked in which rooms the user takes part, if
+// nothing hints at it.
+const lookAgain = time.Hour
+
+// maxEnters is how often a commit that would join is made anew when the hub refuses it.
+const maxEnters = 5
+
+// entering is the part of a roomRecord of a room that this device was never in.
+type entering struct {
+	// Hubs are who may order the room, the likeliest first; none: the own provider knows.
+	Hubs []string `json:",omitempty"`
+	// Own: the user takes part already.
+	Own   bool `json:",omitempty"`
+	Tries int  `json:",omitempty"`
+}
+
+// JoinRoom joins a room by its URI, if it lets this user in without being added, and
+// returns when this device is in. If ctx ends before, it goes on.
+//
+// Errors: ErrName, ErrRefused, ErrUnreachable, *clientapi.Problem, ErrStopped, ErrStorage.
+func (c *Client) JoinRoom(ctx context.Context, name string) (uri.Room, error) {
+	u, err := uri.ParseRoom(name)
+	if err != nil {
+		return u, fmt.Errorf("%.255q is no room's URI, such as mimi://atlanta.example/r/clubhouse: %w", name, ErrName)
+	}
+	var hubs []string
+	found, err := c.WhoOrders(ctx, name)
+	switch {
+	case hasCode(err, clientapi.CodeNotFound):
+		hubs = []string{u.Provider().Domain()} // it has not moved
+	case err != nil:
+		return u, err
+	default:
+		for _, h := range found.Hubs {
+			hubs = append(hubs, h.Provider)
+		}
+	}
+	done := make(chan error, 1)
+	err = c.do(ctx, func() (err, fatal error) {
+		id := room.IDOf([]byte(u.String()))
+		c.within(id)
+		r := c.rooms[id]
+		switch {
+		case r != nil && (r.State == roomJoined || r.State == roomCreating):
+			done <- nil
+			return nil, nil
+		case r != nil && r.State == roomStopped:
+			return fmt.Errorf("%s: %w", r.Reason, ErrNoRoom), nil
+		}
+		b := new(batch)
+		if r, err = c.enterRoom(b, u, r, &entering{Hubs: hubs}); err != nil {
+			return err, nil
+		}
+		w := &wish{Room: r.id, Kind: wishEnter}
+		c.newWish(b, w)
+		c.waiters[w.n] = append(c.waiters[w.n], done)
+		return nil, c.commit(b)
+	})
+	if err == nil {
+		err = c.wait(ctx, done)
+	}
+	if err != nil {
+		return u, fmt.Errorf("joining %s: %w", u, err)
+	}
+	return u, nil
+}
+
+// enterRoom makes a room one that this device comes into; old is what is left of it here,
+// nil if it is new. Messages that are here stay.
+func (c *Client) enterRoom(b *batch, u uri.Room, old *roomState, e *entering) (*roomState, error) {
+	rec := roomRecord{URI: u.String(), State: roomLost, Entering: e}
+	if old != nil {
+		rec.NextMessage = old.NextMessage
+	}
+	r, err := newRoomState(&rec)
+	if err != nil {
+		return nil, err
+	}
+	c.rooms[r.id] = r
+	r.save(b)
+	return r, nil
+}
+
+// refusedEntry ends the attempt to come into a room, which is forgotten: nothing of it was
+// ever here.
+func (c *Client) refusedEntry(r *roomState, why error) error {
+	b := new(batch)
+	for _, w := range c.wishesOf(r) {
+		c.wishDone(b, w, why)
+	}
+	c.log.Info("not let into a room", "room", r.uri, "error", why)
+	if r.NextMessage > 0 { // it was here before
+		r.Entering = nil
+		if err := c.leaveGroup(b, r, roomLeft, why.Error()); err != nil {
+			return err
+		}
+		return c.commit(b)
+	}
+	if r.Entering.Own {
+		c.unwelcome[r.id] = true
+	}
+	delete(c.rooms, r.id)
+	b.del(tableRoom, r.id.String())
+	return c.commit(b)
+}
+
+// where says where a room is that is being entered, for the provider, and the hubs that may
+// be asked.
+func (r *roomState) where(hub string) *clientapi.Where {
+	if r.Entering == nil || hub == "" {
+		return nil
+	}
+	return &clientapi.Where{URI: r.URI, Hub: hub}
+}
+
+// askHubs asks the hubs of a room that is being entered, one after the other, for what an
+// external commit needs; of another room its hub.
+func (c *Client) askHubs(ctx context.Context, m *me, r *roomState, hubs []string) (info *mls.GroupInfo, tree *mls.RatchetTree, pending []*mls.PublicMessage, hub string, err error) {
+	if len(hubs) == 0 {
+		info, tree, pending, err = c.groupInfo(ctx, m, r.id, r.uri, nil)
+		return info, tree, pending, "", err
+	}
+	for _, hub = range hubs {
+		if err = c.know(ctx, hub); err == nil {
+			info, tree, pending, err = c.groupInfo(ctx, m, r.id, r.uri, &clientapi.Where{URI: r.uri.String(), Hub: hub})
+		}
+		if err == nil {
+			break
+		}
+	}
+	return info, tree, pending, hub, err
+}
+
+// entryOf returns what an external commit needs besides a leaf: the list update, if this
+// user is not on the list.
+func (c *Client) entryOf(g *mls.PublicGroup) ([]*mls.Proposal, error) {
+	roster, err := room.RosterOf(g)
+	if err != nil {
+		return nil, err
+	}
+	v, err := roster.View(g)
+	if err != nil {
+		return nil, err
+	}
+	if v.Role(c.user.String()) != 0 {
+		return nil, nil
+	}
+	role, err := v.Entry(c.me.credential())
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", err, ErrRefused)
+	}
+	p, err := room.UpdateParticipants(g.Context(), []room.Participant{{User: c.user, Role: role}}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return []*mls.Proposal{p}, nil
+}
+
+// begun takes the first entry of a room's log, which says who orders it at first.
+func (c *Client) begun(r *roomState, e *room.Entry) error {
+	body, err := room.ParseCreate(e.Body)
+	if err != nil {
+		return err
+	}
+	if body.URI != r.uri {
+		return fmt.Errorf("the log of %s: %w", body.URI, room.ErrWrongRoom)
+	}
+	h, err := room.HostingOf(&body.GroupInfo.Context)
+	if err != nil {
+		return err
+	}
+	// Where the first provider is gone for good nobody knows its key any more. Then the group
+	// that lets this device in is what binds the room to its name.
+	if len(c.trust.anchors(h.Hub.Domain)) > 0 && !c.trust.is(h.Hub.Domain, h.Hub.ProviderKey[:]) {
+		return fmt.Errorf("first hub %s with key %x: %w", h.Hub.Domain, h.Hub.ProviderKey[:8], ErrProviderKey)
+	}
+	r.Lead = room.LeadOf(h)
+	return nil
+}
+
+// lookForRooms asks the provider in which rooms the user takes part, and begins to come into
+// those that this device does not know.
+func (c *Client) lookForRooms() {
+	c.async("looking for rooms", &c.unknown, func(ctx context.Context) (func() error, error) {
+		list := new(clientapi.Rooms)
+		if err := c.api.call(ctx, "GET", "/v1/rooms", nil, list); err != nil {
+			return nil, err
+		}
+		if err := c.describeUnknown(ctx, c.api, list); err != nil {
+			return nil, err
+		}
+		return func() error {
+			c.unknown.at = c.cfg.Now().Add(lookAgain)
+			for _, x := range list.Rooms {
+				id, err := parseRoomID(x.ID)
+				if err != nil || c.rooms[id] != nil || c.welcome[id] != nil || c.unwelcome[id] || !c.takesPart(&x) {
+					continue
+				}
+				u, err := uri.ParseRoom(x.URI)
+				if err != nil || room.IDOf([]byte(u.String())) != id {
+					c.emit(Problem{Err: fmt.Errorf("room %.100q with id %.80q: %w", x.URI, x.ID, ErrProtocol)})
+					continue
+				}
+				b := new(batch)
+				c.within(id)
+				if _, err := c.enterRoom(b, u, nil, &entering{Own: true}); err != nil {
+					return err
+				}
+				if err := c.commit(b); err != nil {
+					return err
+				}
+			}
+			return nil
+		}, nil
+	})
+}
+
+// takesPart says whether the provider's description of a room has this user on its list and
+// not banned.
+func (c *Client) takesPart(x *clientapi.Room) bool {
+	return slices.ContainsFunc(x.Participants, func(p clientapi.Participant) bool {
+		return p.User == c.user.String() && p.Role != "banned"
+	})
+}
+
+// hintOfRoom notes that the stream told of a room that this device does not know.
+func (c *Client) hintOfRoom(id room.ID) {
+	if at := c.cfg.Now().Add(selfJoinDelay); !c.unwelcome[id] && c.unknown.at.After(at) {
+		c.unknown.at = at
+	}
+}
+
+var errNotLetIn = errors.New("the room lets nobody in who was not added, or there is no such room")
