@@ -120,3 +120,19 @@ func Preset(name string) (*policy.Roles, error) {
 	}
 	return nil, fmt.Errorf("%.40q is no kind of room; there are group and channel: %w", name, ErrName)
 }
+
+// OpenTo returns the roles of a room that anybody joins by itself as a role, by its name;
+// nil stands for the basic roles. Error: ErrName.
+func OpenTo(roles *policy.Roles, as string) (*policy.Roles, error) {
+	if roles == nil {
+		roles = policy.Basic()
+	}
+	to, err := roles.Named(as)
+	if err == nil {
+		roles, err = roles.OpenTo(to)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", err, ErrName)
+	}
+	return roles, nil
+}

@@ -1,11 +1,13 @@
 package client
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mimid/mimid/protocol/clientapi"
@@ -100,13 +102,32 @@ func (c *Client) Register(ctx context.Context, providerURL, invite, device strin
 	if c.me != nil {
 		return fmt.Errorf("registering %s: %s: %w", device, c.me.Client, ErrRegistered)
 	}
-	if err := c.register(ctx, providerURL, invite, device); err != nil {
+	if err := c.register(ctx, providerURL, invite, device, nil); err != nil {
 		return fmt.Errorf("registering at %s: %w", providerURL, err)
 	}
 	return nil
 }
 
-func (c *Client) register(ctx context.Context, providerURL, invite, device string) error {
+// RegisterFurther makes this client a further device of the user whose device another one
+// is, with an invite for the same name. It takes the user's key over, which must not leave
+// what both are stored in: how that key comes to another machine is not decided. The
+// other client must not be running. It comes into the user's rooms by itself when it runs.
+// Errors as Register, and ErrNotRegistered.
+func (c *Client) RegisterFurther(ctx context.Context, of *Client, invite, device string) error {
+	if of.me == nil {
+		return fmt.Errorf("registering a further device: %w", ErrNotRegistered)
+	}
+	if c.me != nil {
+		return fmt.Errorf("registering %s: %s: %w", device, c.me.Client, ErrRegistered)
+	}
+	if err := c.register(ctx, of.me.URL, invite, device, of.me.UserKey); err != nil {
+		return fmt.Errorf("registering at %s: %w", of.me.URL, err)
+	}
+	return nil
+}
+
+// register registers with a user key, a fresh one if it is nil.
+func (c *Client) register(ctx context.Context, providerURL, invite, device string, userKey []byte) error {
 	p, err := newProvider(providerURL, c.cfg.HTTP)
 	if err != nil {
 		return err
@@ -120,9 +141,12 @@ func (c *Client) register(ctx context.Context, providerURL, invite, device strin
 		return fmt.Errorf("domain of the provider: %w: %w", ErrProtocol, err)
 	}
 	id := c.started
-	if id == nil || id.URL != providerURL || id.Invite != invite || id.Device != device {
+	if id == nil || id.URL != providerURL || id.Invite != invite || id.Device != device || userKey != nil && !bytes.Equal(userKey, id.UserKey) {
 		if id, err = newIdentity(providerURL, invite, device); err != nil {
 			return err
+		}
+		if userKey != nil {
+			id.UserKey = slices.Clone(userKey)
 		}
 	}
 	// The keys are durable before the provider learns them.

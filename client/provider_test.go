@@ -108,6 +108,8 @@ func newFake(t testing.TB) *fake {
 		"GET /v1/provider":                f.ownProvider,
 		"POST /v1/rooms":                  f.create,
 		"GET /v1/rooms":                   f.list,
+		"GET /v1/rooms/{room}":            f.describe,
+		"GET /v1/room-hub":                f.roomHub,
 		"GET /v1/rooms/{room}/log":        f.log,
 		"POST /v1/rooms/{room}/messages":  f.message,
 		"POST /v1/rooms/{room}/updates":   f.update,
@@ -546,6 +548,28 @@ func (f *fake) list(_ *http.Request, u *fakeUser) (any, error) {
 	return out, nil
 }
 
+func (f *fake) describe(r *http.Request, u *fakeUser) (any, error) {
+	all, err := f.list(r, u)
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range all.(*clientapi.Rooms).Rooms {
+		if x.ID == r.PathValue("room") {
+			return &x, nil
+		}
+	}
+	return nil, refused(404, clientapi.CodeNotFound, "no such room")
+}
+
+func (f *fake) roomHub(r *http.Request, u *fakeUser) (any, error) {
+	name := r.URL.Query().Get("uri")
+	x := f.rooms[room.IDOf([]byte(name))]
+	if x == nil {
+		return nil, refused(404, clientapi.CodeNotFound, "nobody says that it orders it")
+	}
+	return &clientapi.FoundRoom{URI: name, Hubs: []clientapi.RoomHub{{Provider: x.state.Hub().Domain, Term: x.state.At().Term.String()}}}, nil
+}
+
 func (f *fake) log(r *http.Request, u *fakeUser) (any, error) {
 	x, err := f.roomOf(r)
 	if err != nil {
@@ -697,7 +721,7 @@ func (f *fake) groupInfo(r *http.Request, u *fakeUser) (any, error) {
 	name := wire.IdentifierURI(x.state.URI().String())
 	resp := &wire.GroupInfoResponse{Room: name, Status: wire.GroupInfoNotAuthorized}
 	who, _ := uri.ParseUser(u.uri)
-	if x.state.Roles().Active(x.state.Role(who)) {
+	if x.state.MayEnter(who, req.Credential) == nil {
 		tbe := &wire.GroupInfoRatchetTreeTBE{GroupInfo: x.state.GroupInfo(), Pending: x.pending,
 			Tree: wire.RatchetTreeOption{Representation: wire.TreeFull, Tree: x.state.Group().Tree()}}
 		ct, err := tbe.Seal(room.Suite, req.GroupInfoKey, name)

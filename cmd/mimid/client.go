@@ -155,24 +155,44 @@ func (d *device) run(s *session, ctx context.Context, f func(ctx context.Context
 }
 
 type clientRegister struct {
-	Provider string `help:"URL of your provider's client API." required:"" placeholder:"URL"`
-	Invite   string `help:"Invite from your provider's operator." required:"" placeholder:"CODE"`
+	Provider string `help:"URL of your provider's client API." placeholder:"URL"`
+	From     string `help:"Directory of another device of yours, whose user this device gets. It stays as it is." placeholder:"DIR" type:"path"`
+	Invite   string `help:"Invite from your provider's operator; for a further device, one for the same name." required:"" placeholder:"CODE"`
 	Device   string `help:"Name of this device." default:"device"`
 	device   `embed:""`
 }
 
 func (c *clientRegister) Help() string {
-	return "Example:\n  mimid client register --provider http://127.0.0.1:8448 --invite ohsave7eskkvhxqberkz74epoe --device laptop"
+	return "Example:\n  mimid client register --provider http://127.0.0.1:8448 --invite ohsave7eskkvhxqberkz74epoe --device laptop\n\nA further device of the same user, which then comes into your rooms by itself:\n  mimid client register --from ~/.mimid/client --invite ohsave7eskkvhxqberkz74epoe --device tablet --dir tablet"
+}
+
+// register registers anew, or as a further device.
+func (c *clientRegister) register(ctx context.Context, cl *client.Client) error {
+	if c.From == "" {
+		return cl.Register(ctx, c.Provider, c.Invite, c.Device)
+	}
+	if there, err := disk.Exists(c.From); err != nil || !there {
+		return fmt.Errorf("no device is registered in %s; name its directory with --from", c.From)
+	}
+	other, closeOther, err := (&device{Dir: c.From}).open()
+	if err != nil {
+		return err
+	}
+	defer closeOther()
+	return cl.RegisterFurther(ctx, other, c.Invite, c.Device)
 }
 
 func (c *clientRegister) Run(s *session) error {
+	if (c.Provider == "") == (c.From == "") {
+		return usageError("name your provider with --provider, or another device of yours with --from")
+	}
 	cl, closeAll, err := c.open()
 	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, c.Timeout)
 	defer cancel()
-	err = cl.Register(ctx, c.Provider, c.Invite, c.Device)
+	err = c.register(ctx, cl)
 	closeAll()
 	if err != nil {
 		return err
@@ -380,18 +400,20 @@ type clientRooms struct {
 	Knocks clientRoomKnocks `cmd:"" help:"Show where your knocks stand, or who waits at a room's door."`
 	Answer clientRoomAnswer `cmd:"" help:"Let somebody in who waits at a room's door, or refuse."`
 
+	Join clientRoomJoin `cmd:"" help:"Join a room that lets people in, by its address."`
 	Find clientRoomFind `cmd:"" help:"Find out who orders a room that you have only the address of."`
 }
 
 type clientRoomCreate struct {
 	Name           string `arg:"" help:"Name of the room, for its members only."`
 	Preset         string `help:"What its roles are: group, where members write and add others, or channel, where newcomers only read." enum:"group,channel" default:"group"`
+	Open           string `help:"Let anybody who has the address join by itself, as this role, such as member." placeholder:"ROLE"`
 	OutsideReplica bool   `help:"Allow that a provider in which nobody takes part keeps the room, too, while two providers do: see client room recruit."`
 	device         `embed:""`
 }
 
 func (c *clientRoomCreate) Help() string {
-	return "Example:\n  mimid client room create clubhouse\n  mimid client room create clubhouse --outside-replica\n  mimid client room create news --preset channel"
+	return "Example:\n  mimid client room create clubhouse\n  mimid client room create clubhouse --outside-replica\n  mimid client room create news --preset channel\n  mimid client room create market --open member"
 }
 
 func (c *clientRoomCreate) Run(s *session) error {
@@ -402,6 +424,11 @@ func (c *clientRoomCreate) Run(s *session) error {
 		roles, err := client.Preset(c.Preset)
 		if err != nil {
 			return err
+		}
+		if c.Open != "" {
+			if roles, err = client.OpenTo(roles, c.Open); err != nil {
+				return usageError(err.Error())
+			}
 		}
 		r, err := cl.CreateRoomAs(ctx, client.NewRoom{Name: c.Name, Roles: roles, Outside: c.OutsideReplica})
 		if err != nil {

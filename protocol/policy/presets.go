@@ -1,6 +1,9 @@
 package policy
 
-import "slices"
+import (
+	"fmt"
+	"slices"
+)
 
 // Capabilities that come together in the presets.
 var (
@@ -71,4 +74,24 @@ func must(defs ...Definition) *Roles {
 		panic(err)
 	}
 	return r
+}
+
+// OpenTo returns roles that let anybody join by itself as a role, and are otherwise as
+// before. Error: ErrRoles.
+func (r *Roles) OpenTo(to Role) (*Roles, error) {
+	if !r.Active(to) {
+		return nil, invalidRole(to)
+	}
+	var defs []Definition
+	for _, d := range r.defs {
+		if d.Index != None {
+			defs = append(defs, d)
+		}
+	}
+	return NewRoles(append(defs, Definition{Index: None, Name: "none", Capabilities: []Capability{OpenJoin}, MaxActive: AtMost(0),
+		Changes: []Changes{{None, []Role{to}}}}))
+}
+
+func invalidRole(to Role) error {
+	return fmt.Errorf("nobody of role %d may have a device in the room: %w", to, ErrRoles)
 }
