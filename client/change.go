@@ -54,6 +54,9 @@ type wish struct {
 	Role        policy.Role `json:",omitempty"`
 	Roles       []byte      `json:",omitempty"` // roles_list
 	KeyPackages [][]byte    `json:",omitempty"` // of the user to add
+	// Waiting: KeyPackages of the user to add are asked for, again and again. Nothing else
+	// waits for it.
+	Waiting bool `json:",omitempty"`
 
 	Component uint16      `json:",omitempty"` // of policy
 	Data      []byte      `json:",omitempty"`
@@ -76,6 +79,7 @@ type wish struct {
 	Tries             int
 	trouble           error     // of the last attempt, in this process
 	since             time.Time // of Answered, in this process
+	claiming          task      // of Waiting
 }
 
 // byItself are the wishes of devices, not of people: if they fail they come again.
@@ -93,7 +97,13 @@ func (c *Client) newWish(b *batch, w *wish) {
 	w.save(b)
 }
 
+// wishesOf returns the wishes about a room in their order, but for those that wait for
+// others.
 func (c *Client) wishesOf(r *roomState) []*wish {
+	return slices.DeleteFunc(c.allWishesOf(r), func(w *wish) bool { return w.Waiting })
+}
+
+func (c *Client) allWishesOf(r *roomState) []*wish {
 	var out []*wish
 	for _, w := range c.wishes {
 		if w.Room == r.id {
@@ -365,6 +375,7 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 		}
 		return err
 	}
+	together := false // others are added in the same commit
 	if w.Kind == wishPending && len(pub.Pending()) == 0 {
 		return true, nil
 	}
@@ -378,6 +389,9 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 		}
 		roles := r.roles()
 		as := c.roleIn(r, who)
+		if as != policy.None && len(w.KeyPackages) == 0 {
+			return true, nil // on the list; its devices come in by themselves
+		}
 		switch {
 		case as == policy.Banned:
 			return false, fmt.Errorf("%s is banned: %w", who, ErrRefused)
@@ -388,19 +402,16 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 				return false, fmt.Errorf("%w: %w", err, ErrRefused)
 			}
 		}
-		if err := list([]room.Participant{{User: who, Role: as}}, nil); err != nil {
+		if o.Add, err = c.packagesOf(w, who); err != nil {
 			return false, err
 		}
-		for _, raw := range w.KeyPackages {
-			kp, err := mls.ParseKeyPackage(raw, mls.Limits{})
-			if err != nil {
-				return false, fmt.Errorf("%w: %w", ErrStorage, err)
-			}
-			v, err := c.checkPackage(kp, who)
-			if err != nil {
-				return false, fmt.Errorf("%w: %w", ErrNoKeyPackage, err)
-			}
-			o.Add = append(o.Add, v)
+		set := []room.Participant{{User: who, Role: as}}
+		if c.roleIn(r, who) == policy.None {
+			set = c.together(r, w, &o, as, set)
+		}
+		together = len(set) > 1
+		if err := list(set, nil); err != nil {
+			return false, err
 		}
 	case wishRemove:
 		o.Remove = r.roster.Leaves(who)
@@ -452,10 +463,17 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 		o.Proposals = append(o.Proposals, p)
 	}
 	s, err := g.Commit(o, c.cfg.Now())
-	if err != nil {
+	if err == nil {
+		err = c.judgeAs(r, s.Change, lead, c.cfg.Now())
+	}
+	if err != nil && together {
+		w.Tries++
+		return c.stage(b, r, w) // alone
+	}
+	if err != nil && s == nil {
 		return false, err
 	}
-	if err := c.judgeAs(r, s.Change, lead, c.cfg.Now()); err != nil {
+	if err != nil {
 		return false, fmt.Errorf("%w: %w", ErrRefused, err)
 	}
 	bundle := wire.HandshakeBundle{Message: s.Message, Welcome: s.Welcome, GroupInfo: &wire.GroupInfoOption{Full: s.GroupInfo},

@@ -556,6 +556,13 @@ func (c *Client) pumpRoom(r *roomState, now time.Time, soon func(*task) bool) er
 			c.rejoin(r)
 		}
 	case roomJoined:
+		for _, w := range c.allWishesOf(r) {
+			if w.Waiting && soon(&w.claiming) {
+				if err := c.claimFor(r, w); err != nil {
+					return err
+				}
+			}
+		}
 		if err := c.watchPending(r, now); err != nil {
 			return err
 		}

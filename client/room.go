@@ -237,7 +237,7 @@ func (c *Client) leaveGroup(b *batch, r *roomState, state, reason string) error 
 	if err := b.clear(c.cfg.Storage, tableOwed(r.id)); err != nil {
 		return storageError(err)
 	}
-	for _, w := range c.wishesOf(r) {
+	for _, w := range c.allWishesOf(r) {
 		var err error
 		if w.Kind != wishLeave {
 			err = fmt.Errorf("%s: %w", reason, ErrNoRoom)

@@ -26,6 +26,8 @@ type Room struct {
 	Reason       string
 	Participants []Participant // while joined
 	Messages     uint64        // how many there are here
+	// Pending are users that this device is adding and that are not in yet.
+	Pending []uri.User
 }
 
 // Participant is a user in a room.
@@ -41,6 +43,11 @@ func (c *Client) Rooms(ctx context.Context) (out []Room, err error) {
 		c.untouched()
 		for _, r := range c.sortedRooms() {
 			x := Room{URI: r.uri, State: State(r.State), Reason: r.Reason, Messages: r.NextMessage}
+			for _, w := range c.allWishesOf(r) {
+				if u, err := uri.ParseUser(w.User); err == nil && w.Kind == wishAdd {
+					x.Pending = append(x.Pending, u)
+				}
+			}
 			if r.Entering != nil {
 				x.State = "joining"
 			}

@@ -460,12 +460,16 @@ type roomView struct {
 	Reason       string   `json:"reason,omitempty"`
 	Messages     uint64   `json:"messages"`
 	Participants []string `json:"participants"`
+	Pending      []string `json:"pending,omitempty"`
 }
 
 func viewOf(r client.Room) roomView {
 	v := roomView{URI: r.URI.String(), Name: strings.ReplaceAll(printable(r.Name, ""), "\n", " "), Topic: strings.ReplaceAll(printable(r.Topic, ""), "\n", " "), State: string(r.State), Reason: r.Reason, Messages: r.Messages, Participants: []string{}}
 	for _, p := range r.Participants {
 		v.Participants = append(v.Participants, fmt.Sprintf("%s (%s, %s)", p.User.Short(), p.Role, plural(p.Clients, "client")))
+	}
+	for _, u := range r.Pending {
+		v.Pending = append(v.Pending, u.Short())
 	}
 	return v
 }
@@ -532,38 +536,14 @@ func (c *clientRoomShow) Run(s *session) error {
 			for _, p := range viewOf(r).Participants {
 				fmt.Fprintf(w, "  %s\n", p)
 			}
+			for _, p := range viewOf(r).Pending {
+				fmt.Fprintf(w, "  %s (pending: being added, is tried again)\n", p)
+			}
 			if o.Recruit != "" {
 				fmt.Fprintln(w, keeps(o.Recruit, "this room"))
 			}
 			fmt.Fprintln(w, "If authenticator and head are the same at another member, you are in the same group and saw the same log.")
 		})
-	})
-}
-
-type clientRoomAdd struct {
-	Room   string `arg:"" help:"Name or URI of the room, or the beginning of its id."`
-	Who    string `arg:"" help:"User, such as bob@biloxi.example."`
-	device `embed:""`
-}
-
-func (c *clientRoomAdd) Help() string {
-	return "Example:\n  mimid client room add clubhouse bob@biloxi.example"
-}
-
-func (c *clientRoomAdd) Run(s *session) error {
-	u, err := client.ParseUser(c.Who)
-	if err != nil {
-		return err
-	}
-	return c.with(s, online, func(ctx context.Context, cl *client.Client) error {
-		r, err := cl.FindRoom(ctx, c.Room)
-		if err != nil {
-			return err
-		}
-		if err := cl.AddUser(ctx, r.URI, u); err != nil {
-			return err
-		}
-		return s.out.result(map[string]string{"room": r.URI.String(), "added": u.String()}, func(w io.Writer) { fmt.Fprintf(w, "%s is in %s.\n", u.Short(), viewOf(r).Name) })
 	})
 }
 

@@ -1,0 +1,144 @@
+package client_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/mimid/mimid/client"
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/uri"
+)
+
+// TestAddUsers: five are added, of whom one did not consent, one's provider is away, and one
+// has no KeyPackage. The others get in; who is away is tried again, and who has no
+// KeyPackage takes part without a device, which comes in by itself.
+func TestAddUsers(t *testing.T) {
+	f := newFake(t)
+	alice := f.person("alice", "atlanta.example")
+	bob, carol, dan, erin := f.person("bob", "biloxi.example"), f.person("carol", "chicago.example"), f.person("dan", "biloxi.example"), f.person("erin", "biloxi.example")
+	u := alice.create("clubhouse")
+	for _, p := range []*person{bob, carol, dan, erin} {
+		f.ready(p)
+	}
+	var away atomic.Bool
+	away.Store(true)
+	f.mu.Lock()
+	f.strict = true
+	for _, p := range []*person{bob, carol, erin} {
+		f.grants[alice.user().String()+" "+p.user().String()] = true
+	}
+	e := f.users[erin.user().String()]
+	e.packages, e.last = nil, nil
+	f.refuse = func(r *http.Request) *clientapi.Problem {
+		if !away.Load() || !strings.HasSuffix(r.URL.Path, "/keypackages/claim") {
+			return nil
+		}
+		b, _ := io.ReadAll(r.Body)
+		r.Body = io.NopCloser(bytes.NewReader(b))
+		n := new(clientapi.ClaimKeyPackages)
+		if json.Unmarshal(b, n) == nil && bytes.Contains(n.Request, []byte(carol.user().String())) {
+			return &clientapi.Problem{Status: 503, Code: clientapi.CodeUnavailable, Detail: "chicago.example does not answer"}
+		}
+		return nil
+	}
+	f.mu.Unlock()
+	all := []uri.User{bob.user(), carol.user(), dan.user(), erin.user(), alice.user()}
+	got, err := alice.c.AddUsers(ctx10(t), u, all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []client.State{client.AddIn, client.AddPending, client.AddRefused, client.AddListed, client.AddIn}
+	for i, x := range got {
+		if x.User != all[i] || x.State != want[i] {
+			t.Errorf("%s: %s, %v; %s expected", x.User, x.State, x.Err, want[i])
+		}
+	}
+	if !errors.Is(got[2].Err, client.ErrNoConsent) {
+		t.Errorf("dan: %v", got[2].Err)
+	}
+	pending := func() []uri.User {
+		r, err := alice.c.FindRoom(ctx10(t), u.String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r.Pending
+	}
+	if p := pending(); !slices.Equal(p, []uri.User{carol.user()}) {
+		t.Errorf("pending: %v", p)
+	}
+	eventually(t, "bob joins", func() bool { return bob.state(u) == "joined" })
+	alice.send(u, "carol is late") // what is pending holds nothing up
+	bob.hears(u, "alice: carol is late")
+	alice.restart() // and outlives the process
+	away.Store(false)
+	eventually(t, "carol joins", func() bool { return carol.state(u) == "joined" })
+	eventually(t, "nobody is pending", func() bool { return len(pending()) == 0 })
+	eventually(t, "erin's device comes in by itself", func() bool { return erin.state(u) == "joined" })
+	erin.send(u, "here I am")
+	alice.hears(u, "alice: carol is late", "erin: here I am")
+}
+
+// TestAddUsersTogether: many are added by few commits, and if all together do not fit, those
+// get in who do.
+func TestAddUsersTogether(t *testing.T) {
+	f := newFake(t)
+	alice := f.person("alice", "atlanta.example")
+	u := alice.create("clubhouse")
+	var all []uri.User
+	for _, n := range []string{"bob", "carol", "dan", "erin", "frank"} {
+		p := f.person(n, "biloxi.example")
+		f.ready(p)
+		all = append(all, p.user())
+	}
+	if err := alice.c.SetPolicy(ctx10(t), u, &policy.Base{MultiDevice: true, MaxUsers: policy.AtMost(4)}); err != nil {
+		t.Fatal(err)
+	}
+	before, err := alice.c.Verify(ctx10(t), u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := alice.c.AddUsers(ctx10(t), u, all[:3])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range got {
+		if x.State != client.AddIn {
+			t.Errorf("%s: %s, %v", x.User, x.State, x.Err)
+		}
+	}
+	after, err := alice.c.Verify(ctx10(t), u)
+	if err != nil || after.Epoch-before.Epoch > 3 {
+		t.Errorf("%d commits, %v", after.Epoch-before.Epoch, err)
+	}
+	if got, err = alice.c.AddUsers(ctx10(t), u, all[3:]); err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range got {
+		if x.State != client.AddRefused || !strings.Contains(x.Err.Error(), "the room is for at most 4") {
+			t.Errorf("%s: %s, %v", x.User, x.State, x.Err)
+		}
+	}
+	if err := alice.c.SetPolicy(ctx10(t), u, &policy.Base{MultiDevice: true, MaxUsers: policy.AtMost(5)}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err = alice.c.AddUsers(ctx10(t), u, all[3:]); err != nil {
+		t.Fatal(err)
+	}
+	in := 0
+	for _, x := range got {
+		if x.State == client.AddIn {
+			in++
+		}
+	}
+	if in != 1 {
+		t.Errorf("one of two fits: %+v", got)
+	}
+}
