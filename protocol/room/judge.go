@@ -3,6 +3,7 @@ package room
 import (
 	"crypto"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/mimid/mimid/protocol/mls"
@@ -21,7 +22,7 @@ type judgement struct {
 	was       *View                  // what it is judged against: committed, or of a proposal effective
 	next      *View                  // after the change
 	changed   map[string]policy.Role // whose roles a commit changes
-	after     mls.Dictionary         // components after a commit, nil after a proposal
+	after     mls.Dictionary         // components after a commit but for the list, nil after a proposal
 
 	joiner  uri.User    // of an external commit
 	enters  bool        // and it was not on the list
@@ -135,9 +136,18 @@ func (j *judgement) foresee() (err error) {
 			if err := j.committed.listChanges(j.changed, a.Update); err != nil {
 				return err
 			}
-		case a.Component == RolesComponent || a.Component == BaseComponent:
-			policies = true
+		default:
+			// Replaced as a whole, see components. Reading the next context instead would
+			// copy the whole list.
+			if j.after == nil {
+				j.after = maps.Clone(j.committed.components)
+			}
+			j.after[a.Component] = a.Update
+			policies = policies || a.Component == RolesComponent || a.Component == BaseComponent
 		}
+	}
+	if j.after == nil {
+		j.after = j.committed.components
 	}
 	delta, err := j.delta()
 	if err != nil {
@@ -145,12 +155,6 @@ func (j *judgement) foresee() (err error) {
 	}
 	if j.next, err = j.committed.over(j.changed, delta); err != nil {
 		return err
-	}
-	j.after = j.committed.components
-	if j.c.ContextChanged {
-		if j.after, err = j.c.Context.Extensions.Dictionary(BodyLimits().Limits); err != nil {
-			return err
-		}
 	}
 	if policies {
 		n := *j.next
