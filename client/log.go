@@ -182,11 +182,9 @@ func (c *Client) handshake(b *batch, r *roomState, e *room.Entry) error {
 		return c.committed(b, r, s.Change, own)
 	}
 	var all []*mls.Received
+	var changes []*mls.Change
 	for _, m := range append([]*mls.Message{h.Bundle.Message}, h.Bundle.MoreProposals...) {
 		x, err := r.group.Process(m, at)
-		if err == nil {
-			err = c.judge(r, x.Change, at)
-		}
 		if err != nil {
 			if c.anchorless(r, err) {
 				return errWait
@@ -194,6 +192,13 @@ func (c *Client) handshake(b *batch, r *roomState, e *room.Entry) error {
 			return c.diverge(b, r, err)
 		}
 		all = append(all, x)
+		changes = append(changes, x.Change)
+	}
+	if err := r.roster.JudgeAll(r.group.Public(), changes, &r.Lead, e.AcceptedAt, c.trust.anchors); err != nil {
+		if c.anchorless(r, err) {
+			return errWait
+		}
+		return c.diverge(b, r, err)
 	}
 	for _, x := range all {
 		if err := r.group.Apply(x); err != nil {

@@ -59,6 +59,14 @@
 // they mean changes nothing about who takes part in the same commit. The hub judges by
 // them who may send at all; what a message does only devices can read, and judge.
 //
+// # Policy
+//
+// Further components (components.go) hold the base policy, preauthorizations and what else
+// the room says of itself. A View (view.go) is all of it that decides, read out once an
+// epoch; the effective view adds what is pending. Judge (judge.go) asks them about each
+// change. The component tombstone ends a room: after the commit that sets it messages and
+// handshakes are refused; the hub may still change, so that the end becomes final.
+//
 // # Who succeeds the administrators
 //
 // The GroupContext component succession (succession.go) holds how long administrators may
@@ -104,7 +112,8 @@
 //
 // # Scope today
 //
-// The tombstone is refused: it is not decided who may write it. That a commit which
+// An entry of kind tombstone is refused: the commit that ends a room is an entry like
+// others. A room with a parent is refused (checkFirstPolicy). That a commit which
 // removes a replica's last user also replaces the replica is not demanded: the
 // provider stays in the set until a commit changes it.
 //

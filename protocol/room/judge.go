@@ -18,6 +18,8 @@ type judgement struct {
 	g *mls.PublicGroup
 	c *mls.Change
 
+	earlier []*mls.UsedProposal // proposals before this one in its entry
+
 	committed *View                  // before the change
 	was       *View                  // what it is judged against: committed, or of a proposal effective
 	next      *View                  // after the change
@@ -59,9 +61,27 @@ type judgement struct {
 // Errors: ErrPolicy, ErrPending, ErrHosting, ErrSettling, ErrSuccession, ErrOutside, and for a new
 // replica x509auth.ErrUnknownProvider, which may pass.
 func (r *Roster) Judge(g *mls.PublicGroup, c *mls.Change, lead *Lead, at uint64, anchors func(domain string) []crypto.PublicKey) error {
-	j := &judgement{r: r, g: g, c: c, lead: lead, at: at, anchors: anchors}
-	if err := j.judge(); err != nil {
-		return fmt.Errorf("judging %s of epoch %d: %w", c.Kind, g.Epoch(), err)
+	return r.JudgeAll(g, []*mls.Change{c}, lead, at, anchors)
+}
+
+// JudgeAll is Judge for the changes of one entry: a commit, or proposals that are allowed
+// or refused together, because one who leaves takes its devices out by several.
+func (r *Roster) JudgeAll(g *mls.PublicGroup, all []*mls.Change, lead *Lead, at uint64, anchors func(domain string) []crypto.PublicKey) error {
+	var earlier []*mls.UsedProposal
+	for i, c := range all {
+		j := &judgement{r: r, g: g, c: c, lead: lead, at: at, anchors: anchors, earlier: earlier}
+		err := j.judge()
+		if err == nil && c.Proposal != nil && i == len(all)-1 {
+			// Who leaves takes all its devices along by the same entry (room-policy section
+			// 10.1.2, canRemoveSelf), or nobody could commit it as it is.
+			err = j.agreement()
+		}
+		if err != nil {
+			return fmt.Errorf("judging %s of epoch %d: %w", c.Kind, g.Epoch(), err)
+		}
+		if c.Proposal != nil {
+			earlier = append(earlier, c.Proposal)
+		}
 	}
 	return nil
 }
@@ -115,7 +135,7 @@ func (j *judgement) judgeProposal() (err error) {
 	if j.was, err = j.committed.Effective(j.g, j.r); err != nil {
 		return err
 	}
-	if j.next, err = j.was.with([]*mls.UsedProposal{j.c.Proposal}, j.r); err != nil {
+	if j.next, err = j.was.with(append(slices.Clone(j.earlier), j.c.Proposal), j.r); err != nil {
 		return err
 	}
 	if err := j.proposal(j.c.Proposal); err != nil {
@@ -562,7 +582,7 @@ func (j *judgement) untouched(up *wire.ParticipantListUpdate) error {
 		return m
 	}
 	mine := indices(up)
-	for _, p := range j.g.Pending() {
+	for _, p := range slices.Concat(j.g.Pending(), j.earlier) {
 		if p.Proposal.Type != mls.ProposalAppDataUpdate || p.Proposal.AppData.Component != wire.ComponentParticipantList {
 			continue
 		}

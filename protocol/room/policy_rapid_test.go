@@ -2,6 +2,7 @@ package room_test
 
 import (
 	"errors"
+	"flag"
 	"fmt"
 	"maps"
 	"slices"
@@ -122,6 +123,11 @@ func (c *chaos) copyOf(d *device) *mls.Group {
 	return g
 }
 
+// pick draws a device by its place, so that a failure can be read.
+func pick(t *rapid.T, list []*device, what string) *device {
+	return list[rapid.IntRange(0, len(list)-1).Draw(t, what)]
+}
+
 // step does one random thing.
 func (c *chaos) step() {
 	t := c.t
@@ -139,8 +145,8 @@ func (c *chaos) step() {
 	if len(in) == 0 {
 		return
 	}
-	by := rapid.SampledFrom(in).Draw(t, "by")
-	whom := rapid.SampledFrom(c.clients).Draw(t, "whom")
+	by := pick(t, in, "by")
+	whom := pick(t, c.clients, "whom")
 	role := policy.Role(rapid.IntRange(0, 4).Draw(t, "role"))
 	before := c.hub.At()
 	ctx := by.group.Public().Context()
@@ -170,7 +176,7 @@ func (c *chaos) step() {
 		if len(out) == 0 {
 			return
 		}
-		d := rapid.SampledFrom(out).Draw(t, "new")
+		d := pick(t, out, "new")
 		kp := d.keyPackage()
 		o := list(nil, nil)
 		if c.hub.Role(d.user) == policy.None {
@@ -194,7 +200,7 @@ func (c *chaos) step() {
 		if len(out) == 0 {
 			return
 		}
-		d := rapid.SampledFrom(out).Draw(t, "new")
+		d := pick(t, out, "new")
 		o := mls.ExternalOptions{LeafParams: d.leaf, Tree: c.hub.Group().Tree()}
 		if p := must(room.UpdateParticipants(ctx, []room.Participant{{User: d.user, Role: role}}, nil))(c.world.t); p != nil && (c.hub.Role(d.user) == policy.None || role == 3) {
 			o.Proposals = append(o.Proposals, p)
@@ -362,6 +368,11 @@ func (c *chaos) holds() {
 // nothing that leaves a room which breaks its constraints, or whose list differs from its
 // tree; the follower agrees, and every member can follow.
 func TestRandomPolicies(t *testing.T) {
+	// A check takes some 0.3 s. More with -rapid.checks=N, from elsewhere with -rapid.seed=N.
+	if f := flag.Lookup("rapid.checks"); f.Value.String() == f.DefValue {
+		flag.Set("rapid.checks", "30")
+		defer flag.Set("rapid.checks", f.DefValue)
+	}
 	accepted, refused := map[string]int{}, map[string]int{}
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(t)

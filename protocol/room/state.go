@@ -360,12 +360,9 @@ func (s *State) checkHandshake(h *Handshake, lead *Lead, at uint64) ([]*mls.Chan
 		if err != nil {
 			return nil, err
 		}
-		if err := s.roster.Judge(s.group, c, lead, at, s.rules.Anchors); err != nil {
-			return nil, err
-		}
 		out = append(out, c)
 	}
-	return out, nil
+	return out, s.roster.JudgeAll(s.group, out, lead, at, s.rules.Anchors)
 }
 
 // Advance adopts a step that Check of this state returned. mls.ErrStale if the
