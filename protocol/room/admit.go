@@ -34,10 +34,11 @@ func FirstEntry(c *Create, txn TxnID, now time.Time) *Entry {
 }
 
 // AdmitMessage says whether the hub takes a message that a provider submits for
-// one of its users: a participant who may send and has a client in the group.
-// Who sent it cannot be seen from the message; the receivers see it.
+// one of its users: a participant who may send and has a client in the group, and a
+// message of the present epoch or one not long past, with a franking tag. Who sent it
+// cannot be seen from the message; the receivers see it, and whether the tag is right.
 //
-// Errors: ErrSubmission, ErrPolicy.
+// Errors: ErrSubmission, ErrPolicy, ErrEpoch, ErrWrongRoom, wire.ErrNoTag.
 func (s *State) AdmitMessage(req *wire.SubmitMessageRequest, from string) (*Message, error) {
 	u, err := uri.ParseUser(string(req.SendingURI))
 	if err != nil {
@@ -55,6 +56,12 @@ func (s *State) AdmitMessage(req *wire.SubmitMessageRequest, from string) (*Mess
 		return nil, fmt.Errorf("%s sends: %w: %w", u, v.Rules.Need(role, policy.SendMessage), ErrPolicy)
 	case s.roster.Clients(u) == 0:
 		return nil, fmt.Errorf("%s has no client in the group: %w", u, ErrPolicy)
+	}
+	if err := s.checkMessage(req.Message.Private); err != nil {
+		return nil, err
+	}
+	if _, err := wire.FrankAADOf(req.Message.Private.AAD(), BodyLimits()); err != nil {
+		return nil, fmt.Errorf("message from %s: %w", u, err)
 	}
 	return &Message{Message: req.Message}, nil
 }

@@ -252,10 +252,13 @@ func (d *device) add(who ...*device) error {
 
 func (d *device) send(text string) error {
 	d.w.t.Helper()
-	m := must(d.group.Encrypt([]byte(text), mls.SendOptions{}))(d.w.t)
+	m := must(d.group.Encrypt([]byte(text), mls.SendOptions{AAD: tagged(text)}))(d.w.t)
 	req := &wire.SubmitMessageRequest{Message: m, SendingURI: wire.IdentifierURI(d.user.String())}
 	return d.w.submit(req, d.user.Provider().Domain())
 }
+
+// tagged is the authenticated data of a message, with a franking tag.
+func tagged(text string) []byte { return wire.NewFrankAAD([]byte("salt"), []byte(text)).SafeAAD() }
 
 func (w *world) submit(req *wire.SubmitMessageRequest, from string) error {
 	w.t.Helper()

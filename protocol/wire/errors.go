@@ -35,6 +35,9 @@ var (
 	// ErrBadFrank: a frank's server_frank is not what the hub's key gives.
 	ErrBadFrank = errors.New("wire: frank was not made with this key")
 
+	// ErrNoTag: a message without a franking tag in its authenticated data.
+	ErrNoTag = errors.New("wire: message has no franking tag (component frank_aad in the SafeAAD of its authenticated data)")
+
 	// ErrUnsigned: an envelope without a signature came over a channel that
 	// does not prove its source.
 	ErrUnsigned = errors.New("wire: envelope is not signed")

@@ -47,6 +47,36 @@ func NewFrankAAD(salt, applicationData []byte) *FrankAAD {
 	return &FrankAAD{Tag: hmacSHA256(salt, applicationData)}
 }
 
+// SafeAAD is the authenticated data of a message that carries the component and
+// nothing else (draft-ietf-mls-extensions section 4.9), an AppDataDictionary by
+// its layout:
+//
+//	struct { ComponentID component_id; opaque aad_item_data<V>; } SafeAADItem;
+//	struct { SafeAADItem aad_items<V>; } SafeAAD;
+func (f *FrankAAD) SafeAAD() []byte {
+	return mls.Dictionary{ComponentFrankAAD: f.Tag[:]}.Append(nil)
+}
+
+// FrankAADOf finds the tag in a message's authenticated data, which is a SafeAAD
+// and nothing after it. Other components are left alone. Errors: ErrNoTag, and those
+// of reading.
+func FrankAADOf(aad []byte, lim Limits) (*FrankAAD, error) {
+	lim = lim.withDefaults()
+	var d mls.Dictionary
+	r := presentation.NewReader(aad)
+	if len(aad) > 0 {
+		d.Read(r, lim.Limits)
+	}
+	if err := r.Done(); err != nil {
+		return nil, fmt.Errorf("reading SafeAAD: %w", err)
+	}
+	data, ok := d[ComponentFrankAAD]
+	if !ok {
+		return nil, ErrNoTag
+	}
+	return ParseFrankAAD(data, lim)
+}
+
 func hmacSHA256(key, data []byte) (out [frankSize]byte) {
 	m := hmac.New(sha256.New, key)
 	m.Write(data)
@@ -194,12 +224,32 @@ func ParseFrank(b []byte, lim Limits) (*Frank, error) {
 // Bytes encodes the frank.
 func (f *Frank) Bytes() ([]byte, error) { return encode("Frank", f) }
 
-const frankLabel = "FrankingIntegrityTBS"
+// Blind hides the sender in a frank's signature. Everything else that is signed
+// stands in the room's log, so whoever keeps the log, without being able to read
+// the message, could try the participants one by one until the signature verifies
+// for one. The hub therefore signs this, too, which it has from the sender and the
+// receivers have from the message; the server_frank needs nothing, being under the
+// hub's own key. A written deviation from MIMI: the signature is
+//
+//	SignWithLabel(., "mimid hidden FrankingIntegrityTBS",
+//	              struct { FrankingIntegrityTBS tbs; opaque blind[16]; })
+//
+// The zero Blind is MIMI's own signature, which hides nobody.
+type Blind [16]byte
 
-// tbs is FrankingIntegrityTBS.
-func (f *Frank) tbs(c *ServerFrankingContext) []byte {
-	b := append([]byte(nil), f.ServerFrank[:]...)
-	return c.append(presentation.AppendU16(b, uint16(f.Suite)))
+const (
+	frankLabel       = "FrankingIntegrityTBS"
+	hiddenFrankLabel = "mimid hidden FrankingIntegrityTBS"
+)
+
+// tbs is FrankingIntegrityTBS, and the label that it is signed with.
+func (f *Frank) tbs(c *ServerFrankingContext, blind Blind) (label string, b []byte) {
+	b = append(make([]byte, 0, 256), f.ServerFrank[:]...)
+	b = c.append(presentation.AppendU16(b, uint16(f.Suite)))
+	if blind == (Blind{}) {
+		return frankLabel, b
+	}
+	return hiddenFrankLabel, append(b, blind[:]...)
 }
 
 func serverFrank(hubKey []byte, tag *FrankAAD, c *ServerFrankingContext) [frankSize]byte {
@@ -207,14 +257,14 @@ func serverFrank(hubKey []byte, tag *FrankAAD, c *ServerFrankingContext) [frankS
 }
 
 // NewFrank franks a message: hubKey is the hub's secret, key its franking key,
-// of the signature scheme of suite.
-func NewFrank(hubKey []byte, tag *FrankAAD, c *ServerFrankingContext, suite mls.CipherSuite, key mls.SignatureKey) (*Frank, error) {
+// of the signature scheme of suite. blind is the sender's, zero for none.
+func NewFrank(hubKey []byte, tag *FrankAAD, c *ServerFrankingContext, blind Blind, suite mls.CipherSuite, key mls.SignatureKey) (*Frank, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("franking: %w", err)
 	}
 	f := &Frank{ServerFrank: serverFrank(hubKey, tag, c), Suite: suite}
 	var err error
-	if f.Signature, err = key.Sign(frankLabel, f.tbs(c)); err != nil {
+	if f.Signature, err = key.Sign(f.tbs(c, blind)); err != nil {
 		return nil, fmt.Errorf("franking: %w", err)
 	}
 	return f, nil
@@ -223,9 +273,11 @@ func NewFrank(hubKey []byte, tag *FrankAAD, c *ServerFrankingContext, suite mls.
 // Verify checks the hub's signature over the frank and the context, as a
 // receiver does who has taken the context from the decrypted message. That the
 // suite is the group's, and the key the room's, is for the caller.
+// blind is the message's, zero to verify MIMI's own signature.
 // Errors: ErrBadSignature, ErrUnsupported.
-func (f *Frank) Verify(frankingKey []byte, c *ServerFrankingContext) error {
-	if err := f.Suite.Verify(frankingKey, frankLabel, f.tbs(c), f.Signature); err != nil {
+func (f *Frank) Verify(frankingKey []byte, c *ServerFrankingContext, blind Blind) error {
+	label, tbs := f.tbs(c, blind)
+	if err := f.Suite.Verify(frankingKey, label, tbs, f.Signature); err != nil {
 		return fmt.Errorf("verifying frank: %w", err)
 	}
 	return nil

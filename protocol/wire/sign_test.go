@@ -151,14 +151,14 @@ func TestFrank(t *testing.T) {
 	key, hub := signatureKey(t, 1), []byte("hub")
 	tag := wire.NewFrankAAD([]byte("salt"), []byte("data"))
 	ctx := &wire.ServerFrankingContext{Sender: "u", Room: "r", AcceptedAt: 0x102}
-	f, err := wire.NewFrank(hub, tag, ctx, 1, key)
+	f, err := wire.NewFrank(hub, tag, ctx, wire.Blind{}, 1, key)
 	must(t, err)
-	must(t, f.Verify(key.Public(), ctx))
+	must(t, f.Verify(key.Public(), ctx, wire.Blind{}))
 	must(t, f.VerifyServerFrank(hub, tag, ctx))
 	tbs := append(bytes.Clone(f.ServerFrank[:]), unhex(`0001 01 75 01 72 0000000000000102`)...)
 	must(t, mls.CipherSuite(1).Verify(key.Public(), "FrankingIntegrityTBS", tbs, f.Signature))
 	for _, c := range []wire.ServerFrankingContext{{"x", "r", 0x102}, {"u", "x", 0x102}, {"u", "r", 0x103}} {
-		if err := f.Verify(key.Public(), &c); !errors.Is(err, wire.ErrBadSignature) {
+		if err := f.Verify(key.Public(), &c, wire.Blind{}); !errors.Is(err, wire.ErrBadSignature) {
 			t.Errorf("signature over %v: %v", c, err)
 		}
 		if err := f.VerifyServerFrank(hub, tag, &c); !errors.Is(err, wire.ErrBadFrank) {

@@ -1,0 +1,157 @@
+package room
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"crypto/hkdf"
+	"crypto/hmac"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
+)
+
+// Franks (MIMI protocol section 5.4.1): the sender commits to what it says, in a tag
+// that everybody sees and nobody can read; the hub stamps the tag with who submitted it,
+// where and when. Who can read the message checks that all of it fits, and can then show
+// the hub what was said, and by whom, without the hub having to believe it.
+//
+// A receiver takes the key of the hub that ordered the entry from the log (Lead), which
+// is MIMI's franking_agent here. So a frank is judged by the hub of its own place, and
+// stays good when the room has moved.
+
+// ErrFrank: a message whose franking tag or frank does not fit what it says, or is
+// missing. It must not be shown: it could not be reported.
+var ErrFrank = errors.New("room: the message is not franked as it must be")
+
+// Franker is a hub's power to frank. It prints nothing. Safe for concurrent use.
+type Franker struct {
+	key    mls.SignatureKey
+	public []byte
+	secret [sha256.Size]byte // MIMI's hub_key
+}
+
+// NewFranker makes it of a provider's franking key, from which the hub_key is derived:
+// HKDF-SHA256 of the key's seed with the info "mimid hub_key v1".
+func NewFranker(key ed25519.PrivateKey) (*Franker, error) {
+	f := new(Franker)
+	var err error
+	if f.key, err = mls.ParseSignatureKey(Suite, key.Seed()); err != nil {
+		return nil, fmt.Errorf("reading franking key: %w", err)
+	}
+	f.public = f.key.Public()
+	secret, err := hkdf.Key(sha256.New, key.Seed(), nil, "mimid hub_key v1", len(f.secret))
+	if err != nil {
+		return nil, fmt.Errorf("deriving hub_key: %w", err)
+	}
+	copy(f.secret[:], secret)
+	return f, nil
+}
+
+// Format implements fmt.Formatter.
+func (f *Franker) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "Franker(%x)", f.public) }
+
+// Key returns the public key, as replicas name it.
+func (f *Franker) Key() []byte { return bytes.Clone(f.public) }
+
+// Frank stamps a message that was admitted: sender is who it was submitted for, at the
+// time of its entry. nonce is that of the submission and hides the sender from those who
+// can read the log and not the message; the zero nonce makes the frank of a sender that
+// speaks plain MIMI. Errors: wire.ErrNoTag and those of reading.
+func (f *Franker) Frank(m *Message, r uri.Room, sender wire.IdentifierURI, at uint64, nonce TxnNonce) error {
+	tag, err := wire.FrankAADOf(m.Message.Private.AAD(), BodyLimits())
+	if err != nil {
+		return fmt.Errorf("franking message: %w", err)
+	}
+	c := &wire.ServerFrankingContext{Sender: sender, Room: wire.IdentifierURI(r.String()), AcceptedAt: at}
+	m.Frank, err = wire.NewFrank(f.secret[:], tag, c, wire.Blind(nonce), Suite, f.key)
+	return err
+}
+
+// Made says that this hub made a frank, about what was said and when. Error: ErrFrank.
+func (f *Franker) Made(frank *wire.Frank, p *Plain, at uint64) error {
+	if err := frank.VerifyServerFrank(f.secret[:], p.tag(), p.context(at)); err != nil {
+		return fmt.Errorf("%w: %w", ErrFrank, err)
+	}
+	return nil
+}
+
+// Plain is a message as its receivers read it: its content as sent, and what stands in
+// it that franks are about.
+type Plain struct {
+	Salt         [16]byte
+	Sender, Room string // URIs in extensions 1 and 2
+	Data         []byte // the content's encoding
+}
+
+func (p *Plain) tag() *wire.FrankAAD { return wire.NewFrankAAD(p.Salt[:], p.Data) }
+
+func (p *Plain) context(at uint64) *wire.ServerFrankingContext {
+	return &wire.ServerFrankingContext{Sender: wire.IdentifierURI(p.Sender), Room: wire.IdentifierURI(p.Room), AcceptedAt: at}
+}
+
+// MessageNonce is the nonce with which a message is submitted: the first 16 bytes of
+// HMAC-SHA256, under the content's salt, of "mimid message nonce v1" and the SHA-256 of
+// the ciphertext (the whole MLSMessage). The hub cannot tell it from a random one, nor
+// can anybody who cannot read the message; who can finds it here, which is how the blind
+// of a frank reaches the receivers.
+func MessageNonce(salt [16]byte, ciphertext [sha256.Size]byte) (n TxnNonce) {
+	h := hmac.New(sha256.New, salt[:])
+	h.Write([]byte("mimid message nonce v1"))
+	h.Write(ciphertext[:])
+	copy(n[:], h.Sum(nil))
+	return n
+}
+
+// CheckFrank says that a message is franked as it must be: p, which was decrypted, says
+// that it is by sender, whose leaf MLS showed, and for this room; the sender has
+// committed to p; and hub, which ordered the entry at that time, has stamped all that.
+//
+// It returns the nonce that the frank's signature holds, zero if it is plain MIMI's.
+// Error: ErrFrank, with whose fault it is.
+func (m *Message) CheckFrank(hub *Replica, r uri.Room, sender string, at uint64, p *Plain) (TxnNonce, error) {
+	bad := func(format string, args ...any) (TxnNonce, error) {
+		return TxnNonce{}, fmt.Errorf("%w: %s", ErrFrank, fmt.Sprintf(format, args...))
+	}
+	tag, err := wire.FrankAADOf(m.Message.Private.AAD(), BodyLimits())
+	want := p.tag()
+	switch {
+	case err != nil:
+		return bad("its sender: %v", err)
+	case !hmac.Equal(tag.Tag[:], want.Tag[:]):
+		return bad("its sender has committed to something else")
+	case p.Sender != sender:
+		return bad("it says that it is by %q, and is by %q", p.Sender, sender)
+	case p.Room != r.String():
+		return bad("it says that it is for the room %q", p.Room)
+	case m.Frank == nil:
+		return bad("the hub %s has not franked it", hub.Domain)
+	case m.Frank.Suite != Suite:
+		return bad("the hub %s has franked it with cipher suite %v", hub.Domain, m.Frank.Suite)
+	}
+	nonce := MessageNonce(p.Salt, sha256.Sum256(m.Message.Bytes()))
+	c := p.context(at)
+	if err = m.Frank.Verify(hub.FrankingKey, c, wire.Blind(nonce)); err == nil {
+		return nonce, nil
+	}
+	if m.Frank.Verify(hub.FrankingKey, c, wire.Blind{}) == nil {
+		return TxnNonce{}, nil
+	}
+	return bad("the frank of the hub %s: %v", hub.Domain, err)
+}
+
+// VerifyFrank says that hub has franked what was said, by the hub's public key: nonce is
+// what CheckFrank returned to whoever reports it. Whether the hub also ordered it the log
+// says. Error: ErrFrank.
+func VerifyFrank(hub *Replica, frank *wire.Frank, p *Plain, at uint64, nonce TxnNonce) error {
+	if frank.Suite != Suite {
+		return fmt.Errorf("%w: cipher suite %v", ErrFrank, frank.Suite)
+	}
+	if err := frank.Verify(hub.FrankingKey, p.context(at), wire.Blind(nonce)); err != nil {
+		return fmt.Errorf("%w: the frank of the hub %s: %w", ErrFrank, hub.Domain, err)
+	}
+	return nil
+}
