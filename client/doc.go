@@ -73,6 +73,7 @@
 //	room           ROOM         state, place in the log, hub's key
 //	mls/ROOM       PART         a part of the MLS group (mls.Part), as it is
 //	message/ROOM   N            a message, by the order in which it came here
+//	unfranked/ROOM HASH         a message that was read and not franked, by its ciphertext's hash
 //	id/ROOM        ID[32]       the N of the message with this id
 //	expiry/ROOM    N            when message N ends, Unix milliseconds
 //	owed/ROOM      N            what others are to be told of message N

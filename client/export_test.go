@@ -2,11 +2,46 @@ package client
 
 import (
 	"context"
+	"crypto/sha256"
 
 	"github.com/mimid/mimid/protocol/content"
+	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
 )
+
+// SendMiscommitted sends one thing and commits to another, as a hostile device does that
+// does not want to be reported.
+func (c *Client) SendMiscommitted(ctx context.Context, u uri.Room, text string) error {
+	said := content.New(content.Origin{Sender: c.user.String(), Room: u.String()}, content.Text(text))
+	b, err := said.Encode(content.Limits{})
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, func() (error, error) {
+		r, w := c.rooms[room.IDOf([]byte(u.String()))], new(batch)
+		m, err := r.group.Encrypt(b, mls.SendOptions{AAD: wire.NewFrankAAD(said.Salt[:], []byte("something harmless")).SafeAAD()})
+		if err != nil {
+			return err, nil
+		}
+		req, err := (&wire.SubmitMessageRequest{Message: m, SendingURI: uriOf(c.user)}).Bytes()
+		if err != nil {
+			return err, nil
+		}
+		rec := &messageRecord{Sender: said.Sender, Content: b, State: StateQueued}
+		c.addMessage(w, r, rec)
+		hash := sha256.Sum256(m.Bytes())
+		nonce := room.MessageNonce(said.Salt, hash)
+		o := &outItem{n: c.next, Room: r.id, Index: rec.Index, Content: b, Request: req, Nonce: nonce[:], Epoch: r.group.Epoch(), Hashes: [][]byte{hash[:]}}
+		c.next++
+		o.save(w)
+		r.save(w)
+		c.outbox[o.n] = o
+		c.within(r.id)
+		return nil, c.commit(w)
+	})
+}
 
 // Looked is how often the loop has looked at a room.
 func (c *Client) Looked() (n uint64) {

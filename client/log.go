@@ -2,6 +2,7 @@ package client
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"slices"
@@ -111,7 +112,7 @@ func (c *Client) entry(b *batch, r *roomState, e *room.Entry) error {
 		if body, err := room.ParseMessage(e.Body); err == nil {
 			hash := sha256.Sum256(body.Message.Bytes())
 			if o := c.outItemBy(r, hash[:]); o != nil {
-				return c.finalMessage(b, r, o, e)
+				return c.finalMessage(b, r, o, body, e)
 			}
 		}
 	case r.State == roomJoined && e.Kind == room.KindHandshake:
@@ -386,7 +387,7 @@ func (c *Client) committed(b *batch, r *roomState, ch *mls.Change, own *wish) er
 // skipped: it changes nothing for those after it.
 func (c *Client) message(b *batch, r *roomState, e *room.Entry) error {
 	skip := func(err error) error {
-		b.tell(Problem{r.uri, fmt.Errorf("message %d of %s cannot be read: %w", e.Seq, r.uri, err)})
+		b.unread(r, e, err)
 		return nil
 	}
 	body, err := room.ParseMessage(e.Body)
@@ -395,12 +396,19 @@ func (c *Client) message(b *batch, r *roomState, e *room.Entry) error {
 	}
 	hash := sha256.Sum256(body.Message.Bytes())
 	if o := c.outItemBy(r, hash[:]); o != nil {
-		return c.finalMessage(b, r, o, e)
+		return c.finalMessage(b, r, o, body, e)
 	}
 	x, err := r.group.Process(body.Message, time.UnixMilli(int64(e.AcceptedAt)))
 	switch {
-	case errors.Is(err, mls.ErrReplayed), errors.Is(err, mls.ErrOwnMessage):
-		return nil // a copy of what was read, or sent and seen, before
+	case errors.Is(err, mls.ErrReplayed):
+		// A copy of what was read before; or, this time, with a frank.
+		u, err := c.takeUnfranked(b, r, hash)
+		if u == nil || err != nil {
+			return err
+		}
+		return c.readable(b, r, e, body, &messageRecord{Sender: u.Sender, Content: u.Content, Hash: hash[:]})
+	case errors.Is(err, mls.ErrOwnMessage):
+		return nil // a copy of what was sent and seen before
 	case errors.Is(err, mls.ErrWrongEpoch) && body.Message.Private.Epoch() < r.Joined:
 		return nil // sent by somebody who did not know yet that this device is here
 	case err != nil:
@@ -410,25 +418,51 @@ func (c *Client) message(b *batch, r *roomState, e *room.Entry) error {
 	if err != nil {
 		return skip(err)
 	}
-	m := &messageRecord{Sender: sender, Content: x.Data, Seq: e.Seq, AcceptedAt: e.AcceptedAt, State: StateFinal, Hash: hash[:]}
-	from, err := uri.ParseUser(sender)
-	if err != nil {
-		return skip(err)
-	}
 	if content.IsStatusReport(x.Data) {
+		// Nobody is shown what is in it, so nobody reports it, and it has no salt.
+		from, err := uri.ParseUser(sender)
+		if err != nil {
+			return skip(err)
+		}
 		report, err := content.DecodeStatusReport(x.Data, content.Limits{})
 		if err != nil {
 			return skip(err)
 		}
 		return c.reported(b, r, from, report, e.AcceptedAt)
 	}
-	said, err := content.Decode(x.Data, content.Limits{})
-	if err == nil {
-		err = said.CheckOrigin(sender, r.uri.String())
+	return c.readable(b, r, e, body, &messageRecord{Sender: sender, Content: x.Data, Hash: hash[:]})
+}
+
+// unread tells of a message that is not shown.
+func (b *batch) unread(r *roomState, e *room.Entry, err error) {
+	b.tell(Problem{r.uri, fmt.Errorf("message %d of %s cannot be read: %w", e.Seq, r.uri, err)})
+}
+
+// readable shows a message that was decrypted, if all is well with it. m has its sender,
+// content and hash.
+func (c *Client) readable(b *batch, r *roomState, e *room.Entry, body *room.Message, m *messageRecord) error {
+	skip := func(err error) error {
+		b.unread(r, e, err)
+		return nil
 	}
+	sender := m.Sender
+	m.Seq, m.AcceptedAt, m.State = e.Seq, e.AcceptedAt, StateFinal
+	said, err := content.Decode(m.Content, content.Limits{})
+	if err == nil {
+		err = r.franked(m, body, e, said)
+	}
+	if hubsFault(err) {
+		c.keepUnfranked(b, r, m)
+		return skip(err)
+	}
+	b.del(tableUnfranked(r.id), hex.EncodeToString(m.Hash))
 	if err == nil {
 		err = said.CheckExpiry(time.UnixMilli(int64(e.AcceptedAt)))
 	}
+	if err != nil {
+		return skip(err)
+	}
+	from, err := uri.ParseUser(sender)
 	if err != nil {
 		return skip(err)
 	}
@@ -442,7 +476,7 @@ func (c *Client) message(b *batch, r *roomState, e *room.Entry) error {
 	} else if err != nil {
 		return err
 	}
-	id, err := content.DeriveID(x.Data, sender, r.uri.String())
+	id, err := content.DeriveID(m.Content, sender, r.uri.String())
 	if err != nil {
 		return skip(err)
 	}

@@ -49,6 +49,8 @@ type messageRecord struct {
 	AcceptedAt uint64
 	State      State
 	Hash       []byte // SHA-256 of the ciphertext
+	Frank      []byte `json:",omitempty"` // wire.Frank, of a final one
+	Blind      []byte `json:",omitempty"` // that its signature holds; none if it is plain MIMI's
 	Failure    string `json:",omitempty"`
 	ExpiresAt  uint64 `json:",omitempty"` // Unix milliseconds; 0: never, or not known yet
 }
@@ -252,7 +254,11 @@ func (c *Client) pumpOutbox(r *roomState) error {
 // ratchet, before it leaves.
 func (c *Client) encrypt(r *roomState, o *outItem) error {
 	b := new(batch)
-	m, err := r.group.Encrypt(o.Content, mls.SendOptions{PadTo: padding(len(o.Content))})
+	aad, salt, err := commitment(o)
+	var m *mls.Message
+	if err == nil {
+		m, err = r.group.Encrypt(o.Content, mls.SendOptions{PadTo: padding(len(o.Content)), AAD: aad})
+	}
 	var req []byte
 	if err == nil {
 		req, err = (&wire.SubmitMessageRequest{Message: m, SendingURI: uriOf(c.user)}).Bytes()
@@ -263,8 +269,8 @@ func (c *Client) encrypt(r *roomState, o *outItem) error {
 		}
 		return c.commit(b)
 	}
-	nonce := room.NewTxnNonce()
 	hash := sha256.Sum256(m.Bytes())
+	nonce := room.MessageNonce(salt, hash)
 	o.Request, o.Nonce, o.Epoch = req, nonce[:], r.group.Epoch()
 	o.Hashes = append(o.Hashes, hash[:])
 	o.save(b)
@@ -311,22 +317,33 @@ func (c *Client) submitted(r *roomState, o *outItem, a *wire.SubmitMessageRespon
 }
 
 // finalMessage takes an own message out of the outbox when it stands in the log.
-func (c *Client) finalMessage(b *batch, r *roomState, o *outItem, e *room.Entry) error {
-	delete(c.outbox, o.n)
-	b.del(tableOutbox, numberName(o.n))
-	r.sending.fails, r.sending.at = 0, time.Time{} // it did get through
+func (c *Client) finalMessage(b *batch, r *roomState, o *outItem, body *room.Message, e *room.Entry) error {
 	if o.Report {
+		c.passed(b, r, o)
 		return nil
 	}
-	hash := o.Hashes[len(o.Hashes)-1]
-	err := c.changeMessage(b, r, o.Index, func(m *messageRecord) {
-		m.State, m.AcceptedAt, m.Seq, m.Hash = StateFinal, e.AcceptedAt, e.Seq, hash
+	hash := sha256.Sum256(body.Message.Bytes())
+	own, err := c.ownFranked(r, o, body, e)
+	if err != nil {
+		return c.misfranked(b, r, o, err)
+	}
+	c.passed(b, r, o)
+	err = c.changeMessage(b, r, o.Index, func(m *messageRecord) {
+		m.State, m.AcceptedAt, m.Seq, m.Hash = StateFinal, e.AcceptedAt, e.Seq, hash[:]
+		m.Frank, m.Blind = own.Frank, own.Blind
 	})
 	if err != nil {
 		return err
 	}
 	b.tell(SendState{Room: r.uri, Index: o.Index, State: StateFinal})
 	return nil
+}
+
+// passed takes an item that has got through out of the outbox.
+func (c *Client) passed(b *batch, r *roomState, o *outItem) {
+	delete(c.outbox, o.n)
+	b.del(tableOutbox, numberName(o.n))
+	r.sending.fails, r.sending.at = 0, time.Time{}
 }
 
 func (c *Client) failMessage(b *batch, r *roomState, o *outItem, why error) error {

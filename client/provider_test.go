@@ -57,6 +57,7 @@ type fake struct {
 	recruit     *clientapi.Recruit
 	signal      func(data []byte) [][]byte // what is made of ephemeral messages; nil: nothing else
 	signalled   int
+	spoil       func(m *room.Message) // what the hub puts into the log instead
 }
 
 type fakeUser struct {
@@ -218,7 +219,7 @@ func (f *fake) about(domain string) *clientapi.Provider {
 
 func (f *fake) self(r *http.Request, _ *fakeUser) (any, error) {
 	p := f.about(r.PathValue("domain"))
-	p.Trust, p.FrankingKey, p.MaxMessage = "self", make([]byte, 32), 1<<19
+	p.Trust, p.FrankingKey, p.MaxMessage = "self", p.Key, 1<<19 // franks are signed with the provider's key
 	return p, nil
 }
 
@@ -607,15 +608,22 @@ func (f *fake) message(r *http.Request, u *fakeUser) (any, error) {
 	who, _ := uri.ParseUser(u.uri)
 	resp := &wire.SubmitMessageResponse{Code: wire.SubmitNotAllowed}
 	if m, err := x.state.AdmitMessage(req, who.Provider().Domain()); err == nil {
-		b, err := m.Bytes()
+		e := x.state.NewEntry(room.KindMessage, txn, nil, f.now())
+		by, err := room.NewFranker(x.key)
 		if err != nil {
 			return nil, err
 		}
-		e := x.state.NewEntry(room.KindMessage, txn, b, f.now())
+		if err := by.Frank(m, x.state.URI(), req.SendingURI, e.AcceptedAt, room.TxnNonce(n.Nonce)); err != nil {
+			return nil, err
+		}
+		if f.spoil != nil {
+			f.spoil(m)
+		}
+		if e.Body, err = m.Bytes(); err != nil {
+			return nil, err
+		}
 		st, err := x.state.Check(e)
 		switch {
-		case errors.Is(err, room.ErrEpoch):
-			resp = &wire.SubmitMessageResponse{Code: wire.SubmitEpochTooOld, CurrentEpoch: x.state.Epoch()}
 		case err != nil:
 			return nil, err
 		default:
@@ -625,6 +633,8 @@ func (f *fake) message(r *http.Request, u *fakeUser) (any, error) {
 			resp = &wire.SubmitMessageResponse{Code: wire.SubmitAccepted, AcceptedAt: e.AcceptedAt}
 			f.order(x, e)
 		}
+	} else if errors.Is(err, room.ErrEpoch) {
+		resp = &wire.SubmitMessageResponse{Code: wire.SubmitEpochTooOld, CurrentEpoch: x.state.Epoch()}
 	}
 	b, err := resp.Bytes()
 	if resp.Code == wire.SubmitAccepted {

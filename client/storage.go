@@ -63,12 +63,13 @@ const (
 	recordVersion = 1
 )
 
-func tableParts(id room.ID) string    { return "mls/" + id.String() }
-func tableMessages(id room.ID) string { return "message/" + id.String() }
-func tableIDs(id room.ID) string      { return "id/" + id.String() }
-func tableExpiry(id room.ID) string   { return "expiry/" + id.String() }
-func tableOwed(id room.ID) string     { return "owed/" + id.String() }
-func tableReceipts(id room.ID) string { return "receipts/" + id.String() }
+func tableParts(id room.ID) string     { return "mls/" + id.String() }
+func tableMessages(id room.ID) string  { return "message/" + id.String() }
+func tableIDs(id room.ID) string       { return "id/" + id.String() }
+func tableExpiry(id room.ID) string    { return "expiry/" + id.String() }
+func tableOwed(id room.ID) string      { return "owed/" + id.String() }
+func tableReceipts(id room.ID) string  { return "receipts/" + id.String() }
+func tableUnfranked(id room.ID) string { return "unfranked/" + id.String() }
 
 func numberName(n uint64) string { return string(binary.BigEndian.AppendUint64(nil, n)) }
 

@@ -180,7 +180,7 @@ func (d *crashDevice) addition(id room.ID, other *crashDevice) *crashSubmission 
 // message encrypts a message.
 func (d *crashDevice) message(id room.ID, text string) (*crashSubmission, error) {
 	d.mu.Lock()
-	m, err := d.group.Encrypt([]byte(text), mls.SendOptions{})
+	m, err := d.group.Encrypt([]byte(text), mls.SendOptions{AAD: wire.NewFrankAAD([]byte("salt"), []byte(text)).SafeAAD()})
 	d.mu.Unlock()
 	if err != nil {
 		return nil, err

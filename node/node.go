@@ -277,6 +277,10 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if p.failover, err = newFailover(n.cfg.Failover, p.caller, p.heard.note, part("failover"), n.now); err != nil {
 		return p, err
 	}
+	franker, err := room.NewFranker(n.keys.franking)
+	if err != nil {
+		return p, err
+	}
 	batch := 0 // the default, which a small store cannot hold
 	if n.cfg.Store.Small {
 		batch = smallBatch
@@ -290,7 +294,8 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 			copy(x.ProviderKey[:], signer.Public().(ed25519.PublicKey))
 			return x
 		},
-		Gossip: n.gossip(p.overlay), Outbox: roomOutbox{p.outbox}, Joined: p.accounts.Joined,
+		Franker: franker,
+		Gossip:  n.gossip(p.overlay), Outbox: roomOutbox{p.outbox}, Joined: p.accounts.Joined,
 		Changed: func(id room.ID) { p.knocks.Changed(id) }, // made below, and before anything runs
 		Log:     part("rooms"), Now: n.now, Stall: time.Duration(n.cfg.Failover.Stall),
 	}); err != nil {

@@ -109,6 +109,8 @@ func asProblem(err error) error {
 		return problem(404, clientapi.CodeNotFound, "there is no such room here, or it is not yours to see")
 	case errors.Is(err, errExists):
 		return problem(409, clientapi.CodeExists, "a room with this URI exists already; choose another")
+	case errors.Is(err, room.ErrTag):
+		return problem(422, clientapi.CodeInvalid, "%s", err)
 	case errors.Is(err, errLarge):
 		return problem(413, clientapi.CodeTooLarge, "%s", err)
 	case errors.Is(err, ErrBusy):
@@ -170,11 +172,11 @@ func (r *Rooms) message(ctx context.Context, id room.ID, from string, nonce room
 	if err != nil {
 		return nil, asProblem(err)
 	}
-	res, err := r.submission(ctx, h, &submission{from: from, txn: room.TxnIDOf(nonce, raw), message: req})
+	res, err := r.submission(ctx, h, &submission{from: from, txn: room.TxnIDOf(nonce, raw), nonce: nonce, message: req})
 	out := &wire.SubmitMessageResponse{}
 	switch {
 	case err == nil:
-		out.AcceptedAt = res.acceptedAt
+		out.AcceptedAt, out.Frank = res.acceptedAt, res.frank
 	case errors.Is(err, room.ErrEpoch) && req.Message.Private.Epoch() < res.epoch:
 		out.Code, out.CurrentEpoch = wire.SubmitEpochTooOld, res.epoch
 	case refusal(err), errors.Is(err, room.ErrEpoch):

@@ -22,6 +22,8 @@ import (
 type submission struct {
 	from    string // domain of the provider
 	txn     room.TxnID
+	nonce   room.TxnNonce // of a message
+	frank   *wire.Frank   // of a message, once it is ordered
 	create  *room.Create
 	message *wire.SubmitMessageRequest
 	update  *wire.HandshakeBundle
@@ -33,7 +35,8 @@ type result struct {
 	seq        uint64
 	acceptedAt uint64
 	epoch      uint64
-	stored     bool // durable already: nothing to wait for
+	stored     bool        // durable already: nothing to wait for
+	frank      *wire.Frank // of a message
 	err        error
 }
 
@@ -148,7 +151,7 @@ func (l *live) duplicate(txn room.TxnID) (res result, err error) {
 		if err != nil {
 			return err
 		}
-		res = result{seq: e.Seq, acceptedAt: e.AcceptedAt, stored: true}
+		res = result{seq: e.Seq, acceptedAt: e.AcceptedAt, stored: true, frank: frankOf(e)}
 		return nil
 	})
 	if err == nil {
@@ -186,7 +189,7 @@ func (l *live) begin(from room.Position, before []room.Participant) {
 }
 
 func (l *live) add(e *room.Entry, s *submission) result {
-	res := result{seq: e.Seq, acceptedAt: e.AcceptedAt, epoch: l.state.Epoch()}
+	res := result{seq: e.Seq, acceptedAt: e.AcceptedAt, epoch: l.state.Epoch(), frank: s.frank}
 	b := l.batch
 	b.entries = append(b.entries, e)
 	b.bytes += len(e.Body) + 192
@@ -199,11 +202,31 @@ func (l *live) orderMessage(s *submission) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	body, err := m.Bytes()
-	if err != nil {
+	by := l.r.cfg.Franker
+	if by == nil || !by.Is(l.state.Hub().FrankingKey) {
+		return result{}, fmt.Errorf("the room is franked with key %x..., which is not here: %w", l.state.Hub().FrankingKey[:4], ErrNoKey)
+	}
+	e := l.state.NewEntry(room.KindMessage, s.txn, nil, l.r.cfg.Now())
+	if err := by.Frank(m, l.state.URI(), s.message.SendingURI, e.AcceptedAt, s.nonce); err != nil {
 		return result{}, err
 	}
-	return l.advance(s, room.KindMessage, body, nil)
+	if e.Body, err = m.Bytes(); err != nil {
+		return result{}, err
+	}
+	s.frank = m.Frank
+	return l.advance(s, e, nil)
+}
+
+// frankOf returns the frank of a message's entry, nil for any other.
+func frankOf(e *room.Entry) *wire.Frank {
+	if e.Kind != room.KindMessage {
+		return nil
+	}
+	m, err := room.ParseMessage(e.Body)
+	if err != nil {
+		return nil
+	}
+	return m.Frank
 }
 
 func (l *live) orderUpdate(s *submission) (result, error) {
@@ -211,14 +234,14 @@ func (l *live) orderUpdate(s *submission) (result, error) {
 	if err != nil {
 		return result{}, err
 	}
-	return l.advance(s, room.KindHandshake, body, s.update)
+	return l.advance(s, l.state.NewEntry(room.KindHandshake, s.txn, body, l.r.cfg.Now()), s.update)
 }
 
-func (l *live) advance(s *submission, kind room.Kind, body []byte, up *wire.HandshakeBundle) (result, error) {
-	if len(body) > room.MaxBody {
-		return result{}, fmt.Errorf("entry of %d bytes, the limit is %d: %w", len(body), room.MaxBody, errLarge)
+// advance orders the entry that continues the log with a submission.
+func (l *live) advance(s *submission, e *room.Entry, up *wire.HandshakeBundle) (result, error) {
+	if len(e.Body) > room.MaxBody {
+		return result{}, fmt.Errorf("entry of %d bytes, the limit is %d: %w", len(e.Body), room.MaxBody, errLarge)
 	}
-	e := l.state.NewEntry(kind, s.txn, body, l.r.cfg.Now())
 	st, err := l.state.Check(e)
 	if err != nil {
 		return result{}, err

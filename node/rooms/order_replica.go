@@ -61,14 +61,14 @@ func (l *live) orderReplicated(s *submission, st *room.Step, up *wire.HandshakeB
 			}
 		}
 	}
-	return result{seq: st.Entry.Seq, acceptedAt: st.Entry.AcceptedAt, epoch: l.state.Epoch()}, nil
+	return result{seq: st.Entry.Seq, acceptedAt: st.Entry.AcceptedAt, epoch: l.state.Epoch(), frank: s.frank}, nil
 }
 
 // ordered finds a submission in the tail.
 func (rep *replicaState) ordered(txn room.TxnID) (result, bool) {
 	for _, e := range rep.tail {
 		if e.Txn == txn {
-			return result{seq: e.Seq, acceptedAt: e.AcceptedAt}, true
+			return result{seq: e.Seq, acceptedAt: e.AcceptedAt, frank: frankOf(e)}, true
 		}
 	}
 	return result{}, false

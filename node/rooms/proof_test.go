@@ -72,7 +72,7 @@ func (p *provider) condemned(id store.RoomID) (c *logstore.Condemned) {
 // histories are two entries at the end of the hub's log, both good, both signed.
 func histories(t *testing.T, w *world, alice *device, id store.RoomID) (one, other *room.Piece) {
 	piece := func(text string) *room.Piece {
-		m := must(alice.group.Encrypt([]byte(text), mls.SendOptions{}))(t)
+		m := must(alice.group.Encrypt([]byte(text), mls.SendOptions{AAD: tagged(text)}))(t)
 		body := must((&room.Message{Message: m}).Bytes())(t)
 		return w.ps[three[0]].forge(id, func(e *room.Entry) { e.Body = body })
 	}

@@ -32,7 +32,7 @@ func (w *world) hosting(d *device, hub string, term room.Term, domains ...string
 
 // replica is a provider as rooms name it.
 func (w *world) replica(domain string) room.Replica {
-	x := room.Replica{Domain: domain, FrankingKey: make([]byte, 32)}
+	x := room.Replica{Domain: domain, FrankingKey: w.ps[domain].franker().Key()}
 	copy(x.ProviderKey[:], w.ps[domain].key.Public().(ed25519.PublicKey))
 	return x
 }
@@ -48,7 +48,7 @@ func watched(w *world) {
 		p.tweak = func(c *rooms.Config) {
 			c.Dead = func(domain string) bool { o := w.ps[domain]; return o == nil || o.isDown() }
 			c.Replica = func() room.Replica {
-				x := room.Replica{Domain: p.domain, FrankingKey: make([]byte, 32)}
+				x := room.Replica{Domain: p.domain, FrankingKey: p.franker().Key()}
 				copy(x.ProviderKey[:], p.key.Public().(ed25519.PublicKey))
 				return x
 			}

@@ -94,6 +94,8 @@ type Config struct {
 	Offer Offer
 	// Replica is this provider as a replica of a room that it is given.
 	Replica func() room.Replica
+	// Franker franks what this provider orders. Without one no message is ordered.
+	Franker *room.Franker
 	Log     *slog.Logger
 	Now     func() time.Time
 	// Idle is how long a room without events stays in memory. Default 30 s.

@@ -155,7 +155,7 @@ func (p *provider) start() {
 		batch = 0
 	}
 	p.ctx, p.wg = ctx, &wg
-	cfg := rooms.Config{Store: p.st, Feed: p.feed, Domain: p.domain, Key: p.key, Rules: room.Rules{Auth: p.auth, Anchors: p.anchors},
+	cfg := rooms.Config{Franker: p.franker(), Store: p.st, Feed: p.feed, Domain: p.domain, Key: p.key, Rules: room.Rules{Auth: p.auth, Anchors: p.anchors},
 		Peers: peers{p}, Gossip: gossip{p}, Outbox: outbox{p}, Idle: 50 * time.Millisecond, Exchange: time.Hour,
 		BatchBytes: batch}
 	if p.tweak != nil {
@@ -453,7 +453,7 @@ func (d *device) create(name string) (store.RoomID, *clientapi.NewRoom, error) {
 	t := d.p.w.t
 	t.Helper()
 	h := &room.Hosting{Term: room.FirstTerm, Failover: room.FailoverAdmin, Topic: [16]byte(nonce()),
-		Hub: room.Replica{Domain: d.p.domain, FrankingKey: make([]byte, 32)}}
+		Hub: room.Replica{Domain: d.p.domain, FrankingKey: d.p.franker().Key()}}
 	copy(h.Hub.ProviderKey[:], d.p.key.Public().(ed25519.PublicKey))
 	h.Replicas = []room.Replica{h.Hub}
 	r := must(uri.ParseRoom("mimi://" + d.p.domain + "/r/" + name + strings.Repeat("x", 20)))(t)
@@ -516,11 +516,17 @@ func (d *device) update(id store.RoomID, raw []byte) error {
 	return nil
 }
 
+// tagged is the authenticated data of a message, with a franking tag.
+func tagged(text string) []byte { return wire.NewFrankAAD([]byte("salt"), []byte(text)).SafeAAD() }
+
+// franker is the provider's, made of its key.
+func (p *provider) franker() *room.Franker { return must(room.NewFranker(p.key))(p.w.t) }
+
 // message encrypts a message for the room.
 func (d *device) message(text string) *clientapi.SubmitMessage {
 	t := d.p.w.t
 	t.Helper()
-	m := must(d.group.Encrypt([]byte(text), mls.SendOptions{}))(t)
+	m := must(d.group.Encrypt([]byte(text), mls.SendOptions{AAD: tagged(text)}))(t)
 	return &clientapi.SubmitMessage{Nonce: nonce(), Request: must((&wire.SubmitMessageRequest{Message: m, SendingURI: wire.IdentifierURI(d.who.User.String())}).Bytes())(t)}
 }
 

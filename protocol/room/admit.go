@@ -38,7 +38,7 @@ func FirstEntry(c *Create, txn TxnID, now time.Time) *Entry {
 // message of the present epoch or one not long past, with a franking tag. Who sent it
 // cannot be seen from the message; the receivers see it, and whether the tag is right.
 //
-// Errors: ErrSubmission, ErrPolicy, ErrEpoch, ErrWrongRoom, wire.ErrNoTag.
+// Errors: ErrSubmission, ErrPolicy, ErrEpoch, ErrWrongRoom, ErrTag.
 func (s *State) AdmitMessage(req *wire.SubmitMessageRequest, from string) (*Message, error) {
 	u, err := uri.ParseUser(string(req.SendingURI))
 	if err != nil {
@@ -61,7 +61,7 @@ func (s *State) AdmitMessage(req *wire.SubmitMessageRequest, from string) (*Mess
 		return nil, err
 	}
 	if _, err := wire.FrankAADOf(req.Message.Private.AAD(), BodyLimits()); err != nil {
-		return nil, fmt.Errorf("message from %s: %w", u, err)
+		return nil, fmt.Errorf("message from %s: %w: %w", u, ErrTag, err)
 	}
 	return &Message{Message: req.Message}, nil
 }

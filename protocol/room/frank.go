@@ -27,6 +27,9 @@ import (
 // missing. It must not be shown: it could not be reported.
 var ErrFrank = errors.New("room: the message is not franked as it must be")
 
+// ErrTag: an ErrFrank for which its sender is to blame, and the tag that it sent.
+var ErrTag = fmt.Errorf("%w by its sender", ErrFrank)
+
 // Franker is a hub's power to frank. It prints nothing. Safe for concurrent use.
 type Franker struct {
 	key    mls.SignatureKey
@@ -56,6 +59,9 @@ func (f *Franker) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "Franker(%x)", f.
 
 // Key returns the public key, as replicas name it.
 func (f *Franker) Key() []byte { return bytes.Clone(f.public) }
+
+// Is says whether this is the hub's public key.
+func (f *Franker) Is(key []byte) bool { return bytes.Equal(f.public, key) }
 
 // Frank stamps a message that was admitted: sender is who it was submitted for, at the
 // time of its entry. nonce is that of the submission and hides the sender from those who
@@ -111,26 +117,26 @@ func MessageNonce(salt [16]byte, ciphertext [sha256.Size]byte) (n TxnNonce) {
 // committed to p; and hub, which ordered the entry at that time, has stamped all that.
 //
 // It returns the nonce that the frank's signature holds, zero if it is plain MIMI's.
-// Error: ErrFrank, with whose fault it is.
+// Error: ErrFrank, which is ErrTag where the sender is to blame.
 func (m *Message) CheckFrank(hub *Replica, r uri.Room, sender string, at uint64, p *Plain) (TxnNonce, error) {
-	bad := func(format string, args ...any) (TxnNonce, error) {
-		return TxnNonce{}, fmt.Errorf("%w: %s", ErrFrank, fmt.Sprintf(format, args...))
+	bad := func(whose error, format string, args ...any) (TxnNonce, error) {
+		return TxnNonce{}, fmt.Errorf("%w: %s", whose, fmt.Sprintf(format, args...))
 	}
 	tag, err := wire.FrankAADOf(m.Message.Private.AAD(), BodyLimits())
 	want := p.tag()
 	switch {
 	case err != nil:
-		return bad("its sender: %v", err)
+		return bad(ErrTag, "%v", err)
 	case !hmac.Equal(tag.Tag[:], want.Tag[:]):
-		return bad("its sender has committed to something else")
+		return bad(ErrTag, "the commitment is to something else")
 	case p.Sender != sender:
-		return bad("it says that it is by %q, and is by %q", p.Sender, sender)
+		return bad(ErrTag, "it says that it is by %q, and is by %q", p.Sender, sender)
 	case p.Room != r.String():
-		return bad("it says that it is for the room %q", p.Room)
+		return bad(ErrTag, "it says that it is for the room %q", p.Room)
 	case m.Frank == nil:
-		return bad("the hub %s has not franked it", hub.Domain)
+		return bad(ErrFrank, "the hub %s has not franked it", hub.Domain)
 	case m.Frank.Suite != Suite:
-		return bad("the hub %s has franked it with cipher suite %v", hub.Domain, m.Frank.Suite)
+		return bad(ErrFrank, "the hub %s has franked it with cipher suite %v", hub.Domain, m.Frank.Suite)
 	}
 	nonce := MessageNonce(p.Salt, sha256.Sum256(m.Message.Bytes()))
 	c := p.context(at)
@@ -140,7 +146,7 @@ func (m *Message) CheckFrank(hub *Replica, r uri.Room, sender string, at uint64,
 	if m.Frank.Verify(hub.FrankingKey, c, wire.Blind{}) == nil {
 		return TxnNonce{}, nil
 	}
-	return bad("the frank of the hub %s: %v", hub.Domain, err)
+	return bad(ErrFrank, "the frank of the hub %s: %v", hub.Domain, err)
 }
 
 // VerifyFrank says that hub has franked what was said, by the hub's public key: nonce is

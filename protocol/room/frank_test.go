@@ -7,6 +7,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -76,10 +77,10 @@ func TestFrankReceiverChecks_5_4_1(t *testing.T) {
 		{"as it must be", nil, nil, ""},
 		{"the sender commits to other words", func(f *franked, o *mls.SendOptions) {
 			o.AAD = wire.NewFrankAAD(f.salt[:], []byte("something harmless")).SafeAAD()
-		}, nil, "its sender has committed to something else"},
+		}, nil, "the commitment is to something else"},
 		{"the sender commits under another salt", func(f *franked, o *mls.SendOptions) {
 			o.AAD = wire.NewFrankAAD([]byte("salt"), f.plain.Data).SafeAAD()
-		}, nil, "its sender has committed"},
+		}, nil, "the commitment is"},
 		{"the content names another sender", func(f *franked, _ *mls.SendOptions) { f.plain.Sender = "mimi://atlanta.example/u/alice" }, nil, "it says that it is by"},
 		{"the content names no sender", func(f *franked, _ *mls.SendOptions) { f.plain.Sender = "" }, nil, "it says that it is by"},
 		{"the content names another room", func(f *franked, _ *mls.SendOptions) { f.plain.Room += "2" }, nil, "it says that it is for"},
@@ -107,6 +108,9 @@ func TestFrankReceiverChecks_5_4_1(t *testing.T) {
 		}
 		if row.want != "" {
 			wantErr(t, row.name, err, room.ErrFrank)
+			if errors.Is(err, room.ErrTag) != (row.at != nil) {
+				t.Errorf("%s: %v, who is to blame?", row.name, err)
+			}
 		}
 	}
 }

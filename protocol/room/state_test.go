@@ -275,8 +275,8 @@ func TestSubmissionsRefused(t *testing.T) {
 		return &wire.SubmitMessageRequest{Message: m, SendingURI: wire.IdentifierURI(as)}
 	}
 	m := must(bob.group.Encrypt([]byte("x"), mls.SendOptions{AAD: tagged("x")}))(t)
-	wantErr(t, "no franking tag", w.submit(msg(must(bob.group.Encrypt([]byte("x"), mls.SendOptions{}))(t), bob.user.String()), "biloxi.example"), wire.ErrNoTag)
-	wantErr(t, "authenticated data that is none", w.submit(msg(must(bob.group.Encrypt([]byte("x"), mls.SendOptions{AAD: []byte{1}}))(t), bob.user.String()), "biloxi.example"), wire.ErrTruncated)
+	wantErr(t, "no franking tag", w.submit(msg(must(bob.group.Encrypt([]byte("x"), mls.SendOptions{}))(t), bob.user.String()), "biloxi.example"), room.ErrTag)
+	wantErr(t, "authenticated data that is none", w.submit(msg(must(bob.group.Encrypt([]byte("x"), mls.SendOptions{AAD: []byte{1}}))(t), bob.user.String()), "biloxi.example"), room.ErrTag)
 	wantErr(t, "another provider's user", w.submit(msg(m, bob.user.String()), "atlanta.example"), room.ErrSubmission)
 	wantErr(t, "no user", w.submit(msg(m, "mimi://biloxi.example/r/bob"), "biloxi.example"), room.ErrSubmission)
 	wantErr(t, "no participant", w.submit(msg(m, carol.user.String()), "chicago.example"), room.ErrPolicy)

@@ -212,7 +212,7 @@ func (w *world) encrypt(n, size int) error {
 	text := make([]byte, size)
 	for range n {
 		rand.Read(text)
-		m, err := w.group.Encrypt(text, mls.SendOptions{})
+		m, err := w.group.Encrypt(text, mls.SendOptions{AAD: wire.NewFrankAAD([]byte("salt"), text).SafeAAD()})
 		if err != nil {
 			return fmt.Errorf("encrypting: %w", err)
 		}
