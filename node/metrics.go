@@ -40,6 +40,10 @@ func (n *Node) register(p *parts) {
 	gauge("client_streams", "Event streams of clients.", func() float64 { return float64(p.clients.Streams()) })
 	counter("outbox_delivered_total", "Deliveries that other providers took.", func() float64 { return float64(p.outbox.Stats().Delivered) })
 	counter("outbox_dropped_total", "Deliveries that were refused for good.", func() float64 { return float64(p.outbox.Stats().Dropped) })
+	counter("abuse_reports_total", "Reports of abuse, verified and kept for the operator.", func() float64 { return float64(p.abuse.Stats().Received) })
+	counter("abuse_reports_forged_total", "Reports of abuse that showed nothing.", func() float64 { return float64(r().Forged) })
+	counter("abuse_reports_resolved_total", "Reports of abuse that the operator resolved.", func() float64 { return float64(p.abuse.Stats().Resolved) })
+	gauge("abuse_reports_open", "Reports of abuse that wait for the operator.", func() float64 { return float64(p.abuse.Stats().Open) })
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
 

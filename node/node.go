@@ -19,6 +19,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/mimid/mimid/node/abuse"
 	"github.com/mimid/mimid/node/account"
 	"github.com/mimid/mimid/node/admin"
 	"github.com/mimid/mimid/node/assets"
@@ -81,6 +82,7 @@ type parts struct {
 	web       *web // nil: HTTPS is off
 	assets    *assets.Store
 	downloads *assets.Proxy
+	abuse     *abuse.Queue
 	clients   *clienthttp.Server
 	listener  net.Listener
 	admin     *admin.Server
@@ -281,6 +283,9 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if err != nil {
 		return p, err
 	}
+	if p.abuse, err = abuse.Open(abuse.Config{Store: st, Now: n.now}); err != nil {
+		return p, err
+	}
 	batch := 0 // the default, which a small store cannot hold
 	if n.cfg.Store.Small {
 		batch = smallBatch
@@ -294,8 +299,8 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 			copy(x.ProviderKey[:], signer.Public().(ed25519.PublicKey))
 			return x
 		},
-		Franker: franker,
-		Gossip:  n.gossip(p.overlay), Outbox: roomOutbox{p.outbox}, Joined: p.accounts.Joined,
+		Franker: franker, Reports: p.abuse,
+		Gossip: n.gossip(p.overlay), Outbox: roomOutbox{p.outbox}, Joined: p.accounts.Joined,
 		Changed: func(id room.ID) { p.knocks.Changed(id) }, // made below, and before anything runs
 		Log:     part("rooms"), Now: n.now, Stall: time.Duration(n.cfg.Failover.Stall),
 	}); err != nil {
@@ -336,7 +341,8 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		return p, err
 	}
 	if p.admin, err = admin.New(admin.Config{Dir: n.cfg.Dir, Log: part("operator"), Services: admin.Services{
-		Accounts: p.accounts, Rooms: operatorRooms{p.rooms, domain, ping(p.caller)}, Peers: operatorPeers{domain, p.overlay}, Node: n}}); err != nil {
+		Accounts: p.accounts, Rooms: operatorRooms{p.rooms, domain, ping(p.caller)}, Peers: operatorPeers{domain, p.overlay}, Node: n,
+		Abuse: operatorAbuse{p.abuse, p.rooms}}}); err != nil {
 		return p, err
 	}
 	if n.cfg.Metrics.Listen != "" {

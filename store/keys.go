@@ -54,8 +54,9 @@ const (
 	SpaceKnocks      Space = 0x2f // who has asked to be let into rooms, here and elsewhere
 	SpaceBranches    Space = 0x30 // branches of rooms' logs that were lost by a move, kept as evidence
 	SpaceAssets      Space = 0x31 // attachments that local users keep here; they themselves are files
+	SpaceAbuse       Space = 0x32 // reports of abuse to this provider as a hub
 
-	lastSpace = SpaceAssets
+	lastSpace = SpaceAbuse
 )
 
 // A Key names one value. Only the functions of this package make keys, so a key

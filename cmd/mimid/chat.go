@@ -40,6 +40,7 @@ const chatHelp = `/rooms            your rooms
 /ban WHO          keep somebody out; /unban WHO lifts it
 /knocks           who waits to be let in
 /admit WHO        let them in; /refuse WHO does not
+/report N NOTE    show message N to the operator of the room's provider
 /contact WHO      ask somebody for consent
 /requests         who asks you for consent
 /accept WHO       give it
@@ -394,6 +395,8 @@ func needsOf(command string) (needs, bool) {
 		return needs{room: true, arg: "NUMBER"}, true
 	case "/attach":
 		return needs{room: true, arg: "FILE"}, true
+	case "/report":
+		return needs{room: true, arg: "NUMBER NOTE"}, true
 	}
 	return needs{}, false
 }
@@ -510,6 +513,8 @@ func (ch *chat) command(ctx context.Context, command, arg string) error {
 		return ch.c.AddUser(ctx, ch.room.URI, u)
 	case "/typing":
 		return ch.c.SetTyping(ctx, ch.room.URI, true)
+	case "/report":
+		return ch.report(ctx, arg)
 	case "/endorse":
 		return ch.c.EndorseClaim(ctx, ch.room.URI)
 	case "/who":

@@ -375,6 +375,7 @@ type clientRooms struct {
 	Role   clientRoomRole   `cmd:"" help:"Give somebody another role."`
 	Roles  clientRoomRoles  `cmd:"" help:"Show what the room's roles may do."`
 	Kick   clientRoomKick   `cmd:"" help:"Take somebody's devices out of a room, for now."`
+	Report clientRoomReport `cmd:"" help:"Show what somebody said to the operator of the room's hub."`
 	Ban    clientRoomBan    `cmd:"" help:"Keep somebody out of a room."`
 	Unban  clientRoomUnban  `cmd:"" help:"Lift a ban."`
 

@@ -3,7 +3,7 @@
 //
 // Read main.go (the grammar of the command line, exit codes), output.go and fault.go
 // (how results and errors are shown), serve.go, operator.go and backup.go (the node and its operator),
-// client.go, talk.go and chat.go (a user's device), demo.go and its neighbours (the demo,
+// client.go, talk.go and chat.go (a user's device), abuse.go (reports of abuse, from both ends), demo.go and its neighbours (the demo,
 // which runs the other commands as processes).
 //
 // # Exit codes
@@ -48,6 +48,7 @@ type grammar struct {
 	Account accountCommand `cmd:"" help:"Invite users and list them." group:"Provider"`
 	Room    roomCommand    `cmd:"" help:"Look at the rooms that the provider keeps." group:"Provider"`
 	Drain   drainCommand   `cmd:"" help:"Hand every room that the provider orders over to others." group:"Provider"`
+	Abuse   abuseCommand   `cmd:"" help:"Look at reports of abuse and resolve them." group:"Provider"`
 	Peers   peersCommand   `cmd:"" help:"List the other providers, pin or forget their keys." group:"Provider"`
 	Status  statusCommand  `cmd:"" help:"Say how the running node is." group:"Provider"`
 	Verify  verifyCommand  `cmd:"" help:"Check a store from end to end." group:"Provider"`

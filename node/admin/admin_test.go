@@ -134,6 +134,17 @@ func (f *fake) Backup(_ context.Context, w io.Writer) (*admin.Backup, error) {
 }
 
 // socketDir is a data directory whose path is short enough for a socket.
+func (f *fake) ListReports(_ context.Context, after uint64, limit int, all bool) ([]admin.AbuseReport, error) {
+	f.limit(limit)
+	return []admin.AbuseReport{{ID: 7, Abuser: "u", Received: then}}, f.ask("reports %d %d %v", after, limit, all)
+}
+func (f *fake) ShowReport(_ context.Context, id uint64) (*admin.AbuseReport, error) {
+	return &admin.AbuseReport{ID: id}, f.ask("report %d", id)
+}
+func (f *fake) ResolveReport(_ context.Context, id uint64, ban bool) (*admin.AbuseReport, error) {
+	return &admin.AbuseReport{ID: id, Outcome: "banned"}, f.ask("resolve %d %v", id, ban)
+}
+
 func socketDir(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "mimid")
@@ -145,7 +156,7 @@ func socketDir(t testing.TB) string {
 func newServer(t testing.TB, dir string) (*fake, *admin.Server) {
 	t.Helper()
 	f := &fake{t: t}
-	s, err := admin.New(admin.Config{Dir: dir, Services: admin.Services{Accounts: f, Rooms: f, Peers: f, Node: f}})
+	s, err := admin.New(admin.Config{Dir: dir, Services: admin.Services{Accounts: f, Rooms: f, Peers: f, Node: f, Abuse: f}})
 	must(t, err)
 	return f, s
 }
@@ -202,6 +213,10 @@ func TestEveryCall(t *testing.T) {
 			[]admin.Peer{{Domain: "b.example", Trust: "first_use", Conflicts: []string{"ff"}, Expires: then}}},
 		{"pin b.example ff00", func() (any, error) { return nil, c.Pin(ctx, "b.example", "ff00") }, nil},
 		{"forget b.example", func() (any, error) { return nil, c.Forget(ctx, "b.example") }, nil},
+		{"reports 3 100 false", func() (any, error) { return c.Reports(ctx, 3, false) }, &admin.AbuseList{Reports: []admin.AbuseReport{{ID: 7, Abuser: "u", Received: then}}}},
+		{"reports 0 100 true", func() (any, error) { r, err := c.Reports(ctx, 0, true); return len(r.Reports), err }, 1},
+		{"report 7", func() (any, error) { return c.Report(ctx, 7) }, &admin.AbuseReport{ID: 7}},
+		{"resolve 7 true", func() (any, error) { return c.ResolveReport(ctx, 7, admin.ResolveAbuse{Ban: true}) }, &admin.AbuseReport{ID: 7, Outcome: "banned"}},
 		{"rotate", func() (any, error) { return c.RotateKey(ctx) }, &admin.Rotated{Old: "aa", New: "bb", Todo: []string{"change the TXT record"}}},
 		{"verify", func() (any, error) { return c.Verify(ctx) },
 			&admin.Verification{Rooms: 2, Entries: 9, Faults: []string{"room 01: entry 5 is missing"}}},
@@ -319,6 +334,9 @@ func TestRefusals(t *testing.T) {
 		{"limit too high", "GET", "/rooms?limit=1001", "", 422, clientapi.CodeInvalid},
 		{"limit no number", "GET", "/rooms/01/log?limit=x", "", 422, clientapi.CodeInvalid},
 		{"from negative", "GET", "/rooms/01/log?from=-1", "", 422, clientapi.CodeInvalid},
+		{"report no number", "GET", "/reports/x", "", 422, clientapi.CodeInvalid},
+		{"reports from nowhere", "GET", "/reports?after=x", "", 422, clientapi.CodeInvalid},
+		{"resolve without a word", "POST", "/reports/1/resolve", "", 422, clientapi.CodeInvalid},
 		{"pin of no domain", "POST", "/peers/UPPER/pin", `{"fingerprint":"ff"}`, 422, clientapi.CodeInvalid},
 		{"forget no domain", "DELETE", "/peers/a..b/pin", "", 422, clientapi.CodeInvalid},
 		{"pin of nothing", "POST", "/peers/b.example/pin", "", 422, clientapi.CodeInvalid},

@@ -59,6 +59,9 @@ func (s *Server) routes() http.Handler {
 		}
 		return nil, v.Peers.Forget(req.Context(), domain)
 	}))
+	mux.Handle("GET /reports", s.call(s.reports))
+	mux.Handle("GET /reports/{id}", s.call(s.report))
+	mux.Handle("POST /reports/{id}/resolve", s.change(s.resolve))
 	mux.Handle("POST /key/rotate", s.change(func(req *http.Request) (any, error) { return v.Node.RotateKey(req.Context()) }))
 	mux.Handle("POST /verify", s.call(func(req *http.Request) (any, error) { return v.Node.Verify(req.Context()) }))
 	mux.Handle("POST /backup", http.HandlerFunc(s.backup))

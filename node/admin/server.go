@@ -39,7 +39,7 @@ type Server struct {
 // New returns a Server. It makes no socket. Error: ErrConfig.
 func New(cfg Config) (*Server, error) {
 	v := cfg.Services
-	if cfg.Dir == "" || v.Accounts == nil || v.Rooms == nil || v.Peers == nil || v.Node == nil {
+	if cfg.Dir == "" || v.Accounts == nil || v.Rooms == nil || v.Peers == nil || v.Node == nil || v.Abuse == nil {
 		return nil, fmt.Errorf("%w: Dir and all Services are required", ErrConfig)
 	}
 	if cfg.Log == nil {

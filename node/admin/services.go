@@ -14,6 +14,7 @@ type Services struct {
 	Rooms    Rooms
 	Peers    Peers
 	Node     Node
+	Abuse    Abuse
 }
 
 // MaxPage is the most that one answer lists.

@@ -48,6 +48,7 @@ var calls = []struct {
 	{"POST", roomPath + "/rejoin", nil, 200, "Rejoin"},
 	{"POST", roomPath + "/messages", clientapi.SubmitMessage{Request: []byte{1}, Nonce: nonce}, 200, "SubmitMessage"},
 	{"POST", roomPath + "/updates", clientapi.SubmitUpdate{Request: []byte{1}, Nonce: nonce}, 200, "SubmitUpdate"},
+	{"POST", roomPath + "/reports", clientapi.ReportAbuse{Request: []byte{1}, Nonce: nonce}, 202, "ReportAbuse"},
 	{"POST", roomPath + "/groupinfo", clientapi.FetchGroupInfo{Request: []byte{1}}, 200, "FetchGroupInfo"},
 	{"POST", roomPath + "/ephemeral", clientapi.NewEphemeral{Data: []byte{1}}, 204, "Signal"},
 	{"POST", roomPath + "/recruit", nil, 200, "Recruit"},

@@ -302,6 +302,13 @@ func (a fakeAssets) Remove(ctx context.Context, who account.Identity, hash strin
 	return a.f.call(ctx, "Remove", &who, nil)
 }
 
+func (f *fake) ReportAbuse(ctx context.Context, who account.Identity, id store.RoomID, a *clientapi.ReportAbuse) error {
+	f.nonce(a.Nonce)
+	if id != room {
+		return notFound()
+	}
+	return f.call(ctx, "ReportAbuse", &who, a)
+}
 func (f *fake) nonce(n []byte) {
 	if len(n) != 16 {
 		f.t.Errorf("a nonce of %d octets reached the service", len(n))

@@ -295,6 +295,17 @@ func (s *Server) registerRooms(api huma.API) {
 			}
 			return nil, v.Signals.Signal(ctx, who(ctx), id, &in.Body)
 		})
+	add(s, api, call{method: "POST", path: "/v1/rooms/{room}/reports", id: "report-abuse", summary: "Report messages to the room's hub", tag: "rooms", large: true, status: http.StatusAccepted},
+		func(ctx context.Context, in *inRoomWithBody[clientapi.ReportAbuse]) (*none, error) {
+			id, err := in.id()
+			if err == nil {
+				err = checkNonce(in.Body.Nonce)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return nil, v.Submissions.ReportAbuse(ctx, who(ctx), id, &in.Body)
+		})
 	add(s, api, call{method: "POST", path: "/v1/rooms/{room}/groupinfo", id: "fetch-group-info", summary: "What an external commit needs", tag: "rooms"},
 		func(ctx context.Context, in *inRoomWithBody[clientapi.FetchGroupInfo]) (*clientapi.FetchedGroupInfo, error) {
 			id, err := in.id()

@@ -67,7 +67,7 @@ func TestBadBodies(t *testing.T) {
 			continue
 		}
 		limit := 64 << 10
-		if strings.HasSuffix(c.path, "/updates") || strings.HasSuffix(c.path, "/messages") || c.path == "/v1/rooms" || c.path == "/v1/keypackages" {
+		if strings.HasSuffix(c.path, "/updates") || strings.HasSuffix(c.path, "/messages") || strings.HasSuffix(c.path, "/reports") || c.path == "/v1/rooms" || c.path == "/v1/keypackages" {
 			limit = 2 << 20
 		}
 		t.Run(c.method+c.path, func(t *testing.T) {
@@ -138,6 +138,8 @@ func TestBadRequests(t *testing.T) {
 		{"room unknown: rejoin", "POST", other + "/rejoin", "", 404, clientapi.CodeNotFound},
 		{"room unknown: messages", "POST", other + "/messages", good, 404, clientapi.CodeNotFound},
 		{"room unknown: updates", "POST", other + "/updates", good, 404, clientapi.CodeNotFound},
+		{"room unknown: report", "POST", other + "/reports", `{"request":"AQ==","nonce":"AAAAAAAAAAAAAAAAAAAAAA=="}`, 404, clientapi.CodeNotFound},
+		{"report without a nonce", "POST", roomPath + "/reports", `{"request":"AQ=="}`, 422, clientapi.CodeInvalid},
 		{"room unknown: groupinfo", "POST", other + "/groupinfo", `{"request":"AQ=="}`, 404, clientapi.CodeNotFound},
 		{"room id too short", "GET", "/v1/rooms/0102", "", 422, clientapi.CodeInvalid},
 		{"room id in capitals", "GET", strings.ToUpper(roomPath[:len("/v1/rooms/")]) + "x", "", 404, clientapi.CodeNotFound},

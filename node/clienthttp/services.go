@@ -120,6 +120,8 @@ type Submissions interface {
 	SubmitMessage(ctx context.Context, who account.Identity, room store.RoomID, m *clientapi.SubmitMessage) (*clientapi.SubmittedMessage, error)
 	SubmitUpdate(ctx context.Context, who account.Identity, room store.RoomID, u *clientapi.SubmitUpdate) (*clientapi.SubmittedUpdate, error)
 	FetchGroupInfo(ctx context.Context, who account.Identity, room store.RoomID, f *clientapi.FetchGroupInfo) (*clientapi.FetchedGroupInfo, error)
+	// ReportAbuse returns when the hub's operator has the report.
+	ReportAbuse(ctx context.Context, who account.Identity, room store.RoomID, a *clientapi.ReportAbuse) error
 }
 
 // Streams opens the devices' event streams.

@@ -75,6 +75,7 @@ func (r *Rooms) Endpoints() map[string]Endpoint {
 		wire.EndpointUpdate.String():        r.serveUpdate,
 		wire.EndpointGroupInfo.String():     r.serveGroupInfo,
 		wire.EndpointNotify.String():        r.serveNotify,
+		wire.EndpointReportAbuse.String():   r.serveReport,
 		EndpointLog:                         r.serveLog,
 		EndpointHeads:                       r.serveHeads,
 		EndpointNudge:                       r.serveNudge,
@@ -478,7 +479,7 @@ const (
 )
 
 // searchCommit finds the commit that made a tree, from the time on at which it was
-// accepted. Times never fall along a log, so the place is found by halving.
+// accepted.
 func (r *Rooms) searchCommit(ctx context.Context, h *handle, tree []byte, at uint64) (p room.Position, found bool, err error) {
 	var seq, end uint64
 	err = r.cfg.Store.View(func(tx *store.Tx) error {
@@ -487,19 +488,8 @@ func (r *Rooms) searchCommit(ctx context.Context, h *handle, tree []byte, at uin
 			return err
 		}
 		end = head.At.Next
-		for hi := end; seq < hi; {
-			mid := seq + (hi-seq)/2
-			e, err := r.readEntry(tx, h.id, mid)
-			if err != nil {
-				return err
-			}
-			if e.AcceptedAt < at {
-				seq = mid + 1
-			} else {
-				hi = mid
-			}
-		}
-		return nil
+		seq, err = r.since(tx, h.id, at, end)
+		return err
 	})
 	end = min(end, seq+r.searchLimit)
 	for err == nil && !found && seq < end {

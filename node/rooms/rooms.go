@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/node/feed"
+	"github.com/mimid/mimid/node/ration"
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/replica"
 	"github.com/mimid/mimid/protocol/room"
@@ -96,6 +97,8 @@ type Config struct {
 	Replica func() room.Replica
 	// Franker franks what this provider orders. Without one no message is ordered.
 	Franker *room.Franker
+	// Reports keeps reports of abuse in rooms that this provider orders. Nil: none are taken.
+	Reports Reports
 	Log     *slog.Logger
 	Now     func() time.Time
 	// Idle is how long a room without events stays in memory. Default 30 s.
@@ -140,6 +143,8 @@ type Rooms struct {
 	promises promises
 	signals  signals
 
+	reporters, reporting *ration.Ration // of reports of abuse: users here, other providers
+
 	turns    atomic.Uint64 // counts changes of heads, and of which rooms are loaded
 	partners partners
 	counts   counters
@@ -183,6 +188,7 @@ func Open(cfg Config) (*Rooms, error) {
 	}
 	r := &Rooms{cfg: cfg, log: cfg.Log, rooms: map[room.ID]*handle{}, nodes: map[overlay.PeerID]string{}, ready: make(chan struct{}), searchLimit: maxSearch}
 	r.signals = newSignals()
+	r.reporters, r.reporting = newRations()
 	r.nudges.waiting = map[string]map[room.ID]room.SignedHead{}
 	r.talk.waiting = map[string][]*replica.Message{}
 	if err := r.readHeads(); err != nil {

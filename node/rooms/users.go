@@ -495,7 +495,7 @@ func (r *Rooms) Page(id store.RoomID, from uint64, limit int) (*clientapi.Log, e
 type counters struct {
 	ordered, followed, duplicates, refused, ranges, nudges, loaded, broken, searched atomic.Uint64
 	partners                                                                         atomic.Uint64 // looks at all rooms for whom to watch
-	decided, aside, led, convicted, said, due, relayed, signals, signalsLost         atomic.Uint64
+	decided, aside, led, convicted, said, due, relayed, signals, signalsLost, forged atomic.Uint64
 	verified                                                                         atomic.Uint64 // signatures of heads that were computed
 	here, live                                                                       atomic.Int64  // rooms in the store, and in memory, now
 }
@@ -519,6 +519,7 @@ type Stats struct {
 	Due           uint64 // submissions that a hub left lying for too long
 	Signals       uint64 // ephemeral messages brought to other providers
 	SignalsLost   uint64 // and those that did not get there
+	Forged        uint64 // reports of abuse that show nothing
 	Relayed       uint64 // submissions of others that were brought to a hub, or ordered
 }
 
@@ -528,6 +529,6 @@ func (r *Rooms) Stats() Stats {
 	return Stats{Ordered: c.ordered.Load(), Followed: c.followed.Load(), Duplicates: c.duplicates.Load(), Refused: c.refused.Load(),
 		Ranges: c.ranges.Load(), Nudges: c.nudges.Load(), Loads: c.loaded.Load(), Broken: c.broken.Load(),
 		Decided: c.decided.Load(), Aside: c.aside.Load(), Led: c.led.Load(), Convicted: c.convicted.Load(), Said: c.said.Load(),
-		Due: c.due.Load(), Relayed: c.relayed.Load(), Signals: c.signals.Load(), SignalsLost: c.signalsLost.Load(),
+		Due: c.due.Load(), Relayed: c.relayed.Load(), Signals: c.signals.Load(), SignalsLost: c.signalsLost.Load(), Forged: c.forged.Load(),
 		Rooms: int(c.here.Load()), Loaded: int(c.live.Load())}
 }

@@ -44,6 +44,7 @@
 //	POST   /v1/rooms/{room}/recruit          Recruit: a provider that would be a replica from outside
 //	GET    /v1/rooms/{room}/knocks           Knocks: who waits at its door, for who may answer
 //	POST   /v1/rooms/{room}/knocks/refuse    RefuseKnock
+//	POST   /v1/rooms/{room}/reports          ReportAbuse: messages for the hub's operator to see; 202
 //	GET    /v1/room-hub?uri=                 FoundRoom: who orders a room that is known by its URI only
 //	POST   /v1/assets                        NewAsset -> Asset: begin an upload, or go on with it
 //	GET    /v1/assets                        Assets: what the user keeps at the provider

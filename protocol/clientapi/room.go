@@ -109,6 +109,13 @@ type SubmittedMessage struct {
 	Response []byte `json:"response" doc:"SubmitMessageResponse (MIMI section 5.4)"`
 }
 
+// ReportAbuse tells the room's hub about a user: Request is an AbuseReport (wire). Its
+// reporting user is empty or who makes it. The answer is empty: the hub's operator has it.
+type ReportAbuse struct {
+	Request []byte `json:"request" doc:"AbuseReport (MIMI section 5.9)"`
+	Nonce   []byte `json:"nonce" minLength:"16" doc:"16 random octets of this submission"`
+}
+
 // SubmitUpdate sends a handshake: Request is an UpdateRequest (wire).
 type SubmitUpdate struct {
 	Request []byte `json:"request" doc:"UpdateRequest (MIMI section 5.3)"`

@@ -97,6 +97,11 @@
 // providers take part no commit that changes the set may keep it. Administrators' commits
 // name it and unname it; whether it is willing is between it and who asked it.
 //
+// # Franks
+//
+// frank.go has what a sender commits to, how the hub stamps it, and what receivers check;
+// report.go what a report of abuse shows to a hub, also about the time of another one.
+//
 // # The room that the log makes
 //
 // body.go has what is inside entries. State (state.go) follows a log: Begin takes

@@ -51,6 +51,9 @@ type State struct {
 	list    []Participant     // the participant list, read out
 	left    map[string]uint64 // domain -> seq of the entry with which it stopped following
 	outside []string          // recruits that are in a set, see followOutside
+	former  []Replica         // who ordered the room before, by franking keys, see Former
+
+	unsavedFormer bool
 
 	unsavedInfo    bool
 	unsavedLead    bool
@@ -396,6 +399,7 @@ func (s *State) Advance(st *Step) error {
 		}
 	}
 	if st.lead != nil {
+		s.noteFormer(&st.lead.Hub)
 		s.lead, s.unsavedLead = *st.lead, true
 	}
 	if c != nil || st.lead != nil {
@@ -551,12 +555,14 @@ type Part = mls.Part
 //	            room_hosting says: nothing has moved yet
 //	l DOMAIN    uint64 seq of the entry with which a provider stopped following
 //	o           recruits that are in a set: opaque domain<V> list<V>; without it, none
+//	f           former hubs: Replica list<V>, the latest last; without it, none
 const (
 	partGroup = "m"
 	partInfo  = "i"
 	partLead  = "h"
 	partLeft  = "l"
 	partOut   = "o"
+	partFrank = "f"
 )
 
 // Departures is what the keys of the parts begin with that say where providers stopped
@@ -592,6 +598,9 @@ func (s *State) Unsaved() []Part {
 		}
 		out = append(out, p)
 	}
+	if s.unsavedFormer {
+		out = append(out, Part{Key: partFrank, Value: appendReplicas(nil, s.former)})
+	}
 	for _, d := range s.unsavedLeft {
 		p := Part{Key: partLeft + d}
 		if seq, ok := s.left[d]; ok {
@@ -600,6 +609,7 @@ func (s *State) Unsaved() []Part {
 		out = append(out, p)
 	}
 	s.unsavedInfo, s.unsavedLead, s.unsavedOutside, s.unsavedLeft = false, false, false, nil
+	s.unsavedFormer = false
 	return out
 }
 
@@ -632,6 +642,10 @@ func Load(room uri.Room, at Position, parts iter.Seq2[string, []byte], rules Rul
 				stored = &lead
 			case k == partOut:
 				if s.outside, err = parseDomains(v); err != nil {
+					bad = err
+				}
+			case k == partFrank:
+				if s.former, err = parseReplicas(v); err != nil {
 					bad = err
 				}
 			case strings.HasPrefix(k, partLeft) && len(v) == 8:

@@ -1,6 +1,8 @@
 package wire
 
 import (
+	"fmt"
+
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/presentation"
 )
@@ -57,6 +59,39 @@ type AbuseReport struct {
 	Note       string
 	Messages   []AbusiveMessage
 	Extensions mls.Dictionary
+}
+
+// ComponentFrankBlinds is, among the extensions of a report, what the signatures of its
+// messages' franks hide the sender with (see Blind), one after another: whoever did not
+// make a frank itself needs it to verify it. Private to this implementation; a report
+// without it is of plain MIMI's franks.
+//
+//	opaque blinds[16 * number of messages];
+const ComponentFrankBlinds mls.ComponentID = 0x8010
+
+// SetBlinds puts blinds into the extensions, one for each message.
+func (m *AbuseReport) SetBlinds(blinds []Blind) {
+	var b []byte
+	for _, x := range blinds {
+		b = append(b, x[:]...)
+	}
+	if m.Extensions == nil {
+		m.Extensions = mls.Dictionary{}
+	}
+	m.Extensions[ComponentFrankBlinds] = b
+}
+
+// Blinds returns one for each message, zero where there is none. Error: ErrMalformed.
+func (m *AbuseReport) Blinds() ([]Blind, error) {
+	out := make([]Blind, len(m.Messages))
+	b, ok := m.Extensions[ComponentFrankBlinds]
+	if ok && len(b) != len(out)*len(Blind{}) {
+		return nil, fmt.Errorf("%d octets of blinds for %d messages: %w", len(b), len(out), ErrMalformed)
+	}
+	for i := range out {
+		b = b[copy(out[i][:], b):]
+	}
+	return out, nil
 }
 
 func (m *AbuseReport) read(r *reader) {

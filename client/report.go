@@ -1,0 +1,111 @@
+package client
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
+)
+
+// Report is what is told to the operator of a room's hub about what somebody said.
+type Report struct {
+	// Messages are indices on this device, at least one, all by the same user and not by
+	// this one.
+	Messages []uint64
+	// Note says what is wrong with them; may be empty.
+	Note string
+	// Named tells the hub who reports. Otherwise it learns only whose provider's user it is.
+	Named bool
+}
+
+// Report shows messages, in clear, to the user's own provider and to the room's hub, with
+// the proof that they were sent; nobody else in the room learns of it. It returns when the
+// hub has the report for its operator, and says who that hub is. Who ordered the room when
+// the messages were sent makes no difference.
+//
+// Errors: ErrNoRoom, ErrNoMessage, ErrRefused (what cannot be reported), and those of the
+// provider and the hub.
+func (c *Client) Report(ctx context.Context, u uri.Room, r Report) (hub string, err error) {
+	_, api, err := c.self(ctx)
+	if err != nil {
+		return "", err
+	}
+	m, hub, err := c.abuseReport(u, r)
+	if err == nil {
+		var b []byte
+		if b, err = m.Bytes(); err == nil {
+			nonce := room.NewTxnNonce()
+			err = api.call(ctx, "POST", "/v1/rooms/"+room.IDOf([]byte(u.String())).String()+"/reports", &clientapi.ReportAbuse{Request: b, Nonce: nonce[:]}, nil)
+		}
+	}
+	if err != nil {
+		return "", fmt.Errorf("reporting messages of %s: %w", u, err)
+	}
+	return hub, nil
+}
+
+func (c *Client) abuseReport(u uri.Room, r Report) (report *wire.AbuseReport, hub string, err error) {
+	id := room.IDOf([]byte(u.String()))
+	if len(r.Messages) == 0 {
+		return nil, "", fmt.Errorf("none was named: %w", ErrNoMessage)
+	}
+	m := &wire.AbuseReport{Note: r.Note}
+	if r.Named {
+		m.Reporter = uriOf(c.user)
+	}
+	var blinds []wire.Blind
+	err = c.cfg.Storage.View(func(tx Tx) error {
+		m.Abuser, m.Messages, blinds = "", nil, nil
+		b, err := tx.Get(tableRoom, id.String())
+		if err != nil {
+			return storageError(err)
+		}
+		if b == nil {
+			return ErrNoRoom
+		}
+		at := new(roomRecord)
+		if err := unmarshal("room", b, at); err != nil {
+			return err
+		}
+		hub = at.Lead.Hub.Domain
+		for _, index := range r.Messages {
+			v, err := tx.Get(tableMessages(id), numberName(index))
+			if err != nil {
+				return storageError(err)
+			}
+			if v == nil {
+				return fmt.Errorf("message %d: %w", index, ErrNoMessage)
+			}
+			rec := new(messageRecord)
+			if err := unmarshal("message", v, rec); err != nil {
+				return err
+			}
+			switch {
+			case rec.Sender == c.user.String():
+				return fmt.Errorf("message %d is your own: %w", index, ErrRefused)
+			case m.Abuser != "" && rec.Sender != string(m.Abuser):
+				return fmt.Errorf("message %d is by %s, and another one by %s; report them one by one: %w", index, rec.Sender, m.Abuser, ErrRefused)
+			case len(rec.Frank) == 0:
+				return fmt.Errorf("message %d came without the proof that it was sent, to an older version of this program: %w", index, ErrRefused)
+			}
+			f, err := wire.ParseFrank(rec.Frank, wire.Limits{})
+			if err != nil {
+				return fmt.Errorf("message %d: %w: %w", index, ErrStorage, err)
+			}
+			var blind wire.Blind
+			copy(blind[:], rec.Blind)
+			blinds = append(blinds, blind)
+			m.Abuser = wire.IdentifierURI(rec.Sender)
+			m.Messages = append(m.Messages, wire.AbusiveMessage{Content: rec.Content, Frank: *f, AcceptedAt: rec.AcceptedAt})
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	m.SetBlinds(blinds)
+	return m, hub, nil
+}
