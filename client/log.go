@@ -297,10 +297,24 @@ func (c *Client) removal(r *roomState, ch *mls.Change) string {
 	switch i := slices.IndexFunc(list, func(p wire.UserRolePair) bool { return string(p.User) == c.user.String() }); {
 	case i < 0:
 		return "removed from the room" + by
+	case roleOf(list[i]) == policy.Banned && enforced(ch, i):
+		return "banned from the room by " + r.Lead.Hub.Domain + ", the provider that orders it"
 	case roleOf(list[i]) == policy.Banned:
 		return "banned from the room" + by
 	}
 	return "this device was removed from the room" + by + "; its user still takes part"
+}
+
+// enforced says whether a commit takes up what the hub proposed about a participant.
+func enforced(ch *mls.Change, index int) bool {
+	return slices.ContainsFunc(ch.Proposals, func(p *mls.UsedProposal) bool {
+		a := p.Proposal.AppData
+		if p.Sender.Type != mls.SenderExternal || p.Proposal.Type != mls.ProposalAppDataUpdate || a.Component != wire.ComponentParticipantList {
+			return false
+		}
+		up, err := wire.ParseParticipantListUpdate(a.Update, room.BodyLimits())
+		return err == nil && slices.ContainsFunc(up.Changed, func(c wire.UserIndexRolePair) bool { return int(c.Index) == index })
+	})
 }
 
 // committed draws the consequences of a commit that the group has merged.

@@ -2,6 +2,7 @@ package node_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -91,5 +92,94 @@ func TestReports(t *testing.T) {
 	}
 	if got := seen(b); len(got) != 0 {
 		t.Errorf("open after it was resolved: %+v", got)
+	}
+}
+
+// TestReportedAndBanned: what a member reports the operator of the room's hub resolves with
+// a ban; a member's device commits it by itself, who is banned is told by whom, says nothing
+// more and reads nothing more. An administrator the hub cannot ban.
+func TestReportedAndBanned(t *testing.T) {
+	ctx := t.Context()
+	a := prepare(t, "atlanta.example").must()
+	b := prepare(t, "biloxi.example", a.status().Addresses[0]).must()
+	alice, bob, carol := a.user("alice"), b.user("bob"), b.user("carol")
+	room, err := alice.CreateRoom(ctx, "room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []*client.Client{bob, carol} {
+		if err := x.Accept(ctx, alice.User()); err != nil {
+			t.Fatal(err)
+		}
+		within(t, "somebody can be added", func() bool { return alice.AddUser(ctx, room, x.User()) == nil })
+		within(t, "and is in", func() bool { _, err := x.Verify(ctx, room); return err == nil })
+	}
+	reads := func(c *client.Client, text string) bool {
+		list, err := c.Messages(room, 0, 100)
+		return err == nil && slices.ContainsFunc(list, func(m client.Message) bool { return m.Text == text })
+	}
+	report := func(by, about *client.Client, text string) uint64 {
+		t.Helper()
+		if _, err := about.Send(ctx, room, text); err != nil {
+			t.Fatal(err)
+		}
+		within(t, "it is read", func() bool { return reads(by, text) })
+		list, _ := by.Messages(room, 0, 100)
+		i := slices.IndexFunc(list, func(m client.Message) bool { return m.Text == text })
+		if _, err := by.Report(ctx, room, client.Report{Messages: []uint64{list[i].Index}}); err != nil {
+			t.Fatal(err)
+		}
+		all, err := a.operator().Reports(ctx, 0, false)
+		if err != nil || len(all.Reports) != 1 {
+			t.Fatalf("%+v, %v", all, err)
+		}
+		return all.Reports[0].ID
+	}
+	id := report(carol, bob, "insult")
+	events := bob.Events()
+	if r, err := a.operator().ResolveReport(ctx, id, admin.ResolveAbuse{Ban: true}); err != nil || r.Outcome != "banned" {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	told := ""
+	within(t, "bob is told", func() bool {
+		for {
+			select {
+			case n := <-events:
+				if x, ok := n.(client.RoomLeft); ok {
+					told = x.Reason
+				}
+			default:
+				return told != ""
+			}
+		}
+	})
+	if want := "banned from the room by atlanta.example, the provider that orders it"; told != want {
+		t.Errorf("bob is told %q, want %q", told, want)
+	}
+	if _, err := bob.Send(ctx, room, "I am still here"); !errors.Is(err, client.ErrNoRoom) {
+		t.Errorf("bob says something: %v", err)
+	}
+	if _, err := carol.Send(ctx, room, "finally"); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "alice reads on", func() bool { return reads(alice, "finally") })
+	if reads(bob, "finally") {
+		t.Error("bob reads on")
+	}
+	within(t, "the list says banned", func() bool {
+		r, err := a.operator().Room(ctx, room.String())
+		return err == nil && slices.ContainsFunc(r.Participants, func(p admin.Participant) bool { return p.User == bob.User().String() && p.Role == "banned" })
+	})
+	if err := alice.AddUser(ctx, room, bob.User()); err == nil {
+		t.Error("a banned user is added again")
+	}
+
+	// An administrator must be able to move the room away from its hub.
+	id = report(carol, alice, "insult by the admin")
+	if _, err := a.operator().ResolveReport(ctx, id, admin.ResolveAbuse{Ban: true}); err == nil || !strings.Contains(err.Error(), "the role policy_enforcer may not make banned of admin") {
+		t.Errorf("banning an administrator: %v", err)
+	}
+	if all, err := a.operator().Reports(ctx, 0, false); err != nil || len(all.Reports) != 1 {
+		t.Errorf("after a ban that came to nothing the report is gone: %+v, %v", all, err)
 	}
 }

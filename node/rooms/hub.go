@@ -24,6 +24,7 @@ type submission struct {
 	txn     room.TxnID
 	nonce   room.TxnNonce // of a message
 	frank   *wire.Frank   // of a message, once it is ordered
+	ban     uri.User      // what this provider proposes itself, instead of the three
 	create  *room.Create
 	message *wire.SubmitMessageRequest
 	update  *wire.HandshakeBundle
@@ -134,8 +135,11 @@ func (l *live) order(s *submission) (result, error) {
 	if h := l.state.Hub().Domain; h != l.r.cfg.Domain {
 		return result{}, fmt.Errorf("the hub is %s: %w", h, errMoving)
 	}
-	if s.message != nil {
+	switch {
+	case s.message != nil:
 		return l.orderMessage(s)
+	case !s.ban.IsZero():
+		return l.orderBan(s)
 	}
 	return l.orderUpdate(s)
 }
@@ -246,11 +250,12 @@ func (l *live) advance(s *submission, e *room.Entry, up *wire.HandshakeBundle) (
 	if err != nil {
 		return result{}, err
 	}
-	if up != nil {
+	if up != nil && s.ban.IsZero() {
 		if err := l.state.AdmitUpdate(up, st, s.from); err != nil {
 			return result{}, err
 		}
 	}
+	lost := l.lostBans(st)
 	if l.rep == nil && changesSet(l.state, st) {
 		// From this entry on others decide, too. What is ordered before it is final.
 		l.flush(l.r.background())
@@ -262,7 +267,11 @@ func (l *live) advance(s *submission, e *room.Entry, up *wire.HandshakeBundle) (
 		}
 	}
 	if l.rep != nil {
-		return l.orderReplicated(s, st, up)
+		res, err := l.orderReplicated(s, st, up)
+		if err == nil {
+			l.banAgain(lost)
+		}
+		return res, err
 	}
 	from, before := l.state.At(), l.state.Participants()
 	var providers []string
@@ -281,6 +290,7 @@ func (l *live) advance(s *submission, e *room.Entry, up *wire.HandshakeBundle) (
 		}
 		l.batch.cut = len(w.gone) > 0
 	}
+	l.banAgain(lost)
 	return l.add(e, s), nil
 }
 

@@ -43,6 +43,7 @@ var basic = func() *Roles {
 		Definition{Index: Admin, Name: "admin", Min: 1, Capabilities: slices.Concat([]Capability{AddParticipant}, reading, writing, moderating, administering),
 			Changes: []Changes{{None, []Role{Banned, Member, Moderator, Admin}}, {Banned, []Role{None, Member}}, {Member, []Role{None, Banned, Moderator, Admin}},
 				{Moderator, []Role{None, Banned, Member, Admin}}, {Admin, []Role{None, Banned, Member, Moderator}}}},
+		enforcer(Member, Moderator),
 	)
 }()
 
@@ -64,6 +65,7 @@ var channel = func() *Roles {
 			Changes: []Changes{{None, []Role{Banned, reader, writer, moderator, admin}}, {Banned, []Role{None, reader}}, {reader, []Role{None, Banned, writer, moderator, admin}},
 				{writer, []Role{None, Banned, reader, moderator, admin}}, {moderator, []Role{None, Banned, reader, writer, admin}},
 				{admin, []Role{None, Banned, reader, writer, moderator}}}},
+		enforcer(reader, writer, moderator),
 	)
 }()
 

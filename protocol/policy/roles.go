@@ -313,7 +313,7 @@ func (r *Roles) Named(name string) (Role, error) {
 		if r.defs[i].Name == name && r.defs[i].Index != None {
 			return r.defs[i].Index, nil
 		}
-		if r.defs[i].Index != None {
+		if r.defs[i].Index != None && r.defs[i].Name != EnforcerName { // nobody is given that one
 			all = append(all, r.defs[i].Name)
 		}
 	}

@@ -49,8 +49,9 @@
 // exact whenever a commit writes them and behind the log in between; any member
 // may copy there what the log says. New replicas are of providers with a
 // participant, but for one that is recruited, by a key that everybody who judges knows. external_senders stays as
-// the room was created: nothing is taken from external senders, and changing it
-// would take a GroupContextExtensions proposal, which no role allows.
+// the room was created: changing it would take a GroupContextExtensions proposal, which
+// no role allows. Of external senders only the hub that the log names proposes anything,
+// and only what the role policy_enforcer allows (enforce.go): it has users banned.
 //
 // # What the roles mean
 //

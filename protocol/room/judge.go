@@ -238,6 +238,8 @@ func (j *judgement) actor(s mls.Sender) (string, policy.Role, error) {
 		return u.String(), j.was.Role(u.String()), nil
 	case mls.SenderNewMemberCommit:
 		return j.joiner.String(), j.was.Role(j.joiner.String()), nil
+	case mls.SenderExternal:
+		return j.enforcer(s)
 	}
 	return "", 0, fmt.Errorf("proposal by %v: %w", s.Type, ErrPolicy)
 }
@@ -616,6 +618,15 @@ func (j *judgement) pendingList(update []byte, committer string) error {
 		who := string(j.committed.list[i].User)
 		if j.next.Role(who) != policy.None && who != committer {
 			return fmt.Errorf("participant %s: %w", who, ErrPending)
+		}
+	}
+	for _, c := range up.Changed {
+		if int64(c.Index) >= int64(len(j.committed.list)) || policy.Role(c.Role) != policy.Banned {
+			continue
+		}
+		who := string(j.committed.list[c.Index].User)
+		if x := j.next.Role(who); x != policy.None && x != policy.Banned && who != committer {
+			return fmt.Errorf("%s, who is to be banned: %w", who, ErrPending)
 		}
 	}
 	return nil

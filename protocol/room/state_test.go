@@ -260,7 +260,7 @@ func TestPolicyRefused(t *testing.T) {
 	provider := must(mls.ParseSignatureKey(room.Suite, w.providers["atlanta.example"].Seed()))(t)
 	hub := must(mls.ProposeAsExternalSender(w.hub.Group().Context(), &mls.Proposal{Type: mls.ProposalRemove, Remove: bob.group.OwnLeaf()}, 0, provider, nil))(t)
 	_, err = w.update(&wire.HandshakeBundle{Message: hub}, "atlanta.example")
-	wantErr(t, "the hub removes a member", err, room.ErrPolicy)
+	wantErr(t, "somebody brings what the hub proposes", err, room.ErrSubmission)
 }
 
 func TestSubmissionsRefused(t *testing.T) {
