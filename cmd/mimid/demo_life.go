@@ -8,10 +8,11 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/client"
+	"github.com/mimid/mimid/node/admin"
 )
 
-// life shows what goes on in a room besides talk: an answer, an edit and a reaction, and
-// somebody who is banned.
+// life shows what goes on in a room besides talk: an answer, an edit and a reaction,
+// somebody who is banned, and a report of abuse.
 func (d *demo) life() error {
 	room, err := d.alice.c.CreateRoom(d.ctx, "lounge")
 	if err != nil {
@@ -111,7 +112,53 @@ func (d *demo) life() error {
 	d.report.check("who is banned is told, and reads nothing more", err == nil && !read && why != "", "carol is %q; %s", why, ms(time.Since(start)))
 	err = d.alice.c.AddUser(d.ctx, room, d.carol.c.User())
 	d.report.check("nobody adds a banned user", err != nil && client.Refused(err), "%v", err)
-	return nil
+	return d.abuse(room)
+}
+
+// abuse: alice reports what bob says, and the operator of the room's hub has him banned.
+func (d *demo) abuse(room client.RoomURI) error {
+	if _, err := d.bob.c.Send(d.ctx, room, "you fool"); err != nil {
+		return err
+	}
+	start := time.Now()
+	var said []client.Said
+	err := d.eventually(func() (bool, error) {
+		all, err := d.alice.c.Conversation(room)
+		said = slices.DeleteFunc(all, func(s client.Said) bool { return s.Text != "you fool" })
+		return len(said) > 0, err
+	})
+	if err != nil {
+		return err
+	}
+	hub, err := d.alice.c.Report(d.ctx, room, client.Report{Messages: []uint64{said[0].Index}, Note: "insults me"})
+	if err != nil {
+		return err
+	}
+	a, err := admin.Dial(d.ctx, d.atlanta.dir)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	list, err := a.Reports(d.ctx, 0, false)
+	if err != nil {
+		return err
+	}
+	good := hub == d.atlanta.domain && len(list.Reports) == 1 && list.Reports[0].Abuser == d.bob.c.User().String() && list.Reports[0].Messages[0].Text == "you fool"
+	d.report.check("a report of abuse shows the hub's operator what was said, with the proof", good, "bob said \"you fool\", franked by %s", hub)
+	if !good {
+		return fmt.Errorf("reports: %+v", list.Reports)
+	}
+	if _, err := a.ResolveReport(d.ctx, list.Reports[0].ID, admin.ResolveAbuse{Ban: true}); err != nil {
+		return err
+	}
+	why := ""
+	err = d.eventually(func() (bool, error) {
+		r, err := d.bob.c.FindRoom(d.ctx, room.String())
+		why = r.Reason
+		return r.State != "joined", err
+	})
+	d.report.check("the operator has him banned", err == nil && why != "", "bob is %q, alice's device has committed it; %s", why, ms(time.Since(start)))
+	return err
 }
 
 // isIn says whether a person's device is in a room.
