@@ -9,6 +9,7 @@ import (
 
 	"github.com/mimid/mimid/client"
 	"github.com/mimid/mimid/protocol/content"
+	"github.com/mimid/mimid/protocol/room"
 )
 
 // TestDiscard: content draft, section 9.1: which messages of a hostile device are discarded,
@@ -63,8 +64,10 @@ func TestDiscard(t *testing.T) {
 	}{
 		{why: "once", b: once},
 		{why: "a message id that is there already", b: once, same: true},
-		{why: "in another's name", b: say(func(m *content.Message) { m.Sender = bob.user().String() }), want: content.ErrOrigin},
-		{why: "for another room", b: say(func(m *content.Message) { m.Room += "x" }), want: content.ErrOrigin},
+		{why: "in another's name", b: say(func(m *content.Message) { m.Sender = bob.user().String() }), want: room.ErrTag},
+		{why: "for another room", b: say(func(m *content.Message) { m.Room += "x" }), want: room.ErrTag},
+		// Content leaves them optional, franking does not (MIMI protocol section 5.4.1).
+		{why: "no sender and no room", b: say(func(m *content.Message) { m.Sender, m.Room = "", "" }), want: room.ErrTag},
 		{why: "an id of an unknown hash", b: patched(say(func(m *content.Message) { m.InReplyTo = &stray }), "\x01\x05\x05\x05", "\x02\x05\x05\x05"), want: content.ErrHash},
 		{why: "1,024 parts", b: say(func(m *content.Message) { m.Body = content.Multi(content.ProcessAll, parts[:1023]...) })},
 		{why: "1,025 parts", b: say(func(m *content.Message) { m.Body = content.Multi(content.ProcessAll, parts...) }), want: content.ErrTooLarge},
@@ -82,7 +85,6 @@ func TestDiscard(t *testing.T) {
 			m.Body.Content = content.SinglePart{MediaType: "application/x-nobody-knows", Content: []byte{1}}
 		})},
 		{why: "a language that is none", b: say(func(m *content.Message) { m.Body.Language = "tlh-\u00fc, x" })},
-		{why: "no sender and no room", b: say(func(m *content.Message) { m.Sender, m.Room = "", "" })},
 	} {
 		before := len(bob.texts(u))
 		if err := alice.c.SendReport(ctx10(t), u, x.b); err != nil {

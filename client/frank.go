@@ -20,12 +20,10 @@ import (
 // no salt and nobody opens its tag; the hub cannot tell, and wants one from everybody.
 func commitment(o *outItem) (aad []byte, salt content.Salt, err error) {
 	salt = content.NewSalt()
-	if !o.Report {
-		m, err := content.Decode(o.Content, content.Limits{})
-		if err != nil {
-			return nil, salt, err
-		}
+	if m, err := content.Decode(o.Content, content.Limits{}); err == nil {
 		salt = m.Salt
+	} else if !o.Report {
+		return nil, salt, err
 	}
 	return wire.NewFrankAAD(salt[:], o.Content).SafeAAD(), salt, nil
 }
