@@ -129,7 +129,9 @@ func TestPlainMIMI(t *testing.T) {
 		{"a request at the wrong endpoint", "updateConsent", alice, consent(wire.ConsentRequest, bob, alice, ""), 422, "invalid"},
 		{"a key request that is none", "keyMaterial", "mimi://atlanta.example/u/alice", []byte("x"), 422, "invalid"},
 		{"a handle that nobody has", "identifierQuery", "atlanta.example", query("nobody"), 200, "\x01"},
-		{"an endpoint that is not there", "reportAbuse", s.room, nil, 404, "no_endpoint"},
+		{"a report of abuse that is none (section 5.9)", "reportAbuse", s.room, []byte("x"), 422, "invalid"},
+		{"a report about a room that is not there", "reportAbuse", "mimi://atlanta.example/r/nowhere", []byte("x"), 404, "not_found"},
+		{"an endpoint that is not there", "reportSpam", s.room, nil, 404, "no_endpoint"},
 		{"an endpoint of ours", "mimid-log", "00", nil, 400, "bad_envelope"},
 	} {
 		status, code := post(biloxi, "biloxi.example", x.endpoint, x.subject, x.body)
