@@ -1,0 +1,115 @@
+package rooms_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mimid/mimid/node/rooms"
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/wire"
+)
+
+// TestGroupInfoAnswers_5_6: a participant's further client gets the GroupInfo, encrypted to
+// it and signed by the hub; everybody else gets notAuthorized, whatever is wrong. A room that
+// is not there is a 404 at the hub, and not noSuchRoom.
+func TestGroupInfoAnswers_5_6(t *testing.T) {
+	w := newWorld(t, three...)
+	alice, bob := w.device("alice@atlanta.example", "phone"), w.device("bob@biloxi.example", "phone")
+	id, made, err := alice.create("room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.add(id, bob); err != nil {
+		t.Fatal(err)
+	}
+	alice.follow(id, 2)
+	bob.follow(id, 2)
+	laptop, carol := w.device("bob@biloxi.example", "laptop"), w.device("carol@chicago.example", "phone")
+	hub := w.ps["atlanta.example"]
+	ask := func(by *device, from, name string, spoil func(*wire.GroupInfoRequest)) (*wire.GroupInfoResponse, *mls.HPKEKey, error) {
+		t.Helper()
+		key := must(mls.GenerateHPKEKey(room.Suite))(t)
+		m := &wire.GroupInfoRequest{Suite: room.Suite, Credential: by.leaf.Credential, GroupInfoKey: key.Public()}
+		if err := m.Sign(by.leaf.Signer); err != nil {
+			t.Fatal(err)
+		}
+		if spoil != nil {
+			spoil(m)
+		}
+		r, err := hub.serve(context.Background(), wire.EndpointGroupInfo.String(), &rooms.Request{Source: from, Subject: name, Body: must(m.Bytes())(t)})
+		if err != nil {
+			return nil, nil, err
+		}
+		return must(wire.ParseGroupInfoResponse(r.Body, wire.Limits{}))(t), &key, nil
+	}
+	denied := func(why string, by *device, from string, spoil func(*wire.GroupInfoRequest)) {
+		t.Helper()
+		if r, _, err := ask(by, from, made.URI, spoil); err != nil || r.Status != wire.GroupInfoNotAuthorized || r.Success != nil {
+			t.Errorf("%s: %+v, %v", why, r, err)
+		}
+	}
+	given := func(by *device) {
+		t.Helper()
+		r, key, err := ask(by, by.p.domain, made.URI, nil)
+		if err != nil || r.Status != wire.GroupInfoSuccess {
+			t.Fatalf("%s: %+v, %v", by.who.Client, r, err)
+		}
+		if _, err := r.Verify(wire.IdentifierURI(made.URI), room.Suite, by.auth, time.Now()); err != nil {
+			t.Errorf("the hub's signature: %v", err)
+		}
+		var open wire.GroupInfoRatchetTreeTBE
+		if err := open.Open(*key, wire.IdentifierURI(made.URI), r.Success.Encrypted, wire.Limits{}); err != nil || open.GroupInfo.Context.Epoch != alice.group.Epoch() {
+			t.Errorf("what is inside: %v", err)
+		}
+	}
+	given(laptop)
+	denied("a stranger", carol, "chicago.example", nil)
+	denied("by another provider", laptop, "chicago.example", nil)
+	denied("another signature", laptop, "biloxi.example", func(m *wire.GroupInfoRequest) { m.Signature[3] ^= 1 })
+	denied("another key to encrypt to", laptop, "biloxi.example", func(m *wire.GroupInfoRequest) { m.GroupInfoKey[3] ^= 1 })
+	denied("a joining code of no link", carol, "chicago.example", func(m *wire.GroupInfoRequest) {
+		m.JoiningCode = []byte("open sesame")
+		if err := m.Sign(carol.leaf.Signer); err != nil {
+			t.Fatal(err)
+		}
+	})
+	for _, by := range []*device{laptop, carol} {
+		if _, _, err := ask(by, by.p.domain, "mimi://atlanta.example/r/nowhere", nil); !strings.HasPrefix(status(err), "404 ") {
+			t.Errorf("no such room: %v", err)
+		}
+	}
+	ban := must(room.UpdateParticipants(alice.group.Public().Context(), []room.Participant{{User: bob.who.User, Role: policy.Banned}}, nil))(t)
+	if err := alice.commit(id, mls.CommitOptions{Remove: []mls.LeafIndex{1}, Proposals: []*mls.Proposal{ban}}); err != nil {
+		t.Fatal(err)
+	}
+	denied("banned", laptop, "biloxi.example", nil)
+}
+
+// TestUpdateAnswers_5_3: wrongEpoch comes with the epoch that there is now, notAllowed with a
+// reason in words, success with the time of acceptance.
+func TestUpdateAnswers_5_3(t *testing.T) {
+	w, alice, bob, id := pair(t, nil)
+	name := w.ps["atlanta.example"].rooms.List()[0].URI
+	answer := func(by *device, raw []byte) *wire.UpdateRoomResponse {
+		t.Helper()
+		q := &rooms.Request{Source: by.p.domain, Subject: name, Body: raw, ID: room.NewTxnNonce()}
+		r := must(w.ps["atlanta.example"].serve(context.Background(), wire.EndpointUpdate.String(), q))(t)
+		return must(wire.ParseUpdateRoomResponse(r.Body, wire.Limits{}))(t)
+	}
+	late := bob.handshake(mls.CommitOptions{})
+	promotes := must(room.UpdateParticipants(bob.group.Public().Context(), []room.Participant{{User: bob.who.User, Role: policy.Admin}}, nil))(t)
+	if r := answer(bob, bob.handshake(mls.CommitOptions{Proposals: []*mls.Proposal{promotes}})); r.Code != wire.UpdateNotAllowed || !strings.Contains(r.Description, "bob") || r.AcceptedAt != 0 {
+		t.Errorf("who makes itself admin: %+v", r)
+	}
+	if r := answer(alice, alice.handshake(mls.CommitOptions{})); r.Code != wire.UpdateSuccess || r.AcceptedAt == 0 {
+		t.Fatalf("a commit: %+v", r)
+	}
+	alice.follow(id, 3)
+	if r := answer(bob, late); r.Code != wire.UpdateWrongEpoch || r.CurrentEpoch != alice.group.Epoch() || r.AcceptedAt != 0 {
+		t.Errorf("a commit that lost: %+v, the epoch is %d", r, alice.group.Epoch())
+	}
+}
