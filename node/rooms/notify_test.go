@@ -176,8 +176,8 @@ func TestWelcomeOnce(t *testing.T) {
 	again := func(when string) {
 		t.Helper()
 		for range 3 {
-			if _, err := p.serve(context.Background(), notify, q); err != nil {
-				t.Errorf("%s: %v", when, err)
+			if r, err := p.serve(context.Background(), notify, q); err != nil || r.Status != 201 {
+				t.Errorf("%s: %+v, %v", when, r, err)
 			}
 		}
 		if got := bob.welcomes(); got != 1 {
