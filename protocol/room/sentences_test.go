@@ -98,7 +98,7 @@ func TestRemovedAreStopped_5_3(t *testing.T) {
 		t.Fatal(err)
 	}
 	at := w.hub.At()
-	wantErr(t, "his message of the epoch before", w.submit(his, "biloxi.example"), room.ErrPolicy)
+	says(t, "his message of the epoch before", w.submit(his, "biloxi.example"), "the role banned")
 	for why, b := range map[string]*wire.HandshakeBundle{"commit": commit, "proposal": proposal} {
 		if _, err := w.update(b, "biloxi.example"); !errors.Is(err, mls.ErrWrongEpoch) {
 			t.Errorf("his %s: %v", why, err)
