@@ -113,3 +113,49 @@ func TestUpdateAnswers_5_3(t *testing.T) {
 		t.Errorf("a commit that lost: %+v, the epoch is %d", r, alice.group.Epoch())
 	}
 }
+
+// TestBanAgain_5_5: an external commit ends the epoch, and with it what the hub has proposed.
+// The hub proposes its ban anew in the next epoch, and the next member's commit bans.
+func TestBanAgain_5_5(t *testing.T) {
+	w, alice, bob, id := pair(t, nil)
+	hub := w.ps["atlanta.example"]
+	name := hub.rooms.List()[0].URI
+	if err := hub.rooms.Ban(context.Background(), room.ID(id), bob.who.User.String()); err != nil {
+		t.Fatal(err)
+	}
+	alice.follow(id, 3)
+	laptop := w.device("alice@atlanta.example", "laptop")
+	key := must(mls.GenerateHPKEKey(room.Suite))(t)
+	m := &wire.GroupInfoRequest{Suite: room.Suite, Credential: laptop.leaf.Credential, GroupInfoKey: key.Public()}
+	if err := m.Sign(laptop.leaf.Signer); err != nil {
+		t.Fatal(err)
+	}
+	r := must(hub.serve(context.Background(), wire.EndpointGroupInfo.String(), &rooms.Request{Source: "atlanta.example", Subject: name, Body: must(m.Bytes())(t)}))(t)
+	var open wire.GroupInfoRatchetTreeTBE
+	if err := open.Open(key, wire.IdentifierURI(name), must(wire.ParseGroupInfoResponse(r.Body, wire.Limits{}))(t).Success.Encrypted, wire.Limits{}); err != nil {
+		t.Fatal(err)
+	}
+	s := must(mls.ExternalCommit(open.GroupInfo, mls.ExternalOptions{LeafParams: laptop.leaf, Tree: alice.group.Public().Tree()}, laptop.config(), time.Now()))(t)
+	raw := must((&wire.UpdateRequest{Bundle: wire.HandshakeBundle{Message: s.Message, GroupInfo: &wire.GroupInfoOption{Full: s.GroupInfo},
+		Tree: &wire.RatchetTreeOption{Representation: wire.TreeDistributionService}}}).Bytes())(t)
+	if err := laptop.update(id, raw); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the hub proposes again", func() bool { return hub.rooms.List()[0].Next == 5 })
+	alice.follow(id, 5)
+	if err := alice.commit(id, mls.CommitOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "bob is banned", func() bool {
+		got, err := hub.rooms.Room(context.Background(), alice.who, id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range got.Participants {
+			if p.User == bob.who.User.String() {
+				return p.Role == "banned"
+			}
+		}
+		return false
+	})
+}
