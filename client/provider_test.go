@@ -624,6 +624,7 @@ func (f *fake) message(r *http.Request, u *fakeUser) (any, error) {
 		}
 		st, err := x.state.Check(e)
 		switch {
+		case errors.Is(err, room.ErrEnded): // not allowed
 		case err != nil:
 			return nil, err
 		default:

@@ -165,13 +165,18 @@ func (c *Client) know(ctx context.Context, domain string) error {
 	return c.knowAgain(ctx, domain)
 }
 
-// knowAgain looks a provider up, known or not.
+// knowAgain looks a provider up, known or not. One that is lost is an error, although its
+// keys are known then: whoever asks wants something of it.
 func (c *Client) knowAgain(ctx context.Context, domain string) error {
 	p, err := c.lookUp(ctx, domain)
 	if err != nil {
 		return err
 	}
-	return c.do(ctx, func() (error, error) { return nil, c.learn(p) })
+	err = c.do(ctx, func() (error, error) { return nil, c.learn(p) })
+	if err == nil && p.Lost != "" {
+		return &clientapi.Problem{Status: 502, Code: clientapi.CodeUnknownProvider, Detail: p.Lost}
+	}
+	return err
 }
 
 // learn makes what lookUp found count, on the loop.

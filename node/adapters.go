@@ -172,6 +172,13 @@ func (p *providers) Provider(ctx context.Context, domain string) (*clientapi.Pro
 		}
 	}
 	// A provider that is gone has a key all the same: what its users have said rests on it.
+	if err != nil {
+		out.Lost = err.Error()
+		var p *clientapi.Problem
+		if errors.As(err, &p) {
+			out.Lost = p.Detail
+		}
+	}
 	if err == nil && p.ask != nil {
 		// Without it the provider is known all the same; it cannot become a replica
 		// of a room before it has told.

@@ -157,7 +157,7 @@ func (d *device) run(s *session, ctx context.Context, f func(ctx context.Context
 type clientRegister struct {
 	Provider string `help:"URL of your provider's client API." placeholder:"URL"`
 	From     string `help:"Directory of another device of yours, whose user this device gets. It stays as it is." placeholder:"DIR" type:"path"`
-	Invite   string `help:"Invite from your provider's operator; for a further device, one for the same name." required:"" placeholder:"CODE"`
+	Invite   string `help:"Invite from your provider's operator; for a further device, one for the same name." placeholder:"CODE"`
 	Device   string `help:"Name of this device." default:"device"`
 	device   `embed:""`
 }
@@ -183,8 +183,18 @@ func (c *clientRegister) register(ctx context.Context, cl *client.Client) error 
 }
 
 func (c *clientRegister) Run(s *session) error {
-	if (c.Provider == "") == (c.From == "") {
-		return usageError("name your provider with --provider, or another device of yours with --from")
+	var missing []string
+	if c.Invite == "" {
+		missing = append(missing, "--invite=CODE")
+	}
+	if c.Provider == "" && c.From == "" {
+		missing = append(missing, "--provider=URL, or --from=DIR of another device of yours")
+	}
+	switch {
+	case len(missing) > 0:
+		return usageError("missing flags: " + strings.Join(missing, ", "))
+	case c.Provider != "" && c.From != "":
+		return usageError("--provider is for your first device, --from for a further one: give one of them")
 	}
 	cl, closeAll, err := c.open()
 	if err != nil {

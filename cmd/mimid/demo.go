@@ -341,6 +341,9 @@ func (d *demo) talk() error {
 }
 
 func (d *demo) forge() error {
+	if err := d.settled(); err != nil { // receipts are entries, too
+		return err
+	}
 	before, err := d.atlanta.room(d.alice.room.URI.String())
 	if err != nil {
 		return err
@@ -391,6 +394,9 @@ func (d *demo) kill() error {
 		return err
 	}
 	d.report.say("biloxi has asked for what it missed, verified it, and bob and bella have read it; %s", ms(time.Since(start)))
+	if err := d.settled(); err != nil {
+		return err
+	}
 	want, err := d.atlanta.room(d.alice.room.URI.String())
 	if err != nil {
 		return err
@@ -510,7 +516,7 @@ func (d *demo) takeOver() error {
 }
 
 func (d *demo) compare() error {
-	if err := d.together(); err != nil {
+	if err := d.settled(); err != nil {
 		return err
 	}
 	first, err := d.alice.c.Verify(d.ctx, d.alice.room.URI)
@@ -571,6 +577,22 @@ func (d *demo) joined(p *person) error {
 		return fmt.Errorf("%s does not get into %s: %w", p.name, p.room.URI, err)
 	}
 	return nil
+}
+
+// settled has everybody say what has come to them, and waits until nothing in the room
+// moves any more.
+func (d *demo) settled() error {
+	for range 2 { // the second time for what came while others said so
+		if err := d.together(); err != nil {
+			return err
+		}
+		for _, p := range d.people() {
+			if err := p.c.SettleReceipts(d.ctx); err != nil {
+				return fmt.Errorf("receipts of %s: %w", p.name, err)
+			}
+		}
+	}
+	return d.together()
 }
 
 // together waits until everybody in the room has the same entries.

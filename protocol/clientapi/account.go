@@ -17,6 +17,9 @@ type Provider struct {
 	// Trust says how the key was verified: self, pin, dns, https, first_use, name, or told: on the word of
 	// another provider, since nobody finds this one any more.
 	Trust string `json:"trust" doc:"How the key was verified" enum:"self,pin,dns,https,first_use,name,told"`
+	// Lost says why nobody finds the provider any more, if that is so: its keys count
+	// still, for what its users have said, and it cannot be asked.
+	Lost string `json:"lost,omitempty" doc:"Why the provider cannot be found, while its keys are known"`
 	// FrankingKey is the hub's franking key for suites 1 and 3 (Ed25519); the
 	// own provider's only.
 	FrankingKey []byte `json:"franking_key,omitempty" doc:"Franking key of this provider as a hub"`
