@@ -259,7 +259,11 @@ func (l *live) restart(ctx context.Context, st hub.State, marks []hub.Mark, n *n
 	rep.m, effects = hub.Restart(rep.cfg, hub.Durable{State: st, Log: log}, restored)
 	rep.effects = append(rep.effects, effects...)
 	rep.dirty = fresh
-	l.doubt()
+	if h := l.state.Hub().Domain; l.accusedHub() == h || l.stalled(h) {
+		l.step(hub.Event{Kind: hub.Suspect})
+	} else {
+		l.doubt() // of many rooms of a dead hub each has its turn
+	}
 	return nil
 }
 
