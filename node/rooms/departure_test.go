@@ -31,7 +31,9 @@ func TestDeparture(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	alice.follow(id, 2)
+	for _, d := range []*device{alice, bob, carol, dora} {
+		d.follow(id, 2)
+	}
 	if err := alice.rehost(id, w.hosting(alice, atlanta, room.FirstTerm, domains[:3]...)); err != nil {
 		t.Fatal(err)
 	}
