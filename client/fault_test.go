@@ -460,6 +460,7 @@ func TestLongPiece(t *testing.T) {
 	f.mu.Unlock()
 	bob.store = bob.store.reopened()
 	bob.store.most, bob.store.failAt = 80<<10, 3 // before the log's end
+	bob.patient = true                           // transactions are counted
 	bob.open()
 	bob.run()
 	if err := <-bob.ended; !errors.Is(err, errDisk) {

@@ -87,7 +87,12 @@ func TestTyping(t *testing.T) {
 		t.Errorf("the log has %d entries, not %d", n, entries)
 	}
 	alice.ahead.Add(int64(client.TypingFor))
-	alice.types(u, true)
+	eventually(t, "it is said that it begins again", func() bool {
+		alice.types(u, true)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.signalled == 3
+	})
 	await(bob, func(n client.Typing) bool { return n.On })
 	alice.send(u, "done")
 	if got := bob.typed("done"); len(got) > 0 {
