@@ -98,7 +98,7 @@ class Reader {
   decode(decoder) {
     const got = decoder(this.b, this.at)
     if (got === undefined) fail("cannot be decoded")
-    this.at = got[1]
+    this.at += got[1]
     return got[0]
   }
   done() {
@@ -302,8 +302,11 @@ class Device {
     const m = r.decode(mls.decodeMlsMessage)
     const ciphertext = r.b.subarray(from, r.at)
     if (room.own.has(Buffer.from(hash(ciphertext)).toString("hex"))) return undefined
-    if (Number(m.privateMessage.epoch) !== Number(room.state.groupContext.epoch)) return undefined
-    const leaf = (await decryptSenderData(m.privateMessage, room.state.keySchedule.senderDataSecret, suite)).leafIndex
+    // Of this epoch, or of one before it that is still remembered.
+    const { epoch } = m.privateMessage
+    const secrets = epoch === room.state.groupContext.epoch ? room.state.keySchedule : room.state.historicalReceiverData.get(epoch)
+    if (secrets === undefined) return undefined
+    const leaf = (await decryptSenderData(m.privateMessage, secrets.senderDataSecret, suite)).leafIndex
     const res = await mls.processPrivateMessage(room.state, m.privateMessage, mls.emptyPskIndex, suite)
     room.state = wrapState(res.newState)
     const message = readMessage(res.message)

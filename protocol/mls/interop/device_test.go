@@ -194,6 +194,7 @@ func TestForeignDevices(t *testing.T) {
 
 	bob.do("register", map[string]any{"provider": url, "invite": s.field("code", "account", "invite", "bob", "--dir", "a"), "device": "tablet"})
 	bob.do("enter", map[string]any{"device": "tablet", "room": room})
+	s.until([]string{"bob@atlanta.example (member, 2 clients)"}, "client", "room", "show", "club", "--dir", "alice")
 	s.mimid("client", "send", "club", "Both of you?", "--dir", "alice")
 	read("phone", "Both of you?")
 	read("tablet", "Both of you?")
