@@ -150,7 +150,7 @@ func BenchmarkChannel(b *testing.B) {
 		set = append(set, room.Participant{User: p.User, Role: writer})
 	}
 	alice.alone(mls.CommitOptions{Proposals: []*mls.Proposal{must(room.UpdateParticipants(alice.group.Public().Context(), set, nil))(b)}})
-	req := &wire.SubmitMessageRequest{Message: must(alice.group.Encrypt([]byte("news"), mls.SendOptions{}))(b), SendingURI: wire.IdentifierURI(alice.user.String())}
+	req := &wire.SubmitMessageRequest{Message: must(alice.group.Encrypt([]byte("news"), mls.SendOptions{AAD: tagged("news")}))(b), SendingURI: wire.IdentifierURI(alice.user.String())}
 	reader := &wire.SubmitMessageRequest{Message: req.Message, SendingURI: wire.IdentifierURI(w.hub.Participants()[9].User.String())}
 	b.Run("writer", func(b *testing.B) {
 		for b.Loop() {
