@@ -12,7 +12,7 @@ import (
 
 // InvitationComponent is what an invitation is called among the consent_extensions of a
 // ConsentEntry; ours, from the private range.
-const InvitationComponent mls.ComponentID = 0x8010
+const InvitationComponent mls.ComponentID = 0x8011
 
 // MaxInvitation bounds an encoded Invitation, in octets.
 const MaxInvitation = 1 << 10

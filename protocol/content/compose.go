@@ -171,7 +171,7 @@ func ExpireAt(t time.Time) (*Expiration, error) {
 // and more than a year.
 func ExpireAfterReading(d time.Duration) (*Expiration, error) {
 	if d < 0 || d > expiryYear {
-		return nil, fmt.Errorf("deleting %v after reading: %w", d, ErrExpiry)
+		return nil, fmt.Errorf("it would end %v after it is read, at most %v are allowed: %w", d, expiryYear, ErrExpiry)
 	}
 	return &Expiration{Relative: true, Seconds: uint32((d + time.Second - 1) / time.Second)}, nil
 }
@@ -192,7 +192,7 @@ func (m *Message) CheckExpiry(now time.Time) error {
 		return nil
 	}
 	if d := m.Expires.At(now).Sub(now); d > expiryYear || d < -expiryYear {
-		return fmt.Errorf("deleting in %v: %w", d, ErrExpiry)
+		return fmt.Errorf("it would end in %v, at most %v are allowed: %w", d.Round(time.Second), expiryYear, ErrExpiry)
 	}
 	return nil
 }
