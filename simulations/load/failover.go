@@ -225,7 +225,7 @@ func (f *failover) round(ctx context.Context, n int) error {
 		m.talk(f.cfg.Interval)
 	}
 	// Not always at the same moment between two pings.
-	if err := sleep(ctx, f.cfg.Calm+rand.N(400*time.Millisecond)); err != nil {
+	if err := f.rest(ctx, f.cfg.Calm+rand.N(400*time.Millisecond)); err != nil {
 		return err
 	}
 	d := Death{Hub: hub.at.domain}
@@ -278,6 +278,36 @@ func (f *failover) round(ctx context.Context, n int) error {
 	f.report.Deaths = append(f.report.Deaths, d)
 	f.cfg.Log.Info("hub was replaced", "death", n+1, "of", f.cfg.Kills, "hub", d.Hub, "next", d.Next, "term", d.Term,
 		"told_ms", round(d.Told), "accepts_ms", round(d.Accepts), "back_ms", round(d.Back))
+	return nil
+}
+
+// bareEvery and bareSize are how often, and how much, is written beside the calm times.
+const (
+	bareEvery = 100 * time.Millisecond
+	bareSize  = 1 << 10
+)
+
+// rest waits, and measures what a bare write costs meanwhile.
+func (f *failover) rest(ctx context.Context, d time.Duration) (err error) {
+	file, err := os.Create(filepath.Join(f.cfg.Dir, "bare"))
+	if err != nil {
+		return fmt.Errorf("measuring fsync: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close(), os.Remove(file.Name())) }()
+	data := make([]byte, bareSize)
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		begin := time.Now()
+		if _, err := file.Write(data); err != nil {
+			return fmt.Errorf("measuring fsync: %w", err)
+		}
+		if err := file.Sync(); err != nil {
+			return fmt.Errorf("measuring fsync: %w", err)
+		}
+		f.report.bare = append(f.report.bare, millis(time.Since(begin)))
+		if err := sleep(ctx, min(bareEvery, time.Until(end))); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -36,6 +36,9 @@ type FailoverReport struct {
 	Answer Spread `json:"answer_ms"`
 	Finals Spread `json:"final_ms"`
 	Added  Spread `json:"final_after_accepted_ms"`
+	// Bare is a write of a message's size and its fsync, alone in a file, in those same times on
+	// the same disk: what one of the writes that these times are made of costs.
+	Bare Spread `json:"fsync_ms"`
 
 	// What all users together sent, and heard that it was accepted and final.
 	Sent     int `json:"sent"`
@@ -55,7 +58,7 @@ type FailoverReport struct {
 	Entries  uint64     `json:"entries"`
 	Verified []Verified `json:"verified"`
 
-	answers, finals, added []float64
+	answers, finals, added, bare []float64
 }
 
 // Death is one death of a hub.
@@ -134,6 +137,7 @@ func (r *FailoverReport) summarize() {
 	}
 	r.Told, r.Changed, r.Accepts, r.Served, r.Back = spread(told), spread(changed), spread(accepts), spread(served), spread(back)
 	r.Answer, r.Finals, r.Added = spread(r.answers), spread(r.finals), spread(r.added)
+	r.Bare = spread(r.bare)
 }
 
 // Whole says whether nothing was lost, doubled or out of place.
@@ -141,13 +145,25 @@ func (r *FailoverReport) Whole() bool {
 	if r.LostFinal+r.LostAccepted+r.LostSent+r.Doubled+r.Strange+len(r.Trouble) > 0 {
 		return false
 	}
+	return len(r.wrongLogs()) == 0
+}
+
+// wrongLogs says which stores have faults, or another number of entries than the users saw.
+func (r *FailoverReport) wrongLogs() (wrong []string) {
 	for _, v := range r.Verified {
-		// While they are stopped, the last ones may take the room over once more.
-		if len(v.Faults) > 0 || v.Entries < r.Entries || v.Entries > r.Entries+1 {
-			return false
+		// While they are stopped the last ones may take the room over once more, and each
+		// device may have reported what came to it just before it was closed.
+		most := r.Entries + 1 + uint64(r.Providers)
+		switch {
+		case len(v.Faults) > 0:
+			wrong = append(wrong, fmt.Sprintf("%s: %d faults", v.Provider, len(v.Faults)))
+		case v.Entries < r.Entries:
+			wrong = append(wrong, fmt.Sprintf("%s has %d entries, but the users had %d", v.Provider, v.Entries, r.Entries))
+		case v.Entries > most:
+			wrong = append(wrong, fmt.Sprintf("%s has %d entries, but the users had %d, and no more than %d can be explained", v.Provider, v.Entries, r.Entries, most))
 		}
 	}
-	return true
+	return wrong
 }
 
 // Print writes the report for people.
@@ -168,6 +184,7 @@ func (r *FailoverReport) Print(w io.Writer) {
 		{"death to first message accepted", r.Accepts}, {"death to first message accepted, each member", r.Served},
 		{"return to first message of its user accepted", r.Back},
 		{"calm: sent to accepted", r.Answer}, {"calm: sent to final", r.Finals}, {"calm: accepted to final", r.Added},
+		{"calm: a bare write and fsync, beside it", r.Bare},
 	} {
 		fmt.Fprintf(t, "%s\t%.1f\t%.1f\t%.1f\t%d\n", x.name, x.s.P50, x.s.P99, x.s.Max, x.s.N)
 	}
@@ -179,5 +196,8 @@ func (r *FailoverReport) Print(w io.Writer) {
 	}
 	for _, x := range r.Trouble {
 		fmt.Fprintln(w, "Trouble:", x)
+	}
+	for _, x := range r.wrongLogs() {
+		fmt.Fprintln(w, "Wrong:", x)
 	}
 }

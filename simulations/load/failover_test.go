@@ -61,13 +61,13 @@ func TestNotWhole(t *testing.T) {
 		"trouble":       {Trouble: []string{"x"}},
 		"a fault":       {Verified: []load.Verified{{Faults: []string{"x"}}}},
 		"short":         {Entries: 2, Verified: []load.Verified{{Entries: 1}}},
-		"long":          {Entries: 2, Verified: []load.Verified{{Entries: 4}}},
+		"long":          {Entries: 2, Providers: 3, Verified: []load.Verified{{Entries: 7}}},
 	} {
 		if r.Whole() {
 			t.Errorf("%s: whole", what)
 		}
 	}
-	if r := (load.FailoverReport{Entries: 2, Verified: []load.Verified{{Entries: 2}, {Entries: 3}}}); !r.Whole() {
+	if r := (load.FailoverReport{Entries: 2, Providers: 3, Verified: []load.Verified{{Entries: 2}, {Entries: 6}}}); !r.Whole() {
 		t.Error("nothing is missing, and yet it is not whole")
 	}
 }
