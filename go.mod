@@ -6,6 +6,7 @@ tool honnef.co/go/tools/cmd/staticcheck
 
 require (
 	github.com/alecthomas/kong v1.17.0
+	github.com/cloudflare/circl v1.6.5
 	github.com/dgraph-io/badger/v4 v4.9.6
 	github.com/dgraph-io/ristretto/v2 v2.2.0
 	github.com/fxamacker/cbor/v2 v2.10.0
@@ -17,7 +18,10 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
-require github.com/ipfs/go-detect-race v0.0.1 // indirect
+require (
+	github.com/bwesterb/go-ristretto v1.2.4 // indirect
+	github.com/ipfs/go-detect-race v0.0.1 // indirect
+)
 
 require (
 	filippo.io/bigmod v0.1.1-0.20260103110540-f8a47775ebe5 // indirect
