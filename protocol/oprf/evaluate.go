@@ -152,19 +152,23 @@ func (v *Verified) Number() int { return v.number }
 // sum names a request.
 func (r *Request) sum() [32]byte { return sha256.Sum256(r.Bytes()) }
 
-// Verify checks an evaluation that came from the evaluator with this number: who answers for
-// another one is found too. Errors: ErrMismatch, ErrEvaluator, ErrProof.
-func (b *Blinding) Verify(number int, e *Evaluation) (*Verified, error) {
-	if e.set != b.set.id || len(e.elements) != len(b.req.elements) || e.number != number {
-		return nil, fmt.Errorf("%w: %d elements of evaluator %d with key set %s, asked were %d of %d with %s", ErrMismatch, len(e.elements), e.number, e.set,
-			len(b.req.elements), number, b.set.id)
+// Verify checks an evaluation of a request that came from the evaluator with this number: who
+// answers for another one is found too. It takes about as long as two evaluations.
+// Errors: ErrMismatch, ErrEvaluator, ErrProof.
+func (k *KeySet) Verify(r *Request, number int, e *Evaluation) (*Verified, error) {
+	if r.set != k.id {
+		return nil, fmt.Errorf("%w: request for key set %s, this is %s", ErrMismatch, r.set, k.id)
 	}
-	pub, err := b.set.share(number)
+	if e.set != k.id || len(e.elements) != len(r.elements) || e.number != number {
+		return nil, fmt.Errorf("%w: %d elements of evaluator %d with key set %s, asked were %d of %d with %s", ErrMismatch, len(e.elements), e.number, e.set,
+			len(r.elements), number, k.id)
+	}
+	pub, err := k.share(number)
 	if err != nil {
 		return nil, err
 	}
 	var in, evaluated []group.Element
-	for i, x := range b.req.elements {
+	for i, x := range r.elements {
 		in, evaluated = append(in, x.p), append(evaluated, e.elements[i].p)
 	}
 	proof := new(dleq.Proof)
@@ -174,7 +178,7 @@ func (b *Blinding) Verify(number int, e *Evaluation) (*Verified, error) {
 	if !(dleq.Verifier{Params: dleqParams()}).VerifyBatchRFC9497(pub.p, in, evaluated, proof) {
 		return nil, fmt.Errorf("%w: evaluator %d", ErrProof, number)
 	}
-	return &Verified{number, b.req.sum(), e.elements}, nil
+	return &Verified{number, r.sum(), e.elements}, nil
 }
 
 // Output is the function's value, 32 bytes that look random to who cannot compute it. It

@@ -50,14 +50,14 @@ func blinded(t testing.TB, set *oprf.KeySet, inputs ...string) *oprf.Blinding {
 }
 
 // verified has these evaluators evaluate.
-func verified(t testing.TB, b *oprf.Blinding, shares []*oprf.Share, use ...int) (out []*oprf.Verified) {
+func verified(t testing.TB, set *oprf.KeySet, b *oprf.Blinding, shares []*oprf.Share, use ...int) (out []*oprf.Verified) {
 	t.Helper()
 	for _, n := range use {
 		e, err := shares[n-1].Evaluate(b.Request())
 		if err != nil {
 			t.Fatal(err)
 		}
-		v, err := b.Verify(n, e)
+		v, err := set.Verify(b.Request(), n, e)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,7 +122,7 @@ func TestBadEvaluation(t *testing.T) {
 		t.Errorf("a share of another key: %v", err)
 	}
 	good := evaluate(shares[1], b)
-	if _, err := b.Verify(2, good); err != nil {
+	if _, err := set.Verify(b.Request(), 2, good); err != nil {
 		t.Fatal(err)
 	}
 	for what, x := range map[string]struct {
@@ -140,7 +140,7 @@ func TestBadEvaluation(t *testing.T) {
 		"of the same inputs, other blind": {2, evaluate(shares[1], blinded(t, set, "handle:alice", "handle:bob")), oprf.ErrProof},
 		"of one input":                    {2, evaluate(shares[1], blinded(t, set, "handle:alice")), oprf.ErrMismatch},
 	} {
-		if v, err := b.Verify(x.number, x.e); !errors.Is(err, x.want) || v != nil {
+		if v, err := set.Verify(b.Request(), x.number, x.e); !errors.Is(err, x.want) || v != nil {
 			t.Errorf("%s: %v, want %v", what, err, x.want)
 		}
 	}
@@ -152,7 +152,7 @@ func TestBadEvaluation(t *testing.T) {
 			bad[i] ^= bit
 			e, err := oprf.ParseEvaluation(bad)
 			if err == nil {
-				_, err = b.Verify(2, e)
+				_, err = set.Verify(b.Request(), 2, e)
 			}
 			if err == nil {
 				t.Fatalf("byte %d may be changed by %#x", i, bit)
@@ -169,14 +169,14 @@ func TestBadEvaluation(t *testing.T) {
 func TestTooFew(t *testing.T) {
 	set, shares := dealt(t, 3, 5)
 	b := blinded(t, set, "tel:+15551234567")
-	vs := verified(t, b, shares, 1, 2, 2, 1)
+	vs := verified(t, set, b, shares, 1, 2, 2, 1)
 	if out, err := b.Finish(vs...); !errors.Is(err, oprf.ErrTooFew) || out != nil {
 		t.Errorf("two evaluators: %v", err)
 	}
-	if out, err := b.Finish(append(vs, verified(t, b, shares, 4, 5)...)...); err != nil || len(out) != 1 {
+	if out, err := b.Finish(append(vs, verified(t, set, b, shares, 4, 5)...)...); err != nil || len(out) != 1 {
 		t.Errorf("four evaluators: %v", err)
 	}
-	if _, err := b.Finish(verified(t, blinded(t, set, "x"), shares, 1, 2, 3)...); !errors.Is(err, oprf.ErrMismatch) {
+	if _, err := b.Finish(verified(t, set, blinded(t, set, "x"), shares, 1, 2, 3)...); !errors.Is(err, oprf.ErrMismatch) {
 		t.Errorf("evaluations of another request: %v", err)
 	}
 }
@@ -222,7 +222,7 @@ func TestSecretsDoNotPrint(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := blinded(t, set, "handle:alice")
-	out, err := b.Finish(verified(t, b, shares, 1)...)
+	out, err := b.Finish(verified(t, set, b, shares, 1)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -152,7 +152,7 @@ func outputs(t testing.TB, set *oprf.KeySet, shares []*oprf.Share, use []int, b 
 		if err != nil || !bytes.Equal(got.Bytes(), e.Bytes()) {
 			t.Fatalf("an evaluation is not read as it was written: %v", err)
 		}
-		v, err := b.Verify(n, got)
+		v, err := set.Verify(b.Request(), n, got)
 		if err != nil {
 			t.Fatal(err)
 		}
