@@ -15,10 +15,10 @@ import (
 // own provider believed and this device does not are left out and counted as
 // failed.
 func (c *Client) Discover(ctx context.Context, sii string) (*clientapi.Discovered, error) {
-	s, _, api, secret, err := c.identifier(ctx, sii)
+	_, _, api, secret, err := c.identifier(ctx, sii)
 	out := new(clientapi.Discovered)
 	if err == nil {
-		err = api.call(ctx, "POST", "/v1/discover", &clientapi.Discover{SII: s.String()}, out)
+		err = api.call(ctx, "POST", "/v1/discover", &clientapi.Discover{Secret: secret.Bytes()}, out)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("discovering %.80q: %w", sii, err)

@@ -22,6 +22,7 @@ import (
 	"github.com/mimid/mimid/protocol/discovery"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
+	"github.com/mimid/mimid/protocol/oprf"
 	"github.com/mimid/mimid/protocol/presentation"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
@@ -51,9 +52,12 @@ type fake struct {
 	// holdEntries keeps entries out of streams; hub logs have them.
 	holdEntries bool
 	claims      []*clientapi.Found
-	doubled     bool          // every event twice
-	late        time.Duration // the clock runs ahead by this
-	piece       int           // entries in a piece of log; 2 if 0
+	evaluators  *oprf.KeySet // nil: there are none
+	shares      []*oprf.Share
+	evaluate    func([]clientapi.Evaluation) []clientapi.Evaluation // what is passed on of evaluations; nil: all
+	doubled     bool                                                // every event twice
+	late        time.Duration                                       // the clock runs ahead by this
+	piece       int                                                 // entries in a piece of log; 2 if 0
 	recruit     *clientapi.Recruit
 	signal      func(data []byte) [][]byte // what is made of ephemeral messages; nil: nothing else
 	signalled   int
@@ -106,6 +110,7 @@ func newFake(t testing.TB) *fake {
 		"POST /v1/claims":                 f.publishClaim,
 		"DELETE /v1/claims":               f.withdrawClaim,
 		"POST /v1/discover":               f.discover,
+		"POST /v1/evaluate":               f.evaluated,
 		"GET /v1/provider":                f.ownProvider,
 		"POST /v1/rooms":                  f.create,
 		"GET /v1/rooms":                   f.list,
@@ -214,7 +219,11 @@ func (f *fake) about(domain string) *clientapi.Provider {
 		return nil
 	}
 	pub := []byte(k.Public().(ed25519.PublicKey))
-	return &clientapi.Provider{Domain: domain, Key: pub, Keys: [][]byte{pub}, Trust: "dns"}
+	p := &clientapi.Provider{Domain: domain, Key: pub, Keys: [][]byte{pub}, Trust: "dns"}
+	if f.evaluators != nil {
+		p.Evaluators = f.evaluators.Bytes()
+	}
+	return p
 }
 
 func (f *fake) self(r *http.Request, _ *fakeUser) (any, error) {
@@ -759,6 +768,62 @@ func (f *fake) ownProvider(r *http.Request, u *fakeUser) (any, error) {
 	return f.about(who.Provider().Domain()), nil
 }
 
+// evaluated evaluates with all shares.
+func (f *fake) evaluated(r *http.Request, _ *fakeUser) (any, error) {
+	q, err := body[clientapi.Evaluate](r)
+	if err != nil {
+		return nil, err
+	}
+	req, err := oprf.ParseRequest(q.Request)
+	if err != nil {
+		return nil, err
+	}
+	var out []clientapi.Evaluation
+	for _, s := range f.shares {
+		e, err := s.Evaluate(req)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, clientapi.Evaluation{Number: s.Number(), Evaluation: e.Bytes()})
+	}
+	if f.evaluate != nil {
+		out = f.evaluate(out)
+	}
+	return &clientapi.Evaluated{Evaluations: out}, nil
+}
+
+// secret derives an identifier's, as the network does.
+func (f *fake) secret(sii discovery.SII) (discovery.Secret, error) {
+	if f.evaluators == nil {
+		return discovery.Network{}.Secret(sii)
+	}
+	input, err := discovery.Network{}.Input(sii)
+	if err != nil {
+		return discovery.Secret{}, err
+	}
+	b, err := f.evaluators.Blind(input)
+	if err != nil {
+		return discovery.Secret{}, err
+	}
+	var vs []*oprf.Verified
+	for _, s := range f.shares {
+		e, err := s.Evaluate(b.Request())
+		if err != nil {
+			return discovery.Secret{}, err
+		}
+		v, err := f.evaluators.Verify(b.Request(), s.Number(), e)
+		if err != nil {
+			return discovery.Secret{}, err
+		}
+		vs = append(vs, v)
+	}
+	out, err := b.Finish(vs...)
+	if err != nil {
+		return discovery.Secret{}, err
+	}
+	return discovery.Network{}.Evaluated(out[0]), nil
+}
+
 func (f *fake) publishClaim(r *http.Request, u *fakeUser) (any, error) {
 	n, err := body[clientapi.NewClaim](r)
 	if err != nil {
@@ -768,7 +833,7 @@ func (f *fake) publishClaim(r *http.Request, u *fakeUser) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	secret, err := discovery.Network{}.Secret(sii)
+	secret, err := f.secret(sii)
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,9 @@ type providers struct {
 	overlay  *overlay.Overlay
 	franking ed25519.PublicKey
 	salt     string
-	maxAsset int64
+	// evaluators is the key set of the network's evaluators, or nil.
+	evaluators []byte
+	maxAsset   int64
 	// ask asks another provider something, nil before there is a caller.
 	ask func(ctx context.Context, domain, endpoint string) ([]byte, error)
 }
@@ -135,7 +137,7 @@ func plain(err error) string {
 
 // Self implements clienthttp.Providers.
 func (p *providers) Self(context.Context) (*clientapi.Provider, error) {
-	out := &clientapi.Provider{Domain: p.domain, Trust: "self", FrankingKey: p.franking, Salt: p.salt, MaxMessage: MaxMessage, MaxAsset: p.maxAsset}
+	out := &clientapi.Provider{Domain: p.domain, Trust: "self", FrankingKey: p.franking, Salt: p.salt, Evaluators: p.evaluators, MaxMessage: MaxMessage, MaxAsset: p.maxAsset}
 	for i := len(p.keys.provider) - 1; i >= 0; i-- {
 		out.Keys = append(out.Keys, p.keys.provider[i].Public().(ed25519.PublicKey))
 	}

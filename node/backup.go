@@ -13,6 +13,7 @@ import (
 
 	"github.com/mimid/mimid/node/admin"
 	"github.com/mimid/mimid/node/assets"
+	"github.com/mimid/mimid/node/evaluate"
 	"github.com/mimid/mimid/store"
 )
 
@@ -27,7 +28,7 @@ const unfinishedName = "RESTORING"
 var ErrNotEmpty = errors.New("node: the directory is not empty")
 
 // backupName are the names of files that a backup may put into a data directory.
-var backupName = regexp.MustCompile(`^(mimid\.toml|keys/(provider-[1-9][0-9]{0,8}|node|franking)\.pem)$`)
+var backupName = regexp.MustCompile(`^(mimid\.toml|keys/(provider-[1-9][0-9]{0,8}|node|franking|evaluators|evaluator-share)\.pem)$`)
 
 func backupFiles(dir string) ([]store.BackupFile, error) {
 	names := []string{ConfigName, "keys/node.pem", "keys/franking.pem"}
@@ -37,6 +38,11 @@ func backupFiles(dir string) ([]store.BackupFile, error) {
 			break
 		}
 		names = append(names, "keys/"+filepath.Base(path))
+	}
+	for _, name := range []string{evaluate.SetName, evaluate.ShareName} {
+		if _, err := os.Stat(filepath.Join(keyDir(dir), name)); err == nil {
+			names = append(names, "keys/"+name)
+		}
 	}
 	var out []store.BackupFile
 	for _, name := range names {

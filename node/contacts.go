@@ -5,8 +5,12 @@ import (
 	"crypto"
 	"time"
 
+	"github.com/mimid/mimid/node/account"
 	"github.com/mimid/mimid/node/contact"
+	"github.com/mimid/mimid/node/evaluate"
 	"github.com/mimid/mimid/node/knocks"
+	"github.com/mimid/mimid/node/peering"
+	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
@@ -14,12 +18,49 @@ import (
 
 // makeContacts makes what brings users together.
 func (n *Node) makeContacts(p *parts, auth mls.Authenticator) (*contact.Service, error) {
+	var evaluator contact.Evaluator
+	if p.evaluate != nil {
+		evaluator = p.evaluate
+	}
 	return contact.New(contact.Config{
-		Domain: n.cfg.Domain, Store: p.store, Accounts: p.accounts, Caller: p.caller, Outbox: p.outbox, Feed: p.feed, Rooms: p.rooms, Knocks: p.knocks,
+		Evaluator: evaluator,
+		Domain:    n.cfg.Domain, Store: p.store, Accounts: p.accounts, Caller: p.caller, Outbox: p.outbox, Feed: p.feed, Rooms: p.rooms, Knocks: p.knocks,
 		Directory: directory{p.providers}, Authenticator: auth, Announcer: p.overlay, Anchors: p.providers.anchors,
 		ProviderKey: func() crypto.Signer { return n.keys.present() },
 		Salt:        n.cfg.Discovery.Salt, Unverified: n.cfg.Discovery.Unverified, Now: n.now, Log: n.log.With("part", "contacts"),
 	})
+}
+
+// makeEvaluate makes what has identifiers evaluated, if the network has evaluators.
+func (n *Node) makeEvaluate(p *parts) (err error) {
+	set, share, err := evaluate.Load(keyDir(n.cfg.Dir))
+	if err != nil || set == nil {
+		return err
+	}
+	if p.evaluate, err = evaluate.New(evaluate.Config{Domain: n.cfg.Domain, Set: set, Share: share, Caller: p.caller, Now: n.now,
+		Log: n.log.With("part", "evaluate")}); err != nil {
+		return err
+	}
+	p.providers.evaluators = set.Bytes()
+	return nil
+}
+
+func (p *parts) evaluateRoutes() []peering.Route {
+	if p.evaluate == nil {
+		return nil
+	}
+	return p.evaluate.Routes()
+}
+
+// evaluations serves devices, also in a network without evaluators.
+type evaluations struct{ s *evaluate.Service }
+
+// Evaluate implements clienthttp.Evaluations.
+func (e evaluations) Evaluate(ctx context.Context, who account.Identity, q *clientapi.Evaluate) (*clientapi.Evaluated, error) {
+	if e.s == nil {
+		return nil, &clientapi.Problem{Status: 404, Code: clientapi.CodeNotFound, Detail: "this network has no evaluators"}
+	}
+	return e.s.Evaluate(ctx, who, q)
 }
 
 // hintTime bounds the search for who says that it orders a room.

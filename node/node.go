@@ -25,6 +25,7 @@ import (
 	"github.com/mimid/mimid/node/assets"
 	"github.com/mimid/mimid/node/clienthttp"
 	"github.com/mimid/mimid/node/contact"
+	"github.com/mimid/mimid/node/evaluate"
 	"github.com/mimid/mimid/node/feed"
 	"github.com/mimid/mimid/node/knocks"
 	"github.com/mimid/mimid/node/mimihttps"
@@ -78,6 +79,7 @@ type parts struct {
 	moved     *movedRooms
 	recruits  *recruits
 	contacts  *contact.Service
+	evaluate  *evaluate.Service // nil: the network has no evaluators
 	knocks    *knocks.Service
 	web       *web // nil: HTTPS is off
 	assets    *assets.Store
@@ -314,6 +316,9 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if p.knocks, err = n.makeKnocks(p, auth); err != nil {
 		return p, err
 	}
+	if err := n.makeEvaluate(p); err != nil {
+		return p, err
+	}
 	if p.contacts, err = n.makeContacts(p, auth); err != nil {
 		return p, err
 	}
@@ -326,7 +331,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		return p, err
 	}
 	if p.server, err = peering.NewServer(peering.Config{
-		Domain: domain, Aliases: []string{host}, Routes: slices.Concat(roomRoutes(p.rooms, p.hear), p.contacts.Routes(), p.knocks.Routes(), []peering.Route{p.downloads.Route()}), Directory: directory{p.providers},
+		Domain: domain, Aliases: []string{host}, Routes: slices.Concat(roomRoutes(p.rooms, p.hear), p.contacts.Routes(), p.evaluateRoutes(), p.knocks.Routes(), []peering.Route{p.downloads.Route()}), Directory: directory{p.providers},
 		Peer:      peerOf,
 		Certified: mimihttps.Source, PlainIDs: n.keys.plainIDs(), Record: p.web.record(p.overlay),
 		Now: n.now, Log: part("peering"),
@@ -379,7 +384,7 @@ func (n *Node) makeClients(p *parts) (err error) {
 		Listener: p.listener, TLS: conf, Ready: n.readiness, Version: n.version, Log: n.log.With("part", "clients"), Now: n.now,
 		Requests: ration.Config{PerSecond: rate, Burst: max(1, 4*rate)},
 		Services: clienthttp.Services{Accounts: p.accounts, KeyPackages: p.accounts, Providers: p.providers, Contacts: p.contacts,
-			Claims: p.contacts, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Knocks: p.knocks, Signals: p.rooms, Submissions: p.rooms, Streams: streams{p.feed},
+			Claims: p.contacts, Evaluations: evaluations{p.evaluate}, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Knocks: p.knocks, Signals: p.rooms, Submissions: p.rooms, Streams: streams{p.feed},
 			Assets: p.assets, Downloads: p.downloads},
 	})
 	return err

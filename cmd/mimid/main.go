@@ -41,23 +41,24 @@ import (
 type grammar struct {
 	JSON bool `help:"Print results as JSON, one object per line." env:"MIMID_JSON"`
 
-	Demo    demoCommand    `cmd:"" help:"Run three providers and five users on this machine and show what they do."`
-	Bench   benchCommand   `cmd:"" help:"Put a load on providers on this machine and measure them."`
-	Init    initCommand    `cmd:"" help:"Make the data directory of a new provider." group:"Provider"`
-	Serve   serveCommand   `cmd:"" help:"Run a provider's node." group:"Provider"`
-	Account accountCommand `cmd:"" help:"Invite users and list them." group:"Provider"`
-	Room    roomCommand    `cmd:"" help:"Look at the rooms that the provider keeps." group:"Provider"`
-	Drain   drainCommand   `cmd:"" help:"Hand every room that the provider orders over to others." group:"Provider"`
-	Abuse   abuseCommand   `cmd:"" help:"Look at reports of abuse and resolve them." group:"Provider"`
-	Peers   peersCommand   `cmd:"" help:"List the other providers, pin or forget their keys." group:"Provider"`
-	Status  statusCommand  `cmd:"" help:"Say how the running node is." group:"Provider"`
-	Verify  verifyCommand  `cmd:"" help:"Check a store from end to end." group:"Provider"`
-	Backup  backupCommand  `cmd:"" help:"Copy everything that a provider has into one file." group:"Provider"`
-	Restore restoreCommand `cmd:"" help:"Make a data directory from a backup." group:"Provider"`
-	Key     keyCommand     `cmd:"" help:"Change the provider key." group:"Provider"`
-	Client  clientCommand  `cmd:"" help:"Be a user: register, find people, talk." group:"User"`
-	Chat    chatCommand    `cmd:"" help:"Talk in a room, line by line." group:"User"`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Demo      demoCommand      `cmd:"" help:"Run three providers and five users on this machine and show what they do."`
+	Bench     benchCommand     `cmd:"" help:"Put a load on providers on this machine and measure them."`
+	Init      initCommand      `cmd:"" help:"Make the data directory of a new provider." group:"Provider"`
+	Serve     serveCommand     `cmd:"" help:"Run a provider's node." group:"Provider"`
+	Account   accountCommand   `cmd:"" help:"Invite users and list them." group:"Provider"`
+	Room      roomCommand      `cmd:"" help:"Look at the rooms that the provider keeps." group:"Provider"`
+	Drain     drainCommand     `cmd:"" help:"Hand every room that the provider orders over to others." group:"Provider"`
+	Abuse     abuseCommand     `cmd:"" help:"Look at reports of abuse and resolve them." group:"Provider"`
+	Peers     peersCommand     `cmd:"" help:"List the other providers, pin or forget their keys." group:"Provider"`
+	Status    statusCommand    `cmd:"" help:"Say how the running node is." group:"Provider"`
+	Verify    verifyCommand    `cmd:"" help:"Check a store from end to end." group:"Provider"`
+	Backup    backupCommand    `cmd:"" help:"Copy everything that a provider has into one file." group:"Provider"`
+	Restore   restoreCommand   `cmd:"" help:"Make a data directory from a backup." group:"Provider"`
+	Key       keyCommand       `cmd:"" help:"Change the provider key." group:"Provider"`
+	Evaluator evaluatorCommand `cmd:"" help:"Keep identifiers from being guessed: the key of the network's evaluators." group:"Provider"`
+	Client    clientCommand    `cmd:"" help:"Be a user: register, find people, talk." group:"User"`
+	Chat      chatCommand      `cmd:"" help:"Talk in a room, line by line." group:"User"`
+	Version   versionCommand   `cmd:"" help:"Print the version."`
 }
 
 // session is what commands get beside their flags.

@@ -154,6 +154,9 @@ func (f *fake) Claims(ctx context.Context, who account.Identity) (*clientapi.Cla
 func (f *fake) WithdrawClaim(ctx context.Context, who account.Identity, w *clientapi.WithdrawClaim) error {
 	return f.call(ctx, "WithdrawClaim", &who, w)
 }
+func (f *fake) Evaluate(ctx context.Context, who account.Identity, q *clientapi.Evaluate) (*clientapi.Evaluated, error) {
+	return &clientapi.Evaluated{}, f.call(ctx, "Evaluate", &who, q)
+}
 func (f *fake) Discover(ctx context.Context, who account.Identity, d *clientapi.Discover) (*clientapi.Discovered, error) {
 	return &clientapi.Discovered{}, f.call(ctx, "Discover", &who, d)
 }
@@ -403,7 +406,7 @@ func (s *fakeStream) isClosed() bool {
 }
 
 func (f *fake) services() clienthttp.Services {
-	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Signals: f, Submissions: f, Streams: f, Assets: fakeAssets{f}, Downloads: f}
+	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Evaluations: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Signals: f, Submissions: f, Streams: f, Assets: fakeAssets{f}, Downloads: f}
 }
 
 // site is a running server.

@@ -186,6 +186,10 @@ func (s *Server) registerContacts(api huma.API) {
 		func(ctx context.Context, in *withBody[clientapi.WithdrawClaim]) (*none, error) {
 			return nil, v.Claims.WithdrawClaim(ctx, who(ctx), &in.Body)
 		})
+	add(s, api, call{method: "POST", path: "/v1/evaluate", id: "evaluate", summary: "Have blinded identifiers evaluated", tag: "discovery"},
+		func(ctx context.Context, in *withBody[clientapi.Evaluate]) (*clientapi.Evaluated, error) {
+			return v.Evaluations.Evaluate(ctx, who(ctx), &in.Body)
+		})
 	add(s, api, call{method: "POST", path: "/v1/discover", id: "discover", summary: "Look an identifier up at all providers", tag: "discovery"},
 		func(ctx context.Context, in *withBody[clientapi.Discover]) (*clientapi.Discovered, error) {
 			return v.Claims.Discover(ctx, who(ctx), &in.Body)

@@ -130,7 +130,9 @@ func TestBadRequests(t *testing.T) {
 		{"nonce missing", "POST", roomPath + "/updates", `{"request":"AQ=="}`, 422, clientapi.CodeInvalid},
 		{"nonce of 17 for a room", "POST", "/v1/rooms", `{"uri":"u","group_info":"","tree":"","nonce":"AAAAAAAAAAAAAAAAAAAAAAA="}`, 422, clientapi.CodeInvalid},
 		{"device's name too long", "POST", "/v1/accounts", `{"invite":"i","device":"` + strings.Repeat("d", 65) + `","user_key":"","proof":""}`, 422, clientapi.CodeInvalid},
-		{"SII too long", "POST", "/v1/discover", `{"sii":"` + strings.Repeat("d", 513) + `"}`, 422, clientapi.CodeInvalid},
+		{"SII too long", "POST", "/v1/claims", `{"sii":"` + strings.Repeat("d", 513) + `","claim":""}`, 422, clientapi.CodeInvalid},
+		{"secret too long", "POST", "/v1/discover", `{"secret":"` + strings.Repeat("d", 49) + `"}`, 422, clientapi.CodeInvalid},
+		{"request too long", "POST", "/v1/evaluate", `{"request":"` + strings.Repeat("d", 4097) + `"}`, 422, clientapi.CodeInvalid},
 
 		{"room unknown", "GET", other, "", 404, clientapi.CodeNotFound},
 		{"room unknown: log", "GET", other + "/log", "", 404, clientapi.CodeNotFound},
@@ -228,7 +230,7 @@ func TestRetryAfter(t *testing.T) {
 func TestPanicIsAProblem(t *testing.T) {
 	s := serve(t)
 	s.f.panics = true
-	res := s.do("POST", "/v1/discover", `{"sii":"handle:secretly-looked-for"}`)
+	res := s.do("POST", "/v1/discover", `{"secret":"c2VjcmV0bHk="}`)
 	id := res.Header.Get("X-Request-Id")
 	s.wantProblem(res, 500, clientapi.CodeInternal)
 	s.f.mu.Lock()
@@ -240,7 +242,7 @@ func TestPanicIsAProblem(t *testing.T) {
 		s.body(res)
 	}
 	s.stop()
-	if log := s.log.String(); !strings.Contains(log, "planted") || !strings.Contains(log, id) || strings.Contains(log, "secretly") {
+	if log := s.log.String(); !strings.Contains(log, "planted") || !strings.Contains(log, id) || strings.Contains(log, "c2VjcmV0bHk") || strings.Contains(log, "secretly") {
 		t.Errorf("the log should have the panic and the request id, and not the body:\n%s", log)
 	}
 }
@@ -330,7 +332,7 @@ func TestStrangersByPrefix(t *testing.T) {
 func TestCallThatTakesTooLong(t *testing.T) {
 	s := serve(t, func(c *clienthttp.Config) { c.RequestTimeout = 50 * time.Millisecond })
 	s.f.wait = make(chan struct{})
-	s.wantProblem(s.do("POST", "/v1/discover", `{"sii":"handle:x"}`), 502, clientapi.CodeUnreachable)
+	s.wantProblem(s.do("POST", "/v1/discover", `{"secret":"AQ=="}`), 502, clientapi.CodeUnreachable)
 }
 
 // The time for a body is for the body only: a call that takes longer must not be
@@ -342,7 +344,7 @@ func TestBodyDeadlineEndsWithTheBody(t *testing.T) {
 		time.Sleep(250 * time.Millisecond)
 		close(s.f.wait)
 	}()
-	if res := s.do("POST", "/v1/discover", `{"sii":"handle:x"}`); res.StatusCode != 200 {
+	if res := s.do("POST", "/v1/discover", `{"secret":"AQ=="}`); res.StatusCode != 200 {
 		t.Errorf("status %d, %s", res.StatusCode, s.body(res))
 	} else {
 		s.body(res)

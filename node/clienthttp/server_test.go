@@ -28,6 +28,7 @@ func TestNewRefusesMissingServices(t *testing.T) {
 		"Providers":   func(s *clienthttp.Services) { s.Providers = nil },
 		"Contacts":    func(s *clienthttp.Services) { s.Contacts = nil },
 		"Claims":      func(s *clienthttp.Services) { s.Claims = nil },
+		"Evaluations": func(s *clienthttp.Services) { s.Evaluations = nil },
 		"Rooms":       func(s *clienthttp.Services) { s.Rooms = nil },
 		"Submissions": func(s *clienthttp.Services) { s.Submissions = nil },
 		"Streams":     func(s *clienthttp.Services) { s.Streams = nil },
@@ -125,7 +126,7 @@ func TestTLS(t *testing.T) {
 		defer tr.CloseIdleConnections()
 		s.http = &http.Client{Transport: tr}
 		s.url = strings.Replace(s.url, "http://", "https://", 1)
-		res := s.do("POST", "/v1/discover", clientapi.Discover{SII: "handle:bob"})
+		res := s.do("POST", "/v1/discover", clientapi.Discover{Secret: []byte{1}})
 		if s.body(res); res.StatusCode != 200 || (res.ProtoMajor == 2) != h2 {
 			t.Errorf("over TLS: status %d, HTTP/%d, want 2: %t", res.StatusCode, res.ProtoMajor, h2)
 		}

@@ -22,6 +22,7 @@ type Services struct {
 	Providers   Providers
 	Contacts    Contacts
 	Claims      Claims
+	Evaluations Evaluations
 	Rooms       Rooms
 	Finder      Finder
 	Recruits    Recruits
@@ -70,6 +71,12 @@ type Claims interface {
 	Claims(ctx context.Context, who account.Identity) (*clientapi.Claims, error)
 	WithdrawClaim(ctx context.Context, who account.Identity, w *clientapi.WithdrawClaim) error
 	Discover(ctx context.Context, who account.Identity, d *clientapi.Discover) (*clientapi.Discovered, error)
+}
+
+// Evaluations has identifiers evaluated. Without evaluators in the network it is a Problem with
+// CodeNotFound.
+type Evaluations interface {
+	Evaluate(ctx context.Context, who account.Identity, q *clientapi.Evaluate) (*clientapi.Evaluated, error)
 }
 
 // Rooms reads rooms. A room that the user does not take part in is a Problem

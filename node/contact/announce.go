@@ -33,12 +33,13 @@ type index struct {
 	signal chan struct{} // that wanted changed
 
 	mu     sync.Mutex
-	keys   map[dayKey]discovery.Secret // that are answered; guarded by mu
-	wanted map[dayKey]bool             // that are to be announced; guarded by mu
+	keys   map[dayKey]discovery.Secret        // that are answered; guarded by mu
+	byName map[discovery.SII]discovery.Secret // of the same identifiers; guarded by mu
+	wanted map[dayKey]bool                    // that are to be announced; guarded by mu
 }
 
 func newIndex() *index {
-	return &index{signal: make(chan struct{}, 1), keys: map[dayKey]discovery.Secret{}, wanted: map[dayKey]bool{}}
+	return &index{signal: make(chan struct{}, 1), keys: map[dayKey]discovery.Secret{}, byName: map[discovery.SII]discovery.Secret{}, wanted: map[dayKey]bool{}}
 }
 
 func (x *index) find(k dayKey) (discovery.Secret, bool) {
@@ -48,15 +49,24 @@ func (x *index) find(k dayKey) (discovery.Secret, bool) {
 	return s, ok
 }
 
-func (x *index) add(s discovery.Secret, now time.Time) {
+// handle returns the secret of an identifier that somebody has published here.
+func (x *index) handle(sii discovery.SII) (discovery.Secret, bool) {
 	x.mu.Lock()
-	x.enter(s, now)
+	defer x.mu.Unlock()
+	s, ok := x.byName[sii]
+	return s, ok
+}
+
+func (x *index) add(sii discovery.SII, s discovery.Secret, now time.Time) {
+	x.mu.Lock()
+	x.enter(sii, s, now)
 	x.mu.Unlock()
 	x.changed()
 }
 
 // enter is called with mu held.
-func (x *index) enter(s discovery.Secret, now time.Time) {
+func (x *index) enter(sii discovery.SII, s discovery.Secret, now time.Time) {
+	x.byName[sii] = s
 	for _, d := range discovery.Accepted(now) {
 		x.keys[s.DayKey(d)] = s
 	}
@@ -65,8 +75,9 @@ func (x *index) enter(s discovery.Secret, now time.Time) {
 	}
 }
 
-func (x *index) remove(s discovery.Secret, now time.Time) {
+func (x *index) remove(sii discovery.SII, s discovery.Secret, now time.Time) {
 	x.mu.Lock()
+	delete(x.byName, sii)
 	for _, d := range discovery.Accepted(now) {
 		delete(x.keys, s.DayKey(d))
 		delete(x.wanted, s.DayKey(d))
@@ -76,12 +87,13 @@ func (x *index) remove(s discovery.Secret, now time.Time) {
 }
 
 // replace sets all secrets.
-func (x *index) replace(all []discovery.Secret, now time.Time) {
+func (x *index) replace(all []secretOf, now time.Time) {
 	x.mu.Lock()
 	clear(x.keys)
+	clear(x.byName)
 	clear(x.wanted)
 	for _, s := range all {
-		x.enter(s, now)
+		x.enter(s.sii, s.secret, now)
 	}
 	x.mu.Unlock()
 	x.changed()
@@ -175,7 +187,7 @@ func (s *Service) announce(ctx context.Context, announced map[dayKey]bool) {
 // endorsement gets old, and sets the index anew.
 func (s *Service) refresh(ctx context.Context) error {
 	now := s.cfg.Now()
-	var all []discovery.Secret
+	var all []secretOf
 	var ended, old []*claimRecord
 	err := s.cfg.Store.View(func(tx *store.Tx) error {
 		return scanClaims(tx, uri.User{}, func(c *claimRecord) error {
@@ -188,7 +200,7 @@ func (s *Service) refresh(ctx context.Context) error {
 			case c.endorsed+uint64(renewAfter.Milliseconds()) <= millis(now):
 				old = append(old, c)
 			}
-			all = append(all, c.secret)
+			all = append(all, secretOf{c.sii, c.secret})
 			return nil
 		})
 	})

@@ -69,7 +69,7 @@ func (s *Service) PublishClaim(ctx context.Context, who account.Identity, n *cli
 	if err != nil {
 		return nil, fmt.Errorf("storing claim: %w", err)
 	}
-	s.index.add(secret, now)
+	s.index.add(sii, secret, now)
 	return showClaim(rec), nil
 }
 
@@ -191,7 +191,7 @@ func (s *Service) WithdrawClaim(ctx context.Context, who account.Identity, w *cl
 		return fmt.Errorf("storing withdrawal: %w", err)
 	}
 	if left == 0 {
-		s.index.remove(secret, now)
+		s.index.remove(sii, secret, now)
 	}
 	return nil
 }

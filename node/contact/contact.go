@@ -16,6 +16,7 @@ import (
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/discovery"
 	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/oprf"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/wire"
 	"github.com/mimid/mimid/store"
@@ -78,6 +79,12 @@ type Announcer interface {
 	Announcers(ctx context.Context, key [32]byte, limit int) iter.Seq[overlay.PeerID]
 	// Self is this node.
 	Self() overlay.PeerID
+}
+
+// Evaluator computes the evaluators' function for this provider itself;
+// *evaluate.Service is one.
+type Evaluator interface {
+	Output(ctx context.Context, input []byte) (oprf.Output, error)
 }
 
 // Limits bounds what users and other providers may ask for. A zero field means
@@ -154,6 +161,8 @@ type Config struct {
 	// Announcer may be nil: identifiers are then neither announced nor found at
 	// other providers.
 	Announcer Announcer
+	// Evaluator may be nil: the network has no evaluators.
+	Evaluator Evaluator
 	// Anchors are the keys of providers, as x509auth asks for them.
 	Anchors func(domain string) []crypto.PublicKey
 	// ProviderKey returns the present provider key, which signs claims.
@@ -196,7 +205,7 @@ func New(cfg Config) (*Service, error) {
 	}
 	if cfg.Store == nil || cfg.Accounts == nil || cfg.Caller == nil || cfg.Outbox == nil || cfg.Feed == nil ||
 		cfg.Directory == nil || cfg.Authenticator == nil || cfg.Anchors == nil || cfg.ProviderKey == nil {
-		return nil, fmt.Errorf("%w: of interfaces and functions only Rooms, Knocks, Announcer, Now and Log may be nil", ErrConfig)
+		return nil, fmt.Errorf("%w: of interfaces and functions only Rooms, Knocks, Announcer, Evaluator, Now and Log may be nil", ErrConfig)
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -208,7 +217,7 @@ func New(cfg Config) (*Service, error) {
 	return &Service{cfg: cfg, provider: provider,
 		requests: ration.New(cfg.Limits.Requests), sent: ration.New(cfg.Limits.Sent),
 		searches: ration.New(cfg.Limits.Searches), lookups: ration.New(cfg.Limits.Lookups),
-		secrets: newSecrets(cfg.Salt, cfg.Limits.Secrets, cfg.Limits.Derivations), index: newIndex()}, nil
+		secrets: newSecrets(cfg.Salt, cfg.Evaluator, cfg.Limits.Secrets, cfg.Limits.Derivations), index: newIndex()}, nil
 }
 
 // Routes are the endpoints that other providers call.

@@ -37,9 +37,12 @@ const (
 
 // Discover asks all providers that announce an identifier who owns it.
 func (s *Service) Discover(ctx context.Context, who account.Identity, q *clientapi.Discover) (*clientapi.Discovered, error) {
-	_, secret, err := s.secretOf(ctx, who, q.SII)
+	secret, err := discovery.ParseSecret(q.Secret)
 	if err != nil {
-		return nil, err
+		return nil, invalid("the secret has %d octets, not %d", len(q.Secret), discovery.KeySize)
+	}
+	if ok, wait := s.searches.Take(who.User.String(), 1, s.cfg.Now()); !ok {
+		return nil, tooMany(wait, "%s has used many identifiers: wait", who.User)
 	}
 	began, now := time.Now(), s.cfg.Now()
 	found, err := s.verified(secret, now)
@@ -248,7 +251,7 @@ func refusedLookup(err error) error {
 
 // handleQuery serves identifierQuery (MIMI section 5.8): exactly one handle, of
 // a user that has published it. Everything else is notFound.
-func (s *Service) handleQuery(ctx context.Context, in *peering.Incoming) (*peering.Response, error) {
+func (s *Service) handleQuery(_ context.Context, in *peering.Incoming) (*peering.Response, error) {
 	if _, bad := s.admitLookup(in); bad != nil {
 		return nil, bad
 	}
@@ -262,11 +265,8 @@ func (s *Service) handleQuery(ctx context.Context, in *peering.Incoming) (*peeri
 	out := wire.IdentifierResponse{Code: wire.QueryNotFound}
 	if len(m.Elements) == 1 && m.Elements[0].Type == wire.SearchHandle {
 		sii, err := discovery.ParseSII("handle:" + strings.TrimPrefix(m.Elements[0].Value, "handle:"))
-		if err == nil {
-			secret, err := s.secrets.of(ctx, sii)
-			if err != nil {
-				return nil, err
-			}
+		// A handle that is published here is in the index: nothing is derived for who asks.
+		if secret, known := s.index.handle(sii); err == nil && known {
 			user, found, err := s.userOf(secret, s.cfg.Now())
 			if err != nil {
 				return nil, err

@@ -63,7 +63,7 @@ func (u *user) withdraw(sii string) error {
 func (u *user) discover(sii string) string {
 	t := u.p.w.t
 	t.Helper()
-	d := must(u.p.Discover(context.Background(), u.who, &clientapi.Discover{SII: sii}))(t)
+	d := must(u.p.Discover(context.Background(), u.who, &clientapi.Discover{Secret: secret(t, sii).Bytes()}))(t)
 	out := ""
 	for _, f := range d.Found {
 		out += fmt.Sprintf("%s (%s, %s) ", f.User, f.Provider, f.Method)
@@ -409,13 +409,13 @@ func TestLookupRefusals(t *testing.T) {
 	}
 	wantProblem(t, err, clientapi.CodeTooMany, "enumeration by a provider")
 	for i := 0; i < 60; i++ {
-		if _, err = bob.p.Discover(t.Context(), bob.who, &clientapi.Discover{SII: "handle:bob"}); err != nil {
+		if _, err = bob.p.Discover(t.Context(), bob.who, &clientapi.Discover{Secret: secret(t, "handle:bob").Bytes()}); err != nil {
 			break
 		}
 	}
 	wantProblem(t, err, clientapi.CodeTooMany, "enumeration by a user")
-	_, err = bob.p.Discover(t.Context(), bob.who, &clientapi.Discover{SII: "bob"})
-	wantProblem(t, err, clientapi.CodeInvalid, "not an identifier")
+	_, err = bob.p.Discover(t.Context(), bob.who, &clientapi.Discover{Secret: []byte("bob")})
+	wantProblem(t, err, clientapi.CodeInvalid, "not a secret")
 }
 
 func TestIdentifierQuery(t *testing.T) {

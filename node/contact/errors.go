@@ -27,6 +27,10 @@ func forbidden(format string, args ...any) *clientapi.Problem {
 	return problem(http.StatusForbidden, clientapi.CodeForbidden, format, args...)
 }
 
+func unreachable(format string, args ...any) *clientapi.Problem {
+	return problem(http.StatusBadGateway, clientapi.CodeUnreachable, format, args...)
+}
+
 func tooMany(wait time.Duration, format string, args ...any) *clientapi.Problem {
 	p := problem(http.StatusTooManyRequests, clientapi.CodeTooMany, format, args...)
 	p.Retry = max(wait.Milliseconds(), 1)

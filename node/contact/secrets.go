@@ -13,6 +13,7 @@ import (
 // and remembers the last ones used. Safe for concurrent use.
 type secrets struct {
 	network discovery.Network
+	eval    Evaluator // or nil
 	max     int
 	places  chan struct{} // one for each derivation at a time
 
@@ -26,8 +27,8 @@ type secretOf struct {
 	secret discovery.Secret
 }
 
-func newSecrets(salt string, max, parallel int) *secrets {
-	return &secrets{network: discovery.Network{Salt: salt}, max: max, places: make(chan struct{}, parallel),
+func newSecrets(salt string, eval Evaluator, max, parallel int) *secrets {
+	return &secrets{network: discovery.Network{Salt: salt}, eval: eval, max: max, places: make(chan struct{}, parallel),
 		known: map[discovery.SII]*list.Element{}, order: list.New()}
 }
 
@@ -35,6 +36,18 @@ func newSecrets(salt string, max, parallel int) *secrets {
 func (s *secrets) of(ctx context.Context, sii discovery.SII) (discovery.Secret, error) {
 	if secret, ok := s.get(sii); ok {
 		return secret, nil
+	}
+	derive := func() (discovery.Secret, error) { return s.network.Secret(sii) }
+	if s.eval != nil {
+		input, err := s.network.Input(sii)
+		if err != nil {
+			return discovery.Secret{}, err
+		}
+		out, err := s.eval.Output(ctx, input)
+		if err != nil {
+			return discovery.Secret{}, unreachable("the identifier could not be evaluated: %v", err)
+		}
+		derive = func() (discovery.Secret, error) { return s.network.Evaluated(out), nil }
 	}
 	select {
 	case s.places <- struct{}{}:
@@ -45,7 +58,7 @@ func (s *secrets) of(ctx context.Context, sii discovery.SII) (discovery.Secret, 
 	if secret, ok := s.get(sii); ok { // derived while we waited
 		return secret, nil
 	}
-	secret, err := s.network.Secret(sii)
+	secret, err := derive()
 	if err != nil {
 		return secret, fmt.Errorf("deriving a secret: %w", err)
 	}

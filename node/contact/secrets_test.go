@@ -7,7 +7,6 @@ import (
 	"testing"
 
 	"github.com/mimid/mimid/node/contact"
-	"github.com/mimid/mimid/protocol/clientapi"
 )
 
 // The memory of secrets is bounded, and what was forgotten is derived again.
@@ -30,14 +29,14 @@ func TestSecretsAreBounded(t *testing.T) {
 }
 
 // Who does not wait for a place gets its context's error.
-func TestDiscoverEnds(t *testing.T) {
+func TestPublishEnds(t *testing.T) {
 	w := newWorld(t, atlanta)
 	alice := w.user("alice@atlanta.example")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	release := alice.p.TakeDerivations()
 	defer release()
-	if _, err := alice.p.Discover(ctx, alice.who, &clientapi.Discover{SII: "handle:x"}); !errors.Is(err, context.Canceled) {
+	if _, err := alice.p.PublishClaim(ctx, alice.who, alice.claims("handle:x", nil)); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v", err)
 	}
 }

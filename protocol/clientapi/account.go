@@ -25,6 +25,9 @@ type Provider struct {
 	FrankingKey []byte `json:"franking_key,omitempty" doc:"Franking key of this provider as a hub"`
 	// Salt is the network's salt for identifiers, the own provider's only.
 	Salt string `json:"salt,omitempty" doc:"Salt of the network for identifiers"`
+	// Evaluators is the key set (oprf.KeySet) of those who evaluate identifiers; absent in a
+	// network without. The own provider's only.
+	Evaluators []byte `json:"evaluators,omitempty" doc:"Key set of the network's evaluators"`
 	// MaxMessage is the largest MLS message, in octets, that a room takes.
 	MaxMessage int `json:"max_message,omitempty" doc:"Largest message in octets"`
 	// MaxAsset is the largest asset, in octets with its tag, that this provider keeps;

@@ -25,6 +25,8 @@ const (
 	CodeNotFound Code = "not_found"
 	// CodeExists (409): a room with this URI exists already.
 	CodeExists Code = "exists"
+	// CodeKeySet (409): the evaluators have another key set by now: read the provider anew.
+	CodeKeySet Code = "key_set"
 	// CodeTooLarge (413): the body, or something in it, exceeds its limit.
 	CodeTooLarge Code = "too_large"
 	// CodeTooMany (429): a rate or quota is used up. Retry after Retry-After.

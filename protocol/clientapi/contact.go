@@ -27,9 +27,29 @@ type WithdrawClaim struct {
 	Withdrawal []byte `json:"withdrawal" doc:"Withdrawal signed by the user"`
 }
 
-// Discover looks an identifier up at all providers.
+// Evaluate has blinded identifiers evaluated, in a network that has evaluators: Request is an
+// oprf.Request. Whoever evaluates, and the own provider, learns how many they are.
+type Evaluate struct {
+	Request []byte `json:"request" maxLength:"4096" doc:"Blinded inputs, an oprf.Request"`
+}
+
+// Evaluated are as many evaluations as the key set's threshold, verified by the provider.
+// A device verifies them itself, too.
+type Evaluated struct {
+	Evaluations []Evaluation `json:"evaluations"`
+}
+
+// Evaluation is one evaluator's.
+type Evaluation struct {
+	Number     int    `json:"number" doc:"The evaluator's number in the key set"`
+	Evaluation []byte `json:"evaluation" doc:"An oprf.Evaluation"`
+}
+
+// Discover looks an identifier up at all providers. The own provider gets the secret that
+// the device has derived of it (discovery.Network), not the identifier: with evaluators
+// in the network, it can only guess at their price.
 type Discover struct {
-	SII string `json:"sii" maxLength:"512" doc:"The identifier" example:"tel:+16505551000"`
+	Secret []byte `json:"secret" maxLength:"48" doc:"The identifier's secret, 32 octets (base64)"`
 }
 
 // Discovered lists what was found: every claim that the provider could verify,

@@ -24,7 +24,8 @@
 //
 // # Keys
 //
-//	secret    = argon2id(SII, SHA-256(label, salt), 19 MiB, 2 passes, 1 lane)
+//	secret    = argon2id(SII, SHA-256(label, salt), 19 MiB, 2 passes, 1 lane), or with evaluators
+//	            argon2id(OPRF(SHA-256(label, salt), SII), SHA-256(other label, salt), likewise)
 //	day key   = HKDF-Expand(secret, label, day)   announced in the DHT, today's and tomorrow's
 //	handle    = HKDF-Expand(secret, label)        names the identifier between two who know it
 //	claim id  = HKDF-Expand(secret, label)        names it in claims
@@ -32,7 +33,9 @@
 //
 // A guess costs one argon2id, whatever it is tested against: a day key, a
 // proof, a claim. That slows down whoever tries all telephone numbers; it does
-// not stop one with thousands of cores, and no salt that everybody knows could.
+// not stop one with thousands of cores, and no salt that everybody knows could. In a network
+// with evaluators (package oprf) a guess also costs a request to t of them, who count; who
+// holds t of their shares is back at argon2id.
 //
 // # The lookup
 //

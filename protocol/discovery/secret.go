@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"cmp"
 	"crypto/hkdf"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -10,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/argon2"
+
+	"github.com/mimid/mimid/protocol/oprf"
 )
 
 // Cost of one guess: argon2id with 19 MiB, two passes and one lane takes about
@@ -28,9 +31,12 @@ const KeySize = 32
 
 // Labels keep the derived keys apart: who learns one learns nothing of the
 // others. None is a prefix of another one with its parameter, because each has
-// its own length or ends at its own place.
+// its own length or ends at its own place. The salt follows its labels to the end, and
+// these differ before they end.
 const (
 	labelSalt      = "mimid discovery 1 salt"
+	labelInput     = "mimid discovery 1 evaluated input"
+	labelEvaluated = "mimid discovery 1 evaluated salt"
 	labelDay       = "mimid discovery 1 day"
 	labelHandle    = "mimid discovery 1 handle"
 	labelClaim     = "mimid discovery 1 claim id"
@@ -54,13 +60,33 @@ func (n Network) Secret(s SII) (Secret, error) {
 	if s.IsZero() {
 		return Secret{}, fmt.Errorf("deriving secret: %w", ErrNoIdentifier)
 	}
-	salt := n.Salt
-	if salt == "" {
-		salt = DefaultSalt
-	}
-	sum := sha256.Sum256([]byte(labelSalt + salt))
+	sum := n.salt(labelSalt)
 	k := argon2.IDKey([]byte(s.s), sum[:], argonTime, argonMemory, argonLanes, KeySize)
 	return Secret{&secretBytes{[KeySize]byte(k)}}, nil
+}
+
+// Input is what evaluators evaluate of an identifier, blinded (package oprf). It is the same
+// in all networks with this salt.
+//
+// Error: ErrNoIdentifier.
+func (n Network) Input(s SII) ([]byte, error) {
+	if s.IsZero() {
+		return nil, fmt.Errorf("preparing evaluation: %w", ErrNoIdentifier)
+	}
+	sum := n.salt(labelInput)
+	return append(sum[:], s.s...), nil
+}
+
+// Evaluated derives an identifier's secret from the evaluators' output for its Input. It
+// costs what Secret costs, so that who holds enough shares of the evaluators' key still pays
+// for each guess. Secrets of networks with and without evaluators have nothing in common.
+func (n Network) Evaluated(o oprf.Output) Secret {
+	sum, b := n.salt(labelEvaluated), o.Bytes()
+	return Secret{&secretBytes{[KeySize]byte(argon2.IDKey(b, sum[:], argonTime, argonMemory, argonLanes, KeySize))}}
+}
+
+func (n Network) salt(label string) [sha256.Size]byte {
+	return sha256.Sum256([]byte(label + cmp.Or(n.Salt, DefaultSalt)))
 }
 
 // Secret is what two who know the same identifier have in common, and nobody

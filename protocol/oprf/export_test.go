@@ -50,9 +50,6 @@ func encoded(es []element) (out [][]byte) {
 	return out
 }
 
-// PublicKey is the encoded public key of the whole.
-func (k *KeySet) PublicKey() []byte { return k.poly[0].b[:] }
-
 // Claim makes an evaluation say that it is another evaluator's.
 func (e *Evaluation) Claim(number int) *Evaluation {
 	out := *e

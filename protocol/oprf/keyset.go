@@ -99,6 +99,10 @@ func (k *KeySet) Number(p uri.Provider) (int, error) {
 	return 0, fmt.Errorf("%w: %s", ErrEvaluator, p.Domain())
 }
 
+// PublicKey is the public key of the whole, a compressed point: the same for as long as the
+// outputs are.
+func (k *KeySet) PublicKey() []byte { return slices.Clone(k.poly[0].b[:]) }
+
 // SameKey says whether both sets compute the same function.
 func (k *KeySet) SameKey(o *KeySet) bool { return k.poly[0].b == o.poly[0].b }
 
