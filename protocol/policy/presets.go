@@ -69,6 +69,27 @@ var channel = func() *Roles {
 	)
 }()
 
+// Direct returns the roles of a room of two: one role, which both have. Nobody is added,
+// removed, banned, or gets another role, and what the role means does not change, so that
+// what was settled when the room was made stays so. Either of the two may end the room.
+//
+// The role has canChangeUserRole, because the creator of a room must have the role of who
+// has that; but its table leads nowhere. There is no policy_enforcer: a hub bans nobody from a
+// conversation of two. Who is pestered in it ends it and takes the consent back.
+func Direct() *Roles { return direct }
+
+// Peer is the role of both participants of a direct room.
+const Peer Role = 2
+
+var direct = func() *Roles {
+	return must(
+		Definition{Index: None, Name: "none", MaxActive: AtMost(0)},
+		Definition{Index: Banned, Name: BannedName, Max: AtMost(0), MaxActive: AtMost(0)},
+		Definition{Index: Peer, Name: "peer", Min: 2, Max: AtMost(2), Capabilities: slices.Concat(reading, writing,
+			[]Capability{ChangeUserRole, DestroyRoom, ChangeHosting, ChangeRoomDescription, ChangeRoomSubject, ChangeRoomMood})},
+	)
+}()
+
 // must: the presets are constants, and a test reads them all.
 func must(defs ...Definition) *Roles {
 	r, err := NewRoles(defs)

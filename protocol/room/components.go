@@ -245,7 +245,11 @@ func (j *judgement) ends(p *mls.UsedProposal, user string, role policy.Role) err
 	if err := j.was.Rules.Need(role, policy.DestroyRoom); err != nil {
 		return deny(err)
 	}
-	if _, err := ParseTombstone(p.Proposal.AppData.Update); err != nil {
+	t, err := ParseTombstone(p.Proposal.AppData.Update)
+	if err == nil {
+		err = j.succeeds(t)
+	}
+	if err != nil {
 		return deny(err)
 	}
 	return nil
