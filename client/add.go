@@ -47,7 +47,7 @@ func (c *Client) AddUsers(ctx context.Context, u uri.Room, who []uri.User) ([]Ad
 	out := make([]AddedUser, len(who))
 	done := make([]chan error, len(who))
 	err := c.do(ctx, func() (error, error) {
-		r := c.rooms[room.IDOf([]byte(u.String()))]
+		r := c.roomOf(u)
 		if r == nil || r.State == roomLeft || r.State == roomStopped {
 			return ErrNoRoom, nil
 		}
@@ -86,7 +86,7 @@ var errAddLater = errors.New("client: tried again later")
 func (c *Client) listed(ctx context.Context, u uri.Room, list []AddedUser) error {
 	return c.do(ctx, func() (error, error) {
 		c.untouched()
-		r := c.rooms[room.IDOf([]byte(u.String()))]
+		r := c.roomOf(u)
 		for i := range list {
 			if list[i].State == AddIn && r != nil && r.group != nil && r.roster.Clients(list[i].User) == 0 {
 				list[i].State = AddListed

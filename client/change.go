@@ -83,7 +83,7 @@ type wish struct {
 }
 
 // byItself are the wishes of devices, not of people: if they fail they come again.
-var byItself = []string{wishPending, wishUpdate, wishHosting, wishObject, wishTake}
+var byItself = []string{wishPending, wishUpdate, wishHosting, wishObject, wishTake, wishYield}
 
 // maxTries bounds how often a change is made anew that the hub refuses.
 const maxTries = 5
@@ -179,7 +179,7 @@ func (c *Client) wait(ctx context.Context, done chan error) error {
 func (c *Client) change(ctx context.Context, u uri.Room, w *wish) error {
 	done := make(chan error, 1)
 	err := c.do(ctx, func() (error, error) {
-		r := c.rooms[room.IDOf([]byte(u.String()))]
+		r := c.roomOf(u)
 		if r == nil || r.State == roomLeft || r.State == roomStopped {
 			return ErrNoRoom, nil
 		}
@@ -297,8 +297,21 @@ func (c *Client) RemoveUser(ctx context.Context, u uri.Room, who uri.User) error
 
 // Leave leaves a room with all the user's devices. It returns when the hub has
 // the wish; the room is left, RoomLeft, when another member has committed it.
+//
+// A direct room ends when one of the two leaves it, as by Destroy.
 func (c *Client) Leave(ctx context.Context, u uri.Room) error {
-	if err := c.change(ctx, u, &wish{Kind: wishLeave, User: c.user.String()}); err != nil {
+	w := &wish{Kind: wishLeave, User: c.user.String()}
+	err := c.do(ctx, func() (error, error) {
+		c.untouched()
+		if r := c.roomOf(u); r != nil && r.Peer != "" {
+			w = &wish{Kind: wishEnd}
+		}
+		return nil, nil
+	})
+	if err == nil {
+		err = c.change(ctx, u, w)
+	}
+	if err != nil {
 		return fmt.Errorf("leaving %s: %w", u, err)
 	}
 	return nil
@@ -434,7 +447,7 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 		if done, err := c.stageRoles(r, w, &o); done || err != nil {
 			return done, err
 		}
-	case wishPolicy, wishDescribe, wishEnd:
+	case wishPolicy, wishDescribe, wishEnd, wishYield:
 		if done, err := c.stagePolicy(r, w, &o); done || err != nil {
 			return done, err
 		}

@@ -94,6 +94,7 @@ type Client struct {
 	renewal   task
 	unknown   task             // looking for rooms that this device is not in
 	unwelcome map[room.ID]bool // those that did not let it in, since it runs
+	crowded   bool             // told of too many direct rooms, since it runs
 	lookups   map[string]*task
 	waiters   map[uint64][]chan error
 	looks     looks

@@ -60,6 +60,9 @@ func (c *Client) Conversation(u uri.Room) ([]Said, error) {
 		if x, y := a.State == StateFinal, b.State == StateFinal; x != y {
 			return map[bool]int{true: -1, false: 1}[x]
 		}
+		if a.Room != b.Room { // each log is in order of its times
+			return cmp.Or(a.AcceptedAt.Compare(b.AcceptedAt), cmp.Compare(a.Room.String(), b.Room.String()))
+		}
 		return cmp.Compare(a.Seq, b.Seq)
 	})
 	var f content.Fold
@@ -71,6 +74,9 @@ func (c *Client) Conversation(u uri.Room) ([]Said, error) {
 			continue // nobody else has it
 		}
 		f.Add(m.ID, m.Index, m.Sender.String(), m.Content)
+		for _, id := range m.also {
+			f.Alias(m.ID, id)
+		}
 	}
 	given, err := c.receiptsOf(u)
 	if err != nil {
@@ -113,7 +119,13 @@ func (c *Client) Conversation(u uri.Room) ([]Said, error) {
 func (c *Client) receiptsOf(u uri.Room) (map[uint64][]receiptRecord, error) {
 	given := map[uint64][]receiptRecord{}
 	err := c.cfg.Storage.View(func(tx Tx) error {
-		return scan(tx, tableReceipts(room.IDOf([]byte(u.String()))), func(name string, list *[]receiptRecord) error {
+		id := room.IDOf([]byte(u.String()))
+		if rec, err := recordOf(tx, u); err != nil {
+			return err
+		} else if rec != nil {
+			id = room.IDOf([]byte(rec.URI))
+		}
+		return scan(tx, tableReceipts(id), func(name string, list *[]receiptRecord) error {
 			n, err := nameNumber(name)
 			given[n] = *list
 			return err

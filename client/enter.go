@@ -34,8 +34,10 @@ type entering struct {
 	// Hubs are who may order the room, the likeliest first; none: the own provider knows.
 	Hubs []string `json:",omitempty"`
 	// Own: the user takes part already.
-	Own   bool `json:",omitempty"`
-	Tries int  `json:",omitempty"`
+	Own bool `json:",omitempty"`
+	// Peer: it must be a direct room with this user.
+	Peer  string `json:",omitempty"`
+	Tries int    `json:",omitempty"`
 }
 
 // JoinRoom joins a room by its URI, if it lets this user in without being added, and

@@ -45,6 +45,8 @@ type NewRoom struct {
 	Outside bool
 	// Policies are components that the room begins with: *policy.Base and others.
 	Policies []room.Component
+
+	with uri.User // the other user of a direct room
 }
 
 // CreateRoomAs is CreateRoom for a room that begins otherwise than usual.
@@ -75,13 +77,21 @@ func (c *Client) CreateRoomAs(ctx context.Context, n NewRoom) (uri.Room, error) 
 	return u, nil
 }
 
-func (c *Client) create(b *batch, n NewRoom) (*roomState, *wish, error) {
+func (c *Client) newRoomName() (uri.Room, error) {
 	raw := make([]byte, 20)
 	rand.Read(raw) // never fails
-	u, err := c.user.Provider().Room(strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(raw)))
+	return c.user.Provider().Room(strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(raw)))
+}
+
+func (c *Client) create(b *batch, n NewRoom) (*roomState, *wish, error) {
+	u, err := c.newRoomName()
 	if err != nil {
 		return nil, nil, err
 	}
+	return c.createAs(b, u, n)
+}
+
+func (c *Client) createAs(b *batch, u uri.Room, n NewRoom) (*roomState, *wish, error) {
 	h := &room.Hosting{Term: room.FirstTerm, Failover: room.FailoverAdmin,
 		Hub: room.Replica{Domain: c.me.Domain, FrankingKey: c.me.Hosting.FrankingKey}}
 	copy(h.Hub.ProviderKey[:], c.me.Hosting.Key)
@@ -90,6 +100,9 @@ func (c *Client) create(b *batch, n NewRoom) (*roomState, *wish, error) {
 	ext, err := room.Extensions(c.user, h, &policy.Metadata{URI: u.String(), Name: n.Name})
 	if err == nil && n.Roles != nil {
 		ext, err = room.WithRoles(ext, c.user, n.Roles)
+	}
+	if err == nil && !n.with.IsZero() {
+		ext, err = room.Direct(ext, c.user, n.with)
 	}
 	if err == nil && n.Outside {
 		ext, err = room.AllowingOutside(ext)
@@ -122,6 +135,7 @@ func (c *Client) create(b *batch, n NewRoom) (*roomState, *wish, error) {
 	if r.roster, err = room.RosterOf(g.Public()); err != nil {
 		return nil, nil, err
 	}
+	c.noteDirect(r, g.Public().Context())
 	body := (&room.Create{URI: u, GroupInfo: info, Tree: g.Public().Tree()}).Bytes()
 	nonce := room.NewTxnNonce()
 	w := &wish{Room: r.id, Kind: wishCreate, Request: body, Nonce: nonce[:], Txn: room.TxnIDOf(nonce, body)}
@@ -192,7 +206,12 @@ func (c *Client) joinWelcomed() error {
 		if err != nil {
 			b = new(batch)
 			u, _ := uri.ParseRoom(v.URI)
-			b.tell(Problem{u, fmt.Errorf("joining %.100q: %w", v.URI, err)})
+			if errors.Is(err, errCrowded) && c.crowded {
+				c.log.Info("not joined", "error", err) // people were told of one
+			} else {
+				c.crowded = c.crowded || errors.Is(err, errCrowded)
+				b.tell(Problem{u, fmt.Errorf("joining %.100q: %w", v.URI, err)})
+			}
 		}
 		delete(c.welcome, id)
 		b.del(tableWelcome, id.String())
@@ -305,7 +324,7 @@ func (c *Client) checkGroup(r *roomState, g *mls.PublicGroup) error {
 			return fmt.Errorf("%s has a client in the group and no part in the room: %w", u, room.ErrPolicy)
 		}
 	}
-	return nil
+	return c.meets(r, g.Context())
 }
 
 // attempt is an external commit under way. It is not stored: after a restart
@@ -522,7 +541,10 @@ func (c *Client) pumpRoom(r *roomState, now time.Time, soon func(*task) bool) er
 	if err := c.wipe(r, now, soon); err != nil {
 		return err
 	}
-	if r.State == roomLeft || r.State == roomStopped || r.State == roomParted {
+	if r.gone() {
+		return c.fold(r)
+	}
+	if r.State == roomParted {
 		return nil
 	}
 	for _, w := range c.wishesOf(r) {
@@ -564,6 +586,9 @@ func (c *Client) pumpRoom(r *roomState, now time.Time, soon func(*task) bool) er
 			}
 		}
 		if err := c.watchPending(r, now); err != nil {
+			return err
+		}
+		if err := c.watchDirect(r); err != nil {
 			return err
 		}
 		c.watchRecruit(r, now, soon)

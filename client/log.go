@@ -94,6 +94,7 @@ func (c *Client) entry(b *batch, r *roomState, e *room.Entry) error {
 			return c.diverge(b, r, fmt.Errorf("another room of this name exists: %w", room.ErrPolicy))
 		}
 		r.State = roomJoined
+		c.noteDirect(r, r.group.Public().Context())
 		b.tell(RoomJoined{r.uri})
 		c.wishDone(b, w, nil)
 	case (r.State == roomJoined || r.State == roomLost) && (e.Kind == room.KindHubChange || e.Kind == room.KindSettled):
@@ -106,6 +107,12 @@ func (c *Client) entry(b *batch, r *roomState, e *room.Entry) error {
 		// Others' commits cannot be read, but whom they let decide can.
 		if h, err := room.ParseHandshake(e.Body); err == nil && h.Info() != nil {
 			r.Lead = r.Lead.FollowInfo(h.Info(), e)
+			if end, err := room.TombstoneOf(&h.Info().Context); err == nil && end != nil && r.Peer != "" {
+				if err := c.yielded(b, r, end.Successor); err != nil {
+					return err
+				}
+				return c.leaveGroup(b, r, roomLeft, "the room was ended")
+			}
 		}
 	case r.State == roomLost && e.Kind == room.KindMessage:
 		// Others' cannot be read; own ones are known by their ciphertext.
@@ -494,12 +501,19 @@ func (c *Client) readable(b *batch, r *roomState, e *room.Entry, body *room.Mess
 	if err != nil {
 		return skip(err)
 	}
-	if known, err := c.get(b, tableIDs(r.id), string(id[:])); err != nil {
+	if at, index, err := c.find(b, r, id); err != nil {
 		return err
-	} else if known != nil {
-		return c.again(b, r, known, m) // encrypted again by its sender
+	} else if index != nil {
+		return c.again(b, at, marshal(*index), m) // encrypted again by its sender
 	}
-	m.ID = id
+	m.ID, m.Also = id, c.idsIn(r, m)
+	if index, err := c.knows(b, r, m.Also); err != nil {
+		return err
+	} else if index != nil { // said in a room that has yielded to this one, too
+		b.put(tableIDs(r.id), string(id[:]), *index)
+		return c.again(b, r, marshal(*index), m)
+	}
+	m.Untold = r.Into != ""
 	if x := said.Expires; x != nil && !x.Relative && !x.At(at).After(c.cfg.Now()) {
 		r.NextMessage++ // it has ended before it came; only its id is kept
 		b.put(tableIDs(r.id), string(id[:]), r.NextMessage-1)
@@ -515,8 +529,21 @@ func (c *Client) readable(b *batch, r *roomState, e *room.Entry, body *room.Mess
 		return skip(err)
 	}
 	shown.Mentioned = c.mentioned(shown)
-	b.tell(MessageReceived{r.uri, *shown})
+	if !m.Untold { // else it is told when it is carried over
+		b.tell(MessageReceived{r.uri, *shown})
+	}
 	return nil
+}
+
+// find returns where a message is, by its id in a room: there, or in the one that this yields
+// to. A nil index: nowhere.
+func (c *Client) find(b *batch, r *roomState, id content.MessageID) (*roomState, *uint64, error) {
+	index, err := c.indexOf(b, r, id)
+	if index == nil && err == nil && r.Into != "" {
+		r = c.current(r)
+		index, err = c.indexOf(b, r, id)
+	}
+	return r, index, err
 }
 
 // again takes a copy of a message that is here. One that was said in a lost branch is in

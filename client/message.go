@@ -37,6 +37,10 @@ type Message struct {
 	// About is the index of the message that this one answers, reacts to, edits or takes
 	// back; nil for none or one that is not here. Messages fills it in.
 	About *uint64
+	// Room is where it was said, if that was a direct room that has yielded to this one.
+	Room uri.Room
+
+	also []content.MessageID
 }
 
 // messageRecord is a message in the storage.
@@ -52,7 +56,13 @@ type messageRecord struct {
 	Frank      []byte `json:",omitempty"` // wire.Frank, of a final one
 	Blind      []byte `json:",omitempty"` // that its signature holds; none if it is plain MIMI's
 	Failure    string `json:",omitempty"`
-	ExpiresAt  uint64 `json:",omitempty"` // Unix milliseconds; 0: never, or not known yet
+	// Room is where it was said, if that was another one, which has yielded to this one.
+	Room string `json:",omitempty"`
+	// Also are ids that it is or would be known by in the other one of the two.
+	Also []content.MessageID `json:",omitempty"`
+	// Untold: the application is told of it when it is carried over.
+	Untold    bool   `json:",omitempty"`
+	ExpiresAt uint64 `json:",omitempty"` // Unix milliseconds; 0: never, or not known yet
 }
 
 func (m *messageRecord) show() (*Message, error) {
@@ -65,6 +75,12 @@ func (m *messageRecord) show() (*Message, error) {
 		return nil, fmt.Errorf("reading message %d: %w: %w", m.Index, ErrStorage, err)
 	}
 	out := &Message{Index: m.Index, ID: m.ID, Sender: sender, Text: said.Text(), Content: said, State: m.State, Seq: m.Seq}
+	out.also = m.Also
+	if m.Room != "" {
+		if out.Room, err = uri.ParseRoom(m.Room); err != nil {
+			return nil, fmt.Errorf("reading message %d: %w: %w", m.Index, ErrStorage, err)
+		}
+	}
 	if m.AcceptedAt > 0 {
 		out.AcceptedAt = time.UnixMilli(int64(m.AcceptedAt))
 	}
@@ -79,7 +95,9 @@ func (c *Client) addMessage(b *batch, r *roomState, m *messageRecord) {
 	m.Index = r.NextMessage
 	r.NextMessage++
 	b.put(tableMessages(r.id), numberName(m.Index), m)
-	b.put(tableIDs(r.id), string(m.ID[:]), m.Index)
+	for _, id := range append([]content.MessageID{m.ID}, m.Also...) {
+		b.put(tableIDs(r.id), string(id[:]), m.Index)
+	}
 }
 
 // outItem is an own message on its way. It stays until it is seen in the log.
@@ -99,6 +117,7 @@ type outItem struct {
 	// Hashes are those of all ciphertexts that were made.
 	Hashes   [][]byte
 	Accepted bool
+	Refused  int `json:",omitempty"` // how often, in a direct room
 }
 
 func (o *outItem) save(b *batch) { b.put(tableOutbox, numberName(o.n), o) }
@@ -152,8 +171,8 @@ func (c *Client) SendContent(ctx context.Context, u uri.Room, m *content.Message
 func (c *Client) sendContent(ctx context.Context, u uri.Room, m *content.Message, permitted func(*batch, *roomState, *content.Message) error) (uint64, error) {
 	var index uint64
 	err := c.do(ctx, func() (error, error) {
-		r := c.rooms[room.IDOf([]byte(u.String()))]
-		if r == nil || r.State == roomLeft || r.State == roomStopped {
+		r := c.roomOf(u)
+		if r == nil || r.gone() && (r.Into == "" || r.Folded) { // else it goes on in another
 			return ErrNoRoom, nil
 		}
 		if r.State == roomParted {
@@ -208,7 +227,7 @@ func (c *Client) pumpOutbox(r *roomState) error {
 			break
 		}
 	}
-	if o == nil {
+	if o == nil || o.Request == nil && r.waits() {
 		return nil
 	}
 	if o.Request == nil {
@@ -307,6 +326,13 @@ func (c *Client) submitted(r *roomState, o *outItem, a *wire.SubmitMessageRespon
 		if r.State == roomJoined && r.group.Epoch() <= o.Epoch {
 			r.sending.failed(c.cfg.Now(), c.cfg.Retry, 0)
 		}
+	case r.Peer != "" && o.Refused < maxTries:
+		// Both may send in a direct room, so it has ended: the log tells.
+		o.Refused++
+		o.Request, o.Nonce = nil, nil
+		o.save(b)
+		r.fetch = true
+		r.sending.failed(c.cfg.Now(), c.cfg.Retry, 0)
 	default:
 		err := fmt.Errorf("the hub does not let %s send: %w", c.user, ErrRefused)
 		if err := c.failMessage(b, r, o, err); err != nil {
@@ -401,9 +427,14 @@ func aboutOf(tx Tx, id room.ID, m *content.Message) (*uint64, error) {
 // in which they came to this device. It works without Run.
 func (c *Client) Messages(u uri.Room, from uint64, limit int) ([]Message, error) {
 	var out []Message
-	id := room.IDOf([]byte(u.String()))
 	err := c.cfg.Storage.View(func(tx Tx) error {
 		out = nil
+		id := room.IDOf([]byte(u.String()))
+		if rec, err := recordOf(tx, u); err != nil {
+			return err
+		} else if rec != nil {
+			id = room.IDOf([]byte(rec.URI))
+		}
 		for it, err := range tx.Scan(tableMessages(id), numberName(from)) {
 			if err != nil {
 				return err

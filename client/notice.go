@@ -84,6 +84,10 @@ type RoomLeft struct {
 	Reason string
 }
 
+// RoomMerged: a direct room has yielded to another one of the same two users. What was said
+// in it is there now, under new indexes, and what was on its way is sent there.
+type RoomMerged struct{ Room, Into uri.Room }
+
 // MembersChanged: users came into the room or left it.
 type MembersChanged struct {
 	Room           uri.Room
@@ -182,6 +186,7 @@ func (Typing) notice()          {}
 func (AttachFailed) notice()    {}
 func (RoomJoined) notice()      {}
 func (RoomLeft) notice()        {}
+func (RoomMerged) notice()      {}
 func (MembersChanged) notice()  {}
 func (ConsentChanged) notice()  {}
 func (KnockChanged) notice()    {}

@@ -56,19 +56,12 @@ func (c *Client) permits(b *batch, r *roomState, sender uri.User, m *content.Mes
 
 // senderOf returns who sent a message of a room, "" if it is not here.
 func (c *Client) senderOf(b *batch, r *roomState, id content.MessageID) (string, error) {
-	v, err := c.get(b, tableIDs(r.id), string(id[:]))
-	if err != nil || v == nil {
+	at, index, err := c.find(b, r, id)
+	if err != nil || index == nil {
 		return "", err
 	}
-	var index uint64
-	if err := unmarshal("where a message is", v, &index); err != nil {
-		return "", err
-	}
-	if v, err = c.get(b, tableMessages(r.id), numberName(index)); err != nil || v == nil {
-		return "", err
-	}
-	m := new(messageRecord)
-	if err := unmarshal("a message", v, m); err != nil {
+	m, err := c.messageAt(b, at, *index)
+	if err != nil || m == nil {
 		return "", err
 	}
 	return m.Sender, nil

@@ -141,6 +141,9 @@ func (r *roomState) base() *BasePolicy {
 
 // stagePolicy puts a component into a commit; done: it is as it is wished.
 func (c *Client) stagePolicy(r *roomState, w *wish, o *mls.CommitOptions) (done bool, err error) {
+	if w.Kind == wishYield {
+		return c.stageYield(r, o), nil
+	}
 	if w.Kind == wishEnd {
 		o.Proposals = append(o.Proposals, room.Ends(uri.Room{}))
 		return false, nil
@@ -206,6 +209,9 @@ func (c *Client) roomEnded(b *batch, r *roomState, own *wish, by uri.User, end *
 		c.wishDone(b, own, nil)
 	}
 	reason := "the room was ended by " + by.Short()
+	if err := c.yielded(b, r, end.Successor); err != nil {
+		return err
+	}
 	if !end.Successor.IsZero() {
 		reason += "; it goes on as " + end.Successor.String()
 	}

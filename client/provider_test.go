@@ -62,6 +62,7 @@ type fake struct {
 	signal      func(data []byte) [][]byte // what is made of ephemeral messages; nil: nothing else
 	signalled   int
 	spoil       func(m *room.Message) // what the hub puts into the log instead
+	apart       bool                  // providers hear nothing of each other's rooms
 }
 
 type fakeUser struct {
@@ -73,6 +74,7 @@ type fakeUser struct {
 	feed               []fakeEvent
 	now                []fakeEvent // not kept
 	wake               chan struct{}
+	held               []fakeEvent // while f.apart
 }
 
 type fakeEvent struct {
@@ -378,6 +380,10 @@ func (f *fake) push(u *fakeUser, kind string, v any) {
 	if err != nil {
 		f.t.Error(err)
 	}
+	if f.foreign(u, v) {
+		u.held = append(u.held, fakeEvent{kind, b})
+		return
+	}
 	u.feed = append(u.feed, fakeEvent{kind, b})
 	close(u.wake)
 	u.wake = make(chan struct{})
@@ -547,6 +553,9 @@ func (f *fake) list(_ *http.Request, u *fakeUser) (any, error) {
 	out := &clientapi.Rooms{Rooms: []clientapi.Room{}}
 	who, _ := uri.ParseUser(u.uri)
 	for id, x := range f.rooms {
+		if f.apart && x.state.URI().Provider() != who.Provider() {
+			continue
+		}
 		if x.state.Roles().Active(x.state.Role(who)) {
 			r := clientapi.Room{ID: id.String(), URI: x.state.URI().String(), Next: uint64(len(x.entries)), Epoch: x.state.Epoch()}
 			for _, p := range x.state.Participants() {

@@ -149,7 +149,7 @@ func (c *Client) owedNoMore(b *batch, r *roomState, index uint64) {
 // about as many messages as there are, in the same transaction in which they are owed no
 // more.
 func (c *Client) pumpReceipts(r *roomState, now time.Time, soon func(*task) bool) error {
-	if len(r.owed) == 0 {
+	if len(r.owed) == 0 || r.waits() {
 		r.reportAt = time.Time{}
 		return nil
 	}
@@ -227,7 +227,7 @@ func (c *Client) messageAt(b *batch, r *roomState, index uint64) (*messageRecord
 // again. All else changes nothing: ids that are not here, other people's messages, those of
 // the reporter. As nothing is ever taken back, and each user has one entry a message, a
 // flood of reports costs no more room than one.
-func (c *Client) reported(b *batch, r *roomState, from uri.User, report content.StatusReport, at uint64) error {
+func (c *Client) reported(b *batch, r *roomState, from uri.User, report content.StatusReport, accepted uint64) error {
 	news := ReceiptsChanged{Room: r.uri, From: from}
 	deliveries, readings := r.demands()
 	for _, x := range report {
@@ -235,7 +235,7 @@ func (c *Client) reported(b *batch, r *roomState, from uri.User, report content.
 		if said == 0 || readings == policy.Forbidden && said.Read() || deliveries == policy.Forbidden && !said.Read() {
 			continue
 		}
-		index, err := c.indexOf(b, r, x.ID)
+		at, index, err := c.find(b, r, x.ID)
 		if err != nil {
 			return err
 		}
@@ -243,22 +243,23 @@ func (c *Client) reported(b *batch, r *roomState, from uri.User, report content.
 			continue
 		}
 		if from == c.user {
-			if s, owed := r.owed[*index]; owed && (said.Read() || s == content.Delivered && said.Delivered()) {
-				c.owedNoMore(b, r, *index)
+			if s, owed := at.owed[*index]; owed && (said.Read() || s == content.Delivered && said.Delivered()) {
+				c.owedNoMore(b, at, *index)
 			}
 			continue
 		}
-		m, err := c.messageAt(b, r, *index)
+		m, err := c.messageAt(b, at, *index)
 		if err != nil {
 			return err
 		}
 		if m == nil || m.Sender != c.user.String() {
 			continue
 		}
-		delivered, read, err := c.noteReceipt(b, r, *index, from, said, at)
+		delivered, read, err := c.noteReceipt(b, at, *index, from, said, accepted)
 		if err != nil {
 			return err
 		}
+		news.Room = at.uri
 		if delivered {
 			news.Delivered = append(news.Delivered, *index)
 		}
@@ -327,7 +328,7 @@ const readPiece = 256
 func (c *Client) MarkRead(ctx context.Context, u uri.Room, upTo uint64) error {
 	for more := true; more; {
 		err := c.do(ctx, func() (error, error) {
-			r := c.rooms[room.IDOf([]byte(u.String()))]
+			r := c.roomOf(u)
 			if r == nil {
 				return ErrNoRoom, nil
 			}

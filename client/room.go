@@ -43,6 +43,13 @@ type roomRecord struct {
 	ReadTo uint64
 	// Parting is set in a room that is parted.
 	Parting *parting `json:",omitempty"`
+	// Peer is with whom, in a direct room; Came is when this device came into it, Unix
+	// milliseconds.
+	Peer string `json:",omitempty"`
+	Came uint64 `json:",omitempty"`
+	// Into is the direct room that this one yields to; Folded: and all that was here is there.
+	Into   string `json:",omitempty"`
+	Folded bool   `json:",omitempty"`
 }
 
 // roomState is a room in memory.
@@ -192,6 +199,7 @@ func (c *Client) enterGroup(b *batch, r *roomState, g *mls.Group) error {
 		r.Lead = room.LeadOf(h)
 	}
 	r.Joined, r.Entering = g.Epoch(), nil
+	c.noteDirect(r, g.Public().Context())
 	for _, w := range c.wishesOf(r) {
 		if w.Kind == wishEnter {
 			c.wishDone(b, w, nil)
@@ -225,11 +233,20 @@ func (c *Client) leaveGroup(b *batch, r *roomState, state, reason string) error 
 		}
 	}
 	r.group, r.roster, r.State, r.Reason, r.attempt, r.commitAt, r.claim = nil, nil, state, reason, nil, time.Time{}, nil
+	if r.gone() {
+		c.goesOn(r)
+	}
 	r.keeper, r.found = "", nil
 	r.save(b)
 	if state == roomLost {
 		for _, w := range c.wishesOf(r) {
 			c.unstage(b, w)
+		}
+		return nil
+	}
+	if r.Into != "" {
+		for _, w := range c.allWishesOf(r) {
+			c.wishDone(b, w, nil) // there is nothing to wish for here
 		}
 		return nil
 	}

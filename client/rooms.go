@@ -26,6 +26,10 @@ type Room struct {
 	Reason       string
 	Participants []Participant // while joined
 	Messages     uint64        // how many there are here
+	// Direct is with whom, if it is a direct room; else zero.
+	Direct uri.User
+	// Successor is the direct room that this one has yielded to; zero: none.
+	Successor uri.Room
 	// Pending are users that this device is adding and that are not in yet.
 	Pending []uri.User
 }
@@ -50,6 +54,15 @@ func (c *Client) Rooms(ctx context.Context) (out []Room, err error) {
 			}
 			if r.Entering != nil {
 				x.State = "joining"
+			}
+			if r.Peer != "" {
+				var err error
+				if x.Direct, err = uri.ParseUser(r.Peer); err != nil {
+					return fmt.Errorf("%w: %w", ErrStorage, err), nil
+				}
+			}
+			if w := c.current(r); w != r {
+				x.Successor = w.uri
 			}
 			if r.group != nil {
 				group := r.group.Public().Context()
@@ -89,7 +102,7 @@ type Summary struct {
 func (c *Client) joined(ctx context.Context, u uri.Room, f func(r *roomState) error) error {
 	return c.do(ctx, func() (error, error) {
 		c.untouched()
-		r := c.rooms[room.IDOf([]byte(u.String()))]
+		r := c.roomOf(u)
 		switch {
 		case r == nil:
 			return ErrNoRoom, nil

@@ -54,6 +54,7 @@ type Fold struct {
 	reacts  map[MessageID]MessageID // reaction -> what it is about, first or not
 	waiting map[MessageID][]change  // by the id of what is not here
 	said    map[MessageID][]Reported
+	also    map[MessageID]MessageID // another id of a message -> the one it was added by
 	kept    int
 }
 
@@ -79,11 +80,12 @@ func (f *Fold) Add(id MessageID, number uint64, sender string, m *Message) {
 		f.know(id, s)
 		return
 	case ActionReact:
-		f.reacts[id] = *m.InReplyTo
-		if s := f.about[*m.InReplyTo]; s != nil {
+		to := f.named(*m.InReplyTo)
+		f.reacts[id] = to
+		if s := f.about[to]; s != nil {
 			s.react(c)
 		} else {
-			f.wait(*m.InReplyTo, c)
+			f.wait(to, c)
 		}
 		f.released(id)
 		return
@@ -93,7 +95,7 @@ func (f *Fold) Add(id MessageID, number uint64, sender string, m *Message) {
 
 // change applies an edit or deletion; late: what it is about came after it.
 func (f *Fold) change(c change, late bool) {
-	target := *c.m.Replaces
+	target := f.named(*c.m.Replaces)
 	if about, ok := f.reacts[target]; ok {
 		if s := f.about[about]; s != nil {
 			s.rereact(target, c, late)
@@ -138,6 +140,7 @@ func (f *Fold) AddStatus(id MessageID, sender string, status StatusSet) {
 	if status == 0 {
 		return
 	}
+	id = f.named(id)
 	if s := f.about[id]; s != nil {
 		s.report(sender, status)
 		return
@@ -230,4 +233,35 @@ func (f *Fold) List() []*Shown { return f.list }
 
 // Find returns what there is to see of a message by the id of any of its versions, nil if
 // it is not here.
-func (f *Fold) Find(id MessageID) *Shown { return f.about[id] }
+func (f *Fold) Find(id MessageID) *Shown { return f.about[f.named(id)] }
+
+// Alias says that a message that was added has another id, too. An id is made of the room's
+// name, so a message that was said in two rooms has two.
+func (f *Fold) Alias(id, also MessageID) {
+	if id == also {
+		return
+	}
+	if f.also == nil {
+		f.also = map[MessageID]MessageID{}
+	}
+	f.also[also] = id
+	if list := f.waiting[also]; list != nil {
+		delete(f.waiting, also)
+		f.waiting[id] = append(f.waiting[id], list...)
+		f.released(id)
+	}
+	list := f.said[also]
+	delete(f.said, also)
+	f.kept -= len(list)
+	for _, r := range list {
+		f.AddStatus(id, r.Sender, r.Status)
+	}
+}
+
+// named returns the id by which a message was added.
+func (f *Fold) named(id MessageID) MessageID {
+	if x, ok := f.also[id]; ok {
+		return x
+	}
+	return id
+}

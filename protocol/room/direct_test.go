@@ -115,13 +115,15 @@ func TestDirectOf(t *testing.T) {
 	}
 	carol := w.device("carol@chicago.example", "phone")
 	for what, edit := range map[string]func(mls.Dictionary){
-		"":                func(d mls.Dictionary) {},
-		"other roles":     func(d mls.Dictionary) { d[room.RolesComponent] = calmer(t).Append(nil) },
-		"no roles":        func(d mls.Dictionary) { delete(d, room.RolesComponent) },
-		"not fixed":       func(d mls.Dictionary) { d[room.BaseComponent] = (&policy.Base{MultiDevice: true}).Append(nil) },
-		"another role":    func(d mls.Dictionary) { d[wire.ComponentParticipantList] = list(policy.Banned, alice.user, bob.user) },
-		"one user":        func(d mls.Dictionary) { d[wire.ComponentParticipantList] = list(policy.Peer, alice.user) },
-		"three users":     func(d mls.Dictionary) { d[wire.ComponentParticipantList] = list(policy.Peer, alice.user, bob.user, carol.user) },
+		"":             func(d mls.Dictionary) {},
+		"other roles":  func(d mls.Dictionary) { d[room.RolesComponent] = calmer(t).Append(nil) },
+		"no roles":     func(d mls.Dictionary) { delete(d, room.RolesComponent) },
+		"not fixed":    func(d mls.Dictionary) { d[room.BaseComponent] = (&policy.Base{MultiDevice: true}).Append(nil) },
+		"another role": func(d mls.Dictionary) { d[wire.ComponentParticipantList] = list(policy.Banned, alice.user, bob.user) },
+		"one user":     func(d mls.Dictionary) { d[wire.ComponentParticipantList] = list(policy.Peer, alice.user) },
+		"three users": func(d mls.Dictionary) {
+			d[wire.ComponentParticipantList] = list(policy.Peer, alice.user, bob.user, carol.user)
+		},
 		"no participants": func(d mls.Dictionary) { delete(d, wire.ComponentParticipantList) },
 	} {
 		ext := must(room.Direct(alice.create(func(*mls.GroupParams) {}).GroupInfo.Context.Extensions, alice.user, bob.user))(t)
