@@ -326,6 +326,8 @@ func roomRoutes(r *rooms.Rooms, heard func(domain string)) []peering.Route {
 		case rooms.EndpointFranking, rooms.EndpointWilling:
 		case rooms.EndpointEphemeral:
 			rt.InRoom, rt.MaxBody = true, ephemeral.MaxSize
+		case rooms.EndpointBegun:
+			rt.InRoom, rt.MaxBody = true, 1
 		case rooms.EndpointRecruit:
 			rt.MaxBody = replica.MaxRecruit
 		case rooms.EndpointHeads, rooms.EndpointNudge, rooms.EndpointReplica:

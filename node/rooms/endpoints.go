@@ -30,6 +30,10 @@ const (
 	// EndpointNudge says that rooms went on which the asked provider did not hear
 	// of. The response is empty.
 	EndpointNudge = "mimid-nudge"
+	// EndpointBegun says that a room has begun, in whose first entry users of the asked
+	// provider take part: one with fixed membership. The subject is the room's URI, body and
+	// response are empty. MIMI's notify has no message for that.
+	EndpointBegun = "mimid-begun"
 	// EndpointFranking answers with the key of the provider's franks, which rooms that
 	// it becomes a replica of name.
 	EndpointFranking = "mimid-franking"
@@ -79,6 +83,7 @@ func (r *Rooms) Endpoints() map[string]Endpoint {
 		EndpointLog:                         r.serveLog,
 		EndpointHeads:                       r.serveHeads,
 		EndpointNudge:                       r.serveNudge,
+		EndpointBegun:                       r.serveBegun,
 		EndpointReplica:                     r.serveReplica,
 		EndpointFranking:                    r.serveFranking,
 		EndpointRecruit:                     r.serveRecruit,
@@ -352,6 +357,33 @@ func (r *Rooms) serveNotify(ctx context.Context, q *Request) (*Response, error) 
 	}
 	h := r.obtain(room.IDOf([]byte(name.String())))
 	defer r.release(h)
+	if err := r.told(ctx, h, name, q); err != nil {
+		return nil, err
+	}
+	for _, m := range msgs {
+		if m.Message.Welcome == nil {
+			continue
+		}
+		if err := r.welcomed(ctx, h, m); err != nil {
+			return nil, asProblem(err)
+		}
+	}
+	return &Response{Status: 201}, nil
+}
+
+// serveBegun follows a room that has begun.
+func (r *Rooms) serveBegun(ctx context.Context, q *Request) (*Response, error) {
+	name, err := uri.ParseRoom(q.Subject)
+	if err != nil {
+		return nil, problem(422, clientapi.CodeInvalid, "%s", err)
+	}
+	h := r.obtain(room.IDOf([]byte(name.String())))
+	defer r.release(h)
+	return ok(nil, r.told(ctx, h, name, q))
+}
+
+// told catches up with a room of which its hub tells.
+func (r *Rooms) told(ctx context.Context, h *handle, name uri.Room, q *Request) error {
 	// Where this provider has no part in a room, as far as it knows, it cannot know the hub
 	// either: the room may have moved away from where its name says that it began. The log
 	// tells, which proves itself.
@@ -363,37 +395,29 @@ func (r *Rooms) serveNotify(ctx context.Context, q *Request) (*Response, error) 
 		switch heard := r.askAround(ctx, h, q.Source); {
 		case h.stand().Hub == q.Source:
 		case !heard:
-			return nil, problem(503, clientapi.CodeUnavailable, "who orders %s cannot be found out now", name)
+			return problem(503, clientapi.CodeUnavailable, "who orders %s cannot be found out now", name)
 		default:
-			return nil, problem(403, clientapi.CodeForbidden, "%s is not the hub of %s", q.Source, name)
+			return problem(403, clientapi.CodeForbidden, "%s is not the hub of %s", q.Source, name)
 		}
 	}
 	if err := r.do(ctx, h, task{catch: q.Source}); err != nil {
 		r.log.Warn("following room", "room", name, "hub", q.Source, "err", err)
 		if refusal(err) {
-			return nil, problem(422, clientapi.CodeInvalid, "the room cannot be followed: %s", err)
+			return problem(422, clientapi.CodeInvalid, "the room cannot be followed: %s", err)
 		}
 		var p *clientapi.Problem
 		if errors.As(err, &p) && p.Status == 404 && !known {
-			return nil, problem(403, clientapi.CodeForbidden, "%s does not show the log of %s", q.Source, name)
+			return problem(403, clientapi.CodeForbidden, "%s does not show the log of %s", q.Source, name)
 		}
-		return nil, problem(503, clientapi.CodeUnavailable, "the room could not be read: %s", errText(err))
+		return problem(503, clientapi.CodeUnavailable, "the room could not be read: %s", errText(err))
 	}
 	switch now := h.stand(); {
 	case now == nil:
-		return nil, problem(422, clientapi.CodeInvalid, "%s shows no entry of %s", q.Source, name)
+		return problem(422, clientapi.CodeInvalid, "%s shows no entry of %s", q.Source, name)
 	case now.Hub != q.Source:
-		return nil, problem(403, clientapi.CodeForbidden, "%s is not the hub of %s", q.Source, name)
+		return problem(403, clientapi.CodeForbidden, "%s is not the hub of %s", q.Source, name)
 	}
-	for _, m := range msgs {
-		if m.Message.Welcome == nil {
-			continue
-		}
-		if err := r.welcomed(ctx, h, m); err != nil {
-			return nil, asProblem(err)
-		}
-	}
-	return &Response{Status: 201}, nil
+	return nil
 }
 
 // errText keeps what is inside from leaving.

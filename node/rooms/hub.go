@@ -67,7 +67,7 @@ type welcome struct {
 	at    room.Position
 	gone  []string // providers that no longer take part and are told so
 	fresh []string // providers that take part from here on
-	msg   *mls.Message
+	msg   *mls.Message // the commit; nil: the room has begun
 }
 
 // full says that a further entry of the usual size would be too much.
@@ -181,6 +181,9 @@ func (l *live) orderCreate(s *submission) (result, error) {
 	}
 	l.state = st
 	l.begin(room.Position{}, nil)
+	if fresh := without(st.Participating(), []string{l.r.cfg.Domain}); len(fresh) > 0 {
+		l.batch.welcome = append(l.batch.welcome, welcome{at: st.At(), fresh: fresh})
+	}
 	return l.add(e, s), nil
 }
 
@@ -549,7 +552,8 @@ func union(a, b []uri.User) []uri.User {
 }
 
 // notify lets the added clients' providers have the Welcome, and tells providers
-// that begin or end to take part about the commit (MIMI protocol section 5.5).
+// that begin or end to take part about the commit (MIMI protocol section 5.5), or
+// those that take part from the beginning about that.
 func (l *live) notify(tx *store.Tx, w welcome) error {
 	s := l.state
 	subject := s.URI().String()
@@ -582,6 +586,13 @@ func (l *live) notify(tx *store.Tx, w welcome) error {
 		}
 	}
 	for _, d := range slices.Concat(w.fresh, w.gone) {
+		if w.msg == nil {
+			err := l.r.cfg.Outbox.Put(tx, Call{Target: d, Endpoint: EndpointBegun, Subject: subject, Room: wire.IdentifierURI(subject)})
+			if err != nil {
+				return err
+			}
+			continue
+		}
 		if err := send(d, &wire.FanoutMessage{Timestamp: w.at.AcceptedAt, Message: w.msg}); err != nil {
 			return err
 		}

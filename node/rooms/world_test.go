@@ -450,6 +450,11 @@ func nonce() []byte { n := room.NewTxnNonce(); return n[:] }
 
 // create makes a room and returns its id.
 func (d *device) create(name string) (store.RoomID, *clientapi.NewRoom, error) {
+	return d.createWith(name, func(ext mls.Extensions) (mls.Extensions, error) { return ext, nil })
+}
+
+// createWith is create for a room that begins otherwise.
+func (d *device) createWith(name string, edit func(mls.Extensions) (mls.Extensions, error)) (store.RoomID, *clientapi.NewRoom, error) {
 	t := d.p.w.t
 	t.Helper()
 	h := &room.Hosting{Term: room.FirstTerm, Failover: room.FailoverAdmin, Topic: [16]byte(nonce()),
@@ -457,7 +462,7 @@ func (d *device) create(name string) (store.RoomID, *clientapi.NewRoom, error) {
 	copy(h.Hub.ProviderKey[:], d.p.key.Public().(ed25519.PublicKey))
 	h.Replicas = []room.Replica{h.Hub}
 	r := must(uri.ParseRoom("mimi://" + d.p.domain + "/r/" + name + strings.Repeat("x", 20)))(t)
-	g := must(mls.CreateGroup(mls.GroupParams{LeafParams: d.leaf, GroupID: must(room.GroupID(r))(t), Extensions: must(room.Extensions(d.who.User, h, nil))(t)}, d.config()))(t)
+	g := must(mls.CreateGroup(mls.GroupParams{LeafParams: d.leaf, GroupID: must(room.GroupID(r))(t), Extensions: must(edit(must(room.Extensions(d.who.User, h, nil))(t)))(t)}, d.config()))(t)
 	n := &clientapi.NewRoom{URI: r.String(), GroupInfo: must(g.GroupInfo(false))(t).Bytes(), Tree: g.Public().Tree().Bytes(), Nonce: nonce()}
 	d.group, d.at = g, 1
 	_, err := d.p.rooms.CreateRoom(context.Background(), d.who, n)
