@@ -341,4 +341,3 @@ func (c *Client) stageYield(r *roomState, o *mls.CommitOptions) (done bool) {
 	o.Proposals = append(o.Proposals, room.Ends(w.uri))
 	return false
 }
-

@@ -350,6 +350,9 @@ func (c *Client) rejoin(r *roomState) {
 		info, tree, pending, hub, err := c.askHubs(ctx, m, r, hubs)
 		if hasCode(err, clientapi.CodeNotFound) || hasCode(err, clientapi.CodeForbidden) || errors.Is(err, errOut) {
 			return func() error {
+				if r.State != roomLost || c.rooms[r.id] != r {
+					return nil // it was welcomed meanwhile
+				}
 				if r.Entering != nil {
 					return c.refusedEntry(r, fmt.Errorf("%w: %w", errNotLetIn, ErrRefused))
 				}

@@ -65,8 +65,8 @@ type welcome struct {
 	tree  *mls.RatchetTree
 	added []room.Added
 	at    room.Position
-	gone  []string // providers that no longer take part and are told so
-	fresh []string // providers that take part from here on
+	gone  []string     // providers that no longer take part and are told so
+	fresh []string     // providers that take part from here on
 	msg   *mls.Message // the commit; nil: the room has begun
 }
 
