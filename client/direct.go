@@ -48,6 +48,9 @@ const (
 	directSpan = 24 * time.Hour
 )
 
+// maxChain is how many rooms that have yielded one after the other are followed.
+const maxChain = 64
+
 // wishYield ends a direct room towards the pair's.
 const wishYield = "yield"
 
@@ -238,9 +241,9 @@ func (c *Client) roomOf(u uri.Room) *roomState {
 
 // current follows a direct room that yields or has yielded.
 func (c *Client) current(r *roomState) *roomState {
-	for r != nil && r.Into != "" {
+	for n := 0; r != nil && r.Into != "" && n < maxChain; n++ {
 		next := c.rooms[room.IDOf([]byte(r.Into))]
-		if next == nil || next.Peer != r.Peer || bytes.Compare(next.id[:], r.id[:]) == 0 {
+		if next == nil || next.Peer != r.Peer {
 			break
 		}
 		if !r.gone() && next.gone() {
@@ -254,7 +257,7 @@ func (c *Client) current(r *roomState) *roomState {
 // recordOf is roomOf in the storage alone; nil if the room is not there.
 func recordOf(tx Tx, u uri.Room) (*roomRecord, error) {
 	var rec *roomRecord
-	for name := u.String(); ; {
+	for name, n := u.String(), 0; n < maxChain; n++ {
 		b, err := tx.Get(tableRoom, room.IDOf([]byte(name)).String())
 		if err != nil || b == nil {
 			return rec, err
@@ -266,11 +269,12 @@ func recordOf(tx Tx, u uri.Room) (*roomRecord, error) {
 		if rec != nil && next.Peer != rec.Peer {
 			return rec, nil
 		}
-		if rec = next; rec.Into == "" || rec.Into == name {
-			return rec, nil
+		if rec = next; rec.Into == "" {
+			break
 		}
 		name = rec.Into
 	}
+	return rec, nil
 }
 
 // meets says whether a direct room may be entered: r is where, whose group has this context.

@@ -198,7 +198,7 @@ func (c *Client) enterGroup(b *batch, r *roomState, g *mls.Group) error {
 		// itself has followed the log.
 		r.Lead = room.LeadOf(h)
 	}
-	r.Joined, r.Entering = g.Epoch(), nil
+	r.Joined, r.Entering, r.Into, r.Folded = g.Epoch(), nil, "", false
 	c.noteDirect(r, g.Public().Context())
 	for _, w := range c.wishesOf(r) {
 		if w.Kind == wishEnter {
