@@ -90,6 +90,16 @@ func (s *Store) Stats() Stats {
 	return Stats{s.stats.functions.Load(), s.stats.commits.Load()}
 }
 
+// Space is how much of the disk this process may still use, and below how much no commit is
+// made any more; false: it is unknown, or there is no disk.
+func (s *Store) Space() (free, reserve uint64, known bool) {
+	if s.dir == "" {
+		return 0, 0, false
+	}
+	free, known = freeSpace(s.dir)
+	return free, s.reserve, known
+}
+
 // Open opens the store in a directory or creates it. It starts none of this package's
 // goroutines (Badger starts its own): reads work at once, Update waits for Run. Errors
 // are ErrLocked, ErrPermission, ErrDiskFull, ErrFormat, ErrCorrupted and ErrLost.

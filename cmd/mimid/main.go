@@ -51,6 +51,7 @@ type grammar struct {
 	Abuse     abuseCommand     `cmd:"" help:"Look at reports of abuse and resolve them." group:"Provider"`
 	Peers     peersCommand     `cmd:"" help:"List the other providers, pin or forget their keys." group:"Provider"`
 	Status    statusCommand    `cmd:"" help:"Say how the running node is." group:"Provider"`
+	Doctor    doctorCommand    `cmd:"" help:"Examine the running node: its health, and what it exposes." group:"Provider"`
 	Verify    verifyCommand    `cmd:"" help:"Check a store from end to end." group:"Provider"`
 	Backup    backupCommand    `cmd:"" help:"Copy everything that a provider has into one file." group:"Provider"`
 	Restore   restoreCommand   `cmd:"" help:"Make a data directory from a backup." group:"Provider"`

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -432,4 +433,40 @@ func (c *rotateCommand) Run(s *session) error {
 			fmt.Fprintln(w, "-", t)
 		}
 	})
+}
+
+type doctorCommand struct{ dataFlag }
+
+func (c *doctorCommand) Help() string {
+	return "Looks at the key and its record, addresses, certificate, clock, disk, other providers, deliveries,\n" +
+		"evaluators, KeyPackages (how many users have few, not who), quotas, and what it would cost to find\n" +
+		"out all published phone numbers. Exit code 1 if something is bad.\n\nExample:\n  mimid doctor"
+}
+
+// errBad: the examination found something bad, and said so.
+var errBad = errors.New("something is bad: see above")
+
+func (c *doctorCommand) Run(s *session) error {
+	a, err := c.dial(s)
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	x, err := a.Doctor(s.ctx)
+	if err != nil {
+		return err
+	}
+	err = s.out.result(x, func(w io.Writer) {
+		fmt.Fprintf(w, "%s, %s, %s\n", x.Domain, x.Version, when(x.At))
+		for _, c := range x.Checks {
+			fmt.Fprintf(w, "%-4s  %-13s %s\n", c.Outcome, c.Part, c.Found)
+			if c.Do != "" {
+				fmt.Fprintf(w, "%-4s  %-13s -> %s\n", "", "", c.Do)
+			}
+		}
+	})
+	if err == nil && x.Worst() == admin.Bad {
+		return errBad
+	}
+	return err
 }

@@ -118,6 +118,10 @@ func (f *fake) Forget(_ context.Context, domain string) error { return f.ask("fo
 func (f *fake) Status(context.Context) (*admin.Status, error) {
 	return &admin.Status{Domain: "a.example", PID: 42, Started: then, Users: 3}, f.ask("status")
 }
+func (f *fake) Doctor(context.Context) (*admin.Examination, error) {
+	return &admin.Examination{Domain: "a.example", At: then, Checks: []admin.Check{{Part: "key", Outcome: admin.Good, Found: "fine"},
+		{Part: "disk", Outcome: admin.Note, Found: "full", Do: "make room"}}}, f.ask("doctor")
+}
 func (f *fake) RotateKey(context.Context) (*admin.Rotated, error) {
 	return &admin.Rotated{Old: "aa", New: "bb", Todo: []string{"change the TXT record"}}, f.ask("rotate")
 }
@@ -217,6 +221,8 @@ func TestEveryCall(t *testing.T) {
 		{"reports 0 100 true", func() (any, error) { r, err := c.Reports(ctx, 0, true); return len(r.Reports), err }, 1},
 		{"report 7", func() (any, error) { return c.Report(ctx, 7) }, &admin.AbuseReport{ID: 7}},
 		{"resolve 7 true", func() (any, error) { return c.ResolveReport(ctx, 7, admin.ResolveAbuse{Ban: true}) }, &admin.AbuseReport{ID: 7, Outcome: "banned"}},
+		{"doctor", func() (any, error) { return c.Doctor(ctx) }, &admin.Examination{Domain: "a.example", At: then, Checks: []admin.Check{
+			{Part: "key", Outcome: admin.Good, Found: "fine"}, {Part: "disk", Outcome: admin.Note, Found: "full", Do: "make room"}}}},
 		{"rotate", func() (any, error) { return c.RotateKey(ctx) }, &admin.Rotated{Old: "aa", New: "bb", Todo: []string{"change the TXT record"}}},
 		{"verify", func() (any, error) { return c.Verify(ctx) },
 			&admin.Verification{Rooms: 2, Entries: 9, Faults: []string{"room 01: entry 5 is missing"}}},

@@ -64,6 +64,7 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /reports/{id}/resolve", s.change(s.resolve))
 	mux.Handle("POST /key/rotate", s.change(func(req *http.Request) (any, error) { return v.Node.RotateKey(req.Context()) }))
 	mux.Handle("POST /verify", s.call(func(req *http.Request) (any, error) { return v.Node.Verify(req.Context()) }))
+	mux.Handle("POST /doctor", s.call(func(req *http.Request) (any, error) { return v.Node.Doctor(req.Context()) }))
 	mux.Handle("POST /backup", http.HandlerFunc(s.backup))
 	mux.Handle("/", s.call(func(req *http.Request) (any, error) {
 		return nil, problem(http.StatusNotFound, clientapi.CodeNotFound,

@@ -59,4 +59,6 @@ type Node interface {
 	RotateKey(ctx context.Context) (*Rotated, error)
 	Verify(ctx context.Context) (*Verification, error)
 	Backup(ctx context.Context, w io.Writer) (*Backup, error)
+	// Doctor examines the node.
+	Doctor(ctx context.Context) (*Examination, error)
 }

@@ -220,6 +220,9 @@ func New(cfg Config) (*Service, error) {
 		secrets: newSecrets(cfg.Salt, cfg.Evaluator, cfg.Limits.Secrets, cfg.Limits.Derivations), index: newIndex()}, nil
 }
 
+// Limits are those in force.
+func (s *Service) Limits() Limits { return s.cfg.Limits }
+
 // Routes are the endpoints that other providers call.
 func (s *Service) Routes() []peering.Route {
 	return []peering.Route{

@@ -2,6 +2,7 @@ package evaluate
 
 import (
 	"context"
+	cryptorand "crypto/rand"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -121,6 +122,38 @@ func setDefault(p *float64, d float64) {
 	if *p <= 0 {
 		*p = d
 	}
+}
+
+// Limits are those in force.
+func (s *Service) Limits() Limits { return s.cfg.Limits }
+
+// Number is this provider's own number as an evaluator; 0: it is none.
+func (s *Service) Number() int { return s.own }
+
+// Try asks every evaluator for one evaluation, and returns what went wrong, by number.
+func (s *Service) Try(ctx context.Context) (map[int]error, error) {
+	input := make([]byte, 16)
+	cryptorand.Read(input)
+	b, err := s.cfg.Set.Blind(input)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	defer cancel()
+	list := s.cfg.Set.Evaluators()
+	errs := make([]error, len(list))
+	var asking sync.WaitGroup
+	for i, p := range list {
+		asking.Go(func() { _, errs[i] = s.askOne(ctx, b.Request(), i+1, p) })
+	}
+	asking.Wait()
+	out := map[int]error{}
+	for i, err := range errs {
+		if s.note(i+1, list[i], err); err != nil {
+			out[i+1] = err
+		}
+	}
+	return out, nil
 }
 
 // Set is the network's key set.

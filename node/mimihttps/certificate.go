@@ -73,6 +73,9 @@ func (c *Certificate) read() error {
 	return nil
 }
 
+// Ends is when the certificate that is shown now ends.
+func (c *Certificate) Ends() time.Time { return c.current().Leaf.NotAfter }
+
 // current returns the certificate to show now. Files that cannot be used leave the
 // former one in place.
 func (c *Certificate) current() *tls.Certificate {

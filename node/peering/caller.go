@@ -85,7 +85,8 @@ func (c *Caller) call(ctx context.Context, q *Request) (*Response, error) {
 	if len(body) > q.MaxResponse {
 		return nil, fmt.Errorf("answer of more than %d octets: %w", q.MaxResponse, ErrTooLarge)
 	}
-	return &Response{Status: resp.StatusCode, Type: resp.Header.Get("Content-Type"), Body: body}, nil
+	date, _ := http.ParseTime(resp.Header.Get("Date"))
+	return &Response{Status: resp.StatusCode, Type: resp.Header.Get("Content-Type"), Body: body, Date: date}, nil
 }
 
 // request makes a request as it goes out.

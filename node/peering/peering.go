@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
 
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/wire"
@@ -57,6 +58,9 @@ type Response struct {
 	// Type is the body's content type. Default application/octet-stream.
 	Type string
 	Body []byte
+	// Date is the answering provider's clock, in seconds, when it answered a Caller; zero if it
+	// does not say.
+	Date time.Time
 
 	retry int64 // Retry-After in ms
 }
