@@ -29,6 +29,7 @@ const (
 	soon          = 14 * 24 * time.Hour
 	lowPackages   = 10
 	phoneNumbers  = 1e10
+	guessTime     = 25 * time.Millisecond // of one guess, on a core of 2024
 	year          = 365.25 * 24 * 60 * 60 // seconds
 )
 
@@ -71,26 +72,28 @@ func bad(part, do, format string, args ...any) admin.Check {
 
 // checkKey compares the provider key with what DNS says of it.
 func (n *Node) checkKey(ctx context.Context, _ *parts) []admin.Check {
+	return []admin.Check{keyInDNS(ctx, n.cfg.Domain, n.keys.Fingerprint(), txt(n.cfg.Trust.DNS))}
+}
+
+func keyInDNS(ctx context.Context, domain, own string, lookup func(context.Context, string) ([]string, error)) admin.Check {
 	const part = "key"
-	own := n.keys.Fingerprint()
-	lookup := txt(n.cfg.Trust.DNS)
-	if lookup == nil {
-		return []admin.Check{worth(part, fmt.Sprintf("set trust.dns, and publish a TXT record at _mimi.%s: %s", n.cfg.Domain, overlay.TXTRecord(own)),
-			"%s; DNS is not asked here (trust.dns = \"off\"): other providers are believed at first use", own)}
-	}
-	name := "_mimi." + n.cfg.Domain
-	list, err := lookup(ctx, name)
-	var dns *net.DNSError
+	name := "_mimi." + domain
 	publish := fmt.Sprintf("publish a TXT record at %s: %s", name, overlay.TXTRecord(own))
-	switch {
-	case err != nil && errors.As(err, &dns) && dns.IsNotFound, err == nil && len(list) == 0:
-		return []admin.Check{worth(part, publish, "%s; DNS does not name it: others believe it at first use", own)}
-	case err != nil:
-		return []admin.Check{worth(part, "look at the resolver (trust.dns)", "%s; DNS could not be asked: %v", own, err)}
-	case slices.ContainsFunc(list, func(s string) bool { return strings.Contains(s, own) }):
-		return []admin.Check{good(part, "%s, named in DNS", own)}
+	if lookup == nil {
+		return worth(part, publish+", and set trust.dns", "%s; DNS is not asked here (trust.dns = \"off\"): other providers are believed at first use", own)
 	}
-	return []admin.Check{bad(part, publish, "%s, but DNS at %s names another key: others refuse this one", own, name)}
+	list, err := lookup(ctx, name)
+	list = slices.DeleteFunc(list, func(s string) bool { return !strings.HasPrefix(s, overlay.TXTRecord("")) })
+	var dns *net.DNSError
+	switch {
+	case err != nil && !(errors.As(err, &dns) && dns.IsNotFound):
+		return worth(part, "look at the resolver (trust.dns)", "%s; DNS could not be asked: %v", own, err)
+	case len(list) == 0:
+		return worth(part, publish, "%s; DNS does not name it: others believe it at first use", own)
+	case slices.Contains(list, overlay.TXTRecord(own)):
+		return good(part, "%s, named in DNS", own)
+	}
+	return bad(part, publish, "%s, but DNS at %s names another key: others refuse this one", own, name)
 }
 
 // checkRecord looks at the record by which other providers find this one.
@@ -347,6 +350,9 @@ func (n *Node) checkKeyPackages(ctx context.Context, p *parts) []admin.Check {
 	case low > 0:
 		return []admin.Check{worth(part, "", "%d of %d users have a device with fewer than %d KeyPackages", low, users, lowPackages)}
 	}
+	if users == 0 {
+		return []admin.Check{good(part, "there are no users yet")}
+	}
 	return []admin.Check{good(part, "all %d users have at least %d for each device", users, lowPackages)}
 }
 
@@ -372,12 +378,15 @@ func (n *Node) checkExposure(_ context.Context, p *parts) []admin.Check {
 	if err != nil {
 		return []admin.Check{bad(part, "", "%v", err)}
 	}
-	began := time.Now()
-	if _, err := (discovery.Network{Salt: n.cfg.Discovery.Salt}).Secret(sii); err != nil {
-		return []admin.Check{bad(part, "", "%v", err)}
+	each := guessTime
+	for range 3 { // a busy machine makes guesses no dearer for others
+		began := time.Now()
+		if _, err := (discovery.Network{Salt: n.cfg.Discovery.Salt}).Secret(sii); err != nil {
+			return []admin.Check{bad(part, "", "%v", err)}
+		}
+		each = min(each, time.Since(began))
 	}
-	each := time.Since(began)
-	offline := fmt.Sprintf("%.1f CPU-years offline (10^10 guesses of %s on this machine, now)", phoneNumbers*each.Seconds()/year, each.Round(time.Millisecond))
+	offline := fmt.Sprintf("%.1f CPU-years offline (10^10 guesses of %s)", phoneNumbers*each.Seconds()/year, each.Round(time.Millisecond))
 	if p.evaluate == nil {
 		return []admin.Check{worth(part, "evaluators make it a matter of quotas: mimid evaluator --help",
 			"trying all 10^10 phone numbers costs anybody %s, once for this network's salt", offline)}

@@ -17,3 +17,9 @@ func (n *Notices) Done(h rooms.Here, now time.Time, spread time.Duration, err er
 
 // FindProblem says to a person why nobody was found who orders a room.
 var FindProblem = findProblem
+
+// For doctor_test.go.
+var (
+	CheckKeyInDNS  = keyInDNS
+	ScopeOfAddress = scopeOfAddress
+)
