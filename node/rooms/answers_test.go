@@ -114,6 +114,72 @@ func TestUpdateAnswers_5_3(t *testing.T) {
 	}
 }
 
+// TestInvalidProposal_5_3: what no commit could contain, whoever made it, is invalidProposal,
+// with the reference of a proposal that has one; what is well made and not allowed is
+// notAllowed, and has none.
+func TestInvalidProposal_5_3(t *testing.T) {
+	w, alice, bob, id := pair(t, nil)
+	name := w.ps["atlanta.example"].rooms.List()[0].URI
+	answer := func(by *device, b wire.HandshakeBundle) *wire.UpdateRoomResponse {
+		t.Helper()
+		raw := must((&wire.UpdateRequest{Bundle: b}).Bytes())(t)
+		q := &rooms.Request{Source: by.p.domain, Subject: name, Body: raw, ID: room.NewTxnNonce()}
+		r := must(w.ps["atlanta.example"].serve(context.Background(), wire.EndpointUpdate.String(), q))(t)
+		return must(wire.ParseUpdateRoomResponse(r.Body, wire.Limits{}))(t)
+	}
+	propose := func(by *device, p *mls.Proposal) (b wire.HandshakeBundle, ref []byte) {
+		t.Helper()
+		b.Message = must(by.group.Propose(p, mls.SendOptions{}, time.Now()))(t)
+		return b, by.group.Public().Pending()[0].Ref
+	}
+	set := func(c mls.ComponentID, b []byte) *mls.Proposal {
+		return &mls.Proposal{Type: mls.ProposalAppDataUpdate, AppData: &mls.AppDataUpdate{Component: c, Op: mls.AppDataSet, Update: b}}
+	}
+	roles := policy.Channel()
+	for _, row := range []struct {
+		why string
+		by  *device
+		p   *mls.Proposal
+		is  wire.UpdateResponseCode
+	}{
+		{"roles that cannot be read, by an administrator", alice, set(room.RolesComponent, []byte{0xff}), wire.UpdateInvalidProposal},
+		{"roles that cannot be read, by who may not change them", bob, set(room.RolesComponent, []byte{0xff}), wire.UpdateInvalidProposal},
+		{"good roles by who may not change them", bob, room.UpdateRoles(roles), wire.UpdateNotAllowed},
+		{"a component that rooms do not have", alice, set(0x7abc, nil), wire.UpdateInvalidProposal},
+		{"a component removed", alice, &mls.Proposal{Type: mls.ProposalAppDataUpdate, AppData: &mls.AppDataUpdate{Component: room.HostingComponent, Op: mls.AppDataRemove}}, wire.UpdateInvalidProposal},
+	} {
+		b, ref := propose(row.by, row.p)
+		row.by.group.Drop(ref)
+		r := answer(row.by, b)
+		if r.Code != row.is || r.Description == "" {
+			t.Errorf("%s: %v %q", row.why, r.Code, r.Description)
+		}
+		if named := len(r.InvalidProposals) == 1 && string(r.InvalidProposals[0]) == string(ref); named != (row.is == wire.UpdateInvalidProposal) {
+			t.Errorf("%s: the answer names %x, the proposal is %x", row.why, r.InvalidProposals, ref)
+		}
+	}
+	// In a commit, by value: there is no reference to name.
+	s := must(alice.group.Commit(mls.CommitOptions{Proposals: []*mls.Proposal{set(room.RolesComponent, []byte{0xff})}}, time.Now()))(t)
+	whole := func(s *mls.StagedCommit) wire.HandshakeBundle {
+		return wire.HandshakeBundle{Message: s.Message, GroupInfo: &wire.GroupInfoOption{Full: s.GroupInfo},
+			Tree: &wire.RatchetTreeOption{Representation: wire.TreeDistributionService}}
+	}
+	if r := answer(alice, whole(s)); r.Code != wire.UpdateInvalidProposal || len(r.InvalidProposals) != 0 {
+		t.Errorf("unreadable roles in a commit: %+v", r)
+	}
+	// A reference to what the hub has not: it is named.
+	_, ref := propose(alice, set(room.MetadataComponent, (&policy.Metadata{URI: name, Name: "never brought"}).Append(nil)))
+	s = must(alice.group.Commit(mls.CommitOptions{}, time.Now()))(t)
+	alice.group.Drop(ref)
+	if r := answer(alice, whole(s)); r.Code != wire.UpdateInvalidProposal || len(r.InvalidProposals) != 1 || string(r.InvalidProposals[0]) != string(ref) {
+		t.Errorf("a commit with a proposal that the hub has not: %+v", r)
+	}
+	// Nothing of it is in the room.
+	if err := alice.commit(id, mls.CommitOptions{}); err != nil {
+		t.Errorf("a good commit after all that: %v", err)
+	}
+}
+
 // TestBanAgain_5_5: an external commit ends the epoch, and with it what the hub has proposed.
 // The hub proposes its ban anew in the next epoch, and the next member's commit bans.
 func TestBanAgain_5_5(t *testing.T) {

@@ -232,11 +232,24 @@ func (r *Rooms) update(ctx context.Context, id room.ID, from string, nonce room.
 	case refusal(err):
 		r.counts.refused.Add(1)
 		r.log.Debug("update refused", "room", id, "from", from, "err", err)
-		out.Code, out.Description = wire.UpdateNotAllowed, err.Error()
+		refuseUpdate(out, err)
 	default:
 		return nil, asProblem(err)
 	}
 	return out.Bytes()
+}
+
+// refuseUpdate says why a handshake is refused: invalidProposal where a proposal could be in
+// no commit, whoever made it, with its reference if it has one; and notAllowed.
+func refuseUpdate(out *wire.UpdateRoomResponse, err error) {
+	out.Code, out.Description = wire.UpdateNotAllowed, err.Error()
+	var bad *mls.ProposalError
+	if errors.As(err, &bad) && !errors.Is(err, x509auth.ErrUnknownProvider) {
+		out.Code = wire.UpdateInvalidProposal
+		if bad.Ref != nil {
+			out.InvalidProposals = [][]byte{bad.Ref}
+		}
+	}
 }
 
 func (r *Rooms) serveMessage(ctx context.Context, q *Request) (*Response, error) {

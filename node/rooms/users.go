@@ -236,7 +236,7 @@ func (r *Rooms) SubmitUpdate(ctx context.Context, who account.Identity, id store
 	if err != nil {
 		return nil, err
 	}
-	if out, err := wire.ParseUpdateRoomResponse(body, room.BodyLimits()); err == nil && out.Code == wire.UpdateNotAllowed {
+	if out, err := wire.ParseUpdateRoomResponse(body, room.BodyLimits()); err == nil && (out.Code == wire.UpdateNotAllowed || out.Code == wire.UpdateInvalidProposal) {
 		if err := r.contest(ctx, id, replica.Update, nonce, u.Request); err != nil {
 			return nil, err
 		}
@@ -315,7 +315,9 @@ func (r *Rooms) vouch(ctx context.Context, who account.Identity, id store.RoomID
 	}
 	r.counts.refused.Add(1)
 	r.log.Debug("update refused", "room", h.id, "from", who.User, "err", bad)
-	return (&wire.UpdateRoomResponse{Code: wire.UpdateNotAllowed, Description: bad.Error()}).Bytes()
+	out := new(wire.UpdateRoomResponse)
+	refuseUpdate(out, bad)
+	return out.Bytes()
 }
 
 // FetchGroupInfo asks the room's hub for what an external commit needs.

@@ -98,3 +98,25 @@ var (
 	// ErrState: a stored state does not decode or contradicts itself.
 	ErrState = errors.New("mls: stored state is damaged")
 )
+
+// ProposalError says that a proposal is not valid, by itself or beside the others of its
+// commit, whoever may make such ones. What was wrong is inside: errors.Is sees it.
+type ProposalError struct {
+	// Ref is the ProposalRef; nil for one that stands in a commit by value, and where the
+	// proposals of a commit do not go together.
+	Ref []byte
+	Err error
+}
+
+func (e *ProposalError) Error() string { return e.Err.Error() }
+
+// Unwrap returns what was wrong.
+func (e *ProposalError) Unwrap() error { return e.Err }
+
+// invalid marks what is wrong with a proposal; nil stays nil.
+func invalid(ref []byte, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &ProposalError{ref, err}
+}

@@ -29,14 +29,14 @@ func (g *PublicGroup) applyProposals(c *Change, now time.Time) error {
 		err = g.checkMemberList(c)
 	}
 	if err != nil {
-		return err
+		return invalid(nil, err)
 	}
 	// Those by reference were checked when they came, in this same epoch, but
 	// judged by that time's clock; only new ones are checked now. Many adds are
 	// many signatures.
 	if err := onAllCores(len(c.Proposals), func(i int) error {
 		if p := c.Proposals[i]; !p.ByReference() {
-			return g.checkProposal(p, now)
+			return invalid(nil, g.checkProposal(p, now))
 		}
 		return nil
 	}); err != nil {
@@ -227,7 +227,7 @@ func (g *PublicGroup) computeProvisional(c *Change) error {
 			return err
 		}
 		if err := applyAppData(d, appData, g.cfg.Components); err != nil {
-			return err
+			return invalid(nil, err)
 		}
 		if len(d) > g.cfg.Limits.ListEntries {
 			return fmt.Errorf("more than %d components: %w", g.cfg.Limits.ListEntries, ErrTooLarge)

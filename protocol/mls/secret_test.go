@@ -38,7 +38,7 @@ var exportedTypes = []reflect.Type{
 	reflect.TypeFor[LeafNode](), reflect.TypeFor[LeafParams](), reflect.TypeFor[LeafSource](),
 	reflect.TypeFor[Lifetime](), reflect.TypeFor[Limits](), reflect.TypeFor[Member](),
 	reflect.TypeFor[MemberUpdate](), reflect.TypeFor[Message](), reflect.TypeFor[PSKSource](),
-	reflect.TypeFor[PSKType](), reflect.TypeFor[Part](), reflect.TypeFor[PreSharedKeyID](),
+	reflect.TypeFor[PSKType](), reflect.TypeFor[Part](), reflect.TypeFor[PreSharedKeyID](), reflect.TypeFor[ProposalError](),
 	reflect.TypeFor[PrivateKeyPackage](), reflect.TypeFor[PrivateMessage](), reflect.TypeFor[Proposal](),
 	reflect.TypeFor[ProposalType](), reflect.TypeFor[ProtocolVersion](), reflect.TypeFor[PublicGroup](),
 	reflect.TypeFor[PublicMessage](), reflect.TypeFor[RatchetTree](), reflect.TypeFor[ReInit](),

@@ -88,13 +88,13 @@ func (g *PublicGroup) newChange(a *authContent) *Change {
 func (g *PublicGroup) processProposal(a *authContent, now time.Time) (*Change, error) {
 	p := &UsedProposal{Proposal: a.proposal, Sender: a.sender, AAD: a.aad, Ref: a.ref(), encoded: a.append(nil)}
 	if a.proposal.Type == ProposalSelfRemove && a.wire != WirePublicMessage {
-		return nil, fmt.Errorf("SelfRemove must be a PublicMessage: %w", ErrBadProposal)
+		return nil, invalid(p.Ref, fmt.Errorf("SelfRemove must be a PublicMessage: %w", ErrBadProposal))
 	}
 	if err := g.checkProposal(p, now); err != nil {
-		return nil, err
+		return nil, invalid(p.Ref, err)
 	}
 	if err := g.checkWaiting(p); err != nil {
-		return nil, err
+		return nil, invalid(p.Ref, err)
 	}
 	if len(g.pending) >= g.cfg.Limits.PendingProposals && g.byRef[string(p.Ref)] == nil {
 		return nil, fmt.Errorf("more than %d pending proposals: %w", g.cfg.Limits.PendingProposals, ErrTooLarge)
@@ -280,10 +280,10 @@ func (g *PublicGroup) resolveProposals(a *authContent) ([]*UsedProposal, error) 
 		}
 		q := g.byRef[string(p.ref)]
 		if q == nil {
-			return nil, fmt.Errorf("reference %.8x: %w", p.ref, ErrUnknownProposal)
+			return nil, invalid(p.ref, fmt.Errorf("reference %.8x: %w", p.ref, ErrUnknownProposal))
 		}
 		if seen[string(p.ref)] {
-			return nil, fmt.Errorf("reference %.8x twice: %w", p.ref, ErrProposalList)
+			return nil, invalid(p.ref, fmt.Errorf("reference %.8x twice: %w", p.ref, ErrProposalList))
 		}
 		seen[string(p.ref)] = true
 		used = append(used, q)

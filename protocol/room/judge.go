@@ -91,6 +91,9 @@ func (j *judgement) judge() (err error) {
 		return err
 	}
 	j.was = j.committed
+	if err := j.readable(); err != nil {
+		return err
+	}
 	if j.c.Kind == mls.ContentProposal {
 		if j.lead.move {
 			return j.judgeMove()
@@ -128,6 +131,52 @@ func (j *judgement) judge() (err error) {
 		return err
 	}
 	return j.pending()
+}
+
+// readable: an update that cannot be read is no question of who may make it. What a commit
+// refers to was read when it came.
+func (j *judgement) readable() error {
+	all := j.c.Proposals
+	if j.c.Kind == mls.ContentProposal {
+		all = []*mls.UsedProposal{j.c.Proposal}
+	}
+	for _, p := range all {
+		if p.Proposal.Type != mls.ProposalAppDataUpdate || j.c.Kind == mls.ContentCommit && p.ByReference() {
+			continue
+		}
+		if err := readUpdate(p.Proposal.AppData); err != nil {
+			return &mls.ProposalError{Ref: p.Ref, Err: fmt.Errorf("component %#04x: %w: %w", uint16(p.Proposal.AppData.Component), err, ErrPolicy)}
+		}
+	}
+	return nil
+}
+
+// readUpdate says whether an AppDataUpdate is one that a room could hold at all.
+func readUpdate(a *mls.AppDataUpdate) (err error) {
+	if a.Op != mls.AppDataSet {
+		return fmt.Errorf("a component of a room is never removed: %w", mls.ErrBadProposal)
+	}
+	switch a.Component {
+	case wire.ComponentParticipantList:
+		_, err = wire.ParseParticipantListUpdate(a.Update, BodyLimits())
+	case MetadataComponent, OperationalComponent, PreauthComponent, BaseComponent, StatusComponent, AssetsComponent, ExpirationComponent:
+		_, err = ParseComponent(a.Component, a.Update)
+	case TombstoneComponent:
+		_, err = ParseTombstone(a.Update)
+	case RolesComponent:
+		_, err = policy.ParseRoles(a.Update)
+	case HostingComponent:
+		_, err = ParseHosting(a.Update)
+	case SuccessionComponent:
+		_, err = ParseSuccession(a.Update)
+	case OutsideComponent:
+		_, err = ParseOutside(a.Update)
+	case JoinLinksComponent:
+		_, err = ParseJoinLinksUpdate(a.Update)
+	default:
+		err = fmt.Errorf("rooms have no such component: %w", mls.ErrBadProposal)
+	}
+	return err
 }
 
 // judgeProposal judges a proposal by itself.
