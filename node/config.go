@@ -149,6 +149,9 @@ type Discovery struct {
 	// Unverified lets users publish phone numbers and mail addresses that this
 	// provider has not verified; claims say so.
 	Unverified bool `toml:"unverified" comment:"Let users publish phone numbers and mail addresses that nobody has verified."`
+	// Queries answers MIMI's identifierQuery of other providers for handles that users have
+	// published. Without it all are refused as forbidden; the search in the overlay goes on.
+	Queries bool `toml:"queries" comment:"Answer other providers' queries for handles that users have published here."`
 }
 
 // Assets is the section [assets].
@@ -198,7 +201,7 @@ func DefaultConfig(domain string) Config {
 		Trust:   Trust{DNS: "system", Pins: map[string]string{}},
 		Failover: Failover{Interval: Duration(400 * time.Millisecond), Idle: Duration(5 * time.Second), Timeout: Duration(time.Second), Stall: Duration(5 * time.Second),
 			ReplicaRooms: 1000, ReplicaRoomsPerProvider: 100, RecruitPatience: Duration(time.Hour)},
-		Discovery: Discovery{Salt: "mimi"},
+		Discovery: Discovery{Salt: "mimi", Queries: true},
 		Assets:    Assets{MaxSize: 100, User: 1 << 10, Total: 10 << 10, Keep: Duration(90 * 24 * time.Hour)},
 		Metrics:   Metrics{Listen: "127.0.0.1:9448"},
 		Store:     Store{Memory: 512},

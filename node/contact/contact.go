@@ -173,7 +173,9 @@ type Config struct {
 	// Unverified accepts claims of phone numbers and mail addresses although
 	// nobody verified that they are the user's. They are marked so.
 	Unverified bool
-	Limits     Limits
+	// NoQueries answers each identifierQuery of another provider with forbidden.
+	NoQueries bool
+	Limits    Limits
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 	// Log receives what an operator may want to know. Default: nothing.

@@ -249,8 +249,15 @@ func refusedLookup(err error) error {
 	return err
 }
 
-// handleQuery serves identifierQuery (MIMI section 5.8): exactly one handle, of
-// a user that has published it. Everything else is notFound.
+// handleQuery serves identifierQuery (MIMI section 5.8): handles, all of one user who has
+// published them; notFound is whatever else is wrong with them. Any other code depends on
+// the query and this provider's configuration alone, so that it says nothing of users:
+//
+//   - forbidden: this provider answers no queries
+//   - unsupportedField: one of the fields is not kept here: nick, email, phone, OIDC claims
+//     and vCard properties
+//   - ambiguous: one of the elements is a part of a name or profile, and nobody is found
+//     here but by what matches exactly
 func (s *Service) handleQuery(_ context.Context, in *peering.Incoming) (*peering.Response, error) {
 	if _, bad := s.admitLookup(in); bad != nil {
 		return nil, bad
@@ -262,18 +269,22 @@ func (s *Service) handleQuery(_ context.Context, in *peering.Incoming) (*peering
 	case in.Subject != s.cfg.Domain:
 		return nil, invalid("this is %s, and the URL is for %.100q", s.cfg.Domain, in.Subject)
 	}
-	out := wire.IdentifierResponse{Code: wire.QueryNotFound}
-	if len(m.Elements) == 1 && m.Elements[0].Type == wire.SearchHandle {
-		sii, err := discovery.ParseSII("handle:" + strings.TrimPrefix(m.Elements[0].Value, "handle:"))
-		// A handle that is published here is in the index: nothing is derived for who asks.
-		if secret, known := s.index.handle(sii); err == nil && known {
-			user, found, err := s.userOf(secret, s.cfg.Now())
-			if err != nil {
-				return nil, err
-			}
-			if found {
-				out = wire.IdentifierResponse{Code: wire.QuerySuccess, URIs: []wire.IdentifierURI{wire.IdentifierURI(user.String())}}
-			}
+	if more := min(len(m.Elements), maxHandles) - 1; more > 0 {
+		if ok, wait := s.lookups.Take(in.Source, float64(more), s.cfg.Now()); !ok {
+			return nil, tooMany(wait, "%s looks up many identifiers: wait", in.Source)
+		}
+	}
+	out := wire.IdentifierResponse{Code: wire.QueryForbidden}
+	if !s.cfg.NoQueries {
+		out.Code = codeOf(m.Elements)
+	}
+	if out.Code == wire.QuerySuccess {
+		user, found, err := s.userOfAll(m.Elements)
+		if err != nil {
+			return nil, err
+		}
+		if out.Code = wire.QueryNotFound; found {
+			out = wire.IdentifierResponse{Code: wire.QuerySuccess, URIs: []wire.IdentifierURI{wire.IdentifierURI(user.String())}}
 		}
 	}
 	b, err := out.Bytes()
@@ -281,4 +292,49 @@ func (s *Service) handleQuery(_ context.Context, in *peering.Incoming) (*peering
 		return nil, fmt.Errorf("answering identifier query: %w", err)
 	}
 	return &peering.Response{Body: b}, nil
+}
+
+// codeOf is what can be said of a query without looking anybody up; success: it can be
+// answered.
+func codeOf(q []wire.QueryElement) wire.IdentifierQueryCode {
+	out := wire.QuerySuccess
+	for i := range q {
+		switch q[i].Type {
+		case wire.SearchHandle:
+		case wire.SearchPartialName, wire.SearchWholeProfile:
+			out = wire.QueryAmbiguous
+		default:
+			return wire.QueryUnsupportedField
+		}
+	}
+	return out
+}
+
+// maxHandles bounds the handles of one query: each costs a look-up.
+const maxHandles = 4
+
+// userOfAll finds the one user who has published all these handles.
+func (s *Service) userOfAll(q []wire.QueryElement) (user uri.User, found bool, err error) {
+	if len(q) > maxHandles {
+		return user, false, nil
+	}
+	found = true
+	for i := range q {
+		sii, err := discovery.ParseSII("handle:" + strings.TrimPrefix(q[i].Value, "handle:"))
+		// A handle that is published here is in the index: nothing is derived for who asks.
+		secret, known := s.index.handle(sii)
+		if err != nil || !known {
+			found = false
+			continue
+		}
+		who, ok, err := s.userOf(secret, s.cfg.Now())
+		if err != nil {
+			return user, false, err
+		}
+		found = found && ok && (i == 0 || who == user)
+		if i == 0 {
+			user = who
+		}
+	}
+	return user, found, nil
 }

@@ -418,6 +418,8 @@ func TestLookupRefusals(t *testing.T) {
 	wantProblem(t, err, clientapi.CodeInvalid, "not a secret")
 }
 
+// TestIdentifierQuery: MIMI section 5.8. Each code is reached, and each but success says
+// nothing of users: whatever is asked, the octets are the same.
 func TestIdentifierQuery(t *testing.T) {
 	w := newWorld(t, atlanta, biloxi)
 	bob := w.user("bob@biloxi.example")
@@ -425,37 +427,72 @@ func TestIdentifierQuery(t *testing.T) {
 	if err := bob.publish("handle:bobby", nil); err != nil {
 		t.Fatal(err)
 	}
-	var miss []byte
-	for name, x := range map[string]struct {
-		elements []wire.QueryElement
-		want     string
-	}{
-		"published":          {[]wire.QueryElement{{Type: wire.SearchHandle, Value: "bobby"}}, "[mimi://biloxi.example/u/bob]"},
-		"with the scheme":    {[]wire.QueryElement{{Type: wire.SearchHandle, Value: "handle:bobby"}}, "[mimi://biloxi.example/u/bob]"},
-		"a user, no handle":  {[]wire.QueryElement{{Type: wire.SearchHandle, Value: "shy"}}, "[]"},
-		"part of it":         {[]wire.QueryElement{{Type: wire.SearchHandle, Value: "bob"}}, "[]"},
-		"not a handle":       {[]wire.QueryElement{{Type: wire.SearchHandle, Value: "a b"}}, "[]"},
-		"by name":            {[]wire.QueryElement{{Type: wire.SearchPartialName, Value: "bobby"}}, "[]"},
-		"two at a time":      {[]wire.QueryElement{{Type: wire.SearchHandle, Value: "bobby"}, {Type: wire.SearchHandle, Value: "bobby"}}, "[]"},
-		"by telephone":       {[]wire.QueryElement{{Type: wire.SearchPhone, Value: "+16505551000"}}, "[]"},
-		"handle is a number": {[]wire.QueryElement{{Type: wire.SearchHandle, Value: "tel:+16505551000"}}, "[]"},
-	} {
-		body := must((&wire.IdentifierRequest{Elements: x.elements}).Bytes())(t)
+	if err := bob.publish("handle:robert", nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.user("eve@biloxi.example").publish("handle:eve", nil); err != nil {
+		t.Fatal(err)
+	}
+	shapes := map[wire.IdentifierQueryCode][]byte{}
+	handle := func(s ...string) (out []wire.QueryElement) {
+		for _, x := range s {
+			out = append(out, wire.QueryElement{Type: wire.SearchHandle, Value: x})
+		}
+		return out
+	}
+	by := func(t wire.SearchIdentifierType, v string) []wire.QueryElement { return []wire.QueryElement{{Type: t, Value: v}} }
+	ask := func(name string, q []wire.QueryElement, code wire.IdentifierQueryCode) {
+		t.Helper()
+		body := must((&wire.IdentifierRequest{Elements: q}).Bytes())(t)
 		resp := must(w.ps[atlanta].caller.Call(t.Context(), peering.Request{Target: biloxi, Endpoint: "identifierQuery", Subject: biloxi, Body: body}))(t)
 		m := must(wire.ParseIdentifierResponse(resp.Body, wire.Limits{}))(t)
-		if got := fmt.Sprint(m.URIs); got != x.want {
-			t.Errorf("%s: %s, want %s", name, got, x.want)
+		if m.Code != code || code == wire.QuerySuccess && fmt.Sprint(m.URIs) != "[mimi://biloxi.example/u/bob]" {
+			t.Errorf("%s: %v %v, want %v", name, m.Code, m.URIs, code)
 		}
-		if x.want == "[]" {
-			if miss == nil {
-				miss = resp.Body
-			}
-			if diff := cmp.Diff(miss, resp.Body); diff != "" {
-				t.Errorf("%s: misses differ: %s", name, diff)
-			}
+		if shapes[code] == nil {
+			shapes[code] = resp.Body
+		}
+		if diff := cmp.Diff(shapes[code], resp.Body); diff != "" {
+			t.Errorf("%s: two answers %v differ: %s", name, code, diff)
 		}
 	}
+	for _, x := range []struct {
+		name  string
+		query []wire.QueryElement
+		code  wire.IdentifierQueryCode
+	}{
+		{"published", handle("bobby"), wire.QuerySuccess},
+		{"with the scheme", handle("handle:bobby"), wire.QuerySuccess},
+		{"the same twice: all match", handle("bobby", "bobby"), wire.QuerySuccess},
+		{"two of one user", handle("bobby", "robert"), wire.QuerySuccess},
+		{"two of two users", handle("bobby", "eve"), wire.QueryNotFound},
+		{"one there, one not", handle("bobby", "nobody"), wire.QueryNotFound},
+		{"more than are looked up", handle("bobby", "bobby", "bobby", "bobby", "bobby"), wire.QueryNotFound},
+		{"a user, no handle", handle("shy"), wire.QueryNotFound},
+		{"part of it", handle("bob"), wire.QueryNotFound},
+		{"not a handle", handle("a b"), wire.QueryNotFound},
+		{"handle is a number", handle("tel:+16505551000"), wire.QueryNotFound},
+		// These say how this provider searches, and are the same for names that there are.
+		{"by part of a name", by(wire.SearchPartialName, "bobby"), wire.QueryAmbiguous},
+		{"by a profile", by(wire.SearchWholeProfile, "nobody"), wire.QueryAmbiguous},
+		{"by part of a name and by handle", append(by(wire.SearchPartialName, "bobby"), handle("bobby")...), wire.QueryAmbiguous},
+		{"by telephone", by(wire.SearchPhone, "+16505551000"), wire.QueryUnsupportedField},
+		{"by address", by(wire.SearchEmail, "bob@biloxi.example"), wire.QueryUnsupportedField},
+		{"by nick", by(wire.SearchNick, "bobby"), wire.QueryUnsupportedField},
+		{"by a claim", []wire.QueryElement{{Type: wire.SearchOIDCStdClaim, Field: "given_name", Value: "Bob"}}, wire.QueryUnsupportedField},
+		{"by a property and by handle", append(handle("bobby"), wire.QueryElement{Type: wire.SearchVCardField, Field: "FN", Value: "Bob"}), wire.QueryUnsupportedField},
+	} {
+		ask(x.name, x.query, x.code)
+	}
 	_, err := w.ps[atlanta].caller.Call(t.Context(), peering.Request{Target: biloxi, Endpoint: "identifierQuery", Subject: chicago,
-		Body: must((&wire.IdentifierRequest{Elements: []wire.QueryElement{{Type: wire.SearchHandle, Value: "bobby"}}}).Bytes())(t)})
+		Body: must((&wire.IdentifierRequest{Elements: handle("bobby")}).Bytes())(t)})
 	wantProblem(t, err, clientapi.CodeInvalid, "for another domain")
+
+	// A provider that answers no queries refuses each, before it looks at it.
+	p := w.ps[biloxi]
+	p.cfg.NoQueries = true
+	p.restart()
+	for _, q := range [][]wire.QueryElement{handle("bobby"), handle("shy"), by(wire.SearchPhone, "+16505551000"), by(wire.SearchPartialName, "bob")} {
+		ask("where none is answered", q, wire.QueryForbidden)
+	}
 }

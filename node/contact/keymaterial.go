@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/mimid/mimid/node/account"
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/consent"
+	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/wire"
@@ -24,6 +26,21 @@ type claim struct {
 	request           *wire.KeyMaterialRequest
 	requester, target uri.User
 	room              uri.Room // zero: none
+}
+
+// foreign says whether a request is of a protocol that this provider does not speak. The rest
+// of such a request cannot be read.
+func foreign(b []byte) bool { return len(b) > 0 && len(b) <= MaxKeyMaterialRequest && b[0] > byte(wire.MLS10) }
+
+// incompatible answers a request that nobody could be given anything for. It depends on the
+// request alone and not on whom it is for.
+func incompatible(target wire.IdentifierURI) ([]byte, error) {
+	m := wire.KeyMaterialResponse{Status: wire.KeyMaterialIncompatibleProtocol, User: target}
+	b, err := m.Bytes()
+	if err != nil {
+		return nil, fmt.Errorf("answering a request for KeyPackages: %w", err)
+	}
+	return b, nil
 }
 
 func parseClaim(b []byte) (*claim, *clientapi.Problem) {
@@ -47,6 +64,12 @@ func parseClaim(b []byte) (*claim, *clientapi.Problem) {
 		}
 	}
 	return c, nil
+}
+
+// incompatible says whether all cipher suites that are asked for are ones that this provider
+// does not know, so that nobody here has KeyPackages of them.
+func (c *claim) incompatible() bool {
+	return !slices.ContainsFunc(c.request.Suites, mls.CipherSuite.Supported)
 }
 
 // verify checks that the requesting user signed the request, now or earlier.
@@ -75,6 +98,10 @@ func (s *Service) ClaimKeyPackages(ctx context.Context, who account.Identity, q 
 	}
 	if client, err := x509auth.ClientURI(c.request.Credential); err != nil || client != who.Client.String() {
 		return nil, forbidden("the credential of the request is not that of %s", who.Client)
+	}
+	if c.incompatible() {
+		b, err := incompatible(c.request.TargetUser)
+		return &clientapi.ClaimedKeyPackages{Response: b}, err
 	}
 	if bad := s.verify(c); bad != nil {
 		return nil, bad
@@ -121,6 +148,15 @@ func (s *Service) fetch(ctx context.Context, to string, c *claim, body []byte) (
 // handleKeyMaterial serves keyMaterial (MIMI section 5.2): as the target's
 // provider, or as the hub that passes it on.
 func (s *Service) handleKeyMaterial(ctx context.Context, in *peering.Incoming) (*peering.Response, error) {
+	if foreign(in.Body) {
+		if u, err := uri.ParseUser(in.Subject); err != nil {
+			return nil, invalid("%.200q is no user", in.Subject)
+		} else if in.Subject != u.String() {
+			return nil, invalid("%.200q is not how %s is written", in.Subject, u)
+		}
+		b, err := incompatible(wire.IdentifierURI(in.Subject))
+		return &peering.Response{Body: b}, err
+	}
 	c, bad := parseClaim(in.Body)
 	switch {
 	case bad != nil:
@@ -129,6 +165,11 @@ func (s *Service) handleKeyMaterial(ctx context.Context, in *peering.Incoming) (
 		return nil, invalid("the request is for %s, the URL for %.200q", c.target, in.Subject)
 	case in.Room != c.request.Room && !in.Plain:
 		return nil, invalid("the request is for room %q, the envelope for %q", c.request.Room, in.Room)
+	}
+	if c.incompatible() {
+		// Nobody could check the signature either: it is of one of these cipher suites.
+		b, err := incompatible(c.request.TargetUser)
+		return &peering.Response{Body: b}, err
 	}
 	own := c.requester.Provider().Domain() == in.Source
 	if !s.local(c.target) {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/wire"
 )
 
@@ -69,6 +70,42 @@ func TestNoConsentIsUniform(t *testing.T) {
 	}
 	if n := w.ps[biloxi].claimed(); n != 0 {
 		t.Errorf("accounts were asked %d times before consent", n)
+	}
+}
+
+// TestIncompatibleProtocol_5_2: who asks in a protocol, or for cipher suites, that nobody here
+// has is told so, and the same of whomever: of who has consented, has not, and does not exist.
+func TestIncompatibleProtocol_5_2(t *testing.T) {
+	w := newWorld(t, atlanta, biloxi)
+	alice, bob, shy := w.user("alice@atlanta.example"), w.user("bob@biloxi.example"), w.user("shy@biloxi.example")
+	bob.mustSay(wire.ConsentGrant, alice.uri(), "")
+	var first string
+	for _, target := range []wire.IdentifierURI{bob.uri(), shy.uri(), "mimi://biloxi.example/u/bye"} {
+		suites := alice.request(target, "", func(m *wire.KeyMaterialRequest) { m.Suites = []mls.CipherSuite{0x7777, 0xf001} })
+		other := append([]byte{2}, "what no MLS provider can read"...)
+		for what, body := range map[string][]byte{"cipher suites that nobody has": suites, "another protocol": other} {
+			resp := must(w.ps[atlanta].caller.Call(t.Context(), peering.Request{Target: biloxi, Endpoint: "keyMaterial", Subject: string(target), Body: body}))(t)
+			m := must(wire.ParseKeyMaterialResponse(resp.Body, wire.Limits{}))(t)
+			if m.Status != wire.KeyMaterialIncompatibleProtocol || m.User != target {
+				t.Errorf("%s, of %s: %v of %s", what, target, m.Status, m.User)
+			}
+			shape := strings.Replace(string(resp.Body), string(target), strings.Repeat("x", len(target)), 1)
+			if first == "" {
+				first = shape
+			}
+			if shape != first {
+				t.Errorf("%s, of %s: %x", what, target, resp.Body)
+			}
+		}
+	}
+	if n := w.ps[biloxi].claimed(); n != 0 {
+		t.Errorf("accounts were asked %d times", n)
+	}
+	_, err := w.ps[atlanta].caller.Call(t.Context(), peering.Request{Target: biloxi, Endpoint: "keyMaterial", Subject: "mimi://biloxi.example/d/bob/phone", Body: []byte{2}})
+	wantProblem(t, err, clientapi.CodeInvalid, "of no user")
+	// One suite that there is makes it a question of consent again.
+	if code, _ := alice.claim(shy.uri(), ""); code != wire.KeyMaterialNoConsent {
+		t.Errorf("a suite that there is: %v", code)
 	}
 }
 
@@ -144,7 +181,7 @@ func TestPeerClaimRefusals(t *testing.T) {
 		"relay for a provider outside the room":   {chicago, biloxi, alice.uri(), club, carol.request(alice.uri(), club, nil), clientapi.CodeForbidden},
 		"relay of another provider's user":        {biloxi, atlanta, carol.uri(), "mimi://atlanta.example/r/home", alice.request(carol.uri(), "mimi://atlanta.example/r/home", nil), clientapi.CodeForbidden},
 		"relay without a room":                    {atlanta, biloxi, carol.uri(), "", alice.request(carol.uri(), "", nil), clientapi.CodeForbidden},
-		"nonsense":                                {atlanta, biloxi, bob.uri(), "", []byte("nonsense"), clientapi.CodeInvalid},
+		"nonsense":                                {atlanta, biloxi, bob.uri(), "", []byte("\x01nonsense"), clientapi.CodeInvalid},
 		"requester of a provider nobody can find": {chicago, biloxi, bob.uri(), club, alice.request(bob.uri(), club, func(m *wire.KeyMaterialRequest) { m.RequestingUser = "mimi://nowhere.example/u/x" }), peering.CodeUnresolved},
 	} {
 		wantProblem(t, call(x.from, x.to, x.target, x.room, x.body), x.code, name)
