@@ -440,7 +440,9 @@ func TestIdentifierQuery(t *testing.T) {
 		}
 		return out
 	}
-	by := func(t wire.SearchIdentifierType, v string) []wire.QueryElement { return []wire.QueryElement{{Type: t, Value: v}} }
+	by := func(t wire.SearchIdentifierType, v string) []wire.QueryElement {
+		return []wire.QueryElement{{Type: t, Value: v}}
+	}
 	ask := func(name string, q []wire.QueryElement, code wire.IdentifierQueryCode) {
 		t.Helper()
 		body := must((&wire.IdentifierRequest{Elements: q}).Bytes())(t)

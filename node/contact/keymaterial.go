@@ -30,7 +30,9 @@ type claim struct {
 
 // foreign says whether a request is of a protocol that this provider does not speak. The rest
 // of such a request cannot be read.
-func foreign(b []byte) bool { return len(b) > 0 && len(b) <= MaxKeyMaterialRequest && b[0] > byte(wire.MLS10) }
+func foreign(b []byte) bool {
+	return len(b) > 0 && len(b) <= MaxKeyMaterialRequest && b[0] > byte(wire.MLS10)
+}
 
 // incompatible answers a request that nobody could be given anything for. It depends on the
 // request alone and not on whom it is for.

@@ -10,12 +10,13 @@ import (
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/wire"
 )
 
 // TestGroupInfoAnswers_5_6: a participant's further client gets the GroupInfo, encrypted to
-// it and signed by the hub; everybody else gets notAuthorized, whatever is wrong. A room that
-// is not there is a 404 at the hub, and not noSuchRoom.
+// it and signed by the hub; everybody else gets notAuthorized, whatever is wrong. Of a room that
+// is not there all hear noSuchRoom.
 func TestGroupInfoAnswers_5_6(t *testing.T) {
 	w := newWorld(t, three...)
 	alice, bob := w.device("alice@atlanta.example", "phone"), w.device("bob@biloxi.example", "phone")
@@ -78,8 +79,12 @@ func TestGroupInfoAnswers_5_6(t *testing.T) {
 		}
 	})
 	for _, by := range []*device{laptop, carol} {
-		if _, _, err := ask(by, by.p.domain, "mimi://atlanta.example/r/nowhere", nil); !strings.HasPrefix(status(err), "404 ") {
-			t.Errorf("no such room: %v", err)
+		const name = "mimi://atlanta.example/r/nowhere"
+		if r, _, err := ask(by, by.p.domain, name, nil); err != nil || r.Status != wire.GroupInfoNoSuchRoom || r.Room != name || r.Success != nil {
+			t.Errorf("no such room: %+v, %v", r, err)
+		}
+		if _, _, err := ask(by, by.p.domain, "mimi://atlanta.example/u/alice", nil); !strings.HasPrefix(status(err), "404 ") {
+			t.Errorf("no room's name: %v", err)
 		}
 	}
 	ban := must(room.UpdateParticipants(alice.group.Public().Context(), []room.Participant{{User: bob.who.User, Role: policy.Banned}}, nil))(t)
@@ -87,6 +92,142 @@ func TestGroupInfoAnswers_5_6(t *testing.T) {
 		t.Fatal(err)
 	}
 	denied("banned", laptop, "biloxi.example", nil)
+}
+
+// TestPendingProposals_5_6: the GroupInfo holds the SelfRemoves that an external commit has to
+// take up, and with them it is taken. While a user leaves altogether nobody gets one: the
+// change of the list cannot go into such a commit and would be lost.
+func TestPendingProposals_5_6(t *testing.T) {
+	w, alice, bob, id := pair(t, nil)
+	hub := w.ps["atlanta.example"]
+	name := hub.rooms.List()[0].URI
+	ask := func(by *device) (*wire.GroupInfoRatchetTreeTBE, error) {
+		key := must(mls.GenerateHPKEKey(room.Suite))(t)
+		m := &wire.GroupInfoRequest{Suite: room.Suite, Credential: by.leaf.Credential, GroupInfoKey: key.Public()}
+		if err := m.Sign(by.leaf.Signer); err != nil {
+			t.Fatal(err)
+		}
+		r, err := hub.serve(context.Background(), wire.EndpointGroupInfo.String(), &rooms.Request{Source: by.p.domain, Subject: name, Body: must(m.Bytes())(t)})
+		if err != nil {
+			return nil, err
+		}
+		open := new(wire.GroupInfoRatchetTreeTBE)
+		err = open.Open(key, wire.IdentifierURI(name), must(wire.ParseGroupInfoResponse(r.Body, wire.Limits{}))(t).Success.Encrypted, wire.Limits{})
+		return open, err
+	}
+	laptop, tablet := w.device("alice@atlanta.example", "laptop"), w.device("bob@biloxi.example", "tablet")
+	if open, err := ask(laptop); err != nil || len(open.Pending) != 0 {
+		t.Fatalf("while nobody leaves: %+v, %v", open, err)
+	}
+	// One of bob's devices goes.
+	propose := func(by *device, more ...*mls.Proposal) {
+		t.Helper()
+		var ms []*mls.Message
+		for _, p := range append([]*mls.Proposal{{Type: mls.ProposalSelfRemove}}, more...) {
+			ms = append(ms, must(by.group.Propose(p, mls.SendOptions{}, time.Now()))(t))
+			by.group.Drop(by.group.Public().Pending()[0].Ref)
+		}
+		raw := must((&wire.UpdateRequest{Bundle: wire.HandshakeBundle{Message: ms[0], MoreProposals: ms[1:]}}).Bytes())(t)
+		if err := by.update(id, raw); err != nil {
+			t.Fatal(err)
+		}
+	}
+	propose(bob)
+	for range 3 { // messages lie between
+		alice.say(id, "hello")
+	}
+	open, err := ask(laptop)
+	if err != nil || len(open.Pending) != 1 || open.Pending[0].AcceptedAt == 0 || open.Pending[0].Proposal.Public.Sender().Leaf != 1 {
+		t.Fatalf("while a device leaves: %+v, %v", open, err)
+	}
+	enter := func(by *device, open *wire.GroupInfoRatchetTreeTBE, with []*mls.PublicMessage) error {
+		t.Helper()
+		s := must(mls.ExternalCommit(open.GroupInfo, mls.ExternalOptions{LeafParams: by.leaf, Tree: open.Tree.Tree, SelfRemoves: with}, by.config(), time.Now()))(t)
+		return by.update(id, must((&wire.UpdateRequest{Bundle: wire.HandshakeBundle{Message: s.Message, GroupInfo: &wire.GroupInfoOption{Full: s.GroupInfo},
+			Tree: &wire.RatchetTreeOption{Representation: wire.TreeDistributionService}}}).Bytes())(t))
+	}
+	if err := enter(laptop, open, nil); err == nil || !strings.Contains(err.Error(), "pending removal") {
+		t.Errorf("without the proposal: %v", err)
+	}
+	if err := enter(laptop, open, []*mls.PublicMessage{open.Pending[0].Proposal.Public}); err != nil {
+		t.Fatalf("with the proposal: %v", err)
+	}
+
+	// Carol leaves the room, with her entry in the list.
+	carol := w.device("carol@chicago.example", "phone")
+	next := hub.rooms.List()[0].Next
+	alice.follow(id, next)
+	if err := alice.add(id, carol); err != nil {
+		t.Fatal(err)
+	}
+	carol.follow(id, next+1)
+	alice.follow(id, next+1)
+	if _, err := ask(tablet); err != nil {
+		t.Fatal(err)
+	}
+	propose(carol, must(room.UpdateParticipants(carol.group.Public().Context(), nil, []uri.User{carol.who.User}))(t))
+	if _, err := ask(tablet); !strings.HasPrefix(status(err), "503 ") {
+		t.Errorf("while a user leaves: %v", err)
+	}
+	alice.follow(id, next+2)
+	if err := alice.commit(id, mls.CommitOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if open, err := ask(tablet); err != nil || len(open.Pending) != 0 {
+		t.Errorf("when she has left: %+v, %v", open, err)
+	}
+}
+
+// TestGroupInfoRation_5_6: who asks for GroupInfos and does not join is told to wait; who joins
+// gets back what it took.
+func TestGroupInfoRation_5_6(t *testing.T) {
+	w, alice, _, id := pair(t, nil)
+	hub := w.ps["atlanta.example"]
+	name := hub.rooms.List()[0].URI
+	ask := func(by *device) (open *wire.GroupInfoRatchetTreeTBE, err error) {
+		key := must(mls.GenerateHPKEKey(room.Suite))(t)
+		m := &wire.GroupInfoRequest{Suite: room.Suite, Credential: by.leaf.Credential, GroupInfoKey: key.Public()}
+		if err := m.Sign(by.leaf.Signer); err != nil {
+			t.Fatal(err)
+		}
+		r, err := hub.serve(context.Background(), wire.EndpointGroupInfo.String(), &rooms.Request{Source: by.p.domain, Subject: name, Body: must(m.Bytes())(t)})
+		if err != nil {
+			return nil, err
+		}
+		open = new(wire.GroupInfoRatchetTreeTBE)
+		return open, open.Open(key, wire.IdentifierURI(name), must(wire.ParseGroupInfoResponse(r.Body, wire.Limits{}))(t).Success.Encrypted, wire.Limits{})
+	}
+	laptop := w.device("alice@atlanta.example", "laptop")
+	burst := 0
+	var open *wire.GroupInfoRatchetTreeTBE
+	for ; burst < 100; burst++ {
+		got, err := ask(laptop)
+		if err != nil {
+			if !strings.HasPrefix(status(err), "429 ") {
+				t.Fatal(err)
+			}
+			break
+		}
+		open = got
+	}
+	if burst < 8 || burst > 20 {
+		t.Fatalf("%d GroupInfos that no commit followed", burst)
+	}
+	// Another user of another provider is served.
+	if _, err := ask(w.device("bob@biloxi.example", "laptop")); err != nil {
+		t.Errorf("another user: %v", err)
+	}
+	s := must(mls.ExternalCommit(open.GroupInfo, mls.ExternalOptions{LeafParams: laptop.leaf, Tree: open.Tree.Tree}, laptop.config(), time.Now()))(t)
+	if err := laptop.update(id, must((&wire.UpdateRequest{Bundle: wire.HandshakeBundle{Message: s.Message, GroupInfo: &wire.GroupInfoOption{Full: s.GroupInfo},
+		Tree: &wire.RatchetTreeOption{Representation: wire.TreeDistributionService}}}).Bytes())(t)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ask(w.device("alice@atlanta.example", "tablet")); err != nil {
+		t.Errorf("after one has joined: %v", err)
+	}
+	if _, err := ask(alice); !strings.HasPrefix(status(err), "429 ") {
+		t.Errorf("and once more: %v", err)
+	}
 }
 
 // TestUpdateAnswers_5_3: wrongEpoch comes with the epoch that there is now, notAllowed with a

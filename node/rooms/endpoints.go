@@ -12,7 +12,6 @@ import (
 	"github.com/mimid/mimid/protocol/hub"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
-	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/wire"
@@ -258,100 +257,6 @@ func (r *Rooms) serveMessage(ctx context.Context, q *Request) (*Response, error)
 
 func (r *Rooms) serveUpdate(ctx context.Context, q *Request) (*Response, error) {
 	return ok(r.update(ctx, room.IDOf([]byte(q.Subject)), q.Source, q.ID, q.Body))
-}
-
-func (r *Rooms) serveGroupInfo(ctx context.Context, q *Request) (*Response, error) {
-	return ok(r.groupInfo(ctx, room.IDOf([]byte(q.Subject)), q.Source, q.Body))
-}
-
-// groupInfo is the hub's answer to who wants to join by itself (MIMI protocol
-// section 5.6): a client of a participant, or of somebody whom the room lets in, whose
-// provider asks, or somebody else's who holds a join link.
-func (r *Rooms) groupInfo(ctx context.Context, id room.ID, from string, raw []byte) ([]byte, error) {
-	req, err := wire.ParseGroupInfoRequest(raw, room.BodyLimits())
-	if err != nil {
-		return nil, problem(422, clientapi.CodeInvalid, "the request cannot be read: %s", err)
-	}
-	h, err := r.lookup(id)
-	if err != nil {
-		return nil, asProblem(err)
-	}
-	out := &wire.GroupInfoResponse{Room: wire.IdentifierURI(h.stand().URI.String()), Status: wire.GroupInfoNotAuthorized}
-	if err := r.learnStranger(ctx, h, from); err != nil {
-		return nil, asProblem(err)
-	}
-	v, err := req.Verify(r.cfg.Rules.Auth, r.cfg.Now())
-	if err != nil {
-		r.log.Debug("GroupInfo refused", "room", id, "from", from, "err", err)
-		return out.Bytes()
-	}
-	who, err := x509auth.UserURI(v.Request().Credential)
-	if err != nil {
-		return out.Bytes()
-	}
-	user, err := uri.ParseUser(who)
-	if err != nil || user.Provider().Domain() != from {
-		return out.Bytes()
-	}
-	var fill error
-	err = r.view(ctx, h, func(s *room.State) {
-		if s.Hub().Domain != r.cfg.Domain || req.Suite != room.Suite {
-			return
-		}
-		err := s.MayEnter(user, v.Request().Credential)
-		if err != nil && len(req.JoiningCode) > 0 {
-			err = s.MayAsk(user, req.JoiningCode, req.SignatureKey, req.GroupInfoKey, uint64(r.cfg.Now().UnixMilli()))
-		}
-		if err != nil {
-			r.log.Debug("GroupInfo refused", "room", id, "from", from, "err", err)
-			return
-		}
-		fill = r.fillGroupInfo(s, req, out)
-	})
-	if err = errors.Join(err, fill); err != nil {
-		return nil, asProblem(err)
-	}
-	return out.Bytes()
-}
-
-// learnStranger looks up the provider of somebody who may want to join a room that lets
-// people in. It has shown its key to call here; this finds the same, and remembers it.
-func (r *Rooms) learnStranger(ctx context.Context, h *handle, from string) error {
-	if len(r.cfg.Rules.Anchors(from)) > 0 || from == r.cfg.Domain {
-		return nil
-	}
-	open := false
-	err := r.view(ctx, h, func(s *room.State) {
-		v := s.View()
-		open = v.Rules.May(policy.None, policy.OpenJoin) || len(v.Preauth.Entries) > 0
-	})
-	if err != nil || !open {
-		return err
-	}
-	if err := r.learnBy(ctx, from, r.cfg.Peers.Resolve); err != nil {
-		r.log.Debug("looking up the provider of who joins", "from", from, "err", err)
-	}
-	return nil
-}
-
-func (r *Rooms) fillGroupInfo(s *room.State, req *wire.GroupInfoRequest, out *wire.GroupInfoResponse) error {
-	tbe := &wire.GroupInfoRatchetTreeTBE{GroupInfo: s.GroupInfo(), Tree: wire.RatchetTreeOption{Representation: wire.TreeFull, Tree: s.Group().Tree()}}
-	ct, err := tbe.Seal(room.Suite, req.GroupInfoKey, out.Room)
-	if err != nil {
-		return nil // a key that is none: not authorized
-	}
-	signer, err := r.signer(s.HubKey())
-	if err != nil {
-		return err
-	}
-	key, err := mls.ParseSignatureKey(room.Suite, signer.Seed())
-	if err != nil {
-		return fmt.Errorf("provider key as a signature key: %w", err)
-	}
-	out.Status = wire.GroupInfoSuccess
-	out.Success = &wire.GroupInfoSuccessPart{Suite: room.Suite, Encrypted: ct,
-		HubSender: mls.ExternalSender{SignatureKey: key.Public(), Credential: mls.BasicCredential([]byte("mimi://" + r.cfg.Domain))}}
-	return out.Sign(key)
 }
 
 func (r *Rooms) publicKey() ed25519.PublicKey { return r.cfg.Key.Public().(ed25519.PublicKey) }

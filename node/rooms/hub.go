@@ -272,7 +272,7 @@ func (l *live) advance(s *submission, e *room.Entry, up *wire.HandshakeBundle) (
 	if l.rep != nil {
 		res, err := l.orderReplicated(s, st, up)
 		if err == nil {
-			l.banAgain(lost)
+			l.afterEntry(st, lost)
 		}
 		return res, err
 	}
@@ -293,8 +293,17 @@ func (l *live) advance(s *submission, e *room.Entry, up *wire.HandshakeBundle) (
 		}
 		l.batch.cut = len(w.gone) > 0
 	}
-	l.banAgain(lost)
+	l.afterEntry(st, lost)
 	return l.add(e, s), nil
+}
+
+// afterEntry does what an ordered commit from outside asks for: its GroupInfo was used, and
+// bans that it left behind are proposed again.
+func (l *live) afterEntry(st *room.Step, lost []uri.User) {
+	if u, ok := room.Joiner(st.Commit()); ok {
+		l.r.entries.followed(u)
+	}
+	l.banAgain(lost)
 }
 
 // welcomeOf returns what goes with a commit that the state has adopted; nil for

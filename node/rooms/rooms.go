@@ -144,6 +144,7 @@ type Rooms struct {
 	signals  signals
 
 	reporters, reporting *ration.Ration // of reports of abuse: users here, other providers
+	entries              entries
 
 	turns    atomic.Uint64 // counts changes of heads, and of which rooms are loaded
 	partners partners
@@ -189,6 +190,7 @@ func Open(cfg Config) (*Rooms, error) {
 	r := &Rooms{cfg: cfg, log: cfg.Log, rooms: map[room.ID]*handle{}, nodes: map[overlay.PeerID]string{}, ready: make(chan struct{}), searchLimit: maxSearch}
 	r.signals = newSignals()
 	r.reporters, r.reporting = newRations()
+	r.entries = newEntries()
 	r.nudges.waiting = map[string]map[room.ID]room.SignedHead{}
 	r.talk.waiting = map[string][]*replica.Message{}
 	if err := r.readHeads(); err != nil {

@@ -281,6 +281,15 @@ func (m *PublicMessage) Sender() Sender { return m.auth.sender }
 // ContentType says what the message carries.
 func (m *PublicMessage) ContentType() ContentType { return m.auth.kind }
 
+// ProposalRef returns the reference by which a commit takes up the proposal that the message
+// is, and nil if it is none.
+func (m *PublicMessage) ProposalRef() []byte {
+	if m.auth.kind != ContentProposal {
+		return nil
+	}
+	return m.auth.ref()
+}
+
 // AAD returns the message's authenticated data.
 func (m *PublicMessage) AAD() []byte { return m.auth.aad }
 

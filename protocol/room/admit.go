@@ -151,6 +151,20 @@ func (s *State) author(c *mls.Change) (uri.User, error) {
 	return uri.User{}, fmt.Errorf("handshake by %v: %w", c.Sender.Type, ErrSubmission)
 }
 
+// Joiner returns whose client joined by itself with a commit that has been judged.
+func Joiner(c *mls.Change) (uri.User, bool) {
+	if c == nil || c.Kind != mls.ContentCommit || c.Sender.Type != mls.SenderNewMemberCommit {
+		return uri.User{}, false
+	}
+	for _, m := range c.Added {
+		if m.Leaf == c.Committer {
+			u, err := userOf(m.Node)
+			return u, err == nil
+		}
+	}
+	return uri.User{}, false
+}
+
 // Added is a client that a commit added by its KeyPackage.
 type Added struct {
 	User uri.User
