@@ -44,7 +44,10 @@ func TestOutlaw(t *testing.T) {
 		t.Helper()
 		d := w.outlaw(r, name, u)
 		d.friend(alice)
-		within(t, name+" is on the list", func() bool { return alice.AddUser(ctx, u, d.user) == nil })
+		within(t, name+" is on the list", func() bool {
+			got, err := alice.AddUsers(ctx, u, []uri.User{d.user}) // without a device: she has published no KeyPackage
+			return err == nil && got[0].State == client.AddListed
+		})
 		var open *wire.GroupInfoRatchetTreeTBE
 		within(t, name+" gets the GroupInfo", func() (ok bool) { open, err = d.groupInfo(nil); return err == nil })
 		if err := d.enter(open); err != nil {
@@ -115,7 +118,7 @@ func TestOutlaw(t *testing.T) {
 			{"preauthorizes everybody", mls.CommitOptions{Proposals: []*mls.Proposal{component(&policy.Preauth{})}}, []string{"notAllowed", "canChangePreauthorizedUserList"}},
 			{"says what roles mean", mls.CommitOptions{Proposals: []*mls.Proposal{room.UpdateRoles(channel)}}, []string{"notAllowed", "canChangeRoleDefinitions"}},
 			{"ends the room", mls.CommitOptions{Proposals: []*mls.Proposal{room.Ends(uri.Room{})}}, []string{"notAllowed", "canDestroyRoom"}},
-			{"makes the own provider hub", mls.CommitOptions{Proposals: []*mls.Proposal{room.UpdateHosting(h)}}, []string{"notAllowed", "room_hosting"}},
+			{"makes the own provider hub", mls.CommitOptions{Proposals: []*mls.Proposal{crashMust(room.UpdateHosting(h))(t)}}, []string{"notAllowed", "room_hosting"}},
 			{"adds more users than may be", mls.CommitOptions{Add: []*mls.ValidKeyPackage{evesKey}, Proposals: []*mls.Proposal{list(d, []room.Participant{{User: eve.user, Role: policy.Member}})}}, []string{"notAllowed", "4"}},
 			{"adds a device of who is not on the list", mls.CommitOptions{Add: []*mls.ValidKeyPackage{evesKey}}, []string{"notAllowed", "eve"}},
 			{"takes another's key away", mls.CommitOptions{Proposals: []*mls.Proposal{{Type: mls.ProposalGroupContextExtensions, Extensions: d.group.Public().Context().Extensions}}}, []string{"notAllowed", "type 7"}},
@@ -126,7 +129,7 @@ func TestOutlaw(t *testing.T) {
 		refused(d, "proposes the removal of another", d.propose(&mls.Proposal{Type: mls.ProposalRemove, Remove: leaf(d, alice.User())[0]}), "notAllowed", "canKick")
 		refused(d, "proposes itself as administrator", d.propose(list(d, []room.Participant{{User: d.user, Role: policy.Admin}})), "notAllowed", "admin")
 
-		hello := func() *content.Message { return content.New(d.origin(), content.Text("by " + d.user.String())) }
+		hello := func() *content.Message { return content.New(d.origin(), content.Text("by "+d.user.String())) }
 		refused(d, "sends as alice", d.say(hello(), alice.User(), nil), "alice")
 		refused(d, "sends as nobody of the room", d.say(hello(), eve.user, nil), "eve")
 		refused(d, "sends without a franking tag", d.say(hello(), d.user, func([]byte) []byte { return nil }), "422")
@@ -139,7 +142,7 @@ func TestOutlaw(t *testing.T) {
 	if _, err := eve.groupInfo(nil); err == nil || err.Error() != "notAuthorized" {
 		t.Errorf("eve asks for the GroupInfo: %v", err)
 	}
-	if _, err := eve.groupInfo([]byte("open sesame")); err == nil || err.Error() != "notAuthorized" {
+	if _, err := eve.groupInfo(func(_, _ []byte) []byte { return []byte("open sesame") }); err == nil || err.Error() != "notAuthorized" {
 		t.Errorf("eve asks with a joining code that is none: %v", err)
 	}
 	stolen := &wire.GroupInfoRatchetTreeTBE{GroupInfo: crashMust(mallory.group.GroupInfo(false))(t), Tree: wire.RatchetTreeOption{Representation: wire.TreeFull, Tree: mallory.group.Public().Tree()}}
@@ -175,9 +178,9 @@ func TestOutlaw(t *testing.T) {
 		}
 		var texts []string
 		for _, x := range all {
-			texts = append(texts, fmt.Sprint(x.Text, x.Edited, x.Deleted))
+			texts = append(texts, fmt.Sprintf("%s, %t, %t", x.Text, x.Edited, x.Deleted))
 		}
-		if got := fmt.Sprint(texts); got != "[said by alicefalsefalse donefalsefalse]" {
+		if got := fmt.Sprint(texts); got != "[said by alice, false, false done, false, false]" {
 			t.Errorf("%s reads %s", c.User(), got)
 		}
 	}
@@ -185,7 +188,7 @@ func TestOutlaw(t *testing.T) {
 	// A report of what alice has said, and of what she has not.
 	forged := &wire.AbuseReport{Abuser: wire.IdentifierURI(alice.User().String()),
 		Messages: []wire.AbusiveMessage{{Content: crashMust(content.New(content.Origin{Sender: alice.User().String(), Room: u.String()}, content.Text("an insult")).Encode(content.Limits{}))(t),
-			Frank: wire.Frank{Suite: room.Suite, IntegritySignature: make([]byte, 64)}, AcceptedAt: uint64(time.Now().UnixMilli())}}}
+			Frank: wire.Frank{Suite: room.Suite, Signature: make([]byte, 64)}, AcceptedAt: uint64(time.Now().UnixMilli())}}}
 	forged.SetBlinds([]wire.Blind{{}})
 	n := room.NewTxnNonce()
 	err = mallory.call("POST", "/v1/rooms/"+mallory.id.String()+"/reports", &clientapi.ReportAbuse{Request: crashMust(forged.Bytes())(t), Nonce: n[:]}, new(struct{}))
@@ -212,7 +215,7 @@ func TestOutlaw(t *testing.T) {
 	if _, err := mallory.groupInfo(nil); err == nil || err.Error() != "notAuthorized" {
 		t.Errorf("mallory wants to come back: %v", err)
 	}
-	refused(mallory, "comes back with what she has", mallory.enter(stolen), "")
+	refused(mallory, "comes back with what she has", mallory.enter(stolen), "wrongEpoch")
 	if _, err := alice.Send(ctx, u, "without her"); err != nil {
 		t.Fatal(err)
 	}
@@ -228,4 +231,45 @@ func TestOutlaw(t *testing.T) {
 			}
 		}
 	}
+
+	// A link for one, used up. Oscar, an administrator by now, makes it.
+	base.MaxUsers = policy.AtMost(9)
+	if err := errors.Join(alice.SetPolicy(ctx, u, &base), alice.SetRole(ctx, u, oscar.user, "admin")); err != nil {
+		t.Fatal(err)
+	}
+	held, link := room.NewLink(u)
+	link.Role, link.Uses = policy.Member, policy.AtMost(1)
+	oscar.follow()
+	if err := oscar.commit(mls.CommitOptions{Proposals: []*mls.Proposal{room.ChangeLinks([]room.JoinLink{link})}}); err != nil {
+		t.Fatal(err)
+	}
+	uses := func(d *outlaw, open *wire.GroupInfoRatchetTreeTBE) []*mls.Proposal {
+		ctx := &open.GroupInfo.Context
+		return []*mls.Proposal{crashMust(room.UpdateParticipants(ctx, []room.Participant{{User: d.user, Role: policy.Member}}, nil))(t), held.Use(ctx.GroupID, ctx.Epoch, d.user)}
+	}
+	fred := w.outlaw(b, "fred", u)
+	open, err := eve.groupInfo(held.Code)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := eve.enter(open, uses(eve, open)...); err != nil {
+		t.Fatalf("eve comes in by the link: %v", err)
+	}
+	if _, err := fred.groupInfo(held.Code); err == nil || err.Error() != "notAuthorized" {
+		t.Errorf("fred asks by a link that is used up: %v", err)
+	}
+	open = &wire.GroupInfoRatchetTreeTBE{GroupInfo: crashMust(eve.group.GroupInfo(false))(t), Tree: wire.RatchetTreeOption{Representation: wire.TreeFull, Tree: eve.group.Public().Tree()}}
+	refused(fred, "comes in by a link that is used up", fred.enter(open, uses(fred, open)[0]), "notAllowed", "joins by itself")
+	fred.lawless = true
+	refused(fred, "uses a link that is used up", fred.enter(open, uses(fred, open)...), "link")
+	oscar.follow()
+	refused(oscar, "removes the last right of alice", oscar.commit(mls.CommitOptions{Remove: leaf(oscar, alice.User()),
+		Proposals: []*mls.Proposal{list(oscar, []room.Participant{{User: alice.User(), Role: policy.Banned}, {User: oscar.user, Role: policy.Member}})}}), "notAllowed")
+	if _, err := bob.Send(ctx, u, "we are still here"); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "alice reads on", func() bool {
+		list, err := alice.Messages(u, 0, 100)
+		return err == nil && slices.ContainsFunc(list, func(m client.Message) bool { return m.Text == "we are still here" })
+	})
 }
