@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 
+	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/content"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/room"
@@ -70,4 +71,33 @@ func (c *Client) TypeUnjudged(ctx context.Context, u uri.Room) error {
 // SendUnjudged sends what the own role may not allow, as a hostile device does.
 func (c *Client) SendUnjudged(ctx context.Context, u uri.Room, m *content.Message) (uint64, error) {
 	return c.sendContent(ctx, u, m, func(*batch, *roomState, *content.Message) error { return nil })
+}
+
+// CommitUnjudged commits what make makes of the room, as a device does whose policy is
+// switched off, and returns what the hub says.
+func (c *Client) CommitUnjudged(ctx context.Context, u uri.Room, make func(*mls.PublicGroup) mls.CommitOptions) (*wire.UpdateRoomResponse, error) {
+	var bundle wire.HandshakeBundle
+	err := c.do(ctx, func() (error, error) {
+		r := c.rooms[room.IDOf([]byte(u.String()))]
+		s, err := r.group.Commit(make(r.group.Public()), c.cfg.Now())
+		if err != nil {
+			return err, nil
+		}
+		bundle = wire.HandshakeBundle{Message: s.Message, Welcome: s.Welcome, GroupInfo: &wire.GroupInfoOption{Full: s.GroupInfo},
+			Tree: &wire.RatchetTreeOption{Representation: wire.TreeDistributionService}}
+		return nil, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	raw, err := (&wire.UpdateRequest{Bundle: bundle}).Bytes()
+	if err != nil {
+		return nil, err
+	}
+	n := room.NewTxnNonce()
+	got := new(clientapi.SubmittedUpdate)
+	if err := c.api.call(ctx, "POST", "/v1/rooms/"+room.IDOf([]byte(u.String())).String()+"/updates", &clientapi.SubmitUpdate{Request: raw, Nonce: n[:]}, got); err != nil {
+		return nil, err
+	}
+	return wire.ParseUpdateRoomResponse(got.Response, wire.Limits{})
 }

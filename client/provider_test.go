@@ -63,6 +63,7 @@ type fake struct {
 	signalled   int
 	spoil       func(m *room.Message) // what the hub puts into the log instead
 	apart       bool                  // providers hear nothing of each other's rooms
+	complicit   bool                  // the hub orders what its rooms do not allow
 }
 
 type fakeUser struct {
@@ -704,6 +705,9 @@ func (f *fake) handshake(x *fakeRoom, bundle *wire.HandshakeBundle, txn room.Txn
 	switch {
 	case errors.Is(err, mls.ErrWrongEpoch):
 		return &wire.UpdateRoomResponse{Code: wire.UpdateWrongEpoch, CurrentEpoch: x.state.Epoch()}, nil
+	case err != nil && f.complicit:
+		f.order(x, e) // and its own state is left behind
+		return &wire.UpdateRoomResponse{Code: wire.UpdateSuccess, AcceptedAt: e.AcceptedAt}, nil
 	case err != nil:
 		f.t.Logf("fake: refused: %v", err)
 		return &wire.UpdateRoomResponse{Code: wire.UpdateNotAllowed, Description: err.Error()}, nil

@@ -1,11 +1,13 @@
 package node_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -272,4 +274,129 @@ func TestOutlaw(t *testing.T) {
 		list, err := alice.Messages(u, 0, 100)
 		return err == nil && slices.ContainsFunc(list, func(m client.Message) bool { return m.Text == "we are still here" })
 	})
+}
+
+// TestRacer: a member commits in each epoch as fast as it can, so that whoever else changes the
+// room finds it changed already. What two others change gets through all the same, each of it
+// once, with a bounded number of attempts; nobody is kept out of the talk, and when the racer
+// has gone nothing goes on by itself.
+func TestRacer(t *testing.T) {
+	ctx := t.Context()
+	a := prepare(t, "atlanta.example").must()
+	b := prepare(t, "biloxi.example", a.status().Addresses[0]).must()
+	defer http.DefaultClient.CloseIdleConnections()
+	atA, atB := new(updates), new(updates)
+	alice, bob := a.userBy("alice", &http.Client{Transport: atA}), b.userBy("bob", &http.Client{Transport: atB})
+	if err := bob.Accept(ctx, alice.User()); err != nil {
+		t.Fatal(err)
+	}
+	u, err := alice.CreateRoom(ctx, "room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	within(t, "bob can be added", func() bool { return alice.AddUser(ctx, u, bob.User()) == nil })
+	if err := alice.SetRole(ctx, u, bob.User(), "admin"); err != nil {
+		t.Fatal(err)
+	}
+	racer := outlaws(t, a, b).outlaw(a, "racer", u)
+	racer.friend(alice)
+	within(t, "the racer is on the list", func() bool {
+		got, err := alice.AddUsers(ctx, u, []uri.User{racer.user})
+		return err == nil && got[0].State == client.AddListed
+	})
+	open, err := racer.groupInfo(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := racer.enter(open); err != nil {
+		t.Fatal(err)
+	}
+	stop, raced := make(chan struct{}), make(chan int, 1)
+	go func() {
+		won := 0
+		defer func() { raced <- won }()
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			racer.follow()
+			for racer.commit(mls.CommitOptions{}) == nil {
+				won++
+				racer.follow() // its own, to go on at once
+				select {
+				case <-stop:
+					return
+				default:
+				}
+			}
+		}
+	}()
+	const each = 3
+	atA.n.Store(0)
+	atB.n.Store(0)
+	done := make(chan error, 2*each)
+	limited, cancel := context.WithTimeout(ctx, 60*time.Second)
+	defer cancel()
+	for i := range each {
+		go func() {
+			text := fmt.Sprintf("alice's topic %d", i)
+			done <- alice.Describe(limited, u, client.Describing{Topic: &text})
+		}()
+		go func() {
+			text := fmt.Sprintf("bob's mood %d", i)
+			done <- bob.Describe(limited, u, client.Describing{Mood: &text})
+		}()
+	}
+	for range 2 * each {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := bob.Send(ctx, u, "in between"); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "alice reads", func() bool {
+		list, err := alice.Messages(u, 0, 100)
+		return err == nil && slices.ContainsFunc(list, func(m client.Message) bool { return m.Text == "in between" })
+	})
+	close(stop)
+	won := <-raced
+	m, err := alice.Metadata(ctx, u)
+	if err != nil || m.Subject == "" || m.Mood == "" {
+		t.Errorf("%+v, %v", m, err)
+	}
+	tries := atA.n.Load() + atB.n.Load()
+	t.Logf("the racer won %d epochs; %d attempts for %d changes", won, tries, 2*each)
+	if won == 0 {
+		t.Error("nobody raced")
+	}
+	// Each lost attempt is one epoch that another has won.
+	if most := int64(2 * each * (won + 2*each)); tries < 2*each || tries > most {
+		t.Errorf("%d attempts for %d changes, %d at most", tries, 2*each, most)
+	}
+	// Nothing goes on when there is nothing more to change.
+	s, err := alice.Verify(ctx, u)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := atA.n.Load() + atB.n.Load()
+	time.Sleep(500 * time.Millisecond)
+	if now := atA.n.Load() + atB.n.Load(); now != before {
+		t.Errorf("%d attempts to change something when all was done", now-before)
+	}
+	if after, err := alice.Verify(ctx, u); err != nil || after.Epoch != s.Epoch {
+		t.Errorf("from epoch %d to %d by itself, %v", s.Epoch, after.Epoch, err)
+	}
+}
+
+// updates counts the handshakes that a client submits.
+type updates struct{ n atomic.Int64 }
+
+func (x *updates) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == "POST" && strings.HasSuffix(r.URL.Path, "/updates") {
+		x.n.Add(1)
+	}
+	return http.DefaultTransport.RoundTrip(r)
 }
