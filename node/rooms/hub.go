@@ -257,6 +257,9 @@ func (l *live) advance(s *submission, e *room.Entry, up *wire.HandshakeBundle) (
 		if err := l.state.AdmitUpdate(up, st, s.from); err != nil {
 			return result{}, err
 		}
+		if err := l.rationed(st); err != nil {
+			return result{}, err
+		}
 	}
 	lost := l.lostBans(st)
 	if l.rep == nil && changesSet(l.state, st) {
@@ -295,6 +298,24 @@ func (l *live) advance(s *submission, e *room.Entry, up *wire.HandshakeBundle) (
 	}
 	l.afterEntry(st, lost)
 	return l.add(e, s), nil
+}
+
+// rationed holds back who changes the room again and again, in whose epochs others' changes
+// come too late. Proposals are bounded in their number by MLS, and end no epoch.
+func (l *live) rationed(st *room.Step) error {
+	c := st.Commit()
+	if c == nil {
+		return nil
+	}
+	u, err := l.state.Author(c)
+	if err != nil {
+		return err
+	}
+	if ok, wait := l.r.commits.Take(l.h.id.String()+" "+u.String(), 1, l.r.cfg.Now()); !ok {
+		return &clientapi.Problem{Status: 429, Code: clientapi.CodeTooMany, Retry: max(1, wait.Milliseconds()),
+			Detail: fmt.Sprintf("%s changes the room faster than others could follow; try again in %v", u.Short(), wait)}
+	}
+	return nil
 }
 
 // afterEntry does what an ordered commit from outside asks for: its GroupInfo was used, and

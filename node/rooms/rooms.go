@@ -109,6 +109,9 @@ type Config struct {
 	// Stall is for how long a hub that answers may leave a submission lying before others
 	// are asked to see to it, and again until they suspect the hub. Default 5 s.
 	Stall time.Duration
+	// Commits is how fast one user may change one room: a device that commits in each epoch
+	// leaves others none to change anything in. Default 64 at once, and 4 a second.
+	Commits ration.Config
 	// BatchBytes bounds the entries of one batch. Default 240 KiB, so that a piece
 	// fits into a gossip message; less for a small store, which all followers of
 	// the rooms must then be content with.
@@ -145,6 +148,7 @@ type Rooms struct {
 
 	reporters, reporting *ration.Ration // of reports of abuse: users here, other providers
 	entries              entries
+	commits              *ration.Ration // of a user in a room
 
 	turns    atomic.Uint64 // counts changes of heads, and of which rooms are loaded
 	partners partners
@@ -157,6 +161,9 @@ type Rooms struct {
 func Open(cfg Config) (*Rooms, error) {
 	if cfg.Idle == 0 {
 		cfg.Idle = 30 * time.Second
+	}
+	if cfg.Commits.PerSecond == 0 {
+		cfg.Commits = ration.Config{PerSecond: 4, Burst: 64, MaxKeys: 1 << 14}
 	}
 	if cfg.Exchange == 0 {
 		cfg.Exchange = time.Minute
@@ -191,6 +198,7 @@ func Open(cfg Config) (*Rooms, error) {
 	r.signals = newSignals()
 	r.reporters, r.reporting = newRations()
 	r.entries = newEntries()
+	r.commits = ration.New(cfg.Commits)
 	r.nudges.waiting = map[string]map[room.ID]room.SignedHead{}
 	r.talk.waiting = map[string][]*replica.Message{}
 	if err := r.readHeads(); err != nil {

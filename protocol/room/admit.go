@@ -110,7 +110,7 @@ func (v *View) Entry(c mls.Credential) (policy.Role, error) {
 // Errors: ErrSubmission.
 func (s *State) AdmitUpdate(b *wire.HandshakeBundle, st *Step, from string) error {
 	for _, c := range st.Changes {
-		u, err := s.author(c)
+		u, err := s.Author(c)
 		if err != nil {
 			return err
 		}
@@ -136,8 +136,9 @@ func (s *State) AdmitUpdate(b *wire.HandshakeBundle, st *Step, from string) erro
 	return nil
 }
 
-// author returns whose client made a change.
-func (s *State) author(c *mls.Change) (uri.User, error) {
+// Author returns whose client made a change that Check of this state has returned. Error:
+// ErrSubmission for one that no user's client made.
+func (s *State) Author(c *mls.Change) (uri.User, error) {
 	if c.Kind == mls.ContentCommit && c.Sender.Type == mls.SenderNewMemberCommit {
 		for _, m := range c.Added {
 			if m.Leaf == c.Committer {
