@@ -70,15 +70,17 @@ func (w *web) directoryURL() string {
 	return "https://" + w.domain + wire.DirectoryPath
 }
 
-// client takes requests to other providers, by the overlay or by HTTPS.
-func (w *web) client(o *overlay.Overlay) *http.Client {
+// client takes requests to other providers, by the overlay or by HTTPS, and proven says
+// which of them our certificate vouches for.
+func (w *web) client(o *overlay.Overlay) (c *http.Client, proven func(ctx context.Context, target, endpoint string) bool) {
 	if w == nil {
-		return o.Client()
+		return o.Client(), nil
 	}
+	t := &mimihttps.Transport{Overlay: o, Off: w.offline, Directories: w.directories}
 	return &http.Client{
-		Transport:     &mimihttps.Transport{Overlay: o, Off: w.offline, Directories: w.directories},
+		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
+	}, t.Proven
 }
 
 // record is the own one for the directory; without HTTPS nobody reads it there.

@@ -264,7 +264,8 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		return p, err
 	}
 	p.providers.overlay = p.overlay
-	p.caller = &peering.Caller{Domain: domain, Key: func() ed25519.PrivateKey { return signer }, Client: p.web.client(p.overlay), Now: n.now}
+	client, proven := p.web.client(p.overlay)
+	p.caller = &peering.Caller{Domain: domain, Key: func() ed25519.PrivateKey { return signer }, Client: client, Proven: proven, Now: n.now}
 	p.providers.ask = func(ctx context.Context, to, endpoint string) ([]byte, error) {
 		res, err := p.caller.Call(ctx, peering.Request{Target: to, Endpoint: endpoint, Subject: to, MaxResponse: 1 << 10})
 		if err != nil {

@@ -292,8 +292,9 @@ func (s *served) caller(o mimihttps.Overlay, off bool, edit func(*mimihttps.Clie
 	}
 	d := mimihttps.NewDirectories(cfg)
 	s.t.Cleanup(d.Close)
+	tr := &mimihttps.Transport{Overlay: o, Off: off, Directories: d}
 	return &peering.Caller{Domain: atlanta, Key: func() ed25519.PrivateKey { return providerKey(atlanta) }, Now: s.clock.now,
-		Client: &http.Client{Transport: &mimihttps.Transport{Overlay: o, Off: off, Directories: d}}}
+		Client: &http.Client{Transport: tr}, Proven: tr.Proven}
 }
 
 // TestCaller: MIMI's endpoints and ours, with a record and without, with the overlay and
@@ -324,6 +325,25 @@ func TestCaller(t *testing.T) {
 					t.Errorf("%s: %+v, %q", why, in, res.Body)
 				}
 			}
+		}
+	}
+	// Which of these need no signature, as far as that can be told before.
+	withNodes := nobody{map[string]*overlay.Record{biloxi: {Domain: biloxi, DirectoryURL: url, Nodes: []overlay.Node{{ID: "x"}}}}}
+	for _, x := range []struct {
+		why      string
+		o        nobody
+		off      bool
+		endpoint string
+		want     bool
+	}{
+		{"no record: whoever it is", nobody{}, false, "submitMessage", false},
+		{"a record without nodes", nobody{map[string]*overlay.Record{biloxi: {Domain: biloxi, DirectoryURL: url}}}, false, "submitMessage", true},
+		{"an endpoint of ours", nobody{map[string]*overlay.Record{biloxi: {Domain: biloxi, DirectoryURL: url}}}, false, "mimid-log", false},
+		{"the overlay is off", withNodes, true, "submitMessage", true},
+		{"nodes that can perhaps be reached", withNodes, false, "submitMessage", false},
+	} {
+		if got := s.caller(x.o, x.off, nil).Proven(t.Context(), biloxi, x.endpoint); got != x.want {
+			t.Errorf("%s: %v", x.why, got)
 		}
 	}
 	// What is not in the directory was not sent.

@@ -70,7 +70,7 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 		return resp, herr
 	case err != nil:
 		return nil, err
-	case t.Off || len(rec.Nodes) == 0 || rec.DirectoryURL != "" && t.avoids(domain):
+	case t.goes(rec, domain):
 		return t.byHTTPS(req, domain)
 	}
 	resp, err := streams.RoundTrip(req)
@@ -92,6 +92,22 @@ func (t *Transport) roundTrip(req *http.Request) (*http.Response, error) {
 	}
 	t.avoid(domain)
 	return resp, nil
+}
+
+// Proven says that a request to an endpoint of another provider goes by HTTPS, as far as can
+// be told before it is sent, to where our certificate is enough: MIMI's endpoints.
+func (t *Transport) Proven(ctx context.Context, domain, endpoint string) bool {
+	if _, mimi := wire.EndpointNamed(endpoint); !mimi {
+		return false
+	}
+	domain = strings.ToLower(domain)
+	rec, err := t.Overlay.Resolve(ctx, domain)
+	return err == nil && t.goes(rec, domain)
+}
+
+// goes says that what is for a provider with this record goes by HTTPS at first.
+func (t *Transport) goes(rec *overlay.Record, domain string) bool {
+	return t.Off || len(rec.Nodes) == 0 || rec.DirectoryURL != "" && t.avoids(domain)
 }
 
 // byHTTPS sends a request as its target's directory says.

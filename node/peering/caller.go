@@ -24,6 +24,10 @@ type Caller struct {
 	// Key returns the present provider key. It is asked each time, because keys
 	// are rotated.
 	Key func() ed25519.PrivateKey
+	// Proven says that the way to an endpoint of another provider shows that a request
+	// comes from here, by a certificate, so that it needs no signature. It may be wrong:
+	// who refuses such a request is asked again with a signature. Default: no way does.
+	Proven func(ctx context.Context, target, endpoint string) bool
 	// Client sends the requests, whose hosts are domains of providers. It must
 	// not follow redirects.
 	Client *http.Client
@@ -63,11 +67,7 @@ func (c *Caller) Call(ctx context.Context, q Request) (*Response, error) {
 }
 
 func (c *Caller) call(ctx context.Context, q *Request) (*Response, error) {
-	r, err := c.request(ctx, http.MethodPost, q)
-	if err != nil {
-		return nil, err
-	}
-	resp, err := c.send(r)
+	resp, err := c.ask(ctx, http.MethodPost, q, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -89,12 +89,33 @@ func (c *Caller) call(ctx context.Context, q *Request) (*Response, error) {
 	return &Response{Status: resp.StatusCode, Type: resp.Header.Get("Content-Type"), Body: body, Date: date}, nil
 }
 
-// request makes a request as it goes out.
-func (c *Caller) request(ctx context.Context, method string, q *Request) (*http.Request, error) {
+// ask sends a request and returns its answer, whose body is the caller's. It signs unless
+// the way proves who asks, or if that was not believed.
+func (c *Caller) ask(ctx context.Context, method string, q *Request, header http.Header) (*http.Response, error) {
 	if q.ID == (ID{}) {
 		rand.Read(q.ID[:])
 	}
-	envelope, err := c.envelope(q)
+	bare := c.Proven != nil && c.Proven(ctx, q.Target, q.Endpoint)
+	for {
+		r, err := c.request(ctx, method, q, !bare)
+		if err != nil {
+			return nil, err
+		}
+		for k, v := range header {
+			r.Header[k] = v
+		}
+		resp, err := c.send(r)
+		if err != nil || !bare || resp.StatusCode != http.StatusUnauthorized {
+			return resp, err
+		}
+		resp.Body.Close() // not read: the connection is gone, which happens rarely
+		bare = false
+	}
+}
+
+// request makes a request as it goes out.
+func (c *Caller) request(ctx context.Context, method string, q *Request, sign bool) (*http.Request, error) {
+	envelope, err := c.envelope(q, sign)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
@@ -126,8 +147,8 @@ func (c *Caller) send(r *http.Request) (*http.Response, error) {
 	return nil, fmt.Errorf("%w: %w", ErrUnreachable, err)
 }
 
-// envelope dates and signs the request.
-func (c *Caller) envelope(q *Request) (string, error) {
+// envelope dates the request, and signs it if it shall.
+func (c *Caller) envelope(q *Request, sign bool) (string, error) {
 	now := c.Now
 	if now == nil {
 		now = time.Now
@@ -135,8 +156,10 @@ func (c *Caller) envelope(q *Request) (string, error) {
 	e := wire.Envelope{Source: c.Domain, Target: q.Target, Endpoint: q.Endpoint, Room: q.Room, RequestID: q.ID,
 		Time: uint64(max(now().UnixMilli(), 0))}
 	e.SetBody(q.Body)
-	if err := e.Sign(c.Key()); err != nil {
-		return "", err
+	if sign {
+		if err := e.Sign(c.Key()); err != nil {
+			return "", err
+		}
 	}
 	b, err := e.Bytes()
 	if err != nil {

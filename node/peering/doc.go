@@ -23,14 +23,15 @@
 //
 // # Who is asking
 //
-// Every request is signed by the source's provider key. On a channel that proves
-// its source this could be left out. It is not: a signature costs 25 us to make
-// and 55 us to check (see BenchmarkCall), and requests with it are the same on
-// all channels and outlive a change of nodes. A request without one is accepted
-// from a recorded node of its source, all the same. Who the source is, is asked
-// of a Directory; a source that cannot be resolved now is told to come again
-// (503), because a provider that has just come to the network is not known
-// everywhere at once.
+// Every request names its source, which it has signed with its provider key unless the
+// channel proves it. Over libp2p it could always be left unsigned and is not: a signature
+// costs 25 us to make and 55 us to check (see BenchmarkCall), and requests with it are the
+// same on all channels and outlive a change of nodes. A request without one is accepted
+// from a recorded node of its source, all the same; and over HTTPS, where a certificate
+// names the source, at MIMI's endpoints, which who holds the certificate can call without
+// an envelope anyway. Who the source is, is asked of a Directory; a source that cannot be
+// resolved now is told to come again (503), because a provider that has just come to the
+// network is not known everywhere at once.
 //
 // Over HTTPS a certificate names the source as well (package mimihttps), and the
 // envelope must agree with it. A provider that speaks MIMI and nothing of ours sends

@@ -218,7 +218,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) *Response {
 		s.complete(in, route, certified)
 	} else {
 		in.Source, in.Room, in.ID = e.Source, e.Room, e.RequestID
-		if bad := s.verify(ctx, e, in, s.cfg.Now()); bad != nil {
+		if bad := s.verify(ctx, e, in, proven, s.cfg.Now()); bad != nil {
 			return refuse(bad)
 		}
 	}
@@ -310,12 +310,14 @@ func (s *Server) call(ctx context.Context, route *Route, in *Incoming) *Response
 
 // guard runs what a handler does, and makes answers of its errors and panics.
 func (s *Server) guard(ctx context.Context, in *Incoming, handle func() (*Response, error)) (out *Response) {
-	log := s.cfg.Log.With("endpoint", in.Endpoint, "source", in.Source, "request", idText(in.ID))
-	internal := problem(http.StatusInternalServerError, clientapi.CodeInternal, "an internal error of %s, which its operator finds in the log as request %s", s.cfg.Domain, idText(in.ID))
+	// Made only where something is wrong: a hub answers thousands a second.
+	fault := func(msg string, args ...any) *Response {
+		s.cfg.Log.Error(msg, append([]any{"endpoint", in.Endpoint, "source", in.Source, "request", idText(in.ID)}, args...)...)
+		return refuse(s.internal(in))
+	}
 	defer func() {
 		if v := recover(); v != nil {
-			log.Error("handler of peer request panicked", "panic", v, "stack", string(debug.Stack()))
-			out = refuse(internal)
+			out = fault("handler of peer request panicked", "panic", v, "stack", string(debug.Stack()))
 		}
 	}()
 	answer, err := handle()
@@ -324,11 +326,16 @@ func (s *Server) guard(ctx context.Context, in *Incoming, handle func() (*Respon
 			return refuse(p)
 		}
 		if ctx.Err() == nil {
-			log.Error("peer request met an internal error", "err", err)
+			return fault("peer request met an internal error", "err", err)
 		}
-		return refuse(internal)
+		return refuse(s.internal(in))
 	}
 	return answer
+}
+
+// internal is what a source hears of an error that is nobody's business.
+func (s *Server) internal(in *Incoming) *clientapi.Problem {
+	return problem(http.StatusInternalServerError, clientapi.CodeInternal, "an internal error of %s, which its operator finds in the log as request %s", s.cfg.Domain, idText(in.ID))
 }
 
 // refuse makes an answer of a problem.

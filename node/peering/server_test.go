@@ -190,6 +190,87 @@ func TestChannelProves(t *testing.T) {
 	}
 }
 
+// A certificate that names the source stands for the signature at MIMI's endpoints, which
+// its holder may call without an envelope, too. Ours take the provider key.
+func TestCertificateStandsForSignature(t *testing.T) {
+	certified := there
+	w := start(t, peering.Config{
+		Routes: []peering.Route{{Endpoint: "update", Handler: echo, InRoom: true, Idempotent: true},
+			{Endpoint: "mimid-log", Handler: echo, Idempotent: true}},
+		Certified: func(*http.Request) (string, bool) { return certified, certified != "" },
+	})
+	unsigned := func(endpoint, subject string) int {
+		q := w.good()
+		q.signer, q.envelope.Endpoint = "", endpoint
+		if endpoint != "update" {
+			q.envelope.Room, q.path = "", "/v1/"+endpoint+"/"+subject
+		}
+		status, _ := w.send(q)
+		return status
+	}
+	if status := unsigned("update", roomURI); status != 200 {
+		t.Errorf("with the certificate: %d", status)
+	}
+	if status := unsigned("mimid-log", "x"); status != 401 {
+		t.Errorf("an endpoint of ours: %d", status)
+	}
+	for _, other := range []string{here, ""} {
+		certified = other
+		if status := unsigned("update", roomURI); status != 401 {
+			t.Errorf("with the certificate of %q: %d", other, status)
+		}
+	}
+	certified = there
+	q := w.good()
+	q.signer = "mallory.example"
+	if status, _ := w.send(q); status != 401 {
+		t.Errorf("a bad signature beside a good certificate: %d", status)
+	}
+	q = w.good()
+	q.signer, q.body = "", append(q.body, 'x')
+	q.envelope.SetBody([]byte("hello"))
+	if status, _ := w.send(q); status != 400 {
+		t.Errorf("another body than the envelope's: %d", status)
+	}
+
+	// A caller that thinks so sends no signature, and one when it is not believed.
+	var signed []bool
+	w.client.Transport = noting{w.client.Transport, func(r *http.Request) {
+		b, _ := base64.RawURLEncoding.DecodeString(r.Header.Get("Mimi-Envelope"))
+		e, err := wire.ParseEnvelope(b, wire.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed = append(signed, len(e.Signature) > 0)
+	}}
+	w.caller.Proven = func(_ context.Context, target, endpoint string) bool { return target == here && endpoint == "update" }
+	for _, x := range []struct {
+		why, certified, endpoint string
+		want                     []bool
+	}{
+		{"certified", there, "update", []bool{false}},
+		{"not certified after all", "", "update", []bool{false, true}},
+		{"an endpoint of ours", there, "mimid-log", []bool{true}},
+	} {
+		certified, signed = x.certified, nil
+		res, err := w.caller.Call(t.Context(), peering.Request{Target: here, Endpoint: x.endpoint, Subject: roomURI, Room: roomURI, Body: []byte("hello")})
+		if err != nil || !slices.Equal(signed, x.want) {
+			t.Errorf("%s: %v; signed %v, want %v; %v", x.why, err, signed, x.want, res)
+		}
+	}
+}
+
+// noting lets see what is sent.
+type noting struct {
+	http.RoundTripper
+	note func(*http.Request)
+}
+
+func (n noting) RoundTrip(r *http.Request) (*http.Response, error) {
+	n.note(r)
+	return n.RoundTripper.RoundTrip(r)
+}
+
 func TestAliases(t *testing.T) {
 	w := start(t, peering.Config{Aliases: []string{"k51abc.peer.invalid"}, Routes: []peering.Route{{Endpoint: "update", Handler: echo, InRoom: true}}})
 	for target, want := range map[string]int{here: 200, "k51abc.peer.invalid": 200, "k51abd.peer.invalid": 421} {

@@ -28,14 +28,11 @@ func (c *Caller) Open(ctx context.Context, q Request, header http.Header) (*http
 	if len(q.Subject) > MaxSubject {
 		return fail(fmt.Errorf("subject of %d octets: %w", len(q.Subject), ErrTooLarge))
 	}
-	r, err := c.request(ctx, http.MethodGet, &q)
-	if err != nil {
-		return fail(err)
-	}
+	sent := http.Header{}
 	if v := header.Get("Range"); v != "" {
-		r.Header.Set("Range", v)
+		sent.Set("Range", v)
 	}
-	resp, err := c.send(r)
+	resp, err := c.ask(ctx, http.MethodGet, &q, sent)
 	if err != nil {
 		if ctx.Err() != nil {
 			err = errors.Join(err, context.Cause(ctx))

@@ -5,17 +5,21 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/mimid/mimid/protocol/room"
 )
 
 // nudges are heads for providers that did not hear the gossip. Per provider one
-// goroutine sends what waits, and ends when nothing does, or when the provider
-// does not answer: when it is back it asks by itself.
+// goroutine sends what waits, and ends when nothing does. To a provider that does not
+// answer it goes again after a pause, and then with what has come since: when it is back
+// it asks by itself, and meanwhile not every batch shall knock at its door.
 type nudges struct {
 	mu      sync.Mutex
 	waiting map[string]map[room.ID]room.SignedHead // guarded by mu; a key is there while a goroutine runs
 }
+
+const nudgePause = time.Second
 
 func (r *Rooms) nudge(domain string, head room.SignedHead) {
 	r.nudges.mu.Lock()
@@ -55,10 +59,13 @@ func (r *Rooms) runNudges(ctx context.Context, domain string) {
 		cancel()
 		if err != nil {
 			r.log.Debug("nudging", "domain", domain, "err", err)
-			r.nudges.mu.Lock()
-			delete(r.nudges.waiting, domain)
-			r.nudges.mu.Unlock()
-			return
+			pause := time.NewTimer(nudgePause)
+			select {
+			case <-pause.C:
+			case <-ctx.Done():
+				pause.Stop()
+			}
+			continue
 		}
 		r.counts.nudges.Add(1)
 	}

@@ -27,8 +27,8 @@ import (
 //
 // The signature is Ed25519 by the source's provider key over envelopeContext,
 // one octet 0, and all fields before it. A request over a channel that proves
-// its source (a libp2p connection with one of the source's recorded nodes) may
-// go without. The endpoint is in it since one body can mean different things
+// its source (a libp2p connection with one of the source's recorded nodes, or a
+// certificate that names it, see package peering) may go without. The endpoint is in it since one body can mean different things
 // to two endpoints. The target keeps the request ids of each source for as long as
 // the time window is, and answers a repeated one with the first result.
 type Envelope struct {
@@ -129,7 +129,7 @@ type Expected struct {
 	// then a signature cannot be checked and is refused.
 	Key ed25519.PublicKey
 	// ChannelProves says that the peer at the other end is one of the source's
-	// recorded nodes, so that no signature is needed. One that is there must
+	// recorded nodes, or is certified as it, so that no signature is needed. One that is there must
 	// still be good.
 	ChannelProves bool
 	// Target is the own domain.
