@@ -121,7 +121,7 @@ func (c *Client) attach(ctx context.Context, u uri.Room, o *Outgoing) (uint64, e
 	var name [16]byte
 	rand.Read(name[:])
 	a := &attachment{Room: room.IDOf([]byte(u.String())), Spool: uploadPrefix + hex.EncodeToString(name[:]), Key: secret.Key[:], Nonce: secret.Nonce[:],
-		Name: fileName(o.Name), MediaType: cmp.Or(o.MediaType, "application/octet-stream"), Text: o.Text, progress: o.Progress}
+		Name: fileName(o.Name), MediaType: cmp.Or(o.MediaType, "application/octet-stream"), Text: o.Text, Size: max(o.Size, 0), progress: o.Progress}
 	if err := c.beginAttachment(ctx, u, a); err != nil {
 		return 0, err
 	}
@@ -133,6 +133,9 @@ func (c *Client) attach(ctx context.Context, u uri.Room, o *Outgoing) (uint64, e
 		return 0, errors.Join(err, c.forget(ctx, a))
 	}
 	done, err := c.sendAttachment(ctx, a, size, hash)
+	if errors.Is(err, ErrRefused) {
+		err = errors.Join(err, c.forget(ctx, a))
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -188,7 +191,7 @@ func (c *Client) beginAttachment(ctx context.Context, u uri.Room, a *attachment)
 			return ErrNoRoom, nil
 		}
 		b := new(batch)
-		if err := c.permitted(b, r, a.message(content.ExternalPart{})); err != nil {
+		if err := c.permitted(b, r, a.foreseen(c.user)); err != nil {
 			return err, nil
 		}
 		a.n = c.next
@@ -245,7 +248,14 @@ func (c *Client) sendAttachment(ctx context.Context, a *attachment, size int64, 
 	done := make(chan attached, 1)
 	return done, c.do(context.WithoutCancel(ctx), func() (error, error) {
 		c.untouched()
-		a.Size, a.Hash = size, hash[:]
+		a.Size = size
+		// Its size is certain only now, and the policy may be another since.
+		if r := c.rooms[a.Room]; r != nil && r.group != nil {
+			if err := r.attaches(c.user, a.foreseen(c.user)); err != nil {
+				return fmt.Errorf("%w: %w", err, ErrRefused), nil
+			}
+		}
+		a.Hash = hash[:]
 		b := new(batch)
 		a.save(b)
 		if err := c.commit(b); err != nil {

@@ -34,6 +34,7 @@ type person struct {
 	ahead       atomic.Int64  // and by this, which may change
 	receiptRoom int
 	patient     bool // receipts are gathered for hours
+	spool       *spool
 }
 
 func (f *fake) person(name, domain string) *person {
@@ -62,7 +63,11 @@ func (p *person) open() {
 		gather = time.Hour
 	}
 	var err error
-	p.c, err = client.Open(client.Config{Storage: p.store, HTTP: p.http, Log: log, Notices: p.few,
+	var files client.Spool
+	if p.spool != nil {
+		files = p.spool
+	}
+	p.c, err = client.Open(client.Config{Storage: p.store, Spool: files, HTTP: p.http, Log: log, Notices: p.few,
 		Now: func() time.Time { return time.Now().Add(p.late + time.Duration(p.ahead.Load())) }, CommitDelay: 20 * time.Millisecond, Retry: 5 * time.Millisecond, ReportDelay: gather, ReceiptRoom: p.receiptRoom})
 	if err != nil {
 		p.t.Fatal(err)
@@ -92,6 +97,9 @@ func (p *person) restart() {
 	p.t.Helper()
 	p.kill()
 	p.store = p.store.reopened()
+	if p.spool != nil {
+		p.spool = p.spool.reopened()
+	}
 	p.open()
 	p.run()
 }

@@ -32,7 +32,8 @@ type Attachment struct {
 
 // Attachments lists the files that came with a message.
 func Attachments(m *Content) (out []Attachment) {
-	for _, x := range externals(m) {
+	for _, p := range externals(m) {
+		x := p.Content.(content.ExternalPart)
 		a := Attachment{Name: x.SafeFilename(), MediaType: x.MediaType, Description: x.Description, Size: int64(min(x.Size, asset.MaxSize))}
 		if x.Expires > 0 {
 			a.Expires = time.Unix(int64(x.Expires), 0)
@@ -42,13 +43,14 @@ func Attachments(m *Content) (out []Attachment) {
 	return out
 }
 
-func externals(m *Content) (out []content.ExternalPart) {
+// externals are the parts of a message that are an ExternalPart.
+func externals(m *Content) (out []content.Part) {
 	if m == nil {
 		return nil
 	}
 	for _, p := range m.Parts() {
-		if x, ok := p.Content.(content.ExternalPart); ok && p.Disposition != content.Session {
-			out = append(out, x)
+		if _, ok := p.Content.(content.ExternalPart); ok && p.Disposition != content.Session {
+			out = append(out, p)
 		}
 	}
 	return out
@@ -74,7 +76,8 @@ type Fetch struct {
 // if w fails, or if the files of this device change meanwhile, which is an error. What of
 // it came is kept until it is whole: after an error the next call goes on from there.
 //
-// Errors: ErrNoSpool, ErrNoMessage, ErrNoAttachment, asset.ErrTooLarge, asset.ErrDamaged,
+// Errors: ErrNoSpool, ErrNoMessage, ErrNoAttachment, ErrRefused where the room's policy does
+// not allow it, asset.ErrTooLarge, asset.ErrDamaged,
 // ErrUnreachable, what the provider refused, ErrStorage, and those of w.
 func (c *Client) FetchAttachment(ctx context.Context, q Fetch, w io.Writer) (*Attachment, error) {
 	a, err := c.fetchAttachment(ctx, &q, w)
@@ -103,10 +106,11 @@ func (c *Client) fetchAttachment(ctx context.Context, q *Fetch, w io.Writer) (*A
 	if c.cfg.Spool == nil {
 		return nil, ErrNoSpool
 	}
-	x, err := c.externalOf(q)
+	part, sender, err := c.externalOf(q)
 	if err != nil {
 		return nil, err
 	}
+	x := part.Content.(content.ExternalPart)
 	in := &incoming{room: room.IDOf([]byte(q.Room.String())), url: x.URL, limit: q.Limit, tell: q.Progress}
 	if in.limit <= 0 {
 		in.limit = FetchLimit
@@ -114,9 +118,14 @@ func (c *Client) fetchAttachment(ctx context.Context, q *Fetch, w io.Writer) (*A
 	if in.tell == nil {
 		in.tell = func(int64, int64) {}
 	}
-	if err := in.read(x); err != nil {
+	if err := in.read(&x); err != nil {
 		return nil, err
 	}
+	most, err := c.mayFetch(ctx, q.Room, sender, part)
+	if err != nil {
+		return nil, err
+	}
+	in.limit = min(in.limit, most)
 	if _, in.api, err = c.self(ctx); err != nil {
 		return nil, err
 	}
@@ -144,28 +153,28 @@ func (c *Client) fetchAttachment(ctx context.Context, q *Fetch, w io.Writer) (*A
 	if err := c.cfg.Spool.Remove(name); err != nil {
 		c.log.Warn("removing an attachment that was fetched", "error", err)
 	}
-	out := Attachments(&Content{Body: content.Attach(*x)})[0]
+	out := Attachments(&Content{Body: part})[0]
 	out.Size = size - asset.TagSize
 	return &out, nil
 }
 
-// externalOf finds what a message says of an attachment.
-func (c *Client) externalOf(q *Fetch) (*content.ExternalPart, error) {
+// externalOf finds what a message says of an attachment, and who says it.
+func (c *Client) externalOf(q *Fetch) (part content.Part, sender uri.User, err error) {
 	list, err := c.Messages(q.Room, q.Index, 1)
 	if err != nil {
-		return nil, err
+		return part, sender, err
 	}
 	if len(list) == 0 || list[0].Index != q.Index {
-		return nil, ErrNoMessage
+		return part, sender, ErrNoMessage
 	}
 	all := externals(list[0].Content)
 	switch {
 	case len(all) == 0:
-		return nil, fmt.Errorf("the message has no attachment: %w", ErrNoAttachment)
+		return part, sender, fmt.Errorf("the message has no attachment: %w", ErrNoAttachment)
 	case q.Part < 0 || q.Part >= len(all):
-		return nil, fmt.Errorf("the message has %d attachments, and none of number %d: %w", len(all), q.Part+1, ErrNoAttachment)
+		return part, sender, fmt.Errorf("the message has %d attachments, and none of number %d: %w", len(all), q.Part+1, ErrNoAttachment)
 	}
-	return &all[q.Part], nil
+	return all[q.Part], list[0].Sender, nil
 }
 
 // read judges what the sender says of it.

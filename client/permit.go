@@ -75,7 +75,11 @@ func (c *Client) permitted(b *batch, r *roomState, m *content.Message) error {
 	if r.group == nil || r.State != roomJoined && r.State != roomCreating {
 		return nil // it is sent when the device is in, or fails then
 	}
-	if err := c.permits(b, r, c.user, m); err != nil {
+	err := c.permits(b, r, c.user, m)
+	if err == nil {
+		err = r.attaches(c.user, m)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: %w", err, ErrRefused)
 	}
 	return nil

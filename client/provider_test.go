@@ -32,6 +32,7 @@ import (
 // fake is a provider of several domains in one, and the hub of all rooms, in
 // memory: strict about what clients do, and perverse where it may be.
 type fake struct {
+	assets *fakeAssets
 	t      testing.TB
 	server *httptest.Server
 	auth   *x509auth.Authenticator
@@ -131,6 +132,7 @@ func newFake(t testing.TB) *fake {
 		mux.HandleFunc(pattern, f.wrap(pattern, h))
 	}
 	mux.HandleFunc("GET /v1/events", f.events)
+	f.keep(mux)
 	// Each domain has its own base path; what follows is the same for all.
 	f.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for d := range f.keys {
@@ -232,6 +234,7 @@ func (f *fake) about(domain string) *clientapi.Provider {
 func (f *fake) self(r *http.Request, _ *fakeUser) (any, error) {
 	p := f.about(r.PathValue("domain"))
 	p.Trust, p.FrankingKey, p.MaxMessage = "self", p.Key, 1<<19 // franks are signed with the provider's key
+	p.MaxAsset = 1 << 20
 	return p, nil
 }
 

@@ -2,13 +2,17 @@ package node_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
+	"io"
 	"io/fs"
+	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/mimid/mimid/client"
@@ -130,5 +134,78 @@ func TestAttach(t *testing.T) {
 		} else if _, err := os.Stat(to); !errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%s: something is left of it: %v", name, err)
 		}
+	}
+}
+
+// lastDownload keeps the last request for an attachment that a device has made.
+type lastDownload struct{ atomic.Pointer[http.Request] }
+
+func (l *lastDownload) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.URL.Path, "/v1/download") {
+		l.Store(r.Clone(context.Background()))
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// TestAttachPolicy: a room's asset_policy (room-policy section 8.4) reaches its providers,
+// which obey it whatever devices do.
+func TestAttachPolicy(t *testing.T) {
+	ctx := t.Context()
+	a := prepare(t, "atlanta.example").must()
+	b := prepare(t, "biloxi.example", a.status().Addresses[0]).must()
+	var fromAlice, fromBob lastDownload
+	alice, bob := a.userBy("alice", &http.Client{Transport: &fromAlice}), b.userBy("bob", &http.Client{Transport: &fromBob})
+	if err := bob.Accept(ctx, alice.User()); err != nil {
+		t.Fatal(err)
+	}
+	room, err := alice.CreateRoom(ctx, "room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	within(t, "bob can be added", func() bool { return alice.AddUser(ctx, room, bob.User()) == nil })
+	within(t, "bob is in", func() bool { _, err := bob.Verify(ctx, room); return err == nil })
+	fetch := func(c *client.Client, index uint64) error {
+		_, err := c.FetchAttachment(ctx, client.Fetch{Room: room, Index: index}, io.Discard)
+		return err
+	}
+	for i, c := range []*client.Client{alice, bob} {
+		if _, err := c.Attach(ctx, room, client.Outgoing{Name: "x", Content: strings.NewReader("more than ten octets")}); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []*client.Client{alice, bob} {
+			within(t, "it is there", func() bool { got, err := c.Messages(room, 0, 100); return err == nil && len(got) == i+1 })
+		}
+	}
+	// Each fetches what the other has sent: by the hub, which is at alice's provider.
+	for index, c := range map[uint64]*client.Client{0: bob, 1: alice} {
+		if err := fetch(c, index); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again := func(l *lastDownload) int {
+		t.Helper()
+		resp, err := http.DefaultTransport.RoundTrip(l.Load())
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp.StatusCode
+	}
+	if x, y := again(&fromAlice), again(&fromBob); x != 200 || y != 200 {
+		t.Fatalf("the same requests again: %d, %d", x, y)
+	}
+	p := client.NewAssetPolicy()
+	p.MaxImage, p.MaxAudio, p.MaxVideo, p.MaxAttached = 10, 10, 10, 10
+	if err := alice.SetPolicy(ctx, room, p); err != nil {
+		t.Fatal(err)
+	}
+	for index, c := range map[uint64]*client.Client{0: bob, 1: alice} {
+		within(t, "the device obeys", func() bool { return errors.Is(fetch(c, index), client.ErrRefused) })
+	}
+	if x := again(&fromAlice); x != 502 {
+		t.Errorf("the hub passes on what is too large: %d", x)
+	}
+	if x := again(&fromBob); x != 403 && x != 502 {
+		t.Errorf("the hub hands out what is too large: %d", x)
 	}
 }

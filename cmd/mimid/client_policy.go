@@ -26,11 +26,13 @@ type clientRoomPolicy struct {
 	Expire       string `help:"Whether messages end by themselves: optional, required or forbidden." enum:",optional,required,forbidden" default:"" placeholder:"WHETHER"`
 
 	ExpireAfter time.Duration `help:"For how long such messages are there at most." placeholder:"DURATION"`
-	device      `embed:""`
+
+	filePolicy `embed:""`
+	device     `embed:""`
 }
 
 func (c *clientRoomPolicy) Help() string {
-	return "Shows the policy of a room, or changes what is given.\n\nExample:\n  mimid client room policy clubhouse\n  mimid client room policy clubhouse --max-users 50 --multi-device yes\n  mimid client room policy clubhouse --receipts forbidden"
+	return "Shows the policy of a room, or changes what is given.\n\nExample:\n  mimid client room policy clubhouse\n  mimid client room policy clubhouse --max-users 50 --multi-device yes\n  mimid client room policy clubhouse --receipts forbidden\n  mimid client room policy clubhouse --max-file 10MiB --forbid-files image/gif,video/mp4"
 }
 
 type policyView struct {
@@ -48,7 +50,9 @@ type policyView struct {
 	ExpireMin    uint32 `json:"min_expiration_seconds,omitempty"`
 	ExpireMax    uint32 `json:"max_expiration_seconds,omitempty"`
 	Uploads      string `json:"asset_upload,omitempty"`
-	Preauth      int    `json:"preauthorized"`
+
+	Files   *fileRules `json:"files,omitempty"` // absent: anything may be attached
+	Preauth int        `json:"preauthorized"`
 }
 
 func (c *clientRoomPolicy) Run(s *session) error {
@@ -66,6 +70,9 @@ func (c *clientRoomPolicy) Run(s *session) error {
 	if c.ExpireAfter > 0 && c.Expire == "" {
 		return usageError("--expire-after needs --expire optional or --expire required")
 	}
+	if err := c.filePolicy.check(); err != nil {
+		return err
+	}
 	return c.with(s, online, func(ctx context.Context, cl *client.Client) error {
 		r, err := cl.FindRoom(ctx, c.Room)
 		if err != nil {
@@ -76,6 +83,9 @@ func (c *clientRoomPolicy) Run(s *session) error {
 			return err
 		}
 		if err := c.change(ctx, cl, r.URI, p, maxUsers, maxDevices); err != nil {
+			return err
+		}
+		if err := c.filePolicy.set(ctx, cl, r.URI, p.Assets); err != nil {
 			return err
 		}
 		if p, err = cl.Policies(ctx, r.URI); err != nil {
@@ -181,7 +191,7 @@ func policyViewOf(room string, p *client.Policies) policyView {
 		v.Expire, v.ExpireMin, v.ExpireMax = p.Expiration.Expiring.String(), p.Expiration.Min, p.Expiration.Max
 	}
 	if p.Assets != nil {
-		v.Uploads = p.Assets.Upload.String()
+		v.Uploads, v.Files = p.Assets.Upload.String(), fileRulesOf(p.Assets)
 	}
 	if p.Preauth != nil {
 		v.Preauth = len(p.Preauth.Entries)
@@ -209,8 +219,8 @@ func (v *policyView) print(w io.Writer) {
 		fmt.Fprintf(w, ", after %v to %v", time.Duration(v.ExpireMin)*time.Second, time.Duration(v.ExpireMax)*time.Second)
 	}
 	fmt.Fprintln(w)
-	if v.Uploads != "" {
-		fmt.Fprintf(w, "files are uploaded to %s\n", v.Uploads)
+	if v.Files != nil {
+		v.Files.print(w, v.Uploads)
 	}
 	if v.Preauth > 0 {
 		fmt.Fprintf(w, "preauthorized         %d rules\n", v.Preauth)

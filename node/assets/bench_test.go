@@ -75,7 +75,7 @@ func BenchmarkOverTLS(b *testing.B) {
 	id, hash := who(b, "alice"), hashOf(data)
 	ours := tlsServer(b, http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if req.Method == http.MethodGet {
-			if err := a.Serve(w, req, hash); err != nil {
+			if err := a.Serve(w, req, hash, 1<<40); err != nil {
 				http.Error(w, err.Error(), 500)
 			}
 			return

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/http"
 	"strconv"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/protocol/asset"
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/wire"
 	"github.com/mimid/mimid/store"
 )
@@ -23,7 +25,7 @@ import (
 // Rooms knows who has to do with which room; *rooms.Rooms does.
 type Rooms interface {
 	PartiesFor(ctx context.Context, who account.Identity, id store.RoomID) (*rooms.Parties, error)
-	PartiesOf(uri string) *rooms.Parties
+	PartiesOf(ctx context.Context, uri string) (*rooms.Parties, error)
 	Together(a, b string) bool
 }
 
@@ -82,11 +84,15 @@ func (p *Proxy) Download(w http.ResponseWriter, req *http.Request, who account.I
 	if !r.Has(l.Domain) {
 		return notTaken(l.Domain, "that room")
 	}
+	most, err := p.obey(r, l.Domain, l.Domain != p.cfg.Domain)
+	if err != nil {
+		return err
+	}
 	switch p.cfg.Domain {
 	case l.Domain:
-		return p.cfg.Store.Serve(w, req, l.Hash)
+		return p.cfg.Store.Serve(w, req, l.Hash, most)
 	case r.Hub:
-		return p.fetch(w, req, l)
+		return p.fetch(w, req, l, most)
 	}
 	ctx, cancel := context.WithCancelCause(req.Context())
 	defer cancel(nil)
@@ -101,7 +107,25 @@ func (p *Proxy) Download(w http.ResponseWriter, req *http.Request, who account.I
 		return fmt.Errorf("downloading by the hub: %w", err)
 	}
 	begin.Stop()
-	return p.relay(w, req, res, l, cancel)
+	return p.relay(w, req, res, l, most, cancel)
+}
+
+// obey says whether a room's asset_policy lets an asset be at a host and, if it is to be
+// passed on to who does not keep it, be downloaded by the hub; and how many octets of
+// ciphertext are let through. What it is, and who has sent it, only devices know.
+func (p *Proxy) obey(r *rooms.Parties, host string, pass bool) (most int64, err error) {
+	a := r.Assets
+	if a == nil {
+		return math.MaxInt64, nil
+	}
+	err = a.Passes(r.Providers, r.Hub, host)
+	if err == nil && pass {
+		err = a.Downloads(policy.DownloadProxy)
+	}
+	if err != nil {
+		return 0, problem(http.StatusForbidden, clientapi.CodeForbidden, "the room's policy: %v", err)
+	}
+	return int64(min(a.Largest(), math.MaxInt64-asset.TagSize)) + asset.TagSize, nil
 }
 
 func notTaken(domain, where string) error {
@@ -114,12 +138,13 @@ func (p *Proxy) Route() peering.Route {
 }
 
 // serve answers another provider as the hub of a room.
-func (p *Proxy) serve(_ context.Context, in *peering.Incoming, w http.ResponseWriter, req *http.Request) error {
+func (p *Proxy) serve(ctx context.Context, in *peering.Incoming, w http.ResponseWriter, req *http.Request) error {
 	l, err := asset.ParseURL(in.Subject)
 	if err != nil {
 		return problem(http.StatusForbidden, clientapi.CodeForbidden, "%.100q is not fetched: assets are at https://DOMAIN%sHASH, of a provider in the room", in.Subject, asset.Path)
 	}
-	if err := p.allow(in.Source, string(in.Room), l.Domain); err != nil {
+	most, err := p.allow(ctx, in.Source, string(in.Room), l.Domain)
+	if err != nil {
 		return err
 	}
 	leave, q := p.cfg.Budget.enter("source "+in.Source, p.cfg.Now())
@@ -128,30 +153,33 @@ func (p *Proxy) serve(_ context.Context, in *peering.Incoming, w http.ResponseWr
 	}
 	defer leave()
 	if l.Domain == p.cfg.Domain {
-		return p.cfg.Store.Serve(w, req, l.Hash)
+		return p.cfg.Store.Serve(w, req, l.Hash, most)
 	}
-	return p.fetch(w, req, l)
+	return p.fetch(w, req, l, most)
 }
 
-// allow is the check against being an open proxy.
-func (p *Proxy) allow(source, room, domain string) error {
+// allow is the check against being an open proxy, and for a room that is named the room's
+// policy. It returns how many octets are let through.
+func (p *Proxy) allow(ctx context.Context, source, room, domain string) (most int64, err error) {
 	if room == "" {
 		if !p.cfg.Rooms.Together(source, domain) {
-			return notTaken(domain, "any room of which this is the hub and in which "+source+" takes part")
+			return 0, notTaken(domain, "any room of which this is the hub and in which "+source+" takes part")
 		}
-		return nil
+		return math.MaxInt64, nil
 	}
-	r := p.cfg.Rooms.PartiesOf(room)
+	r, err := p.cfg.Rooms.PartiesOf(ctx, room)
 	switch {
+	case err != nil:
+		return 0, err
 	case r == nil || !r.Has(source):
 		// Whether there is such a room is nobody else's business.
-		return problem(http.StatusNotFound, clientapi.CodeNotFound, "there is no room %.255q here in which %s takes part", room, source)
+		return 0, problem(http.StatusNotFound, clientapi.CodeNotFound, "there is no room %.255q here in which %s takes part", room, source)
 	case r.Hub != p.cfg.Domain:
-		return problem(http.StatusServiceUnavailable, clientapi.CodeUnavailable, "the hub of the room is %s: ask there", r.Hub)
+		return 0, problem(http.StatusServiceUnavailable, clientapi.CodeUnavailable, "the hub of the room is %s: ask there", r.Hub)
 	case !r.Has(domain):
-		return notTaken(domain, "the room")
+		return 0, notTaken(domain, "the room")
 	}
-	return nil
+	return p.obey(r, domain, true)
 }
 
 func rangeOf(h http.Header) http.Header {
@@ -162,8 +190,8 @@ func rangeOf(h http.Header) http.Header {
 	return out
 }
 
-// fetch fetches an asset of another provider.
-func (p *Proxy) fetch(w http.ResponseWriter, req *http.Request, l asset.Location) error {
+// fetch fetches an asset of another provider, of at most so many octets.
+func (p *Proxy) fetch(w http.ResponseWriter, req *http.Request, l asset.Location, most int64) error {
 	ctx, cancel := context.WithCancelCause(req.Context())
 	defer cancel(nil)
 	begin := time.AfterFunc(stall, func() { cancel(errStall) })
@@ -178,15 +206,16 @@ func (p *Proxy) fetch(w http.ResponseWriter, req *http.Request, l asset.Location
 		return problem(http.StatusBadGateway, clientapi.CodeUnreachable, "%s, which keeps the asset, does not answer: %.200s", l.Domain, err)
 	}
 	begin.Stop()
-	return p.relay(w, req, res, l, cancel)
+	return p.relay(w, req, res, l, most, cancel)
 }
 
 var errStall = errors.New("the provider that keeps the asset stands still")
 
 // relay passes an answer on: the octets and where in the asset they belong, and nothing
 // else of it. cancel ends the request whose answer it is.
-func (p *Proxy) relay(w http.ResponseWriter, req *http.Request, res *http.Response, l asset.Location, cancel context.CancelCauseFunc) error {
+func (p *Proxy) relay(w http.ResponseWriter, req *http.Request, res *http.Response, l asset.Location, most int64, cancel context.CancelCauseFunc) error {
 	defer res.Body.Close()
+	most = min(most, p.cfg.Size)
 	h := http.Header{}
 	setHeaders(h)
 	h.Set("ETag", `"`+l.Hash.String()+`"`)
@@ -196,12 +225,12 @@ func (p *Proxy) relay(w http.ResponseWriter, req *http.Request, res *http.Respon
 	}
 	switch res.StatusCode {
 	case http.StatusOK:
-		if res.ContentLength < 0 || res.ContentLength > p.cfg.Size {
-			return strange("%d octets; at most %d are passed on", res.ContentLength, p.cfg.Size)
+		if res.ContentLength < 0 || res.ContentLength > most {
+			return strange("%d octets; at most %d are passed on, by the room's policy or this provider's", res.ContentLength, most)
 		}
 	case http.StatusPartialContent:
 		from, to, size, ok := parseContentRange(res.Header.Get("Content-Range"))
-		if !ok || size > p.cfg.Size || res.ContentLength != to-from+1 {
+		if !ok || size > most || res.ContentLength != to-from+1 {
 			return strange("a part of it that fits nowhere: %.60q, %d octets", res.Header.Get("Content-Range"), res.ContentLength)
 		}
 		h.Set("Content-Range", fmt.Sprintf("bytes %d-%d/%d", from, to, size))

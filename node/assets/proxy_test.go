@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -16,6 +17,7 @@ import (
 	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/protocol/asset"
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/wire"
 	"github.com/mimid/mimid/store"
 )
@@ -29,6 +31,9 @@ const (
 	club  = "mimi://atlanta.example/r/club"  // atlanta is the hub, biloxi and chicago take part
 	away  = "mimi://biloxi.example/r/away"   // biloxi is the hub, atlanta and chicago take part
 	other = "mimi://atlanta.example/r/other" // atlanta is the hub, denver takes part
+	small = "mimi://atlanta.example/r/small" // as club, with a policy that lets little be attached
+	shut  = "mimi://atlanta.example/r/shut"  // as club, and nothing is passed on
+	homes = "mimi://atlanta.example/r/homes" // as club, and what is attached is at the hub or at chicago
 )
 
 // fakeRooms are three rooms, in which alice is.
@@ -39,16 +44,20 @@ func (f fakeRooms) all() []*rooms.Parties {
 		{URI: club, Hub: atlanta, Providers: []string{atlanta, biloxi, chicago}},
 		{URI: away, Hub: biloxi, Providers: []string{atlanta, biloxi, chicago}},
 		{URI: other, Hub: atlanta, Providers: []string{atlanta, denver}},
+		{URI: small, Hub: atlanta, Providers: []string{atlanta, biloxi, chicago}, Assets: &policy.Assets{MaxImage: 3, MaxAttached: uint64(len(theirs)) - asset.TagSize - 1}},
+		{URI: shut, Hub: atlanta, Providers: []string{atlanta, biloxi, chicago}, Assets: &policy.Assets{Refused: []policy.Download{policy.DownloadProxy}, MaxAttached: 1 << 62}},
+		{URI: homes, Hub: atlanta, Providers: []string{atlanta, biloxi, chicago}, Assets: &policy.Assets{Upload: policy.UploadLocal, MaxVideo: math.MaxUint64,
+			Domains: []policy.UploadDomains{{Provider: biloxi, Hosts: []string{atlanta}}}}},
 	}
 }
 
-func (f fakeRooms) PartiesOf(uri string) *rooms.Parties {
+func (f fakeRooms) PartiesOf(_ context.Context, uri string) (*rooms.Parties, error) {
 	for _, p := range f.all() {
 		if p.URI == uri {
-			return p
+			return p, nil
 		}
 	}
-	return nil
+	return nil, nil
 }
 
 func (f fakeRooms) PartiesFor(_ context.Context, id account.Identity, room store.RoomID) (*rooms.Parties, error) {
@@ -188,6 +197,50 @@ func TestNoOpenProxy(t *testing.T) {
 		}
 		if len(n.asked) > 0 {
 			t.Errorf("%s: %v was asked", c.name, n.asked)
+		}
+	}
+}
+
+// asset_policy (room-policy section 8.4) as a provider can judge it that passes an asset on:
+// by its host and its size, and whether assets are downloaded by the hub at all.
+func TestProxyObeysPolicy_8_4(t *testing.T) {
+	w := newWorld(t)
+	_, err := w.bring("alice", theirs, 100)
+	must(t, err)
+	p, n := w.proxied()
+	for i, c := range []struct {
+		name, room, url string
+		asHub, asOwn    int // what another provider is answered, and an own user
+		asked           bool
+	}{
+		{"no policy", club, at(chicago), 200, 200, true},
+		{"too large, elsewhere", small, at(chicago), 502, 502, true},
+		{"too large, here", small, at(atlanta), 403, 403, false},
+		{"nothing is passed on", shut, at(chicago), 403, 403, false},
+		{"nor what is kept here, to others", shut, at(atlanta), 403, 200, false},
+		{"at its provider, which is not named", homes, at(chicago), 200, 200, true},
+		{"at the host that is named", homes, at(atlanta), 200, 200, false},
+		{"at a provider that has another host", homes, at(biloxi), 403, 403, false},
+	} {
+		for _, own := range []bool{false, true} {
+			n.asked = nil
+			rec, req := httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil)
+			want, err := c.asHub, error(nil)
+			if own {
+				id := slices.IndexFunc(fakeRooms{t}.all(), func(p *rooms.Parties) bool { return p.URI == c.room })
+				want, err = c.asOwn, p.Download(rec, req, who(t, "alice"), store.RoomID{byte(id)}, c.url)
+			} else {
+				err = p.Route().Stream(ctx, &peering.Incoming{Source: biloxi, Room: wire.IdentifierURI(c.room), Subject: c.url, Endpoint: "proxyDownload"}, rec, req)
+			}
+			got := rec.Code
+			if q := problemOf(err); q != nil {
+				got = q.Status
+			} else if !bytes.Equal(rec.Body.Bytes(), theirs) {
+				t.Errorf("%s: %v, %q", c.name, err, rec.Body)
+			}
+			if got != want || (len(n.asked) > 0) != c.asked {
+				t.Errorf("%d %s, own user %v: %v, %d and not %d; asked %q", i, c.name, own, err, got, want, n.asked)
+			}
 		}
 	}
 }

@@ -3,6 +3,7 @@ package assets
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"net"
@@ -15,14 +16,20 @@ import (
 	"github.com/mimid/mimid/protocol/clientapi"
 )
 
-// Serve answers a GET or HEAD with an asset that is kept here, whole or a range of it. An
-// error came before anything was written; it is a Problem if there is no such asset.
-func (s *Store) Serve(w http.ResponseWriter, req *http.Request, h asset.Hash) error {
+// Serve answers a GET or HEAD with an asset that is kept here, whole or a range of it, if
+// it has at most so many octets. An error came before anything was written; it is a Problem
+// if there is no such asset.
+func (s *Store) Serve(w http.ResponseWriter, req *http.Request, h asset.Hash, most int64) error {
 	f, err := s.open(h)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
+	if info, err := f.Stat(); err != nil {
+		return fmt.Errorf("serving an asset: %w", err)
+	} else if info.Size() > most {
+		return problem(http.StatusForbidden, clientapi.CodeForbidden, "the asset has %d octets; in this room it has at most %d", info.Size(), most)
+	}
 	setHeaders(w.Header())
 	w.Header().Set("ETag", `"`+h.String()+`"`)
 	// It may be told to go on, but not in another encoding or for another version.
@@ -123,7 +130,7 @@ func (s *Store) serve(w http.ResponseWriter, req *http.Request, name, who string
 		return p
 	}
 	defer leave()
-	return s.Serve(w, req, h)
+	return s.Serve(w, req, h, math.MaxInt64)
 }
 
 func writeProblem(w http.ResponseWriter, p *clientapi.Problem) {

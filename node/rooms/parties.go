@@ -2,9 +2,12 @@ package rooms
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/mimid/mimid/node/account"
+	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/store"
 )
@@ -16,6 +19,8 @@ type Parties struct {
 	Hub string
 	// Providers are those whose users take part. A recruited replica is none.
 	Providers []string
+	// Assets is what the room's policy says of attachments, nil if it says nothing.
+	Assets *policy.Assets
 }
 
 // Has says whether a provider's users take part.
@@ -23,23 +28,43 @@ func (p *Parties) Has(domain string) bool { return slices.Contains(p.Providers, 
 
 // PartiesFor returns the parties of a room of which a user is a participant. Errors are
 // Problems.
-func (r *Rooms) PartiesFor(_ context.Context, who account.Identity, id store.RoomID) (*Parties, error) {
+func (r *Rooms) PartiesFor(ctx context.Context, who account.Identity, id store.RoomID) (*Parties, error) {
 	h, err := r.mine(who, id)
 	if err != nil {
 		return nil, err
 	}
-	return h.parties(), nil
+	return r.parties(ctx, h)
 }
 
-// PartiesOf returns the parties of a room that is here, nil of another one.
-func (r *Rooms) PartiesOf(uri string) *Parties {
+// PartiesOf returns the parties of a room that is here, nil of another one. Errors are
+// Problems.
+func (r *Rooms) PartiesOf(ctx context.Context, uri string) (*Parties, error) {
 	r.mu.RLock()
 	h := r.rooms[room.IDOf([]byte(uri))]
 	r.mu.RUnlock()
 	if h == nil {
-		return nil
+		return nil, nil
 	}
-	return h.parties()
+	return r.parties(ctx, h)
+}
+
+// parties adds to what stands in the head what the room's policy says.
+func (r *Rooms) parties(ctx context.Context, h *handle) (*Parties, error) {
+	p := h.parties()
+	if p == nil {
+		return nil, nil
+	}
+	var bad error
+	err := r.view(ctx, h, func(s *room.State) {
+		all, err := room.PoliciesOf(s.Group().Context())
+		if bad = err; err == nil {
+			p.Assets = all.Assets
+		}
+	})
+	if err = errors.Join(err, bad); err != nil {
+		return nil, asProblem(fmt.Errorf("reading the policy of %s: %w", p.URI, err))
+	}
+	return p, nil
 }
 
 // Together says whether this provider orders a room in which two others, or it and another

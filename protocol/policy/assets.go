@@ -2,6 +2,8 @@ package policy
 
 import (
 	"fmt"
+	"maps"
+	"mime"
 	"slices"
 	"strings"
 
@@ -268,7 +270,9 @@ func (p *Assets) Allows(m MediaType, render bool, size uint64) error {
 }
 
 // From says whether an asset that a user of a provider has sent may be at a host; hub is
-// the provider that orders the room. Error: *Refusal.
+// the provider that orders the room. A provider that upload_domains does not name keeps
+// assets at its own domain, and nowhere else: else everybody whose provider comes into the
+// room later could attach nothing. Error: *Refusal.
 func (p *Assets) From(sender, hub, host string) error {
 	of := sender
 	switch p.Upload {
@@ -277,10 +281,40 @@ func (p *Assets) From(sender, hub, host string) error {
 	case UploadHub:
 		of = hub
 	}
+	hosts := []string{of}
 	for _, d := range p.Domains {
-		if d.Provider == of && slices.Contains(d.Hosts, strings.ToLower(host)) {
-			return nil
+		if d.Provider == of {
+			hosts = d.Hosts
 		}
 	}
+	if slices.Contains(hosts, strings.ToLower(host)) {
+		return nil
+	}
 	return &Refusal{Why: fmt.Sprintf("%.255q is no host where assets of %s may be in this room", host, of)}
+}
+
+// Passes says what a provider can tell that passes an asset on, of which it sees neither
+// sender nor type: that a user of one of the providers in the room may keep something at the
+// host. Error: *Refusal.
+func (p *Assets) Passes(providers []string, hub, host string) error {
+	if slices.ContainsFunc(providers, func(sender string) bool { return p.From(sender, hub, host) == nil }) {
+		return nil
+	}
+	return &Refusal{Why: fmt.Sprintf("%.255q is no host where assets of this room may be", host)}
+}
+
+// Largest is the largest size that any asset may have.
+func (p *Assets) Largest() uint64 { return max(p.MaxImage, p.MaxAudio, p.MaxVideo, p.MaxAttached) }
+
+// ParseMediaType reads a media type as people and MIME write it. Error: ErrComponent.
+func ParseMediaType(s string) (MediaType, error) {
+	main, params, err := mime.ParseMediaType(s)
+	if err != nil {
+		return MediaType{}, fmt.Errorf("media type %.64q: %w: %w", s, err, ErrComponent)
+	}
+	m := MediaType{Type: main}
+	for _, name := range slices.Sorted(maps.Keys(params)) {
+		m.Parameters = append(m.Parameters, Parameter{name, params[name]})
+	}
+	return m, m.check()
 }

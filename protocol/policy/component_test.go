@@ -256,13 +256,39 @@ func TestAssetsAllow(t *testing.T) {
 		p.From("b.example", "a.example", "up.a.example") == nil {
 		t.Error("at the sender's provider")
 	}
+	if p.From("b.example", "a.example", "b.example") != nil || p.From("a.example", "a.example", "a.example") == nil || p.From("b.example", "a.example", "x.b.example") == nil {
+		t.Error("a provider that is not named keeps assets at its own domain, and one that is where it is said")
+	}
+	both := []string{"a.example", "b.example"}
+	if p.Passes(both, "a.example", "b.example") != nil || p.Passes(both, "a.example", "up.a.example") != nil || p.Passes(both, "a.example", "c.example") == nil ||
+		p.Passes(both[:1], "a.example", "b.example") == nil {
+		t.Error("what may be passed on is what somebody in the room may keep")
+	}
+	if p.Largest() != 13 {
+		t.Errorf("the largest has %d", p.Largest())
+	}
 	p.Upload = policy.UploadHub
+	if p.Passes(both, "b.example", "a.example") == nil || p.Passes(both, "b.example", "b.example") != nil {
+		t.Error("passed on from the hub alone")
+	}
 	if p.From("b.example", "a.example", "up.a.example") != nil || p.From("a.example", "b.example", "up.a.example") == nil {
 		t.Error("at the hub")
 	}
 	p.Upload = policy.UploadAnywhere
 	if p.From("b.example", "b.example", "anywhere") != nil {
 		t.Error("anywhere")
+	}
+}
+
+func TestParseMediaType(t *testing.T) {
+	m, err := policy.ParseMediaType(" Text/Plain; format=flowed; charset=\"utf-8\" ")
+	if want := (policy.MediaType{"text/plain", []policy.Parameter{{"charset", "utf-8"}, {"format", "flowed"}}}); err != nil || !reflect.DeepEqual(m, want) {
+		t.Errorf("%+v, %v", m, err)
+	}
+	for _, bad := range []string{"", "png", "image/", "/png", "image/png; x", "image/*/x", "image/png\x00", "a b/c"} {
+		if m, err := policy.ParseMediaType(bad); !errors.Is(err, policy.ErrComponent) {
+			t.Errorf("%q is %+v, %v", bad, m, err)
+		}
 	}
 }
 

@@ -1,0 +1,107 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/mimid/mimid/protocol/asset"
+	"github.com/mimid/mimid/protocol/content"
+	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+)
+
+// AssetPolicy says what may be attached in a room, see policy.Assets.
+type AssetPolicy = policy.Assets
+
+// What an AssetPolicy is made of.
+type (
+	MediaType     = policy.MediaType
+	UploadDomains = policy.UploadDomains
+)
+
+// NewAssetPolicy is one that lets anything be attached.
+func NewAssetPolicy() *AssetPolicy {
+	return &AssetPolicy{Default: policy.DownloadProxy, MaxImage: math.MaxUint64, MaxAudio: math.MaxUint64, MaxVideo: math.MaxUint64, MaxAttached: math.MaxUint64}
+}
+
+// ParseMediaType reads a media type such as image/png. Error: policy.ErrComponent.
+func ParseMediaType(s string) (MediaType, error) { return policy.ParseMediaType(s) }
+
+// ParseUploads reads where files are to be uploaded: unspecified, localProvider or hub.
+func ParseUploads(s string) (policy.UploadLocation, error) { return policy.ParseUploadLocation(s) }
+
+// attaches judges what a message has attached by the room's asset_policy (room-policy
+// section 8.4): its type, its size and where it is. Only devices can: providers see neither
+// what something is nor who has sent it. Who sends something all the same is not silenced by
+// it, since the rest of the message is harmless; nobody fetches what it has attached.
+// Error: *policy.Refusal.
+func (r *roomState) attaches(sender uri.User, m *content.Message) error {
+	p, err := room.PoliciesOf(r.group.Public().Context())
+	if err != nil || p.Assets == nil {
+		return err
+	}
+	for _, part := range m.Parts() {
+		if err := r.attached(p.Assets, sender, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// attached judges one part of a message.
+func (r *roomState) attached(p *policy.Assets, sender uri.User, part content.Part) error {
+	x, ok := part.Content.(content.ExternalPart)
+	if !ok || part.Disposition == content.Session {
+		return nil
+	}
+	kind, err := policy.ParseMediaType(x.MediaType)
+	if err != nil && (len(p.Forbidden) > 0 || p.PermitSet) {
+		return &policy.Refusal{Why: fmt.Sprintf("%.64q is no media type, and not all are allowed in this room", x.MediaType)}
+	}
+	host, err := asset.Host(x.URL)
+	if err == nil {
+		err = p.Allows(kind, part.Disposition == content.Render, x.Size)
+	}
+	if err == nil {
+		err = p.From(sender.Provider().Domain(), r.Lead.Hub.Domain, host)
+	}
+	return err
+}
+
+// foreseen is what the message of an attachment will say, as far as that is known before the
+// provider has it: it is kept by this user's provider.
+func (a *attachment) foreseen(u uri.User) *content.Message {
+	return a.message(content.ExternalPart{MediaType: a.MediaType, Size: uint64(a.Size), URL: asset.Location{Domain: u.Provider().Domain()}.URL()})
+}
+
+// mayFetch says whether a room's policy lets an attachment be fetched that somebody has sent,
+// and how large what is stored of it may be. Of a room that this device has left nothing is
+// known. Errors: ErrRefused.
+func (c *Client) mayFetch(ctx context.Context, u uri.Room, sender uri.User, part content.Part) (most int64, err error) {
+	most = asset.MaxSize
+	err = c.do(ctx, func() (error, error) {
+		c.untouched()
+		r := c.rooms[room.IDOf([]byte(u.String()))]
+		if r == nil || r.group == nil {
+			return nil, nil
+		}
+		p, err := room.PoliciesOf(r.group.Public().Context())
+		if err != nil || p.Assets == nil {
+			return err, nil
+		}
+		most = int64(min(uint64(most), p.Assets.Largest()))
+		if err = r.attached(p.Assets, sender, part); err == nil {
+			if host, _ := asset.Host(part.Content.(content.ExternalPart).URL); host != c.user.Provider().Domain() {
+				err = p.Assets.Downloads(policy.DownloadProxy)
+			}
+		}
+		if errors.As(err, new(*policy.Refusal)) {
+			err = fmt.Errorf("%w: %w", err, ErrRefused)
+		}
+		return err, nil
+	})
+	return most, err
+}
