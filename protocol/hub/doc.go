@@ -67,7 +67,8 @@
 //     to every new hub until it is final, and a transaction identifier is ordered
 //     once (mutant_forget_resubmission).
 //   - Nobody rolls back what it knows to be final. If another log proves to be
-//     final too, the room stops there and shows both (Stopped).
+//     final too, the room stops there and shows both (Stopped), until an admin
+//     moves it (mutant_frozen_unbound).
 //   - Nobody is convicted (Convicted) who has not signed a contradiction.
 //
 // Seven rules are more than the first sketch of the protocol said:
@@ -113,6 +114,33 @@
 //     that stand at once outbid each other for ever.
 //     A second refusal, for a term that is higher still, does not take the reason away.
 //
+// # Two final histories
+//
+// Two certificates contradict each other only if most of a replica set has lied, and
+// then nothing that replicas sign says which history is the room's: whoever knows of
+// both stops (Contradict, frozen.go), takes, signs and votes for nothing, and people
+// decide. An admin's commit on the newest handshake of one of the histories names a
+// provider that has it, and takes effect like any move: with the acknowledgements of
+// most participating providers, the replaced hub not counted, once per era and each
+// binding (mutant_frozen_unbound). It is the era that ends the conflict; a certificate
+// of an earlier one contradicts nothing any more.
+//
+//   - Who stopped with the chosen history acknowledges like anybody, shows what it has,
+//     and goes on when the log continues its own into the new era.
+//   - Who stopped with the other history acknowledges with the last place that both have
+//     (Message.Common), and shows nothing of its own: its entries contradict the commit
+//     and could only keep the room stopped. Its word is that it starts nothing else in
+//     this era. It takes nothing back: it stays as it is until its own people give its
+//     history up, which is the caller's (Restart with another log).
+//   - Who knows of one history only is asked as ever. If that was the other one, it
+//     stops when it hears of the outcome.
+//
+// What the usual rule keeps is kept, and no more: one hub per term, and nothing that is
+// final since the move is lost to another one whose acknowledging providers know it.
+// That a removed admin does not choose the history without the removal is the caller's to
+// judge: a provider that stopped acknowledges the commit of no one who has lost the
+// capability in its own history.
+//
 // # A restored backup
 //
 // A replica restored from a backup has forgotten what it signed
@@ -131,6 +159,7 @@
 //   - machine.go: the machine
 //   - order.go, follow.go: the hub's side of ordering, and the replica's
 //   - elect.go, handover.go, move.go: the three ways to another hub
+//   - frozen.go: two final histories
 //   - convict.go, recover.go, outbox.go: liars, backups, origins
 //
 // testdata has a trace of each story.

@@ -213,6 +213,7 @@ func (s *step) wait(ex Excuse) {
 // for: nothing can have been appended between.
 func (s *step) lead(e *Entry) {
 	t := s.state.Seen
+	s.thaw(t)
 	s.follow(s.cfg.Self)
 	s.role, s.leads = Hub, t
 	s.order(e)

@@ -14,7 +14,8 @@ var ErrWait = errors.New("hub: an earlier handshake is not final yet")
 var ErrTarget = errors.New("hub: the chosen provider is not a replica of the room")
 
 // ErrStopped: what was final here has been contradicted by another final log. The
-// room stands still until people have looked at both.
+// room stands still until people have looked at both, and an administrator has moved it
+// to go on with one of them.
 var ErrStopped = errors.New("hub: the room has two final histories and is stopped")
 
 // ErrMove: the commit does not extend the newest handshake that an acknowledging

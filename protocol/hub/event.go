@@ -9,14 +9,15 @@ type EventKind uint8
 
 // Kinds of events.
 const (
-	Deliver  EventKind = iota + 1 // Message has arrived
-	Submit                        // Txn, Handshake, Set: somebody wants it in the log
-	Suspect                       // the caller has reason to think that the hub is gone
-	Doubt                         // the same, when another may be asking for votes already: who stands may have ours
-	Resend                        // time has passed: say again what is unanswered, stand again
-	HandOver                      // Target: give the room to another
-	MoveHere                      // Set, Term: a commit by an admin, on the newest handshake here, names us as hub
-	Request                       // an admin's signed request to elect us
+	Deliver    EventKind = iota + 1 // Message has arrived
+	Submit                          // Txn, Handshake, Set: somebody wants it in the log
+	Suspect                         // the caller has reason to think that the hub is gone
+	Doubt                           // the same, when another may be asking for votes already: who stands may have ours
+	Resend                          // time has passed: say again what is unanswered, stand again
+	HandOver                        // Target: give the room to another
+	MoveHere                        // Set, Term: a commit by an admin, on the newest handshake here, names us as hub
+	Request                         // an admin's signed request to elect us
+	Contradict                      // Head: the caller has proven that another log than ours is final, too
 )
 
 // An Event goes into Step.
@@ -27,6 +28,7 @@ type Event struct {
 	Handshake bool
 	Set       Set
 	Target    Provider
+	Head      Head
 	Term      room.Term // its era counts if it is above all that we have seen
 }
 

@@ -90,6 +90,9 @@ func (m *Message) Digest(d *Digest) {
 	d.term(m.Seen)
 	d.Add(uint64(m.Hub))
 	d.set(m.Set)
+	if m.Common != (Head{}) {
+		d.head(m.Common)
+	}
 	if m.Kind == Convict {
 		d.Add(uint64(m.Proof.Liar))
 		d.term(m.Proof.Term)

@@ -141,6 +141,7 @@ func (s *step) proven(f force, e *Entry) bool {
 // adopt replaces the log, of which n entries at the end were set aside.
 func (s *step) adopt(log Log, n int) {
 	s.kept = min(s.kept, s.log.Len()-n)
+	s.thaw(log.Last().Term)
 	s.log = log
 }
 
@@ -179,7 +180,7 @@ func (s *step) certified(c Certificate) bool {
 		if c.Head.Seq > s.state.Final.Head.Seq {
 			s.state.Final = c
 		}
-	case c.Head.Seq <= s.state.Final.Head.Seq:
+	case c.Head.Seq <= s.state.Final.Head.Seq && c.Head.Term.Era >= s.state.Final.Head.Term.Era:
 		s.stop(s.state.Final.Head, c.Head)
 		return false
 	}
@@ -187,8 +188,11 @@ func (s *step) certified(c Certificate) bool {
 }
 
 // stop ends everything: two logs claim to be final, and no later proof may undo
-// what somebody has been told is final.
+// what somebody has been told is final. What an admin may still do is in frozen.go.
 func (s *step) stop(mine, theirs Head) {
+	if s.stopped() {
+		return // whoever shows another contradiction must not end a move out of this one
+	}
 	s.follow(0)
 	s.state.Fork = [2]Head{mine, theirs}
 	s.write()

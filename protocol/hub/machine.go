@@ -106,9 +106,7 @@ func Restart(cfg *Config, d Durable, restored bool) (Machine, []Effect) {
 func (m Machine) Step(ev Event) (Machine, []Effect) {
 	s := step{Machine: m, kept: m.log.Len()}
 	if s.stopped() {
-		if ev.Kind == Submit {
-			s.effect(Effect{Kind: Rejected, Txn: ev.Txn, Why: ErrStopped})
-		}
+		s.frozen(ev)
 		return s.Machine, s.effects
 	}
 	switch ev.Kind {
@@ -131,6 +129,10 @@ func (m Machine) Step(ev Event) (Machine, []Effect) {
 	case Request:
 		if s.role != Hub && s.may() {
 			s.stand(Asked)
+		}
+	case Contradict:
+		if final := s.state.Final.Head; ev.Head.Term.Era >= final.Term.Era {
+			s.stop(final, ev.Head) // else an administrator has chosen already
 		}
 	}
 	if s.role == Follower && s.given() && !s.state.Restored {

@@ -60,6 +60,9 @@ type Message struct {
 	Hub      Provider
 	Set      Set
 	Proof    Proof
+	// Common, of a Move that does not continue our log but the other of two final ones: the
+	// last place that both have. It does not travel: whoever hears the move compares.
+	Common Head
 }
 
 // String is for traces: who to whom, what, and the values that decide.

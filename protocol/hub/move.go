@@ -43,7 +43,7 @@ func (s *step) callMove() {
 	}
 }
 
-// onMove acknowledges, once per era: Term, Final. The answer shows the log that
+// onMove acknowledges, once per era: Term, Final, Common. The answer shows the log that
 // we hold, which does not change any more until the move is decided.
 func (s *step) onMove(m *Message) {
 	again := s.state.Vote.Term == m.Term && s.state.Vote.For == m.From && s.state.Seen == m.Term && s.leader == 0
@@ -52,9 +52,19 @@ func (s *step) onMove(m *Message) {
 			s.send(m.From, Message{Kind: Ack, Term: m.Term, Seen: s.state.Seen})
 			return
 		}
+		if mutant == frozenUnbound && m.Common != (Head{}) {
+			s.send(m.From, Message{Kind: Ack, Term: m.Term, Head: m.Common, Grant: true})
+			return
+		}
 		s.follow(0)
 		s.vote(m.Term, m.From, s.log.Last())
 		s.write()
+	}
+	if s.stopped() && m.Common != (Head{}) {
+		// What is behind the place where the two part is what the administrator has chosen
+		// between. Our entries would only show once more that they contradict the others.
+		s.send(m.From, Message{Kind: Ack, Term: m.Term, Head: m.Common, Grant: true})
+		return
 	}
 	from := uint64(0)
 	if s.log.Holds(m.Final.Head) {

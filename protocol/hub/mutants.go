@@ -18,4 +18,5 @@ const (
 	releaseTakenBack
 	newSetStandsOnly
 	moveCountsHub
+	frozenUnbound
 )

@@ -18,6 +18,8 @@ var rewrite = flag.Bool("rewrite", false, "write what the machines do into testd
 //	room ABC set ABC of AB the same, where C is recruited and does not take part
 //	submit A 1             A gets message 1; handshake A 1 [set] a commit
 //	lie A 2                A orders message 2 too, at the same place, for the others only
+//	forge AB C 2           to C alone the hub shows message 2 as final, certified by A and B
+//	contradict C D         C is shown that what D knows to be final is, too
 //	suspect, doubt, stand, resend, crash, restart, restore X
 //	handover A B           A is asked to hand over to B
 //	move B BC              B gets an admin's commit that names it hub, and a set

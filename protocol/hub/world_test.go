@@ -100,6 +100,18 @@ func (w *world) do(line string) string {
 			}
 		}
 		return w.out.String()
+	case "forge":
+		m := w.m[parseProvider(arg(2))]
+		log := m.Log()
+		last := log.Last()
+		e := &hub.Entry{Term: last.Term, Seq: last.Seq + 1, Prev: last.Hash, Kind: hub.Ordinary, Txn: number(arg(3))}
+		e.Hash = seal(e)
+		w.net = append(w.net, &hub.Message{Kind: hub.Append, From: log.Hub(), To: parseProvider(arg(2)), Term: e.Term, Head: e.Head(),
+			Entries: []*hub.Entry{e}, Final: hub.Certificate{Head: e.Head(), Signers: parseSet(arg(1))}})
+		return ""
+	case "contradict":
+		other := w.m[parseProvider(arg(2))]
+		ev = hub.Event{Kind: hub.Contradict, Head: other.State().Final.Head}
 	case "suspect":
 		ev.Kind = hub.Suspect
 	case "doubt":
@@ -163,6 +175,9 @@ func (w *world) move(deliver bool, what string, stop int) {
 		w.net = append(w.net[:i:i], w.net[i+1:]...)
 		if deliver {
 			fmt.Fprintf(&w.out, "%s\n", m)
+			if m.Kind == hub.Move {
+				m = w.compared(m)
+			}
 			w.event(m.To, hub.Event{Kind: hub.Deliver, Message: m}, stop)
 		} else {
 			fmt.Fprintf(&w.out, "lost: %s\n", m)
@@ -174,6 +189,22 @@ func (w *world) move(deliver bool, what string, stop int) {
 			i = 0
 		}
 	}
+}
+
+// compared is a Move as its receiver's caller has compared the two logs.
+func (w *world) compared(m *hub.Message) *hub.Message {
+	a, b := w.m[m.To], w.m[m.From]
+	mine, theirs := a.Log(), b.Log()
+	var common hub.Head
+	for seq := uint64(0); mine.At(seq) != nil && theirs.At(seq) != nil; seq++ {
+		if mine.At(seq).Hash != theirs.At(seq).Hash {
+			c := *m
+			c.Common = common
+			return &c
+		}
+		common = mine.At(seq).Head()
+	}
+	return m
 }
 
 func (w *world) perform(p hub.Provider, effects []hub.Effect, stop int) {
@@ -241,6 +272,9 @@ func written(d hub.Durable, s *hub.Store) string {
 	if s.State.Restored != d.State.Restored {
 		fmt.Fprintf(&b, " restored %v", s.State.Restored)
 	}
+	if f := s.State.Fork; f != d.State.Fork && f == [2]hub.Head{} {
+		b.WriteString(" goes on")
+	}
 	if len(s.State.Liars) > len(d.State.Liars) {
 		fmt.Fprintf(&b, " liars %s", s.State.Liars)
 	}
@@ -261,6 +295,9 @@ func (w *world) state() {
 			m.State().Final.Head, log.Hub(), set)
 		if len(next) > 0 {
 			fmt.Fprintf(&w.out, " and %s", next)
+		}
+		if m.State().Fork != [2]hub.Head{} {
+			w.out.WriteString(", stopped")
 		}
 		w.out.WriteString("\n")
 	}

@@ -52,6 +52,8 @@ func (a action) String() string {
 		s = fmt.Sprintf("%s gets an admin's commit: set %s", who, a.ev.Set)
 	case hub.Request:
 		s = who + " is asked to stand"
+	case hub.Contradict:
+		s = who + " is shown the other history"
 	}
 	if a.lie {
 		s += ", LYING"
@@ -87,7 +89,11 @@ type done struct {
 }
 
 // react lets a node's machine do what an action says.
-func (s *Scenario) react(n *node, a action) (x done) {
+func (s *Scenario) react(w *world, a action) (x done) {
+	n := w.nodes[a.at]
+	if s.Conflict && a.kind == happen && a.ev.Kind == hub.Deliver && a.ev.Message.Kind == hub.Move {
+		a.ev.Message = compared(a.ev.Message, n.d.Log, w.nodes[a.ev.Message.From-1].d.Log)
+	}
 	switch a.kind {
 	case restart:
 		x.m, x.effects = hub.Restart(n.cfg, durable(n.cfg, n.d), false)
@@ -191,6 +197,9 @@ func (s *Scenario) perform(w *world, n *node, e *hub.Effect, a action) string {
 	case hub.Leads:
 		return s.leads(w, n, e)
 	case hub.Stopped:
+		if s.Conflict && e.Proof.A.Term.Era == 0 {
+			return ""
+		}
 		if s.Lossy && s.stops(w, e.Proof) {
 			return ""
 		}
@@ -198,6 +207,9 @@ func (s *Scenario) perform(w *world, n *node, e *hub.Effect, a action) string {
 			return fmt.Sprintf("%s sees two final histories: %s and %s", n.cfg.Self, e.Proof.A, e.Proof.B)
 		}
 	case hub.Convicted:
+		if s.Conflict && int(e.Proof.Liar) > s.Nodes {
+			return ""
+		}
 		if s.Budget.Lie == 0 || e.Proof.Liar != 1 {
 			return fmt.Sprintf("%s convicts %s, which has not lied", n.cfg.Self, e.Proof.Liar)
 		}

@@ -82,7 +82,7 @@ func (s *Scenario) handshake(t [32]byte) bool {
 }
 
 func (s *Scenario) calmly(c world, a action, packet int, trace *[]action) world {
-	x := s.react(c.nodes[a.at], a)
+	x := s.react(&c, a)
 	nw, _ := s.step(new(draft), &c, a, &x, packet, false)
 	if nw == nil {
 		if packet >= 0 {

@@ -111,7 +111,7 @@ func (s *Scenario) agrees(w *world, n *node) string {
 			continue // the node before this step
 		}
 		other := o.d.State.Final.Head
-		if other.Term.Era != own.Term.Era {
+		if other.Term.Era != own.Term.Era || s.Conflict && own.Term.Era == 0 {
 			continue
 		}
 		if own.Seq <= other.Seq && !o.d.Log.Holds(own) || own.Seq > other.Seq && !n.d.Log.Holds(other) {
@@ -131,6 +131,9 @@ func (s *Scenario) lost(w *world, n *node, head hub.Head) string {
 	replaced := log.HubAt(head.Seq - 1)
 	for _, o := range w.nodes[:s.Nodes] {
 		who, final := o.cfg.Self, o.d.State.Final.Head
+		if s.Conflict && final.Term.Era == 0 {
+			continue // the choice was between two
+		}
 		if who == n.cfg.Self || !change.Voters.Has(who) && (who == replaced || s.Unasked.Has(who)) || final.Term.Compare(head.Term) >= 0 ||
 			final.Term.Era < log.At(head.Seq-1).Term.Era || o.d.State.Seen.Era > head.Term.Era {
 			continue

@@ -8,8 +8,8 @@
 // accepted. From each world every possible next step is taken: any message under
 // way is delivered, in any order, or twice; a node crashes within a step or after
 // it, restarts, or restarts from a backup; a hub gets a submission, is asked to
-// hand over, or lies; a node suspects, is asked to stand, repeats itself, or gets
-// an admin's commit. A scenario bounds how often (budget).
+// hand over, or lies; a node suspects, doubts, is asked to stand, repeats itself, gets
+// an admin's commit, or is shown another final history than its own. A scenario bounds how often (budget).
 //
 // Steps that could add nothing are left out. A lost message is one that is never
 // delivered, and every world with messages under way stands for the same one
@@ -31,6 +31,11 @@
 // knew whom nobody asks. Scenarios that are called lossy have them, and the invariants that
 // hold then: check.go, at agrees.
 //
+// In those with a conflict most of the replicas have signed two histories, and each is final
+// to somebody. The liars are not in the world, and what is checked begins with the era of
+// the first move: one hub per term, one log that is final in an era, nothing final taken back
+// on a disk.
+//
 // Scenarios with a Window have machines that hold a window of the log. The world then
 // does what package hub says their callers do (window.go): what is durable is the store
 // from which they restart, answer duplicates, compare what arrives and fill what they
@@ -45,7 +50,7 @@
 // about n*n/2^65, for 10^8 worlds 0.03 percent that a single one is overlooked.
 // The frontier is bounded, too; what is above goes depth first.
 //
-// The tests look at more than 10^6 worlds, 30,000 in each scenario, a third of them
+// The tests look at more than 10^6 worlds, 28,000 in each scenario, a third of them
 // with windows. Each scenario prints its distinct states, and at the end it says how many
 // there were in all. MIMID_HUB_STATES sets how many per scenario, 0 for all, and
 // MIMID_HUB_SCENARIO chooses by the beginning of the name; a long search is

@@ -37,6 +37,8 @@ var planted = []struct {
 	// Counting the hub that is replaced, if it is alive, would let the living two of three
 	// move a room a second time in a row. It forks the room: see package hub.
 	{"mutant_move_counts_hub", "lossy move: back to the hub", 6, "a lossy move", 6},
+	// Who acknowledges a move onto the other of two final histories is bound by it as well.
+	{"mutant_frozen_unbound", "conflict: two moves", 6, "a move for each", 6},
 }
 
 var numbered = regexp.MustCompile(`(?m)^ +\d+\. `)

@@ -7,17 +7,19 @@ type budget struct {
 	Crash     int8 // crashes, each before or after any durable write
 	Duplicate int8 // messages that arrive twice
 	Suspect   int8 // suspicions, with asking around
+	Doubt     int8 // suspicions without asking anybody
 	Request   int8 // elections without asking around
 	Resend    int8
 	HandOver  int8
 	Move      int8 // admin moves
 	Lie       int8 // times that a hub orders two things at one place
 	Restore   int8 // restarts from the backup, which was made at the start
+	Show      int8 // times that a provider is shown the other history (Scenario.Conflict)
 }
 
 func (b budget) fold() uint64 {
-	x := uint64(0)
-	for _, n := range [...]int8{b.Crash, b.Duplicate, b.Suspect, b.Request, b.Resend, b.HandOver, b.Move, b.Lie, b.Restore} {
+	x := uint64(0) // 16 of 4 bits
+	for _, n := range [...]int8{b.Show, b.Doubt, b.Crash, b.Duplicate, b.Suspect, b.Request, b.Resend, b.HandOver, b.Move, b.Lie, b.Restore} {
 		x = x<<4 | uint64(n&15)
 	}
 	return x
@@ -41,7 +43,10 @@ type Scenario struct {
 	// replaced hub and Unasked. Then the invariants are those of check.go for such moves.
 	Lossy   bool
 	Unasked hub.Set
-	Budget  budget
+	// Conflict: the first two providers have each another final entry. Those who have signed
+	// both, most of the set, are not in the world: numbers above Nodes.
+	Conflict bool
+	Budget   budget
 	// Window is that of the machines (hub.Config); the world does what their callers owe them.
 	Window int
 	// Past is how many messages the room has had. They are final; the last provider has
@@ -73,14 +78,14 @@ func (s *Scenario) start() *world {
 	for i := range s.Nodes {
 		peers = peers.With(hub.Provider(i + 1))
 	}
-	first := &hub.Entry{Kind: hub.Create, Set: s.Set, Hub: 1}
+	first := &hub.Entry{Kind: hub.Create, Set: s.Set, Hub: s.Set[0]}
 	first.Term.Number = 1
 	first.Hash = seal(first)
 	d := hub.Durable{Log: hub.Begin(first)}
 	d.State.Seen = first.Term
 	d.State.Final = hub.Certificate{Head: first.Head(), Signers: s.Set}
 	w.past.finals = append(w.past.finals, final{first.Hash, first.Term})
-	w.past.leads = []lead{{first.Term, 1, d.Log}}
+	w.past.leads = []lead{{first.Term, first.Hub, d.Log}}
 	behind := d
 	for i := range s.Past {
 		last := d.Log.Last()
@@ -97,6 +102,9 @@ func (s *Scenario) start() *world {
 		if i == s.Nodes-1 {
 			own = behind
 		}
+		if s.Conflict && i < 2 {
+			own = s.conflicting(d, i)
+		}
 		m, _ := hub.Restart(cfg, durable(cfg, own), false)
 		n := &node{m: m, d: own, up: true, back: &own}
 		n.cfg = cfg
@@ -108,4 +116,44 @@ func (s *Scenario) start() *world {
 	}
 	w.pastFP = w.past.digest()
 	return w
+}
+
+// conflicting is the i-th of two histories that are both final.
+func (s *Scenario) conflicting(d hub.Durable, i int) hub.Durable {
+	last := d.Log.Last()
+	e := &hub.Entry{Kind: hub.Ordinary, Term: last.Term, Seq: last.Seq + 1, Prev: last.Hash, Txn: txn(210 + i)}
+	e.Hash = seal(e)
+	st := d.State
+	st.Final = hub.Certificate{Head: e.Head(), Signers: s.Set}
+	return d.Apply(&hub.Store{State: st, Keep: d.Log.Len(), Entries: []*hub.Entry{e}})
+}
+
+// other returns the head of the final history that contradicts what a provider knows to be
+// final, if there is one.
+func (s *Scenario) other(n *node) (hub.Head, bool) {
+	if !s.Conflict || n.m.State().Final.Head.Seq == 0 {
+		return hub.Head{}, false
+	}
+	begin := hub.Begin(n.d.Log.At(0))
+	for i := range 2 {
+		d := s.conflicting(hub.Durable{Log: begin}, i)
+		if head := d.Log.Last(); !n.d.Log.Holds(head) {
+			return head, true
+		}
+	}
+	return hub.Head{}, false
+}
+
+// compared is a Move as its receiver's caller has compared the log that it continues with its own.
+func compared(m *hub.Message, mine, theirs hub.Log) *hub.Message {
+	var common hub.Head
+	for seq := uint64(0); mine.At(seq) != nil && theirs.At(seq) != nil; seq++ {
+		if mine.At(seq).Hash != theirs.At(seq).Hash {
+			c := *m
+			c.Common = common
+			return &c
+		}
+		common = mine.At(seq).Head()
+	}
+	return m
 }

@@ -25,6 +25,8 @@ func Scenarios() []*Scenario {
 			Budget: budget{Crash: 1, Request: 2, Resend: 1}, Calm: 64},
 		{Name: "canvass: asking around", Nodes: 3, Set: abc, Submissions: messages(1),
 			Budget: budget{Suspect: 3, Crash: 1}, Quiet: true, Calm: 64},
+		{Name: "doubt: who does not ask votes for who does", Nodes: 3, Set: abc, Submissions: messages(1),
+			Budget: budget{Suspect: 2, Doubt: 2, Crash: 1}, Quiet: true, Calm: 64},
 		{Name: "duplicate: messages arrive twice", Nodes: 3, Set: abc, Submissions: messages(1),
 			Budget: budget{Duplicate: 2, Request: 2, Resend: 1}, Quiet: true, Calm: 64},
 		{Name: "shrink: three replicas become one", Nodes: 3, Set: abc, Submissions: []hub.Event{change(1, a), message(2)},
@@ -87,6 +89,11 @@ func Scenarios() []*Scenario {
 			Budget: budget{Move: 2, Resend: 1}, Movers: hub.SetOf(1, 2), MoveSet: alone, Quiet: true},
 		{Name: "lossy move: of five, of whom two are not heard", Nodes: 5, Set: a, Submissions: messages(1), Lossy: true, Unasked: abcde,
 			Budget: budget{Move: 2}, Movers: hub.SetOf(2, 3), MoveSet: alone, Quiet: true},
+		// Most of the replicas have signed two histories, and administrators choose.
+		{Name: "conflict: two moves, one for each history", Nodes: 3, Set: hub.SetOf(6, 7), Conflict: true, Lossy: true, Unasked: abc,
+			Budget: budget{Move: 2, Show: 3, Crash: 1, Resend: 1}, Movers: hub.SetOf(1, 2), MoveSet: alone, Quiet: true},
+		{Name: "conflict: to a set of several, and a message", Nodes: 3, Set: hub.SetOf(6, 7), Conflict: true, Lossy: true, Unasked: abc, Submissions: messages(1),
+			Budget: budget{Move: 2, Show: 3, Resend: 1}, Movers: hub.SetOf(1, 2, 3), MoveSet: still, Quiet: true},
 
 		// The same with machines that hold a window of the log.
 		{Name: "window: three messages, two elections", Nodes: 3, Set: abc, Submissions: messages(3), Window: 1,
@@ -115,6 +122,8 @@ func Scenarios() []*Scenario {
 			Budget: budget{HandOver: 1, Request: 1, Crash: 1}, Targets: hub.SetOf(2, 3), Quiet: true, Calm: 64},
 		{Name: "window: a lossy move back to the hub that a move has stopped", Nodes: 3, Set: abc, Submissions: messages(2), Window: 1, Lossy: true,
 			Budget: budget{Move: 2}, Movers: hub.SetOf(1, 2), MoveSet: alone, Quiet: true},
+		{Name: "window: a move for each of two histories", Nodes: 3, Set: hub.SetOf(6, 7), Conflict: true, Lossy: true, Unasked: abc, Window: 1,
+			Budget: budget{Move: 2, Show: 3, Crash: 1, Resend: 1}, Movers: hub.SetOf(1, 2), MoveSet: alone, Quiet: true},
 		{Name: "window: an accepted message, a new hub", Nodes: 3, Set: abc, Submissions: messages(1), Window: 1, Past: 3,
 			Budget: budget{Request: 1, Resend: 1}, Standing: hub.SetOf(2, 3), Calm: 64},
 	}

@@ -122,7 +122,7 @@ func (s *Scenario) expand(w *world, into *draft, seen *visited, r *Result, out [
 	}
 	each := func(a action, packet int, keep bool) {
 		a.cut = -1
-		x := s.react(w.nodes[a.at], a)
+		x := s.react(w, a)
 		something := try(a, &x, packet, keep)
 		if w.left.Crash == 0 || a.kind != happen || a.lie || r.Violation != "" {
 			return
@@ -214,8 +214,14 @@ func (s *Scenario) local(w *world, i int, n *node, self hub.Provider, do func(a 
 		spend(&w.left.Suspect, hub.Event{Kind: hub.Suspect})
 		spend(&w.left.Request, hub.Event{Kind: hub.Request})
 	}
+	if n.m.Role() == hub.Follower && w.left.Doubt > 0 {
+		spend(&w.left.Doubt, hub.Event{Kind: hub.Doubt})
+	}
 	if s.Movers.Has(self) && n.m.Role() != hub.Hub {
 		spend(&w.left.Move, hub.Event{Kind: hub.MoveHere, Set: s.MoveSet(self)})
+	}
+	if head, ok := s.other(n); ok && w.left.Show > 0 && n.m.State().Fork == ([2]hub.Head{}) {
+		spend(&w.left.Show, hub.Event{Kind: hub.Contradict, Head: head})
 	}
 	if n.m.Role() != hub.Follower {
 		spend(&w.left.Resend, hub.Event{Kind: hub.Resend})

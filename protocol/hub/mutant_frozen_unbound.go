@@ -1,0 +1,5 @@
+//go:build mutant_frozen_unbound
+
+package hub
+
+const mutant = frozenUnbound
