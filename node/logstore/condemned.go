@@ -19,12 +19,17 @@ type Condemned struct {
 	Why  string
 	Head room.SignedHead
 	// Low, of a hub that has signed two histories, is the other head (room.Equivocation).
-	Low     *room.SignedHead
+	Low *room.SignedHead
+	// Cert, of a room with two final histories, is the certificate of the other one.
+	Cert    *room.Certificate
 	Entries []*room.Entry // from the one that cannot be to that of the head, if they fit
 }
 
-// condemnedVersion is the layout with the optional second head; the one before had none.
-const condemnedVersion = 2
+// Layouts: the first had neither a second head nor a certificate, the second no certificate.
+const (
+	condemnedHeads   = 2
+	condemnedVersion = 3
+)
 
 // maxWhy bounds how much is kept of why.
 const maxWhy = 4096
@@ -39,6 +44,9 @@ func PutCondemned(tx *store.Tx, c *Condemned) error {
 	b = presentation.AppendOptional(c.Head.Append(b), c.Low != nil)
 	if c.Low != nil {
 		b = c.Low.Append(b)
+	}
+	if b = presentation.AppendOptional(b, c.Cert != nil); c.Cert != nil {
+		b = c.Cert.Append(b)
 	}
 	if err := tx.Set(condemnedKey(c.Room, nil), b); err != nil {
 		return err
@@ -57,11 +65,15 @@ func parseCondemned(id room.ID, b []byte) (*Condemned, error) {
 	v := r.U8()
 	c.Why = string(r.Opaque())
 	c.Head.Read(r)
-	if v == condemnedVersion && r.Optional() {
+	if v >= condemnedHeads && r.Optional() {
 		c.Low = new(room.SignedHead)
 		c.Low.Read(r)
 	}
-	if err := r.Done(); err != nil || v != condemnedVersion && v != version {
+	if v >= condemnedVersion && r.Optional() {
+		c.Cert = new(room.Certificate)
+		c.Cert.Read(r)
+	}
+	if err := r.Done(); err != nil || v > condemnedVersion || v < version {
 		return nil, fmt.Errorf("condemned room %s, version %d: %w", id, v, ErrDamaged)
 	}
 	return c, nil

@@ -53,6 +53,7 @@ func (l *live) settleUp(ctx context.Context) {
 		return
 	}
 	l.written(d)
+	l.thawed()
 	effects, orders := rep.effects, rep.orders
 	rep.effects, rep.orders = nil, nil
 	l.answerOrders(orders)
@@ -323,6 +324,9 @@ func (l *live) perform(ctx context.Context, effects []hub.Effect, head *room.Sig
 			l.r.counts.led.Add(1)
 			l.r.log.Info("this provider orders the room now", "room", l.h.id, "term", e.Head.Term)
 		case hub.Stopped:
+			if l.h.conflicted() {
+				continue // told already
+			}
 			why := fmt.Sprintf("two histories claim to be final: entry %d is %x here and %x elsewhere", e.Proof.A.Seq, e.Proof.A.Hash[:8], e.Proof.B.Hash[:8])
 			l.r.log.Error("room is stopped", "room", l.h.id, "why", why)
 			l.h.mu.Lock()

@@ -131,6 +131,8 @@ func asProblem(err error) error {
 	case errors.Is(err, errParted):
 		return &clientapi.Problem{Status: 503, Code: clientapi.CodeUnavailable, Retry: 5000,
 			Detail: fmt.Sprintf("%s; come back into it with `mimid client room rejoin`", err)}
+	case errors.Is(err, errConflict):
+		return &clientapi.Problem{Status: 503, Code: clientapi.CodeUnavailable, Retry: 5000, Detail: fmt.Sprintf("%s: `mimid client room move`", err)}
 	case errors.Is(err, ErrBroken):
 		return problem(409, clientapi.CodeForbidden, "this provider cannot follow the room any further: %s", err)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

@@ -36,6 +36,8 @@ func (r *Rooms) receive(h *handle, data []byte) overlay.Verdict {
 		// A hub that has changed signs with a key that this provider learns of
 		// when it catches up; so a stranger's head is no offence, only no news.
 		return overlay.Ignore
+	case p.Head.Seq+1 == head.At.Next && p.Head.Hash != head.At.Last && len(head.Set) > 0:
+		// Another one at the end of what is final: perhaps two histories are.
 	case p.Head.Seq < head.At.Next && (len(head.Set) == 0 || p.Head.Term.Compare(head.At.Term) >= 0):
 		return overlay.Ignore // of an ended term: its hub is told so
 	case head.Hub == r.cfg.Domain && len(head.Set) == 0 && r.signedBy(h, p, head):
@@ -354,7 +356,7 @@ func (l *live) tellStopped() {
 	}
 	ev := clientapi.HubState{Room: l.h.id.String(), Hub: l.state.Hub().Domain, Stopped: true}
 	l.h.mu.Lock()
-	ev.Parting = l.h.parting
+	ev.Parting, ev.Conflict = l.h.parting, l.h.conflict
 	l.h.mu.Unlock()
 	if err := l.r.cfg.Feed.Tell(l.r.localUsers(l.state.Participants()), clientapi.EventHub, ev); err != nil {
 		l.r.log.Error("telling users of a room's hub", "room", l.h.id, "err", err)
@@ -384,6 +386,9 @@ func (l *live) catchUp(ctx context.Context, from string) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	if l.h.conflicted() {
+		return l.chosen(ctx, from)
+	}
 	next := l.next()
 	ask := l.r.ask(ctx, from, l.h, next)
 	for {
@@ -450,14 +455,20 @@ func (r *Rooms) ask(ctx context.Context, from string, h *handle, next uint64) <-
 
 // fetch asks for one piece; nil if there is nothing new.
 func (r *Rooms) fetch(ctx context.Context, from string, h *handle, next uint64) (*room.Piece, error) {
-	ctx, cancel := context.WithTimeout(ctx, callTimeout)
-	defer cancel()
-	ctx, end := r.calls.begin(ctx, from)
-	defer end()
 	stand := room.Stand{Room: h.id, Next: next}
 	if head := h.stand(); head != nil && head.At.Next == next {
 		stand.Term = head.At.Term
 	}
+	return r.fetchAt(ctx, from, h, stand)
+}
+
+// fetchAt is fetch from a place on that need not be the end of the log here. With a term it
+// is what goes beyond that term, if that is earlier.
+func (r *Rooms) fetchAt(ctx context.Context, from string, h *handle, stand room.Stand) (*room.Piece, error) {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	ctx, end := r.calls.begin(ctx, from)
+	defer end()
 	body, err := r.cfg.Peers.Call(ctx, Call{Target: from, Endpoint: EndpointLog, Subject: h.id.String(),
 		Body: room.AppendStands(nil, []room.Stand{stand}), Max: pieceLimit})
 	if err != nil {
@@ -551,7 +562,7 @@ func (r *Rooms) Exchange(ctx context.Context, domain string) {
 	}
 	var stands []room.Stand
 	for _, h := range r.all() {
-		if head := h.stand(); head != nil && h.stopped() == nil && r.comparable(head, domain) {
+		if head := h.stand(); head != nil && (h.stopped() == nil && r.comparable(head, domain) || h.conflicted() && slices.Contains(head.Providers, domain)) {
 			stands = append(stands, room.Stand{Room: h.id, Term: head.At.Term, Next: head.At.Next})
 		}
 	}
@@ -600,7 +611,7 @@ func (r *Rooms) compare(domain string, body []byte) error {
 			r.fetchPromised(s.Room, domain)
 			continue
 		}
-		if head := h.stand(); !slices.Contains(head.Providers, domain) && !head.Member(domain) || h.stopped() != nil ||
+		if head := h.stand(); !slices.Contains(head.Providers, domain) && !head.Member(domain) || h.stopped() != nil && !h.conflicted() ||
 			!ahead(s, head.At) {
 			continue
 		}

@@ -338,16 +338,22 @@ func (l *live) rewind(seq uint64) error {
 // another one. If it is proven to be final, too, the room stands still, because nobody
 // rolls back what it has told people is final.
 func (l *live) contradicted(ctx context.Context, p *room.Piece, entries []*room.Entry) error {
+	rep := l.rep
 	err := fmt.Errorf("piece up to %d of term %s contradicts what is final here: %w", p.Head.Seq, p.Head.Term, room.ErrChain)
+	var low *room.SignedHead
 	if eq, key := l.twoHistories(p, entries); eq != nil {
+		low = &eq.Low
 		l.convict(ctx, eq, key, p)
 	}
 	c, lead := p.Certified, l.state.Lead()
 	if c == nil || !continues(entries, c.Certificate.Cites()) || c.Certificate.Verify(l.h.id, l.replicaKey) != nil || !lead.Quorum(c.Certificate.Domains()) {
 		return err
 	}
-	l.condemn(ctx, fmt.Errorf("two histories are final: %w", err), entries[0], entries, &c.Head)
-	return err
+	if c.Certificate.Head.Term.Era < rep.final.Term.Era {
+		return err // an administrator has chosen since
+	}
+	l.freeze(ctx, &c.Head, low, entries, &c.Certificate)
+	return l.h.stopped()
 }
 
 // continues says whether all heads are places of a chain that begins with the first of

@@ -193,7 +193,7 @@ func (l *live) silent(ctx context.Context, away []string) error {
 // mayMove: while a majority of several replicas answers, they decide who orders the room.
 func (l *live) mayMove() error {
 	now, _ := l.state.Set()
-	if len(now) < 3 {
+	if len(now) < 3 || l.h.conflicted() { // or they have decided twice
 		return nil
 	}
 	var alive []string
@@ -334,6 +334,11 @@ func (l *live) hearMove(ctx context.Context, m *replica.Message, from string) er
 	case m.Term.Compare(l.state.At().Term) <= 0:
 		return nil // done long ago
 	}
+	if l.rep != nil && l.h.conflicted() && !l.holds(l.placed(m.Final)) {
+		if done, err := l.hearChoice(ctx, m, from, h, to); done || err != nil {
+			return err
+		}
+	}
 	epoch := h.Messages()[0].Epoch()
 	if epoch > l.state.Epoch() {
 		if err := l.catchUp(ctx, from); err != nil {
@@ -377,6 +382,13 @@ func (l *live) hearMove(ctx context.Context, m *replica.Message, from string) er
 	if err != nil {
 		return err
 	}
+	return l.giveAck(m, from, to, len(away) > 0, hub.Head{})
+}
+
+// giveAck acknowledges a move that was judged, unless another one has this provider's word.
+// common is the last place that the log here has in common with the one that the move
+// continues, if that is another one.
+func (l *live) giveAck(m *replica.Message, from string, to *room.Hosting, absence bool, common hub.Head) error {
 	rep := l.rep
 	hash := room.CommitHash(m.Commit)
 	if v := rep.voted; v.Term == m.Term && v.Set != hash {
@@ -384,14 +396,14 @@ func (l *live) hearMove(ctx context.Context, m *replica.Message, from string) er
 	}
 	before := rep.m
 	m2, effects := rep.m.Step(hub.Event{Kind: hub.Deliver, Message: &hub.Message{Kind: hub.Move, From: rep.names.Number(from), To: rep.cfg.Self,
-		Term: m.Term, Head: m.Head, Set: rep.names.set(domainsOf(to.Replicas)), Final: hub.Certificate{Head: m.Final}}})
+		Term: m.Term, Head: m.Head, Set: rep.names.set(domainsOf(to.Replicas)), Final: hub.Certificate{Head: m.Final}, Common: common}})
 	grants := slices.ContainsFunc(effects, func(e hub.Effect) bool {
 		return e.Kind == hub.Send && e.Message.Kind == hub.Ack && e.Message.Grant
 	})
 	if before.State().Seen.Compare(m.Term) < 0 || grants {
 		rep.voted = logstore.VotedSet{Term: m.Term, Set: hash}
 	}
-	rep.absence = len(away) > 0
+	rep.absence = absence
 	l.adoptStep(m2, effects)
 	return nil
 }

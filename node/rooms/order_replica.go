@@ -171,7 +171,7 @@ func (l *live) alarm(d time.Duration) {
 // tick is the machine's sense of time.
 func (l *live) tick(ctx context.Context) {
 	l.alarmAt = time.Time{}
-	if l.h.stopped() != nil {
+	if l.h.stopped() != nil && (l.rep == nil || l.rep.m.Role() != hub.Mover) {
 		l.remit()
 		return
 	}

@@ -20,6 +20,11 @@ import (
 
 // told counts the times that a device's user is told that a provider has lied.
 func (d *device) told(hub string) *atomic.Int32 {
+	return d.states(func(st *clientapi.HubState) bool { return st.Lied && st.Hub == hub })
+}
+
+// states counts what a device's user is told of rooms' hubs.
+func (d *device) states(wanted func(st *clientapi.HubState) bool) *atomic.Int32 {
 	n := new(atomic.Int32)
 	ctx, cancel := context.WithCancel(context.Background())
 	s := must(d.p.feed.Open(ctx, d.who.User, d.who.Client, ""))(d.p.w.t)
@@ -36,7 +41,7 @@ func (d *device) told(hub string) *atomic.Int32 {
 			for _, f := range frames {
 				_, data, _ := strings.Cut(string(f), "data: ")
 				var st clientapi.HubState
-				if strings.Contains(string(f), "event: "+clientapi.EventHub+"\n") && json.Unmarshal([]byte(data), &st) == nil && st.Lied && st.Hub == hub {
+				if strings.Contains(string(f), "event: "+clientapi.EventHub+"\n") && json.Unmarshal([]byte(data), &st) == nil && wanted(&st) {
 					n.Add(1)
 				}
 			}

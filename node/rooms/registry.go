@@ -22,16 +22,17 @@ import (
 type handle struct {
 	id room.ID
 
-	mu      sync.Mutex
-	head    *logstore.Head     // guarded by mu: as stored; nil while the first entry is still to come
-	live    *live              // guarded by mu: nil while nothing happens
-	broken  string             // guarded by mu: why the log cannot be followed
-	accused string             // guarded by mu: a hub of several replicas that has signed what cannot be
-	held    string             // guarded by mu: why the next entry cannot be verified yet
-	parting *clientapi.Parting // guarded by mu: a branch that the room was moved away from; it never changes
-	pins    int                // guarded by mu: callers of obtain that have not released it
-	ended   ended              // guarded by mu
-	proved  *proved            // guarded by mu: nil until something happens
+	mu       sync.Mutex
+	head     *logstore.Head      // guarded by mu: as stored; nil while the first entry is still to come
+	live     *live               // guarded by mu: nil while nothing happens
+	broken   string              // guarded by mu: why the log cannot be followed
+	accused  string              // guarded by mu: a hub of several replicas that has signed what cannot be
+	held     string              // guarded by mu: why the next entry cannot be verified yet
+	parting  *clientapi.Parting  // guarded by mu: a branch that the room was moved away from; it never changes
+	conflict *clientapi.Conflict // guarded by mu: with broken: two histories are final; it never changes
+	pins     int                 // guarded by mu: callers of obtain that have not released it
+	ended    ended               // guarded by mu
+	proved   *proved             // guarded by mu: nil until something happens
 	// guarded by mu: called once, when another provider orders the room or its hub is
 	// found dead
 	moved map[*func()]struct{}
@@ -94,6 +95,9 @@ func (h *handle) stopped() error {
 	if h.broken != "" && h.parting != nil && !h.parting.Followed {
 		return fmt.Errorf("%s: %w", h.broken, errParted)
 	}
+	if h.broken != "" && h.conflict != nil {
+		return fmt.Errorf("%s: %w", h.broken, errConflict)
+	}
 	if h.broken != "" {
 		return fmt.Errorf("%s: %w", h.broken, ErrBroken)
 	}
@@ -135,6 +139,10 @@ func (r *Rooms) readHeads() error {
 			switch {
 			case ok: // moved away from before the end of this log
 				h.broken, h.parting = c.Why, p
+			case c.Cert != nil && h.head.At.Term.Era <= c.Cert.Head.Term.Era:
+				if err := h.readConflict(tx, c); err != nil {
+					return err
+				}
 			case c.Head.Verify(h.head.HubKey[:]) != nil || c.Head.Term.Compare(h.head.At.Term) < 0:
 				// Another provider has ordered since: the proof is kept, and holds up nobody.
 			case len(h.head.Set) > 0 && h.head.Member(h.head.Hub):

@@ -33,17 +33,15 @@ import (
 // errWhole: there is no lost branch to come back from.
 var errWhole = errors.New("rooms: this provider has not lost a branch of the room")
 
-// partingOf is what a proof that the room was moved away says, if it is one: it begins with
-// the move, at a place that the log has another entry at.
+// partingOf is what a proof that the room was moved away says, if it is one: its first entry
+// is at a place that the log has another entry at, and it is the move, or with it comes the
+// move that chose this history (conflict.go).
 func partingOf(c *logstore.Condemned, head *logstore.Head) (*clientapi.Parting, bool) {
-	if len(c.Entries) == 0 || c.Entries[0].Kind != room.KindHubChange || c.Entries[0].Seq >= head.At.Next || c.Entries[0].Term.Era <= head.At.Term.Era {
+	i, h := movesOn(c.Entries, head.At.Term)
+	if h == nil || c.Entries[0].Seq >= head.At.Next {
 		return nil, false
 	}
-	h, err := room.ParseHubChange(c.Entries[0].Body)
-	if err != nil || h.Via != room.ByMove {
-		return nil, false
-	}
-	return &clientapi.Parting{From: c.Entries[0].Seq, End: head.At.Next, Era: c.Entries[0].Term.Era, Hub: head.Hub, To: h.Hub.Domain}, true
+	return &clientapi.Parting{From: c.Entries[0].Seq, End: head.At.Next, Era: c.Entries[i].Term.Era, Hub: head.Hub, To: h.Hub.Domain}, true
 }
 
 func partingBy(b *logstore.Branch) *clientapi.Parting {
@@ -157,7 +155,8 @@ func (l *live) rejoin(ctx context.Context) error {
 	if err := l.r.refreshTopic(l.h); err != nil {
 		l.r.log.Error("joining topic", "room", l.h.id, "err", err)
 	}
-	if err := l.catchUp(ctx, b.To); err != nil {
+	err = l.follows(ctx, b.To)
+	if err != nil {
 		// It is asked for again, by whoever takes part and knows more.
 		l.r.log.Warn("following a room that was moved", "room", l.h.id, "from", b.To, "err", err)
 		l.r.spawn(func(ctx context.Context) {
@@ -283,7 +282,8 @@ func (l *live) abandon(ctx context.Context, b *logstore.Branch, back *past, move
 			return err
 		}
 		head.At.AcceptedAt = e.AcceptedAt
-		if err := l.bind(tx, b, back, e, move[0].Term); err != nil {
+		i, _ := movesOn(move, room.Term{Era: b.Era - 1})
+		if err := l.bind(tx, b, back, e, move[i].Term); err != nil {
 			return err
 		}
 		f := l.r.cfg.Feed
@@ -308,7 +308,7 @@ func (l *live) abandon(ctx context.Context, b *logstore.Branch, back *past, move
 	}
 	l.drop()
 	l.h.mu.Lock()
-	l.h.head, l.h.broken, l.h.held, l.h.ended, l.h.parting = head, "", "", ended{}, partingBy(b)
+	l.h.head, l.h.broken, l.h.held, l.h.ended, l.h.parting, l.h.conflict = head, "", "", ended{}, partingBy(b), nil
 	l.h.moveLocked()
 	l.r.turns.Add(1)
 	l.h.mu.Unlock()

@@ -259,6 +259,7 @@ func (l *live) restart(ctx context.Context, st hub.State, marks []hub.Mark, n *n
 	rep.m, effects = hub.Restart(rep.cfg, hub.Durable{State: st, Log: log}, restored)
 	rep.effects = append(rep.effects, effects...)
 	rep.dirty = fresh
+	l.refreeze()
 	if h := l.state.Hub().Domain; l.accusedHub() == h || l.stalled(h) {
 		l.step(hub.Event{Kind: hub.Suspect})
 	} else {

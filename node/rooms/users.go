@@ -105,22 +105,24 @@ func (r *Rooms) Rooms(ctx context.Context, who account.Identity) (*clientapi.Roo
 				return err
 			}
 			out.Rooms = append(out.Rooms, describe(h))
-			out.Rooms[len(out.Rooms)-1].Parting = r.parted(id)
+			last := &out.Rooms[len(out.Rooms)-1]
+			last.Parting, last.Conflict = r.parted(id)
 		}
 		return nil
 	})
 	return out, asProblem(err)
 }
 
-// parted is the lost branch of a room, nil if it has none.
-func (r *Rooms) parted(id room.ID) *clientapi.Parting {
+// parted is the lost branch of a room, and that two histories of it are final; nil if it has
+// none, or there is one history.
+func (r *Rooms) parted(id room.ID) (*clientapi.Parting, *clientapi.Conflict) {
 	h, err := r.lookup(id)
 	if err != nil {
-		return nil
+		return nil, nil
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	return h.parting
+	return h.parting, h.conflict
 }
 
 func describe(h *logstore.Head) clientapi.Room {
@@ -138,7 +140,7 @@ func (r *Rooms) Room(ctx context.Context, who account.Identity, id store.RoomID)
 
 func (r *Rooms) show(ctx context.Context, h *handle) (*clientapi.Room, error) {
 	out := describe(h.stand())
-	out.Parting = r.parted(h.id)
+	out.Parting, out.Conflict = r.parted(h.id)
 	err := r.view(ctx, h, func(s *room.State) {
 		for _, p := range s.Participants() {
 			out.Participants = append(out.Participants, clientapi.Participant{User: p.User.String(), Role: s.Roles().Name(p.Role), Clients: s.Roster().Clients(p.User)})
@@ -379,6 +381,9 @@ func (r *Rooms) toHub(ctx context.Context, who account.Identity, id store.RoomID
 	if err != nil {
 		return nil, err
 	}
+	if h.conflicted() {
+		return nil, asProblem(h.stopped()) // its hub may be one of those who have signed both
+	}
 	head := h.stand()
 	if head.Hub == r.cfg.Domain {
 		return here(ctx, h.id, r.cfg.Domain, nonce, body)
@@ -449,6 +454,7 @@ func (r *Rooms) List() []Summary {
 		if h.head != nil {
 			s := Summary{Room: describe(h.head), Head: h.head.At.Last.String(), Providers: h.head.Providers, Broken: h.broken, Held: h.held,
 				Accused: h.accused, Auto: h.head.Auto, Outside: h.head.Outside, Loaded: h.live != nil}
+			s.Parting, s.Conflict = h.parting, h.conflict
 			if tip := h.tip.Load(); tip > h.head.At.Next {
 				s.Tail = tip - h.head.At.Next
 			}

@@ -49,6 +49,8 @@ type HubState struct {
 	// Parting says, of a room that stands still, that it was moved away from before the end
 	// of what this provider has.
 	Parting *Parting `json:"parting,omitempty"`
+	// Conflict says, of a room that stands still, that two histories of it are final.
+	Conflict *Conflict `json:"conflict,omitempty"`
 }
 
 // Ephemeral is what a member of a room tells the others beside its log: a sealed signal of

@@ -33,6 +33,7 @@ type Room struct {
 	Epoch        uint64        `json:"epoch" doc:"MLS epoch"`
 	Participants []Participant `json:"participants,omitempty" doc:"Who takes part"`
 	Parting      *Parting      `json:"parting,omitempty" doc:"What this provider has had in the room and is not in it"`
+	Conflict     *Conflict     `json:"conflict,omitempty" doc:"Two histories of the room are final, and it stands still"`
 }
 
 // Parting says that an administrator has moved the room away from before the end of what
@@ -48,6 +49,13 @@ type Parting struct {
 	Hub      string `json:"hub" doc:"Who ordered them"`
 	To       string `json:"to" doc:"Whom the room was moved to from before them"`
 	Followed bool   `json:"followed" doc:"Whether this provider follows the room as it was moved"`
+}
+
+// Conflict is what is known of a room of which most replicas have certified two histories.
+// It stands still until an administrator moves it, which decides which one goes on.
+type Conflict struct {
+	From  uint64   `json:"from" doc:"First entry that is known to differ"`
+	Liars []string `json:"liars,omitempty" doc:"Providers that have certified both"`
 }
 
 // Participant is a user in a room.

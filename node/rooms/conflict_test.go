@@ -1,0 +1,251 @@
+package rooms_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/mimid/mimid/node/rooms"
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/store"
+)
+
+// certify has providers say that they have stored the log up to a piece's head, whatever else
+// they have said.
+func (w *world) certify(p *room.Piece, domains ...string) *room.Piece {
+	c := room.Certificate{Head: p.Head.Head}
+	for _, d := range domains {
+		c.Signers = append(c.Signers, room.Signer{Domain: d, CoSignature: room.CoSign(c.Head, w.ps[d].key)})
+	}
+	p.Certified = &room.Certified{Head: p.Head, Certificate: c}
+	return p
+}
+
+// twoFinal is a room of four providers, three of which decide. Two of these, the hub among
+// them, have shown chicago and delta each another entry 5 that they have certified; what
+// chicago was shown is a commit if shaken. Carol of chicago is an administrator, and dave of
+// delta.
+func twoFinal(t *testing.T, shaken bool) (w *world, carol, dave *device, id store.RoomID, mine, theirs *room.Piece) {
+	w, users, id := impatient(t)
+	alice, bob := users["alice"], users["bob"]
+	carol, dave = users["carol"], users["dave"]
+	next := uint64(4)
+	for _, d := range []*device{carol, dave} {
+		if err := alice.role(id, d, policy.Admin); err != nil {
+			t.Fatal(err)
+		}
+		next++
+		for _, d := range users {
+			d.follow(id, next)
+		}
+	}
+	all := append([]string{delta}, three...)
+	eventually(t, "all have it", func() bool {
+		for _, d := range all {
+			if w.ps[d].stand(id).Next != next {
+				return false
+			}
+		}
+		return true
+	})
+	atlanta, chicago, four := w.ps[three[0]], w.ps[three[2]], w.ps[delta]
+	one, other := histories(t, w, alice, id)
+	if shaken {
+		up := must(parseUpdate(bob.handshake(mls.CommitOptions{})))(t)
+		one = atlanta.forge(id, func(e *room.Entry) {
+			e.Kind, e.Txn, e.Body = room.KindHandshake, room.TxnID{7}, must(room.HandshakeOf(&up.Bundle).Bytes())(t)
+		})
+	}
+	mine, theirs = w.certify(one, three[0], three[1]), w.certify(other, three[0], three[1])
+	for _, d := range three[:2] {
+		w.ps[d].down2(true)
+	}
+	chicago.gossip(three[0], mine.Append(nil))
+	four.gossip(three[0], theirs.Append(nil))
+	for _, p := range []*provider{chicago, four} {
+		eventually(t, "its history is final at "+p.domain, func() bool { return p.stand(id).Next == next+1 })
+	}
+	return w, carol, dave, id, mine, theirs
+}
+
+func (p *provider) conflict(id store.RoomID) *clientapi.Conflict {
+	for _, s := range p.rooms.List() {
+		if s.ID == room.ID(id).String() {
+			return s.Conflict
+		}
+	}
+	return nil
+}
+
+// TestConflict, DESIGN section 5, "Conflicting certificates freeze the room for an admin
+// move": most replicas have certified two histories. Whoever hears of both stands still, keeps
+// the proof, shows it to the others, and tells operator and users. An administrator moves the
+// room on one of them; who has the other one judges her commit by what it is shown, and
+// acknowledges it, but takes nothing back before its people want it to.
+func TestConflict(t *testing.T) {
+	for name, shaken := range map[string]bool{"two messages": false, "a commit and a message": true} {
+		t.Run(name, func(t *testing.T) {
+			w, carol, dave, id, mine, theirs := twoFinal(t, shaken)
+			ctx := context.Background()
+			chicago, four := w.ps[three[2]], w.ps[delta]
+			at := mine.Entries[0].Seq
+			stops := func(st *clientapi.HubState) bool {
+				return st.Stopped && st.Conflict != nil && st.Conflict.From == at && fmt.Sprint(st.Conflict.Liars) == "[atlanta.example biloxi.example]"
+			}
+			tellsCarol, tellsDave := carol.states(stops), dave.states(stops)
+			// A neighbour passes on what chicago has.
+			four.gossip(three[2], mine.Append(nil))
+			eventually(t, "delta stands still", func() bool { return four.conflict(id) != nil })
+			eventually(t, "chicago is shown it", func() bool { return chicago.conflict(id) != nil })
+			eventually(t, "both users are told", func() bool { return tellsCarol.Load() > 0 && tellsDave.Load() > 0 })
+			for range 2 {
+				for p, other := range map[*provider]*room.Piece{chicago: theirs, four: mine} {
+					if _, broken := p.accused(id); !strings.Contains(broken, "two histories") || !strings.Contains(broken, "atlanta.example, biloxi.example") {
+						t.Errorf("%s says %q", p.domain, broken)
+					}
+					c := p.condemned(id)
+					if c == nil || c.Cert == nil || c.Cert.Head != other.Head.Head || len(c.Entries) != 1 || c.Entries[0].Hash() != other.Entries[0].Hash() {
+						t.Fatalf("%s keeps %+v", p.domain, c)
+					}
+					if c := p.conflict(id); c == nil || c.From != at || len(c.Liars) != 2 {
+						t.Errorf("%s: %+v", p.domain, c)
+					}
+				}
+				for _, d := range []*device{carol, dave} {
+					_, err := d.send(id, d.message("more"))
+					if err == nil || !strings.Contains(err.Error(), "an administrator") {
+						t.Errorf("%s: the room goes on, or it is not said what to do: %v", d.who.User, err)
+					}
+				}
+				chicago.restart()
+				four.restart()
+			}
+			// Biloxi's provider is shown both, too, before it is gone for a while.
+			biloxi := w.ps[three[1]]
+			biloxi.gossip(three[0], mine.Append(nil))
+			eventually(t, "biloxi has chicago's", func() bool { return biloxi.stand(id).Next == at+1 })
+			biloxi.gossip(three[0], theirs.Append(nil))
+			eventually(t, "biloxi stands still", func() bool { return biloxi.conflict(id) != nil })
+			carol.follow(id, at+1)
+			if err := carol.update(id, carol.moving(three[2], 1)); err != nil {
+				t.Fatal(err)
+			}
+			carol.say(id, "on")
+			if s := chicago.stand(id); s.Hub != three[2] || s.Term != "1.1" || chicago.conflict(id) != nil {
+				t.Errorf("%+v, conflict %v", s, chicago.conflict(id))
+			}
+			if _, broken := chicago.accused(id); broken != "" {
+				t.Errorf("chicago still stands still: %s", broken)
+			}
+			eventually(t, "delta hears of it", func() bool {
+				list := must(four.rooms.Rooms(ctx, dave.who))(t)
+				p := list.Rooms[0].Parting
+				return p != nil && *p == clientapi.Parting{From: at, End: at + 1, Era: 1, Hub: three[0], To: three[2]}
+			})
+			if s := four.stand(id); s.Next != at+1 || s.Hub != three[0] || four.log(id)[at].Hash() != theirs.Entries[0].Hash() {
+				t.Errorf("something was taken back unasked: %+v", s)
+			}
+			four.restart()
+			if p := must(four.rooms.Rejoin(ctx, dave.who, id))(t); !p.Followed {
+				t.Errorf("%+v", p)
+			}
+			eventually(t, "delta follows", func() bool { return four.stand(id).Next == chicago.stand(id).Next && four.stand(id).Hub == three[2] })
+			a, b := chicago.log(id), four.log(id)
+			if a[len(a)-1].Hash() != b[len(b)-1].Hash() || a[at].Hash() != mine.Entries[0].Hash() {
+				t.Error("they have two logs")
+			}
+			carol.say(id, "together")
+			eventually(t, "delta hears on", func() bool { return len(four.log(id)) == len(a)+1 })
+			// The other certificate, shown again, stops nobody any more.
+			chicago.show(delta, id, theirs.Append(nil))
+			carol.say(id, "and on")
+			for _, p := range []*provider{chicago, four} {
+				p.restart()
+				if _, broken := p.accused(id); broken != "" {
+					t.Errorf("%s: %s", p.domain, broken)
+				}
+			}
+			carol.say(id, "after a restart")
+			biloxi.down2(false)
+			biloxi.rooms.Exchange(ctx, three[2])
+			eventually(t, "biloxi goes on with what continues its history", func() bool {
+				return biloxi.conflict(id) == nil && biloxi.stand(id).Hub == three[2] && biloxi.stand(id).Next == chicago.stand(id).Next
+			})
+			if _, broken := biloxi.accused(id); broken != "" || len(must(biloxi.rooms.BranchesOf(id))(t)) > 0 {
+				t.Errorf("biloxi: %q", broken)
+			}
+			for _, b := range must(four.rooms.BranchesOf(id))(t) {
+				if b.Parts != at || b.End != at+1 {
+					t.Errorf("the branch %+v", b)
+				}
+			}
+		})
+	}
+}
+
+// TestConflictPower: an administrator who has lost the capability in one of two final
+// histories cannot choose the other one: who knows of that does not acknowledge it. One who
+// has it in both can.
+func TestConflictPower(t *testing.T) {
+	w, users, id := impatient(t)
+	alice, carol, dave := users["alice"], users["carol"], users["dave"]
+	next := uint64(4)
+	for _, d := range []*device{carol, dave} {
+		if err := alice.role(id, d, policy.Admin); err != nil {
+			t.Fatal(err)
+		}
+		next++
+		for _, d := range users {
+			d.follow(id, next)
+		}
+	}
+	atlanta, chicago, four := w.ps[three[0]], w.ps[three[2]], w.ps[delta]
+	eventually(t, "all have it", func() bool { return chicago.stand(id).Next == next && four.stand(id).Next == next })
+	one, _ := histories(t, w, alice, id)
+	demote := must(room.UpdateParticipants(alice.group.Public().Context(), []room.Participant{{User: carol.who.User, Role: policy.Member}}, nil))(t)
+	up := must(parseUpdate(alice.handshake(mls.CommitOptions{Proposals: []*mls.Proposal{demote}})))(t)
+	other := atlanta.forge(id, func(e *room.Entry) {
+		e.Kind, e.Txn, e.Body = room.KindHandshake, room.TxnID{7}, must(room.HandshakeOf(&up.Bundle).Bytes())(t)
+	})
+	mine, theirs := w.certify(one, three[0], three[1]), w.certify(other, three[0], three[1])
+	for _, d := range three[:2] {
+		w.ps[d].down2(true)
+	}
+	chicago.gossip(three[0], mine.Append(nil))
+	four.gossip(three[0], theirs.Append(nil))
+	eventually(t, "both are final", func() bool { return chicago.stand(id).Next == next+1 && four.stand(id).Next == next+1 })
+	chicago.gossip(delta, theirs.Append(nil))
+	eventually(t, "both stand still", func() bool { return chicago.conflict(id) != nil && four.conflict(id) != nil })
+	carol.follow(id, next+1)
+	if err := carol.update(id, carol.moving(three[2], 1)); err == nil || !strings.Contains(err.Error(), "no word of biloxi.example, delta.example") {
+		t.Errorf("she was removed as an administrator in a history that is final, and moves the room: %v", err)
+	}
+	// Nor does a history count that delta cannot show to be final.
+	four.set(func() {
+		four.answer = func(ctx context.Context, q *rooms.Request, endpoint string, next rooms.Endpoint) (*rooms.Response, error) {
+			res, err := next(ctx, q)
+			if endpoint != rooms.EndpointLog || err != nil || len(res.Body) == 0 {
+				return res, err
+			}
+			p := must(room.ParsePiece(res.Body, 1<<20))(t)
+			p.Certified = nil
+			return &rooms.Response{Status: 200, Body: p.Append(nil)}, nil
+		}
+	})
+	dave.follow(id, next+1)
+	if err := dave.update(id, dave.moving(delta, 2)); err == nil || !strings.Contains(err.Error(), "no word of biloxi.example, chicago.example") {
+		t.Errorf("a history without a certificate is chosen: %v", err)
+	}
+	four.set(func() { four.answer = nil })
+	if err := dave.update(id, dave.moving(delta, 3)); err != nil {
+		t.Fatal(err)
+	}
+	if s := four.stand(id); s.Hub != delta || s.Term != "3.1" {
+		t.Errorf("%+v", s)
+	}
+	eventually(t, "chicago hears of it", func() bool { p := chicago.conflict(id); return p != nil && must(chicago.rooms.Rooms(t.Context(), carol.who))(t).Rooms[0].Parting != nil })
+}
