@@ -3,6 +3,9 @@ package node_test
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -215,6 +218,33 @@ func TestThreeNodes(t *testing.T) {
 		}
 		return e.Hash()
 	}
+	// conflict is the proof that another entry at the end of the log is final, too.
+	conflict := func(change func(c *logstore.Condemned, own *protocolroom.Entry)) func(tx *store.Tx) error {
+		return func(tx *store.Tx) error {
+			id := protocolroom.ID(roomOf(tx))
+			h, err := logstore.ReadHead(tx, id)
+			if err != nil {
+				return err
+			}
+			own, err := logstore.ReadEntry(tx, id, h.At.Next-1)
+			if err != nil {
+				return err
+			}
+			other := *own
+			other.AcceptedAt++
+			cert := &protocolroom.Certificate{Head: protocolroom.HeadOf(&other)}
+			for _, r := range []*running{b, c} {
+				cert.Signers = append(cert.Signers, protocolroom.Signer{Domain: r.cfg.Domain, CoSignature: protocolroom.CoSign(cert.Head, r.providerKey())})
+			}
+			p := &logstore.Condemned{Room: id, Why: "planted", Head: protocolroom.SignHead(cert.Head, b.providerKey()), Cert: cert, Entries: []*protocolroom.Entry{&other}}
+			change(p, own)
+			return logstore.PutCondemned(tx, p)
+		}
+	}
+	checked := b.verified(conflict(func(*logstore.Condemned, *protocolroom.Entry) {}))
+	if notes := strings.Join(checked.Notes, "; "); len(checked.Faults) > 0 || !strings.Contains(notes, "two histories of it are final") || !strings.Contains(notes, "biloxi.example, chicago.example: it stands still") {
+		t.Errorf("two final histories: faults %q, notes %q", checked.Faults, notes)
+	}
 	for _, x := range []struct {
 		why  string
 		want string // of the fault; "" if it is none
@@ -319,6 +349,10 @@ func TestThreeNodes(t *testing.T) {
 		{"a proof is of another room", "proof against its hub", b, func(tx *store.Tx) error {
 			return logstore.PutCondemned(tx, &logstore.Condemned{Room: protocolroom.ID(roomOf(tx)), Why: "planted"})
 		}},
+		{"the other history is the same one", "is the log's", b, conflict(func(c *logstore.Condemned, own *protocolroom.Entry) { c.Entries[0] = own })},
+		{"the other history is certified by one", "who are no majority", b, conflict(func(c *logstore.Condemned, _ *protocolroom.Entry) { c.Cert.Signers = c.Cert.Signers[:1] })},
+		{"the other history's certificate is forged", "signature", b, conflict(func(c *logstore.Condemned, _ *protocolroom.Entry) { c.Cert.Signers[1].Signature[0] ^= 1 })},
+		{"the other history does not continue the log", "two histories", b, conflict(func(c *logstore.Condemned, _ *protocolroom.Entry) { c.Entries[0].Prev[0] ^= 1 })},
 	} {
 		faults := strings.Join(x.r.altered(x.fn), "; ")
 		if (x.want == "") != (faults == "") || !strings.Contains(faults, x.want) {
@@ -382,7 +416,10 @@ func (r *running) whole() {
 }
 
 // altered alters a copy of a stopped node's store and returns the faults found in it.
-func (r *running) altered(fn func(tx *store.Tx) error) []string {
+func (r *running) altered(fn func(tx *store.Tx) error) []string { return r.verified(fn).Faults }
+
+// verified alters a copy of a stopped node's store and checks it.
+func (r *running) verified(fn func(tx *store.Tx) error) *admin.Verification {
 	t := r.t
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "copy")
@@ -419,7 +456,21 @@ func (r *running) altered(fn func(tx *store.Tx) error) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return v.Faults
+	return v
+}
+
+// providerKey reads the key by which a node signs in rooms.
+func (r *running) providerKey() ed25519.PrivateKey {
+	b, err := os.ReadFile(filepath.Join(r.dir, "keys", "provider-1.pem"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	block, _ := pem.Decode(b)
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return key.(ed25519.PrivateKey)
 }
 
 func refusedWith(t *testing.T, err error, text string) {

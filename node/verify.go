@@ -88,7 +88,9 @@ func verify(ctx context.Context, st *store.Store, files string, rules room.Rules
 		}
 		// One room, one snapshot: a running node may go on meanwhile.
 		err := st.View(func(tx *store.Tx) error {
-			v := &verifier{tx: tx, id: h.ID(), rules: rules, seen: func() {
+			v := &verifier{tx: tx, id: h.ID(), rules: rules, note: func(s string) {
+				out.Notes = append(out.Notes, fmt.Sprintf("room %s: %s", h.URI, s))
+			}, seen: func() {
 				if out.Entries++; progress != nil && out.Entries%10_000 == 0 {
 					progress(out.Rooms, out.Entries)
 				}
@@ -115,6 +117,7 @@ type verifier struct {
 	id    room.ID
 	rules room.Rules
 	seen  func()
+	note  func(string)
 
 	at    room.Position
 	state *room.State
@@ -280,7 +283,98 @@ func (v *verifier) condemned() error {
 			return errors.New("the proof against its hub has an entry of another room")
 		}
 	}
+	if c.Cert != nil {
+		if err := v.conflict(c); err != nil {
+			return fmt.Errorf("the proof that two histories are final: %w", err)
+		}
+	}
 	return nil
+}
+
+// conflict checks the proof that another history than the log is final, too, by the log up to
+// where they part, and notes it.
+func (v *verifier) conflict(c *logstore.Condemned) error {
+	if len(c.Entries) == 0 {
+		return errors.New("it has no entry")
+	}
+	first := c.Entries[0].Seq
+	own, err := logstore.ReadEntry(v.tx, v.id, first)
+	if err != nil {
+		return err
+	}
+	if own.Hash() == c.Entries[0].Hash() {
+		return fmt.Errorf("its entry %d is the log's", first)
+	}
+	w, err := v.upTo(first)
+	if err != nil {
+		return err
+	}
+	held := map[uint64]room.Hash{}
+	for _, e := range c.Entries {
+		st, err := w.state.Check(e)
+		if err == nil {
+			err = w.state.Advance(st)
+		}
+		if err != nil {
+			return err
+		}
+		held[e.Seq] = e.Hash()
+	}
+	lead := w.state.Lead()
+	if !lead.Quorum(c.Cert.Domains()) {
+		return fmt.Errorf("it is certified by %s, who are no majority", strings.Join(c.Cert.Domains(), ", "))
+	}
+	err = c.Cert.Verify(v.id, func(domain string) (ed25519.PublicKey, bool) {
+		x, ok := lead.Replica(domain)
+		if !ok {
+			return nil, false
+		}
+		return x.ProviderKey[:], true
+	})
+	if err != nil {
+		return err
+	}
+	for _, h := range c.Cert.Cites() {
+		if held[h.Seq] != h.Hash {
+			return fmt.Errorf("its certificate is about an entry %d that is not in it", h.Seq)
+		}
+	}
+	what := "it stands still until an administrator moves it"
+	if v.at.Term.Era > c.Cert.Head.Term.Era {
+		what = "an administrator has moved it since, on this history"
+	}
+	v.note(fmt.Sprintf("two histories of it are final, entry %d is %.16s here and %.16s in the other one, certified by %s: %s", first,
+		own.Hash(), c.Entries[0].Hash(), strings.Join(c.Cert.Domains(), ", "), what))
+	return nil
+}
+
+// upTo replays the log up to before a place.
+func (v *verifier) upTo(seq uint64) (*verifier, error) {
+	w := &verifier{tx: v.tx, id: v.id, rules: v.rules, seen: v.seen}
+	for at := uint64(0); at < seq; at++ {
+		e, err := logstore.ReadEntry(v.tx, v.id, at)
+		if err != nil {
+			return nil, err
+		}
+		if v.seen(); at == 0 {
+			if w.state, err = room.Begin(e, v.rules); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		st, err := w.state.Check(e)
+		if err == nil {
+			err = w.state.Advance(st)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	if w.state == nil {
+		return nil, errors.New("it has another first entry")
+	}
+	w.at = w.state.At()
+	return w, nil
 }
 
 // branches says whether what was lost by moves and is kept can be shown to anybody: it
@@ -350,7 +444,9 @@ func (v *verifier) branch(b *logstore.Branch) error {
 		return err
 	}
 	switch {
-	case len(move) == 0 || move[0].Seq != b.Parts || move[0].Kind != room.KindHubChange || move[0].Term.Era != b.Era:
+	case len(move) == 0 || move[0].Seq != b.Parts || !slices.ContainsFunc(move, func(e *room.Entry) bool {
+		return e.Kind == room.KindHubChange && e.Term.Era == b.Era
+	}):
 		return errors.New("the move that it was lost by is not kept")
 	case move[0].Hash() == held[b.Parts]:
 		return errors.New("it is the room's log")

@@ -156,6 +156,9 @@ func (c *verifyCommand) Run(s *session) error {
 	}
 	err := s.out.result(v, func(w io.Writer) {
 		fmt.Fprintf(w, "checked %s, %d entries, %s in %s\n", plural(v.Rooms, "room"), v.Entries, plural(v.Assets, "attachment"), v.Took.Round(time.Millisecond))
+		for _, n := range v.Notes {
+			fmt.Fprintln(w, "note:", n)
+		}
 		for _, f := range v.Faults {
 			fmt.Fprintln(w, "fault:", f)
 		}

@@ -191,6 +191,9 @@ type Verification struct {
 	Took    time.Duration `json:"took_ns"`
 	// Faults are sentences; none means that all is well.
 	Faults []string `json:"faults,omitempty"`
+	// Notes are sentences about rooms that stand still or were decided about by people, and
+	// whose store is whole.
+	Notes []string `json:"notes,omitempty"`
 }
 
 // Backup is the result of making or restoring a backup.

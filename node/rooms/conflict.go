@@ -58,17 +58,6 @@ var errOther = errors.New("rooms: another provider shows what is no history of t
 // nothing. Only final entries here are compared.
 func (l *live) compareWith(ctx context.Context, from string) (*history, error) {
 	final := l.rep.final
-	own := func(seq uint64) (room.Hash, bool) {
-		var e *room.Entry
-		err := l.r.cfg.Store.View(func(tx *store.Tx) (err error) {
-			e, err = logstore.ReadEntry(tx, l.h.id, seq)
-			return err
-		})
-		if seq >= final.Next || err != nil {
-			return room.Hash{}, false
-		}
-		return e.Hash(), true
-	}
 	at := final.Next - 1
 	var p *room.Piece
 	for step := uint64(1); ; step *= 2 {
@@ -77,7 +66,7 @@ func (l *live) compareWith(ctx context.Context, from string) (*history, error) {
 			return nil, err
 		}
 		if p != nil && len(p.Entries) > 0 && p.Entries[0].Seq == at {
-			if h, ok := own(at); ok && h == p.Entries[0].Hash() {
+			if h, ok := l.finalHash(at); ok && h == p.Entries[0].Hash() {
 				break
 			}
 		}
@@ -93,7 +82,7 @@ func (l *live) compareWith(ctx context.Context, from string) (*history, error) {
 			if e.Seq != at {
 				return nil, fmt.Errorf("entry %d where %d is expected: %w", e.Seq, at, errOther)
 			}
-			if h, ok := own(at); ok && h == e.Hash() && len(x.entries) == 0 {
+			if h, ok := l.finalHash(at); ok && h == e.Hash() && len(x.entries) == 0 {
 				x.common = room.HeadOf(e)
 			} else {
 				x.entries = append(x.entries, e)
@@ -116,6 +105,26 @@ func (l *live) compareWith(ctx context.Context, from string) (*history, error) {
 		return nil, fmt.Errorf("the log of %s: %w", from, err)
 	}
 	return x, nil
+}
+
+// finalHash is the hash of an entry that is final here.
+func (l *live) finalHash(seq uint64) (room.Hash, bool) {
+	switch final := l.rep.final; {
+	case seq >= final.Next:
+		return room.Hash{}, false
+	case seq+1 == final.Next:
+		return final.Last, true
+	}
+	var e *room.Entry
+	err := l.r.cfg.Store.View(func(tx *store.Tx) (err error) {
+		e, err = logstore.ReadEntry(tx, l.h.id, seq)
+		return err
+	})
+	if err != nil {
+		l.r.log.Error("reading a room's log", "room", l.h.id, "seq", seq, "err", err)
+		return room.Hash{}, false
+	}
+	return e.Hash(), true
 }
 
 // checkHistory verifies entries, heads and certificates of another history, as if they came
@@ -259,15 +268,8 @@ func (l *live) finalPiece() (p *room.Piece, c *room.Certificate) {
 
 func (l *live) conflictText(c *clientapi.Conflict, other *room.Entry) string {
 	here := "another one"
-	err := l.r.cfg.Store.View(func(tx *store.Tx) error {
-		e, err := logstore.ReadEntry(tx, l.h.id, c.From)
-		if err == nil {
-			here = e.Hash().String()[:16]
-		}
-		return err
-	})
-	if err != nil {
-		l.r.log.Error("reading a room's log", "room", l.h.id, "err", err)
+	if h, ok := l.finalHash(c.From); ok {
+		here = h.String()[:16]
 	}
 	signers := "most of the replicas have certified each"
 	if len(c.Liars) > 0 {

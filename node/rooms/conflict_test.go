@@ -26,7 +26,7 @@ func (w *world) certify(p *room.Piece, domains ...string) *room.Piece {
 }
 
 // twoFinal is a room of four providers, three of which decide. Two of these, the hub among
-// them, have shown chicago and delta each another entry 5 that they have certified; what
+// them, have shown chicago and delta each other entries that they have certified; what
 // chicago was shown is a commit if shaken. Carol of chicago is an administrator, and dave of
 // delta.
 func twoFinal(t *testing.T, shaken bool) (w *world, carol, dave *device, id store.RoomID, mine, theirs *room.Piece) {
@@ -60,15 +60,19 @@ func twoFinal(t *testing.T, shaken bool) (w *world, carol, dave *device, id stor
 			e.Kind, e.Txn, e.Body = room.KindHandshake, room.TxnID{7}, must(room.HandshakeOf(&up.Bundle).Bytes())(t)
 		})
 	}
+	// Delta has two entries: its history is the longer one.
+	m := must(alice.group.Encrypt([]byte("more"), mls.SendOptions{AAD: tagged("more")}))(t)
+	first := other.Entries[0]
+	second := &room.Entry{Room: first.Room, Term: first.Term, Seq: first.Seq + 1, Prev: first.Hash(), AcceptedAt: first.AcceptedAt, Kind: room.KindMessage,
+		Body: must((&room.Message{Message: m}).Bytes())(t)}
+	other.Entries, other.Head = append(other.Entries, second), room.SignHead(room.HeadOf(second), atlanta.key)
 	mine, theirs = w.certify(one, three[0], three[1]), w.certify(other, three[0], three[1])
 	for _, d := range three[:2] {
 		w.ps[d].down2(true)
 	}
 	chicago.gossip(three[0], mine.Append(nil))
 	four.gossip(three[0], theirs.Append(nil))
-	for _, p := range []*provider{chicago, four} {
-		eventually(t, "its history is final at "+p.domain, func() bool { return p.stand(id).Next == next+1 })
-	}
+	eventually(t, "each has its history", func() bool { return chicago.stand(id).Next == next+1 && four.stand(id).Next == next+2 })
 	return w, carol, dave, id, mine, theirs
 }
 
@@ -97,10 +101,10 @@ func TestConflict(t *testing.T) {
 				return st.Stopped && st.Conflict != nil && st.Conflict.From == at && fmt.Sprint(st.Conflict.Liars) == "[atlanta.example biloxi.example]"
 			}
 			tellsCarol, tellsDave := carol.states(stops), dave.states(stops)
-			// A neighbour passes on what chicago has.
-			four.gossip(three[2], mine.Append(nil))
-			eventually(t, "delta stands still", func() bool { return four.conflict(id) != nil })
-			eventually(t, "chicago is shown it", func() bool { return chicago.conflict(id) != nil })
+			// A neighbour passes on what delta has.
+			chicago.gossip(delta, theirs.Append(nil))
+			eventually(t, "chicago stands still", func() bool { return chicago.conflict(id) != nil })
+			eventually(t, "delta is shown it", func() bool { return four.conflict(id) != nil })
 			eventually(t, "both users are told", func() bool { return tellsCarol.Load() > 0 && tellsDave.Load() > 0 })
 			for range 2 {
 				for p, other := range map[*provider]*room.Piece{chicago: theirs, four: mine} {
@@ -108,7 +112,7 @@ func TestConflict(t *testing.T) {
 						t.Errorf("%s says %q", p.domain, broken)
 					}
 					c := p.condemned(id)
-					if c == nil || c.Cert == nil || c.Cert.Head != other.Head.Head || len(c.Entries) != 1 || c.Entries[0].Hash() != other.Entries[0].Hash() {
+					if c == nil || c.Cert == nil || c.Cert.Head != other.Head.Head || len(c.Entries) != len(other.Entries) || c.Entries[0].Hash() != other.Entries[0].Hash() {
 						t.Fatalf("%s keeps %+v", p.domain, c)
 					}
 					if c := p.conflict(id); c == nil || c.From != at || len(c.Liars) != 2 {
@@ -144,9 +148,9 @@ func TestConflict(t *testing.T) {
 			eventually(t, "delta hears of it", func() bool {
 				list := must(four.rooms.Rooms(ctx, dave.who))(t)
 				p := list.Rooms[0].Parting
-				return p != nil && *p == clientapi.Parting{From: at, End: at + 1, Era: 1, Hub: three[0], To: three[2]}
+				return p != nil && *p == clientapi.Parting{From: at, End: at + 2, Era: 1, Hub: three[0], To: three[2]}
 			})
-			if s := four.stand(id); s.Next != at+1 || s.Hub != three[0] || four.log(id)[at].Hash() != theirs.Entries[0].Hash() {
+			if s := four.stand(id); s.Next != at+2 || s.Hub != three[0] || four.log(id)[at].Hash() != theirs.Entries[0].Hash() {
 				t.Errorf("something was taken back unasked: %+v", s)
 			}
 			four.restart()
@@ -179,7 +183,7 @@ func TestConflict(t *testing.T) {
 				t.Errorf("biloxi: %q", broken)
 			}
 			for _, b := range must(four.rooms.BranchesOf(id))(t) {
-				if b.Parts != at || b.End != at+1 {
+				if b.Parts != at || b.End != at+2 {
 					t.Errorf("the branch %+v", b)
 				}
 			}
@@ -247,5 +251,8 @@ func TestConflictPower(t *testing.T) {
 	if s := four.stand(id); s.Hub != delta || s.Term != "3.1" {
 		t.Errorf("%+v", s)
 	}
-	eventually(t, "chicago hears of it", func() bool { p := chicago.conflict(id); return p != nil && must(chicago.rooms.Rooms(t.Context(), carol.who))(t).Rooms[0].Parting != nil })
+	eventually(t, "chicago hears of it", func() bool {
+		p := chicago.conflict(id)
+		return p != nil && must(chicago.rooms.Rooms(t.Context(), carol.who))(t).Rooms[0].Parting != nil
+	})
 }

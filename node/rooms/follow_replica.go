@@ -39,14 +39,18 @@ func (l *live) adoptPiece(ctx context.Context, p *room.Piece, from string) error
 		return room.ErrWrongRoom
 	}
 	entries := p.Entries
-	for len(entries) > 0 && entries[0].Seq < rep.final.Next {
-		if e := entries[0]; e.Seq+1 == rep.final.Next && e.Hash() != rep.final.Last {
-			if err := l.contradicted(ctx, p, entries); l.h.stopped() != nil || p.Head.Term.Compare(rep.m.State().Seen) >= 0 {
-				return err
-			}
-			break // what a former hub ordered at last, and nobody has made final
+	n := 0
+	for n < len(entries) && entries[n].Seq < rep.final.Next {
+		n++
+	}
+	if i := l.differs(entries[:n]); i < n {
+		entries = entries[i:]
+		if err := l.contradicted(ctx, p, entries); l.h.stopped() != nil || p.Head.Term.Compare(rep.m.State().Seen) >= 0 {
+			return err
 		}
-		entries = entries[1:]
+		// What a former hub ordered at last, and nobody has made final.
+	} else {
+		entries = entries[n:]
 	}
 	if p.Head.Term.Compare(rep.m.State().Seen) < 0 && !l.lacks(p, entries) {
 		return l.fence(p)
@@ -90,6 +94,20 @@ func (l *live) adoptPiece(ctx context.Context, p *room.Piece, from string) error
 		return err
 	}
 	return nil
+}
+
+// differs finds the first of entries, all at places that are final here, that is another one
+// than the log's. Entries name the ones before them, so mostly only the last is looked at.
+func (l *live) differs(entries []*room.Entry) int {
+	other := func(e *room.Entry) bool {
+		h, ok := l.finalHash(e.Seq)
+		return ok && h != e.Hash()
+	}
+	n := len(entries)
+	if n == 0 || !other(entries[n-1]) {
+		return n
+	}
+	return slices.IndexFunc(entries, other)
 }
 
 // lacks says whether entries of an ended term continue this log. They are stored, not
