@@ -500,3 +500,42 @@ func TestUnauthorized(t *testing.T) {
 		t.Errorf("Bob has %q", got)
 	}
 }
+
+// TestMoveElsewhere: the own provider orders a room by this device's log, and has acknowledged
+// that it is moved elsewhere. That is not what the user wants, and does not succeed at once.
+func TestMoveElsewhere(t *testing.T) {
+	f, alice, _, _, u := three(t)
+	if err := alice.c.MoveRoom(ctx10(t), u); err != nil {
+		t.Errorf("a room that is here: %v", err)
+	}
+	f.mu.Lock()
+	f.movingTo = "biloxi.example"
+	f.mu.Unlock()
+	if err := alice.c.MoveRoom(ctx10(t), u); !errors.Is(err, client.ErrMoving) || !strings.Contains(err.Error(), "moved to biloxi.example") {
+		t.Errorf("a room that is being moved to biloxi: %v", err)
+	}
+	f.mu.Lock()
+	f.movingTo = "atlanta.example" // its own move, under way
+	f.mu.Unlock()
+	if err := alice.c.MoveRoom(ctx10(t), u); err != nil {
+		t.Errorf("a room that is being moved here: %v", err)
+	}
+}
+
+// TestToldOfConflict: whose provider stands still in a room because two histories of it are
+// final is told so, who has certified both, and what is to be done.
+func TestToldOfConflict(t *testing.T) {
+	f, alice, bob, _, u := three(t)
+	f.mu.Lock()
+	f.tellHub(&clientapi.HubState{Room: room.IDOf([]byte(u.String())).String(), Hub: "atlanta.example", Stopped: true,
+		Conflict: &clientapi.Conflict{From: 7, Liars: []string{"atlanta.example", "chicago.example"}}})
+	f.mu.Unlock()
+	for _, p := range []*person{alice, bob} {
+		got := await(p, func(x client.Problem) bool { return errors.Is(x.Err, client.ErrConflict) })
+		for _, s := range []string{"atlanta.example, chicago.example certified two histories", "from entry 7 on", "client room move"} {
+			if got.Room != u || !strings.Contains(got.Err.Error(), s) {
+				t.Errorf("%s is told %v, without %q", p.name, got.Err, s)
+			}
+		}
+	}
+}

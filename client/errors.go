@@ -25,6 +25,14 @@ var (
 	// its hub has signed cannot be, or two histories of it are final. Ask the operator,
 	// who has the proof; an administrator can move the room.
 	ErrProviderStopped = errors.New("client: the room stands still here, because what its hub has signed cannot be true")
+	// ErrConflict: most of the providers that decide about the room have certified two
+	// histories of it. Nothing is sent until an administrator moves the room (MoveRoom) to
+	// a provider with the history that is to go on; what was sent meanwhile waits.
+	ErrConflict = errors.New("client: two histories of the room are final; it stands still until an administrator moves it with `mimid client room move`")
+	// ErrMoving: the own provider has acknowledged that the room is moved to another one and
+	// has not heard whether it was, so that it orders nothing there. Wait until that provider
+	// is back, or have an administrator at a third one move the room.
+	ErrMoving = errors.New("client: the room is being moved elsewhere; wait for that provider, or have an administrator at another one move the room")
 	// ErrParted: the room was moved away from before the end of what this device has had in
 	// it. Nothing is sent or followed there until its user comes back into it (Rejoin).
 	ErrParted = errors.New("client: the room goes on elsewhere without what was said here; come back into it with `mimid client room rejoin`")

@@ -3,6 +3,7 @@ package client
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/mimid/mimid/protocol/clientapi"
@@ -197,6 +198,14 @@ func (c *Client) hubState(b *batch, id room.ID, v *clientapi.HubState) {
 	}
 	if v.Parting != nil && r != nil {
 		c.told(b, r, v.Parting)
+		return
+	}
+	if v.Conflict != nil && r != nil && r.State == roomJoined {
+		by := "most of those that decide about it"
+		if len(v.Conflict.Liars) > 0 {
+			by = strings.Join(v.Conflict.Liars, ", ")
+		}
+		b.tell(Problem{Room: r.uri, Err: fmt.Errorf("%s certified two histories, which differ from entry %d on: %w", by, v.Conflict.From, ErrConflict)})
 		return
 	}
 	if v.Stopped && r != nil && r.State == roomJoined {

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/room"
@@ -30,15 +31,45 @@ const maxEra = 6
 // those who succeed them (see Succession) can do it after the room's patience.
 //
 // Errors: ErrNoRoom, ErrRefused (not an administrator; most of the providers that decide
-// answer, and the own one is none of them), ErrUnreachable, *clientapi.Problem, ErrStopped,
-// ErrStorage.
+// answer, and the own one is none of them), ErrMoving (the own provider orders the room by
+// its log, and has acknowledged that it is moved elsewhere), ErrUnreachable,
+// *clientapi.Problem, ErrStopped, ErrStorage.
 func (c *Client) MoveRoom(ctx context.Context, u uri.Room) error {
 	err := c.know(ctx, c.user.Provider().Domain())
+	if err == nil {
+		err = c.unbound(ctx, u)
+	}
 	if err == nil {
 		err = c.change(ctx, u, &wish{Kind: wishMove})
 	}
 	if err != nil {
 		return fmt.Errorf("moving %s to %s: %w", u, c.user.Provider().Domain(), err)
+	}
+	return nil
+}
+
+// unbound says whether the own provider still orders a room that it orders by this device's
+// log: it may have acknowledged that the room is moved, which stands in no log yet.
+func (c *Client) unbound(ctx context.Context, u uri.Room) error {
+	own, here := c.user.Provider().Domain(), false
+	_, api, err := c.self(ctx)
+	if err == nil {
+		err = c.do(ctx, func() (error, error) {
+			c.untouched()
+			r := c.rooms[room.IDOf([]byte(u.String()))]
+			here = r != nil && r.State == roomJoined && r.Lead.Hub.Domain == own
+			return nil, nil
+		})
+	}
+	if err != nil || !here {
+		return err
+	}
+	x := new(clientapi.Room)
+	if err := api.call(ctx, "GET", "/v1/rooms/"+room.IDOf([]byte(u.String())).String(), nil, x); err != nil {
+		return err
+	}
+	if x.MovingTo != "" && x.MovingTo != own {
+		return fmt.Errorf("%s has acknowledged that the room is moved to %s, and has not heard whether it was: %w", own, x.MovingTo, ErrMoving)
 	}
 	return nil
 }

@@ -62,6 +62,7 @@ type fake struct {
 	recruit     *clientapi.Recruit
 	signal      func(data []byte) [][]byte // what is made of ephemeral messages; nil: nothing else
 	signalled   int
+	movingTo    string                // to whom a move was acknowledged
 	spoil       func(m *room.Message) // what the hub puts into the log instead
 	apart       bool                  // providers hear nothing of each other's rooms
 	complicit   bool                  // the hub orders what its rooms do not allow
@@ -417,12 +418,20 @@ func (f *fake) ephemeral(r *http.Request, u *fakeUser) (any, error) {
 
 // tellSignal tells everybody something that is not kept.
 func (f *fake) tellSignal(id room.ID, data []byte) {
-	b, err := json.Marshal(&clientapi.Ephemeral{Room: id.String(), Data: data})
+	f.tellNow(clientapi.EventEphemeral, &clientapi.Ephemeral{Room: id.String(), Data: data})
+}
+
+// tellHub tells all devices how the hub of a room does.
+func (f *fake) tellHub(st *clientapi.HubState) { f.tellNow(clientapi.EventHub, st) }
+
+// tellNow tells all devices who listen what is not kept for others.
+func (f *fake) tellNow(kind string, v any) {
+	b, err := json.Marshal(v)
 	if err != nil {
 		f.t.Error(err)
 	}
 	for _, u := range f.devices {
-		u.now = append(u.now, fakeEvent{clientapi.EventEphemeral, b})
+		u.now = append(u.now, fakeEvent{kind, b})
 		close(u.wake)
 		u.wake = make(chan struct{})
 	}
@@ -578,6 +587,7 @@ func (f *fake) describe(r *http.Request, u *fakeUser) (any, error) {
 	}
 	for _, x := range all.(*clientapi.Rooms).Rooms {
 		if x.ID == r.PathValue("room") {
+			x.MovingTo = f.movingTo
 			return &x, nil
 		}
 	}

@@ -525,6 +525,9 @@ func TestSecondMove(t *testing.T) {
 	if _, err := alice.send(id, alice.message("nobody orders this")); err == nil || !strings.Contains(err.Error(), "acknowledged that the room is moved to biloxi.example") {
 		t.Errorf("the former hub goes on, or does not say why not: %v", err)
 	}
+	if x := must(atlanta.rooms.Room(context.Background(), alice.who, id))(t); x.MovingTo != three[1] || x.Hub != three[0] {
+		t.Errorf("its users are not told that it is bound: %+v", x)
+	}
 	wish := &clientapi.SubmitUpdate{Request: carol.moving(three[2], 2), Nonce: nonce()}
 	try := func() error {
 		got, err := chicago.rooms.SubmitUpdate(context.Background(), carol.who, id, wish)

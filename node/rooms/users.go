@@ -142,6 +142,12 @@ func (r *Rooms) show(ctx context.Context, h *handle) (*clientapi.Room, error) {
 	out := describe(h.stand())
 	out.Parting, out.Conflict = r.parted(h.id)
 	err := r.view(ctx, h, func(s *room.State) {
+		h.mu.Lock()
+		l := h.live // whose goroutine this is
+		h.mu.Unlock()
+		if l != nil && l.rep != nil && l.bound() {
+			out.MovingTo = l.rep.names.Name(l.rep.m.State().Vote.For)
+		}
 		for _, p := range s.Participants() {
 			out.Participants = append(out.Participants, clientapi.Participant{User: p.User.String(), Role: s.Roles().Name(p.Role), Clients: s.Roster().Clients(p.User)})
 		}

@@ -33,6 +33,7 @@ type Room struct {
 	Epoch        uint64        `json:"epoch" doc:"MLS epoch"`
 	Participants []Participant `json:"participants,omitempty" doc:"Who takes part"`
 	Parting      *Parting      `json:"parting,omitempty" doc:"What this provider has had in the room and is not in it"`
+	MovingTo     string        `json:"moving_to,omitempty" doc:"Provider to which this one has acknowledged that the room is moved, and nobody has said here whether it was; only of a room that is asked for by itself"`
 	Conflict     *Conflict     `json:"conflict,omitempty" doc:"Two histories of the room are final, and it stands still"`
 }
 
