@@ -35,6 +35,7 @@ const (
 	wishPolicy   = "policy"   // a policy component
 	wishDescribe = "describe" // fields of the room's metadata
 	wishEnd      = "end"      // of the room
+	wishLinks    = "links"    // made and revoked
 
 	wishClaim    = "claim"    // to succeed the administrators
 	wishEndorse  = "endorse"  // another's claim
@@ -59,7 +60,7 @@ type wish struct {
 	Waiting bool `json:",omitempty"`
 
 	Component uint16      `json:",omitempty"` // of policy
-	Data      []byte      `json:",omitempty"`
+	Data      []byte      `json:",omitempty"` // of that, or a JoinLinksUpdate
 	Describe  *Describing `json:",omitempty"`
 
 	Allow    bool          `json:",omitempty"` // of outside
@@ -196,7 +197,21 @@ func (c *Client) change(ctx context.Context, u uri.Room, w *wish) error {
 	if err != nil {
 		return err
 	}
-	if err = c.wait(ctx, done); err == nil || ctx.Err() == nil {
+	return c.wishedFor(ctx, w, c.wait(ctx, done))
+}
+
+// troubled notes what keeps this device from coming into a room.
+func (c *Client) troubled(r *roomState, err error) {
+	for _, w := range c.wishesOf(r) {
+		if w.Kind == wishEnter {
+			w.trouble = err
+		}
+	}
+}
+
+// wishedFor is how waiting for a wish has ended.
+func (c *Client) wishedFor(ctx context.Context, w *wish, err error) error {
+	if err == nil || ctx.Err() == nil {
 		return err
 	}
 	// What it waits for is more than that it takes long.
@@ -445,6 +460,10 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 		return c.stageLeave(b, r, w)
 	case wishDefine:
 		if done, err := c.stageRoles(r, w, &o); done || err != nil {
+			return done, err
+		}
+	case wishLinks:
+		if done, err := c.stageLinks(r, w, &o); done || err != nil {
 			return done, err
 		}
 	case wishPolicy, wishDescribe, wishEnd, wishYield:

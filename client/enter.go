@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 )
@@ -38,19 +40,22 @@ type entering struct {
 	// Peer: it must be a direct room with this user.
 	Peer  string `json:",omitempty"`
 	Tries int    `json:",omitempty"`
+	// Link: it comes in by this. It is forgotten when it is in, or was refused.
+	Link linkText `json:",omitempty"`
 }
 
-// JoinRoom joins a room by its URI, if it lets this user in without being added, and
-// returns when this device is in. If ctx ends before, it goes on.
+// JoinRoom joins a room by its URI, if it lets this user in without being added, or by a link
+// (HeldLink.Reveal), and returns when this device is in. If ctx ends before, it goes on.
 //
-// Errors: ErrName, ErrRefused, ErrUnreachable, *clientapi.Problem, ErrStopped, ErrStorage.
-func (c *Client) JoinRoom(ctx context.Context, name string) (uri.Room, error) {
-	u, err := uri.ParseRoom(name)
+// Errors: ErrName, ErrLink, ErrRefused, ErrUnreachable, *clientapi.Problem, ErrStopped,
+// ErrStorage.
+func (c *Client) JoinRoom(ctx context.Context, address string) (uri.Room, error) {
+	u, link, err := parseAddress(address)
 	if err != nil {
-		return u, fmt.Errorf("%.255q is no room's URI, such as mimi://atlanta.example/r/clubhouse: %w", name, ErrName)
+		return u, err
 	}
 	var hubs []string
-	found, err := c.WhoOrders(ctx, name)
+	found, err := c.WhoOrders(ctx, u.String())
 	switch {
 	case hasCode(err, clientapi.CodeNotFound):
 		hubs = []string{u.Provider().Domain()} // it has not moved
@@ -61,6 +66,11 @@ func (c *Client) JoinRoom(ctx context.Context, name string) (uri.Room, error) {
 			hubs = append(hubs, h.Provider)
 		}
 	}
+	e := &entering{Hubs: hubs}
+	if link != nil {
+		e.Link = linkText(link.Reveal())
+	}
+	w := &wish{Kind: wishEnter}
 	done := make(chan error, 1)
 	err = c.do(ctx, func() (err, fatal error) {
 		id := room.IDOf([]byte(u.String()))
@@ -74,16 +84,16 @@ func (c *Client) JoinRoom(ctx context.Context, name string) (uri.Room, error) {
 			return fmt.Errorf("%s: %w", r.Reason, ErrNoRoom), nil
 		}
 		b := new(batch)
-		if r, err = c.enterRoom(b, u, r, &entering{Hubs: hubs}); err != nil {
+		if r, err = c.enterRoom(b, u, r, e); err != nil {
 			return err, nil
 		}
-		w := &wish{Room: r.id, Kind: wishEnter}
+		w.Room = r.id
 		c.newWish(b, w)
 		c.waiters[w.n] = append(c.waiters[w.n], done)
 		return nil, c.commit(b)
 	})
 	if err == nil {
-		err = c.wait(ctx, done)
+		err = c.wishedFor(ctx, w, c.wait(ctx, done))
 	}
 	if err != nil {
 		return u, fmt.Errorf("joining %s: %w", u, err)
@@ -141,25 +151,30 @@ func (r *roomState) where(hub string) *clientapi.Where {
 
 // askHubs asks the hubs of a room that is being entered, one after the other, for what an
 // external commit needs; of another room its hub.
-func (c *Client) askHubs(ctx context.Context, m *me, r *roomState, hubs []string) (info *mls.GroupInfo, tree *mls.RatchetTree, pending []*mls.PublicMessage, hub string, err error) {
+func (c *Client) askHubs(ctx context.Context, m *me, r *roomState, hubs []string, link *HeldLink) (info *mls.GroupInfo, tree *mls.RatchetTree, pending []*mls.PublicMessage, hub string, err error) {
 	if len(hubs) == 0 {
-		info, tree, pending, err = c.groupInfo(ctx, m, r.id, r.uri, nil)
+		info, tree, pending, err = c.groupInfo(ctx, m, r.id, r.uri, link, nil)
 		return info, tree, pending, "", err
 	}
+	// What a hub says of a link tells more than that another one is not it, or is away.
+	var told error
 	for _, hub = range hubs {
 		if err = c.know(ctx, hub); err == nil {
-			info, tree, pending, err = c.groupInfo(ctx, m, r.id, r.uri, &clientapi.Where{URI: r.uri.String(), Hub: hub})
+			info, tree, pending, err = c.groupInfo(ctx, m, r.id, r.uri, link, &clientapi.Where{URI: r.uri.String(), Hub: hub})
 		}
 		if err == nil {
-			break
+			return info, tree, pending, hub, nil
+		}
+		if p, ok := errors.AsType[*clientapi.Problem](err); ok && linkFaults[p.Code] != 0 {
+			told = err
 		}
 	}
-	return info, tree, pending, hub, err
+	return nil, nil, nil, hub, cmp.Or(told, err)
 }
 
 // entryOf returns what an external commit needs besides a leaf: the list update, if this
-// user is not on the list.
-func (c *Client) entryOf(g *mls.PublicGroup) ([]*mls.Proposal, error) {
+// user is not on the list: by a link, if it has one that counts.
+func (c *Client) entryOf(r *roomState, g *mls.PublicGroup) ([]*mls.Proposal, error) {
 	roster, err := room.RosterOf(g)
 	if err != nil {
 		return nil, err
@@ -168,10 +183,20 @@ func (c *Client) entryOf(g *mls.PublicGroup) ([]*mls.Proposal, error) {
 	if err != nil {
 		return nil, err
 	}
-	if v.Role(c.user.String()) != 0 {
+	switch v.Role(c.user.String()) {
+	case policy.None:
+	case policy.Banned:
+		return nil, fmt.Errorf("you are banned from the room: %w", ErrRefused)
+	default:
 		return nil, nil
 	}
 	role, err := v.Entry(c.me.credential())
+	if link := r.Entering.link(); link != nil {
+		by, unusable := c.entryBy(r, link, g)
+		if unusable == nil || err != nil {
+			return by, unusable
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", err, ErrRefused)
 	}

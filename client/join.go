@@ -346,15 +346,16 @@ func (c *Client) rejoin(r *roomState) {
 	if r.Entering != nil {
 		hubs = r.Entering.Hubs
 	}
+	link := r.Entering.link()
 	c.asyncIn(r, c.rejoining(r), &r.rejoining, func(ctx context.Context) (func() error, error) {
-		info, tree, pending, hub, err := c.askHubs(ctx, m, r, hubs)
-		if hasCode(err, clientapi.CodeNotFound) || hasCode(err, clientapi.CodeForbidden) || errors.Is(err, errOut) {
+		info, tree, pending, hub, err := c.askHubs(ctx, m, r, hubs, link)
+		if no := r.refusedBy(err); no != nil {
 			return func() error {
 				if r.State != roomLost || c.rooms[r.id] != r {
 					return nil // it was welcomed meanwhile
 				}
 				if r.Entering != nil {
-					return c.refusedEntry(r, fmt.Errorf("%w: %w", errNotLetIn, ErrRefused))
+					return c.refusedEntry(r, no)
 				}
 				b := new(batch)
 				if err := c.leaveGroup(b, r, roomLeft, "no longer in the room"); err != nil {
@@ -364,6 +365,7 @@ func (c *Client) rejoin(r *roomState) {
 			}, nil
 		}
 		if err != nil {
+			c.enter(ctx, func() error { c.within(r.id); c.troubled(r, err); return nil })
 			return nil, err
 		}
 		return func() error {
@@ -436,12 +438,15 @@ func (c *Client) submitAttempt(r *roomState, a *attempt, req *clientapi.SubmitUp
 var errOut = errors.New("client: the hub does not let this client in")
 
 // groupInfo asks the hub for what an external commit needs.
-func (c *Client) groupInfo(ctx context.Context, m *me, id room.ID, u uri.Room, from *clientapi.Where) (*mls.GroupInfo, *mls.RatchetTree, []*mls.PublicMessage, error) {
+func (c *Client) groupInfo(ctx context.Context, m *me, id room.ID, u uri.Room, link *HeldLink, from *clientapi.Where) (*mls.GroupInfo, *mls.RatchetTree, []*mls.PublicMessage, error) {
 	key, err := mls.GenerateHPKEKey(room.Suite)
 	if err != nil {
 		return nil, nil, nil, err
 	}
 	req := &wire.GroupInfoRequest{Suite: room.Suite, Credential: m.credential(), GroupInfoKey: key.Public()}
+	if link != nil {
+		req.JoiningCode = link.Code(m.signer.Public(), req.GroupInfoKey)
+	}
 	if err := req.Sign(m.signer); err != nil {
 		return nil, nil, nil, err
 	}
@@ -495,7 +500,7 @@ func (c *Client) externalCommit(r *roomState, info *mls.GroupInfo, tree *mls.Rat
 		return nil, nil, nonce, err
 	}
 	o := mls.ExternalOptions{LeafParams: c.me.leaf(now), Tree: tree}
-	if o.Proposals, err = c.entryOf(pub); err != nil {
+	if o.Proposals, err = c.entryOf(r, pub); err != nil {
 		return nil, nil, nonce, err
 	}
 	for _, m := range pending {

@@ -29,6 +29,9 @@ func ParseUser(s string) (uri.User, error) {
 // ParseRoom reads the URI of a room, which need not be one of this client's.
 func ParseRoom(s string) (uri.Room, error) {
 	u, err := uri.ParseRoom(s)
+	if name, _, cut := strings.Cut(s, "?"); err != nil && cut {
+		return u, fmt.Errorf("what begins with %.255q may be a join link; `mimid client room join` takes it, and a room's URI is what stands before the question mark: %w", name, ErrName)
+	}
 	if err != nil {
 		return u, fmt.Errorf("%.255q is no room's URI, such as mimi://atlanta.example/r/clubhouse: %w", s, ErrName)
 	}
@@ -56,6 +59,7 @@ func (c *Client) FindRoom(ctx context.Context, s string) (Room, error) {
 	case 1:
 		return found[0], nil
 	case 0:
+		s, _, _ = strings.Cut(s, "?join=") // the secret of a link
 		return Room{}, fmt.Errorf("there is no room %q; `mimid client room list` shows all: %w", s, ErrName)
 	}
 	var names []string

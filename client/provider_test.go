@@ -767,7 +767,16 @@ func (f *fake) groupInfo(r *http.Request, u *fakeUser) (any, error) {
 	name := wire.IdentifierURI(x.state.URI().String())
 	resp := &wire.GroupInfoResponse{Room: name, Status: wire.GroupInfoNotAuthorized}
 	who, _ := uri.ParseUser(u.uri)
-	if x.state.MayEnter(who, req.Credential) == nil {
+	err = x.state.MayEnter(who, req.Credential)
+	if err != nil && len(req.JoiningCode) > 0 {
+		err = x.state.MayAsk(who, req.JoiningCode, req.SignatureKey, req.GroupInfoKey, uint64(f.now().UnixMilli()))
+		if fault, ok := errors.AsType[*room.LinkError](err); ok {
+			code := map[room.LinkFault]clientapi.Code{room.LinkUnknown: clientapi.CodeLinkUnknown, room.LinkExpired: clientapi.CodeLinkExpired,
+				room.LinkUsedUp: clientapi.CodeLinkUsed, room.LinkRevoked: clientapi.CodeLinkRevoked}[fault.Fault]
+			return nil, refused(403, code, "%s", fault)
+		}
+	}
+	if err == nil {
 		tbe := &wire.GroupInfoRatchetTreeTBE{GroupInfo: x.state.GroupInfo(), Pending: x.pending,
 			Tree: wire.RatchetTreeOption{Representation: wire.TreeFull, Tree: x.state.Group().Tree()}}
 		ct, err := tbe.Seal(room.Suite, req.GroupInfoKey, name)

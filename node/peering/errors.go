@@ -100,7 +100,8 @@ func Problem(err error) *clientapi.Problem {
 		p := refused.Problem
 		switch p.Code {
 		case clientapi.CodeInvalid, clientapi.CodeForbidden, clientapi.CodeNotFound, clientapi.CodeExists,
-			clientapi.CodeTooLarge, clientapi.CodeTooMany:
+			clientapi.CodeTooLarge, clientapi.CodeTooMany,
+			clientapi.CodeLinkUnknown, clientapi.CodeLinkExpired, clientapi.CodeLinkUsed, clientapi.CodeLinkRevoked:
 			return &clientapi.Problem{Status: p.Status, Code: p.Code, Retry: p.Retry,
 				Detail: fmt.Sprintf("%s says: %.300q", refused.Target, p.Detail)}
 		}

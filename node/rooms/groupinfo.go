@@ -61,7 +61,8 @@ func (r *Rooms) serveGroupInfo(ctx context.Context, q *Request) (*Response, erro
 
 // groupInfo is the hub's answer to who wants to join by itself (MIMI protocol
 // section 5.6): a client of a participant, or of somebody whom the room lets in, whose
-// provider asks, or somebody else's who holds a join link.
+// provider asks, or somebody else's who holds a join link. Who holds a link that does not
+// count is told why not, by a Problem; the draft's answer has no place for it.
 func (r *Rooms) groupInfo(ctx context.Context, id room.ID, from string, raw []byte) ([]byte, error) {
 	req, err := wire.ParseGroupInfoRequest(raw, room.BodyLimits())
 	if err != nil {
@@ -75,12 +76,16 @@ func (r *Rooms) groupInfo(ctx context.Context, id room.ID, from string, raw []by
 		return nil, tooManyEntries(wait)
 	}
 	out := &wire.GroupInfoResponse{Room: wire.IdentifierURI(h.stand().URI.String()), Status: wire.GroupInfoNotAuthorized}
-	if err := r.learnStranger(ctx, h, from); err != nil {
+	fault, err := r.learnStranger(ctx, h, from, req)
+	if err != nil {
 		return nil, asProblem(err)
 	}
 	v, err := req.Verify(r.cfg.Rules.Auth, r.cfg.Now())
 	if err != nil {
 		r.log.Debug("GroupInfo refused", "room", id, "from", from, "err", err)
+		if fault != nil {
+			return nil, fault
+		}
 		return out.Bytes()
 	}
 	who, err := x509auth.UserURI(v.Request().Credential)
@@ -115,6 +120,7 @@ func (r *Rooms) groupInfo(ctx context.Context, id room.ID, from string, raw []by
 		err := s.MayEnter(user, v.Request().Credential)
 		if err != nil && len(req.JoiningCode) > 0 {
 			err = s.MayAsk(user, req.JoiningCode, req.SignatureKey, req.GroupInfoKey, uint64(r.cfg.Now().UnixMilli()))
+			fill = notByLink(s, user, err)
 		}
 		if err != nil {
 			r.log.Debug("GroupInfo refused", "room", id, "from", from, "err", err)
@@ -128,24 +134,66 @@ func (r *Rooms) groupInfo(ctx context.Context, id room.ID, from string, raw []by
 	return out.Bytes()
 }
 
-// learnStranger looks up the provider of somebody who may want to join a room that lets
-// people in. It has shown its key to call here; this finds the same, and remembers it.
-func (r *Rooms) learnStranger(ctx context.Context, h *handle, from string) error {
-	if len(r.cfg.Rules.Anchors(from)) > 0 || from == r.cfg.Domain {
+// notByLink is what is told to somebody who holds a link and is not let in; nil: no more than
+// to anybody else.
+func notByLink(s *room.State, user uri.User, why error) error {
+	var fault *room.LinkError
+	refusal, refused := errors.AsType[*policy.Refusal](why)
+	switch {
+	case why == nil:
 		return nil
+	case errors.As(why, &fault):
+		return linkProblem(fault)
+	case errors.Is(why, room.ErrEnded):
+		return problem(403, clientapi.CodeForbidden, "the room has ended")
+	case s.Role(user) == policy.Banned:
+		return problem(403, clientapi.CodeForbidden, "you are banned from the room, and a link does not change that")
+	case refused:
+		return problem(403, clientapi.CodeForbidden, "the room lets nobody in by a link any more: %s", refusal)
 	}
+	return nil
+}
+
+func linkProblem(fault *room.LinkError) *clientapi.Problem {
+	code := clientapi.CodeLinkUnknown
+	switch fault.Fault {
+	case room.LinkExpired:
+		code = clientapi.CodeLinkExpired
+	case room.LinkUsedUp:
+		code = clientapi.CodeLinkUsed
+	case room.LinkRevoked:
+		code = clientapi.CodeLinkRevoked
+	}
+	return problem(403, code, "%s", fault)
+}
+
+// learnStranger looks up the provider of somebody who may want to join a room that lets
+// people in, or for whom the request shows a link that counts. It has shown its key to call
+// here; this finds the same, and remembers it. fault is what is wrong with a link that does
+// not count, by which nobody can have anybody looked up.
+func (r *Rooms) learnStranger(ctx context.Context, h *handle, from string, req *wire.GroupInfoRequest) (fault, err error) {
 	open := false
-	err := r.view(ctx, h, func(s *room.State) {
+	err = r.view(ctx, h, func(s *room.State) {
+		if s.Hub().Domain != r.cfg.Domain {
+			return
+		}
 		v := s.View()
 		open = v.Rules.May(policy.None, policy.OpenJoin) || len(v.Preauth.Entries) > 0
+		if len(req.JoiningCode) > 0 {
+			err := s.LinkStands(req.JoiningCode, req.SignatureKey, req.GroupInfoKey, uint64(r.cfg.Now().UnixMilli()))
+			if x, bad := errors.AsType[*room.LinkError](err); bad {
+				fault = linkProblem(x)
+			}
+			open = open || err == nil
+		}
 	})
-	if err != nil || !open {
-		return err
+	if err != nil || !open || len(r.cfg.Rules.Anchors(from)) > 0 || from == r.cfg.Domain {
+		return fault, err
 	}
 	if err := r.learnBy(ctx, from, r.cfg.Peers.Resolve); err != nil {
 		r.log.Debug("looking up the provider of who joins", "from", from, "err", err)
 	}
-	return nil
+	return fault, nil
 }
 
 func (r *Rooms) fillGroupInfo(s *room.State, req *wire.GroupInfoRequest, leaving []wire.PendingProposal, out *wire.GroupInfoResponse) error {

@@ -40,6 +40,14 @@ const (
 	// CodeDamaged (422): what was uploaded has not the hash that it was to have. It is
 	// gone here; begin again.
 	CodeDamaged Code = "damaged"
+	// CodeLinkUnknown (403): the room has no such join link. Copy it again, or ask for another.
+	CodeLinkUnknown Code = "link_unknown"
+	// CodeLinkExpired (403): the join link's time is over. Ask for another.
+	CodeLinkExpired Code = "link_expired"
+	// CodeLinkUsed (403): the join link was used as often as it could be. Ask for another.
+	CodeLinkUsed Code = "link_used"
+	// CodeLinkRevoked (403): the join link was taken back.
+	CodeLinkRevoked Code = "link_revoked"
 	// CodeRange (416): the range begins behind the end.
 	CodeRange Code = "range"
 	// CodeUnreachable (502): the hub or the other provider does not answer, or

@@ -222,7 +222,7 @@ func (x *JoinLinks) apply(u *JoinLinksUpdate) (*JoinLinks, error) {
 	if u.Use != nil {
 		i := out.find(u.Use.Key)
 		if i < 0 {
-			return nil, fmt.Errorf("no such link, or not any more: %w", ErrJoinLink)
+			return nil, &LinkError{LinkUnknown}
 		}
 		if l := &out.Links[i]; l.Uses.Set {
 			if l.Uses.N--; l.Uses.N == 0 {
@@ -268,17 +268,20 @@ func joinLinks(present []byte, updates [][]byte) ([]byte, error) {
 	return next.Append(nil), nil
 }
 
-// usable says whether a link counts at a time, in ms since 1970.
-func (x *JoinLinks) usable(key [ed25519.PublicKeySize]byte, at uint64) (*JoinLink, error) {
+// Usable returns a link that counts at a time, in ms since 1970. Error: *LinkError, LinkExpired
+// or LinkUnknown.
+func (x *JoinLinks) Usable(key [ed25519.PublicKeySize]byte, at uint64) (*JoinLink, error) {
 	i := x.find(key)
 	if i < 0 {
-		return nil, fmt.Errorf("no such link, or not any more: %w", ErrJoinLink)
+		return nil, &LinkError{LinkUnknown}
 	}
-	if l := &x.Links[i]; l.Expires == 0 || at < l.Expires {
+	if l := &x.Links[i]; !l.expired(at) {
 		return l, nil
 	}
-	return nil, fmt.Errorf("the link has expired: %w", ErrJoinLink)
+	return nil, &LinkError{LinkExpired}
 }
+
+func (l *JoinLink) expired(at uint64) bool { return l.Expires != 0 && at >= l.Expires }
 
 // linkUsed returns the use of a link in an external commit, nil if there is none.
 func (j *judgement) linkUsed() (*JoinLinkUse, error) {
@@ -306,7 +309,7 @@ func (j *judgement) joinsBy(use *JoinLinkUse) error {
 	if err != nil {
 		return err
 	}
-	l, err := links.usable(use.Key, j.at)
+	l, err := links.Usable(use.Key, j.at)
 	if err != nil {
 		return err
 	}
@@ -434,37 +437,6 @@ func (h *HeldLink) Code(signatureKey, groupInfoKey []byte) []byte {
 func askTBS(u uri.Room, signatureKey, groupInfoKey []byte) []byte {
 	b := presentation.AppendOpaque(presentation.AppendOpaque(nil, []byte(askLabel)), []byte(u.String()))
 	return presentation.AppendOpaque(presentation.AppendOpaque(b, signatureKey), groupInfoKey)
-}
-
-// MayAsk says whether a joiningCode lets somebody who is not on the list have the GroupInfo, at
-// a time in ms since 1970. Error: ErrJoinLink, or *policy.Refusal.
-func (s *State) MayAsk(user uri.User, code, signatureKey, groupInfoKey []byte, at uint64) error {
-	if s.Role(user) != policy.None {
-		return fmt.Errorf("%s is on the list, and needs no link, or is banned: %w", user, ErrJoinLink)
-	}
-	if err := s.Roles().Need(policy.None, policy.UseJoinCode); err != nil {
-		return err
-	}
-	var key [ed25519.PublicKeySize]byte
-	if len(code) != len(key)+ed25519.SignatureSize {
-		return fmt.Errorf("a joining code of %d octets: %w", len(code), ErrJoinLink)
-	}
-	copy(key[:], code)
-	d, err := s.group.Context().Extensions.Dictionary(BodyLimits().Limits)
-	if err != nil {
-		return err
-	}
-	links, err := JoinLinksIn(d)
-	if err != nil {
-		return err
-	}
-	if _, err := links.usable(key, at); err != nil {
-		return err
-	}
-	if !ed25519.Verify(key[:], askTBS(s.room, signatureKey, groupInfoKey), code[len(key):]) {
-		return fmt.Errorf("a joining code that was not made for this request: %w", ErrJoinLink)
-	}
-	return nil
 }
 
 // ChangeLinks makes the proposal that makes and revokes links.

@@ -54,6 +54,8 @@ type State struct {
 	former  []Replica         // who ordered the room before, by franking keys, see Former
 
 	unsavedFormer bool
+	ended         []endedLink // join links that count no longer, the latest last
+	unsavedEnded  bool
 
 	unsavedInfo    bool
 	unsavedLead    bool
@@ -394,7 +396,11 @@ func (s *State) Advance(st *Step) error {
 			return fmt.Errorf("advancing room: %w", err)
 		}
 		s.hosting, s.info, s.unsavedInfo = h, st.info, true
+		was := s.view.components
 		if err := s.readList(); err != nil {
+			return fmt.Errorf("advancing room: %w", err)
+		}
+		if err := s.noteEnded(was, c, st.Entry.AcceptedAt); err != nil {
 			return fmt.Errorf("advancing room: %w", err)
 		}
 	}
@@ -556,6 +562,7 @@ type Part = mls.Part
 //	l DOMAIN    uint64 seq of the entry with which a provider stopped following
 //	o           recruits that are in a set: opaque domain<V> list<V>; without it, none
 //	f           former hubs: Replica list<V>, the latest last; without it, none
+//	j           join links that count no longer: EndedLink list<V>; without it, none
 const (
 	partGroup = "m"
 	partInfo  = "i"
@@ -563,6 +570,7 @@ const (
 	partLeft  = "l"
 	partOut   = "o"
 	partFrank = "f"
+	partEnded = "j"
 )
 
 // Departures is what the keys of the parts begin with that say where providers stopped
@@ -601,6 +609,9 @@ func (s *State) Unsaved() []Part {
 	if s.unsavedFormer {
 		out = append(out, Part{Key: partFrank, Value: appendReplicas(nil, s.former)})
 	}
+	if s.unsavedEnded {
+		out = append(out, Part{Key: partEnded, Value: appendEnded(nil, s.ended)})
+	}
 	for _, d := range s.unsavedLeft {
 		p := Part{Key: partLeft + d}
 		if seq, ok := s.left[d]; ok {
@@ -609,7 +620,7 @@ func (s *State) Unsaved() []Part {
 		out = append(out, p)
 	}
 	s.unsavedInfo, s.unsavedLead, s.unsavedOutside, s.unsavedLeft = false, false, false, nil
-	s.unsavedFormer = false
+	s.unsavedFormer, s.unsavedEnded = false, false
 	return out
 }
 
@@ -646,6 +657,10 @@ func Load(room uri.Room, at Position, parts iter.Seq2[string, []byte], rules Rul
 				}
 			case k == partFrank:
 				if s.former, err = parseReplicas(v); err != nil {
+					bad = err
+				}
+			case k == partEnded:
+				if s.ended, err = parseEnded(v); err != nil {
 					bad = err
 				}
 			case strings.HasPrefix(k, partLeft) && len(v) == 8:
