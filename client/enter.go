@@ -54,17 +54,9 @@ func (c *Client) JoinRoom(ctx context.Context, address string) (uri.Room, error)
 	if err != nil {
 		return u, err
 	}
-	var hubs []string
-	found, err := c.WhoOrders(ctx, u.String())
-	switch {
-	case hasCode(err, clientapi.CodeNotFound):
-		hubs = []string{u.Provider().Domain()} // it has not moved
-	case err != nil:
+	hubs, err := c.hubsOf(ctx, u)
+	if err != nil {
 		return u, err
-	default:
-		for _, h := range found.Hubs {
-			hubs = append(hubs, h.Provider)
-		}
 	}
 	e := &entering{Hubs: hubs}
 	if link != nil {
@@ -151,25 +143,79 @@ func (r *roomState) where(hub string) *clientapi.Where {
 
 // askHubs asks the hubs of a room that is being entered, one after the other, for what an
 // external commit needs; of another room its hub.
-func (c *Client) askHubs(ctx context.Context, m *me, r *roomState, hubs []string, link *HeldLink) (info *mls.GroupInfo, tree *mls.RatchetTree, pending []*mls.PublicMessage, hub string, err error) {
+func (c *Client) askHubs(ctx context.Context, m *me, r *roomState, hubs, unknown []string, link *HeldLink) (info *mls.GroupInfo, tree *mls.RatchetTree, pending []*mls.PublicMessage, hub string, err error) {
 	if len(hubs) == 0 {
 		info, tree, pending, err = c.groupInfo(ctx, m, r.id, r.uri, link, nil)
 		return info, tree, pending, "", err
 	}
 	// What a hub says of a link tells more than that another one is not it, or is away.
 	var told error
-	for _, hub = range hubs {
-		if err = c.know(ctx, hub); err == nil {
-			info, tree, pending, err = c.groupInfo(ctx, m, r.id, r.uri, link, &clientapi.Where{URI: r.uri.String(), Hub: hub})
+	var tried []string
+	ask := func(hubs []string) bool {
+		for _, hub = range hubs {
+			if slices.Contains(tried, hub) {
+				continue
+			}
+			tried = append(tried, hub)
+			if err = c.know(ctx, hub); err == nil {
+				info, tree, pending, err = c.groupInfo(ctx, m, r.id, r.uri, link, &clientapi.Where{URI: r.uri.String(), Hub: hub, Unknown: unknown})
+			}
+			if err == nil {
+				return true
+			}
+			if p, ok := errors.AsType[*clientapi.Problem](err); ok && linkFaults[p.Code] != 0 {
+				told = err
+			}
 		}
-		if err == nil {
+		return false
+	}
+	if ask(hubs) {
+		return info, tree, pending, hub, nil
+	}
+	if first := err; told == nil {
+		// It may have moved since those were found.
+		if again, late := c.hubsOf(ctx, r.uri); late == nil && ask(again) {
 			return info, tree, pending, hub, nil
 		}
-		if p, ok := errors.AsType[*clientapi.Problem](err); ok && linkFaults[p.Code] != 0 {
-			told = err
-		}
+		err = cmp.Or(err, first)
 	}
 	return nil, nil, nil, hub, cmp.Or(told, err)
+}
+
+// hubsOf finds out who may order a room, the likeliest first.
+func (c *Client) hubsOf(ctx context.Context, u uri.Room) (hubs []string, err error) {
+	found, err := c.WhoOrders(ctx, u.String())
+	if hasCode(err, clientapi.CodeNotFound) {
+		return []string{u.Provider().Domain()}, nil // it has not moved
+	}
+	if err != nil {
+		return nil, err
+	}
+	for _, h := range found.Hubs {
+		hubs = append(hubs, h.Provider)
+	}
+	return hubs, nil
+}
+
+// maxUnknown is how many providers the hub is asked for at once.
+const maxUnknown = 8
+
+// keyless are the providers that a room rests on and whose keys are not known here.
+func (c *Client) keyless(u uri.Room, ctx *mls.GroupContext) (out []string) {
+	all := []string{u.Provider().Domain()}
+	if list, err := room.ParticipantsOf(ctx); err == nil {
+		for _, p := range list {
+			if x, err := uri.ParseUser(string(p.User)); err == nil {
+				all = append(all, x.Provider().Domain())
+			}
+		}
+	}
+	for _, d := range all {
+		if len(out) < maxUnknown && !slices.Contains(out, d) && !c.trust.knows(d) {
+			out = append(out, d)
+		}
+	}
+	return out
 }
 
 // entryOf returns what an external commit needs besides a leaf: the list update, if this

@@ -346,9 +346,9 @@ func (c *Client) rejoin(r *roomState) {
 	if r.Entering != nil {
 		hubs = r.Entering.Hubs
 	}
-	link := r.Entering.link()
+	link, unknown := r.Entering.link(), r.unknown
 	c.asyncIn(r, c.rejoining(r), &r.rejoining, func(ctx context.Context) (func() error, error) {
-		info, tree, pending, hub, err := c.askHubs(ctx, m, r, hubs, link)
+		info, tree, pending, hub, err := c.askHubs(ctx, m, r, hubs, unknown, link)
 		if no := r.refusedBy(err); no != nil {
 			return func() error {
 				if r.State != roomLost || c.rooms[r.id] != r {
@@ -378,6 +378,8 @@ func (c *Client) rejoin(r *roomState) {
 			}
 			if err != nil {
 				passes := c.anchorless(r, err)
+				c.troubled(r, err)
+				r.unknown = c.keyless(r.uri, &info.Context)
 				r.rejoining.failed(c.cfg.Now(), c.cfg.Retry, 0)
 				if r.Entering == nil || !passes {
 					c.emit(Problem{r.uri, fmt.Errorf("%s: %w", c.rejoining(r), err)})
@@ -414,6 +416,7 @@ func (c *Client) submitAttempt(r *roomState, a *attempt, req *clientapi.SubmitUp
 			}
 			r.fetch = true
 			if passing, _ := transient(err); passing {
+				c.troubled(r, err)
 				return nil // it may have happened; the log tells, or attemptTime ends it
 			}
 			if err == nil && answer.Code == wire.UpdateSuccess {

@@ -68,6 +68,7 @@ type roomState struct {
 	// looking for a replica from outside
 	recruiting task
 	attempt    *attempt                  // of rejoining
+	unknown    []string                  // providers whose keys that lacked the last time
 	commitAt   time.Time                 // when to commit what others proposed; zero: nothing pending
 	refreshed  time.Time                 // when keys of providers were asked for again
 	badLog     bool                      // told that the log does not verify

@@ -34,23 +34,50 @@ func (l *live) toldOf(ctx context.Context, domain string, lost error) error {
 		return lost
 	}
 	for _, from := range l.tellers(domain) {
-		ctx, cancel := context.WithTimeout(ctx, callTimeout)
-		envelope, err := l.r.cfg.Peers.Call(ctx, Call{Target: from, Endpoint: EndpointRecord, Subject: l.h.id.String(),
-			Body: append(slices.Clone(l.h.id[:]), domain...), Max: overlay.MaxRecord})
-		if err == nil && len(envelope) > 0 {
-			err = l.r.cfg.Peers.Hear(ctx, domain, envelope)
-		}
-		cancel()
-		if err != nil {
-			l.r.log.Debug("asking for the record of a provider that is gone", "domain", domain, "from", from, "err", err)
-			continue
-		}
-		if len(l.r.cfg.Rules.Anchors(domain)) > 0 {
-			l.r.log.Info("knows a provider that is gone by another's word", "domain", domain, "from", from, "room", l.h.id)
+		if l.r.toldBy(ctx, l.h.id, domain, from) {
 			return nil
 		}
 	}
 	return lost
+}
+
+// toldBy asks one provider for the record of another one, and says whether a key of it is
+// known now.
+func (r *Rooms) toldBy(ctx context.Context, id room.ID, domain, from string) bool {
+	ctx, cancel := context.WithTimeout(ctx, callTimeout)
+	defer cancel()
+	envelope, err := r.cfg.Peers.Call(ctx, Call{Target: from, Endpoint: EndpointRecord, Subject: id.String(),
+		Body: append(slices.Clone(id[:]), domain...), Max: overlay.MaxRecord})
+	if err == nil && len(envelope) > 0 {
+		err = r.cfg.Peers.Hear(ctx, domain, envelope)
+	}
+	if err != nil {
+		r.log.Debug("asking for the record of a provider that is gone", "domain", domain, "from", from, "err", err)
+		return false
+	}
+	if len(r.cfg.Rules.Anchors(domain)) == 0 {
+		return false
+	}
+	r.log.Info("knows a provider that is gone by another's word", "domain", domain, "from", from, "room", id)
+	return true
+}
+
+// maxUnknown is how many providers a client that comes into a room may have its hub asked for.
+const maxUnknown = 8
+
+// learnGone has the hub of a room that an own user comes into tell of providers that are gone:
+// whoever is not in it yet has no log to learn from.
+func (r *Rooms) learnGone(ctx context.Context, id room.ID, hub string, domains []string) {
+	for _, d := range domains[:min(len(domains), maxUnknown)] {
+		x, err := uri.ParseDomain(d)
+		if err != nil || x.Domain() == r.cfg.Domain || x.Domain() == hub || len(r.cfg.Rules.Anchors(x.Domain())) > 0 {
+			continue
+		}
+		lost := r.learnBy(ctx, x.Domain(), r.cfg.Peers.Resolve)
+		if errors.Is(lost, overlay.ErrUnknownProvider) || errors.Is(lost, overlay.ErrExpired) {
+			r.toldBy(ctx, id, x.Domain(), hub)
+		}
+	}
 }
 
 // tellers are who may know a provider that is gone, who the log comes from first.
@@ -69,8 +96,9 @@ func (l *live) tellers(gone string) []string {
 }
 
 // serveRecord shows what is known of a provider to who takes part in a room. That it is
-// asked about any domain tells nothing but whether this provider has met that one.
-func (r *Rooms) serveRecord(_ context.Context, q *Request) (*Response, error) {
+// asked about any domain tells nothing but whether this provider has met that one. Of a room
+// into which people come by themselves others may ask, too, about those that it rests on.
+func (r *Rooms) serveRecord(ctx context.Context, q *Request) (*Response, error) {
 	var id room.ID
 	n := copy(id[:], q.Body)
 	domain, err := uri.ParseDomain(string(q.Body[n:]))
@@ -81,7 +109,19 @@ func (r *Rooms) serveRecord(_ context.Context, q *Request) (*Response, error) {
 	if err != nil {
 		return nil, asProblem(err)
 	}
-	if head := h.stand(); head == nil || !slices.Contains(head.Providers, q.Source) && !head.Member(q.Source) {
+	may := false
+	if head := h.stand(); head != nil {
+		may = slices.Contains(head.Providers, q.Source) || head.Member(q.Source)
+	}
+	if !may {
+		err := r.view(ctx, h, func(s *room.State) {
+			may = r.letsIn(s) && (s.URI().Provider() == domain || slices.Contains(s.Providers(), domain.Domain()))
+		})
+		if err != nil {
+			return nil, asProblem(err)
+		}
+	}
+	if !may {
 		return nil, asProblem(fmt.Errorf("%s: %w", q.Subject, ErrUnknown))
 	}
 	return ok(r.cfg.Peers.Envelope(domain.Domain()), nil)

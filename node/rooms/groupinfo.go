@@ -177,8 +177,7 @@ func (r *Rooms) learnStranger(ctx context.Context, h *handle, from string, req *
 		if s.Hub().Domain != r.cfg.Domain {
 			return
 		}
-		v := s.View()
-		open = v.Rules.May(policy.None, policy.OpenJoin) || len(v.Preauth.Entries) > 0
+		open = opened(s)
 		if len(req.JoiningCode) > 0 {
 			err := s.LinkStands(req.JoiningCode, req.SignatureKey, req.GroupInfoKey, uint64(r.cfg.Now().UnixMilli()))
 			if x, bad := errors.AsType[*room.LinkError](err); bad {
@@ -194,6 +193,17 @@ func (r *Rooms) learnStranger(ctx context.Context, h *handle, from string, req *
 		r.log.Debug("looking up the provider of who joins", "from", from, "err", err)
 	}
 	return fault, nil
+}
+
+// opened says whether people come into a room by themselves who hold no link.
+func opened(s *room.State) bool {
+	v := s.View()
+	return v.Rules.May(policy.None, policy.OpenJoin) || len(v.Preauth.Entries) > 0
+}
+
+// letsIn says whether people come into a room by themselves, by a link or without.
+func (r *Rooms) letsIn(s *room.State) bool {
+	return opened(s) || s.HasLinks(uint64(r.cfg.Now().UnixMilli()))
 }
 
 func (r *Rooms) fillGroupInfo(s *room.State, req *wire.GroupInfoRequest, leaving []wire.PendingProposal, out *wire.GroupInfoResponse) error {

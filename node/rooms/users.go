@@ -372,6 +372,7 @@ func (r *Rooms) toEntered(ctx context.Context, who account.Identity, id store.Ro
 	if target == r.cfg.Domain {
 		return here(ctx, room.ID(id), r.cfg.Domain, nonce, body)
 	}
+	r.learnGone(ctx, room.ID(id), target, from.Unknown)
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
 	return r.cfg.Peers.Call(ctx, Call{Target: target, Endpoint: ep.String(), Subject: name.String(), Room: wire.IdentifierURI(name.String()), ID: nonce, Body: body, Max: pieceLimit})

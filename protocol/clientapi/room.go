@@ -137,6 +137,9 @@ type SubmitUpdate struct {
 type Where struct {
 	URI string `json:"uri" maxLength:"255" doc:"URI of the room"`
 	Hub string `json:"hub" maxLength:"255" doc:"Domain of the provider that orders it"`
+	// Unknown are providers of whom the client could not learn the key, on which the room's
+	// members rest. If they are gone, the room's hub is asked for their records.
+	Unknown []string `json:"unknown,omitempty" maxItems:"8" doc:"Providers whose keys could not be found, though the room rests on them"`
 }
 
 // SubmittedUpdate is the hub's answer, an UpdateRoomResponse (wire).
