@@ -26,7 +26,8 @@ func (c *chatCommand) Help() string {
 }
 
 const chatHelp = `/rooms            your rooms
-/join ROOM        talk in a room
+/join ROOM        talk in a room; /join LINK comes into one
+/link [N]         make a link for one person, or N
 /new NAME         create a room and talk in it
 /who              who is here
 /add WHO          add somebody who gave you consent
@@ -383,7 +384,7 @@ func needsOf(command string) (needs, bool) {
 		return needs{arg: "NAME"}, true
 	case "/contact", "/accept":
 		return needs{arg: "WHO"}, true
-	case "/who", "/leave", "/endorse", "/knocks", "/typing":
+	case "/who", "/leave", "/endorse", "/knocks", "/typing", "/link":
 		return needs{room: true}, true
 	case "/add", "/kick", "/ban", "/unban", "/admit", "/refuse":
 		return needs{room: true, arg: "WHO"}, true
@@ -450,7 +451,13 @@ func (ch *chat) command(ctx context.Context, command, arg string) error {
 		}
 		return err
 	case "/join":
-		return ch.join(ctx, arg)
+		err := ch.join(ctx, arg)
+		if errors.Is(err, client.ErrName) && strings.HasPrefix(arg, "mimi:") {
+			return ch.joinBy(ctx, arg)
+		}
+		return err
+	case "/link":
+		return ch.link(ctx, arg)
 	case "/new":
 		if err := roomName(arg); err != nil {
 			return err

@@ -411,7 +411,11 @@ type clientRooms struct {
 	Knocks clientRoomKnocks `cmd:"" help:"Show where your knocks stand, or who waits at a room's door."`
 	Answer clientRoomAnswer `cmd:"" help:"Let somebody in who waits at a room's door, or refuse."`
 
-	Join clientRoomJoin `cmd:"" help:"Join a room that lets people in, by its address."`
+	Link   clientRoomLink   `cmd:"" help:"Make a link by which people come into a room."`
+	Links  clientRoomLinks  `cmd:"" help:"List the links that lead into a room."`
+	Unlink clientRoomUnlink `cmd:"" help:"Revoke links."`
+
+	Join clientRoomJoin `cmd:"" help:"Join a room by a link, or by its address if it lets people in."`
 	Find clientRoomFind `cmd:"" help:"Find out who orders a room that you have only the address of."`
 }
 

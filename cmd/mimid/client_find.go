@@ -38,26 +38,3 @@ func (c *clientRoomFind) Run(s *session) error {
 		})
 	})
 }
-
-type clientRoomJoin struct {
-	URI    string `arg:"" help:"URI of the room, as in a link to it."`
-	device `embed:""`
-}
-
-func (c *clientRoomJoin) Help() string {
-	return "Only rooms whose roles or preauthorizations let you in can be joined like this; into others somebody has to add you.\n\nExample:\n  mimid client room join mimi://atlanta.example/r/clubhouse"
-}
-
-func (c *clientRoomJoin) Run(s *session) error {
-	return c.with(s, online, func(ctx context.Context, cl *client.Client) error {
-		u, err := cl.JoinRoom(ctx, c.URI)
-		if err != nil {
-			return err
-		}
-		r, err := cl.FindRoom(ctx, u.String())
-		if err != nil {
-			return err
-		}
-		return s.out.result(map[string]string{"room": u.String(), "name": r.Name}, func(w io.Writer) { fmt.Fprintf(w, "You are in %s.\n", viewOf(r).Name) })
-	})
-}
