@@ -333,6 +333,8 @@ type attempt struct {
 	staged *mls.StagedCommit
 	txn    room.TxnID
 	since  time.Time
+	// again is the submission, if it is not known to have come to the hub.
+	again *clientapi.SubmitUpdate
 }
 
 // attemptTime is how long the log may take to show an own external commit.
@@ -403,6 +405,7 @@ func (c *Client) rejoining(r *roomState) string {
 
 func (c *Client) submitAttempt(r *roomState, a *attempt, req *clientapi.SubmitUpdate) {
 	path := "/v1/rooms/" + r.id.String() + "/updates"
+	a.again = nil
 	c.asyncIn(r, c.rejoining(r), &r.rejoining, func(ctx context.Context) (func() error, error) {
 		got := new(clientapi.SubmittedUpdate)
 		err := c.api.call(ctx, "POST", path, req, got)
@@ -417,7 +420,9 @@ func (c *Client) submitAttempt(r *roomState, a *attempt, req *clientapi.SubmitUp
 			r.fetch = true
 			if passing, _ := transient(err); passing {
 				c.troubled(r, err)
-				return nil // it may have happened; the log tells, or attemptTime ends it
+				r.rejoining.failed(c.cfg.Now(), c.cfg.Retry, 0)
+				a.again = req
+				return nil // it may have happened: the log tells, or the same answer, or attemptTime ends it
 			}
 			if err == nil && answer.Code == wire.UpdateSuccess {
 				return nil
@@ -587,6 +592,8 @@ func (c *Client) pumpRoom(r *roomState, now time.Time, soon func(*task) bool) er
 		}
 		if r.attempt == nil && soon(&r.rejoining) {
 			c.rejoin(r)
+		} else if r.attempt != nil && r.attempt.again != nil && soon(&r.rejoining) {
+			c.submitAttempt(r, r.attempt, r.attempt.again)
 		}
 	case roomJoined:
 		for _, w := range c.allWishesOf(r) {
