@@ -198,6 +198,19 @@ func TestLinkOutlivesProvider(t *testing.T) {
 		r.stop()
 		r.must()
 	}
+	within(t, "those that are left find each other again", func() bool {
+		i, err := bob.Send(ctx, room, "anybody?")
+		if err != nil {
+			return false
+		}
+		for range 20 {
+			if m, err := bob.Messages(room, i, 1); err == nil && len(m) == 1 && m[0].State == client.StateFinal {
+				return true
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		return false
+	})
 	d := with("dallas.example", boot)
 	dave := d.user("dave")
 	for what, h := range map[string]*client.HeldLink{"it was used as often": mod, "it has expired": old} {
