@@ -94,6 +94,7 @@ type Client struct {
 	renewal   task
 	unknown   task             // looking for rooms that this device is not in
 	unwelcome map[room.ID]bool // those that did not let it in, since it runs
+	uninvited map[room.ID]bool // those that it does not come into by itself: its user was told
 	crowded   bool             // told of too many direct rooms, since it runs
 	lookups   map[string]*task
 	waiters   map[uint64][]chan error
@@ -126,7 +127,7 @@ func Open(cfg Config) (*Client, error) {
 	c := &Client{cfg: cfg, log: cfg.Log,
 		trust:   &trust{known: map[string]*providerRecord{}, wanted: map[string]bool{}},
 		notices: make(chan Notice, cfg.Notices), commands: make(chan func() error), stopped: make(chan struct{}),
-		users: map[string]mls.Credential{}, rooms: map[room.ID]*roomState{}, unwelcome: map[room.ID]bool{}, outbox: map[uint64]*outItem{},
+		users: map[string]mls.Credential{}, rooms: map[room.ID]*roomState{}, unwelcome: map[room.ID]bool{}, uninvited: map[room.ID]bool{}, outbox: map[uint64]*outItem{},
 		wishes: map[uint64]*wish{}, welcome: map[room.ID]*clientapi.Welcome{}, invites: map[uint64]*invitation{},
 		attachments: map[uint64]*attachment{}, attaching: map[uint64]chan attached{}, lookups: map[string]*task{}, waiters: map[uint64][]chan error{}, next: 1,
 		receipts: Receipts{Delivered: true}, looks: looks{touched: map[room.ID]bool{}}}

@@ -101,6 +101,9 @@ func (c *Client) consented(b *batch, v *clientapi.ConsentEvent) error {
 	if err != nil {
 		return err
 	}
+	if to == c.user && v.State == "granted" && len(c.uninvited) > 0 {
+		c.unknown.at = c.cfg.Now() // one of these rooms may be one to come into now
+	}
 	if from == c.user && e.Scope.Room != "" {
 		c.invitationHeard(b, to, string(e.Scope.Room), v.State)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/consent"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/room"
@@ -286,6 +287,10 @@ func (c *Client) lookForRooms() {
 		if err := c.describeUnknown(ctx, c.api, list); err != nil {
 			return nil, err
 		}
+		given, err := c.given(ctx, list)
+		if err != nil {
+			return nil, err
+		}
 		return func() error {
 			c.unknown.at = c.cfg.Now().Add(lookAgain)
 			for _, x := range list.Rooms {
@@ -298,6 +303,14 @@ func (c *Client) lookForRooms() {
 					c.emit(Problem{Err: fmt.Errorf("room %.100q with id %.80q: %w", x.URI, x.ID, ErrProtocol)})
 					continue
 				}
+				if !c.invited(&x, given) {
+					if !c.uninvited[id] {
+						c.uninvited[id] = true
+						c.emit(Problem{u, ErrUninvited})
+					}
+					continue
+				}
+				delete(c.uninvited, id)
 				b := new(batch)
 				c.within(id)
 				if _, err := c.enterRoom(b, u, nil, &entering{Own: true}); err != nil {
@@ -309,6 +322,45 @@ func (c *Client) lookForRooms() {
 			}
 			return nil
 		}, nil
+	})
+}
+
+// given lists the consent that the user gave, if there is a room that the question is of.
+func (c *Client) given(ctx context.Context, list *clientapi.Rooms) (map[consentScope]consent.State, error) {
+	var unknown bool
+	err := c.do(ctx, func() (error, error) {
+		c.untouched()
+		for i := range list.Rooms {
+			id, err := parseRoomID(list.Rooms[i].ID)
+			unknown = unknown || err == nil && c.rooms[id] == nil && c.takesPart(&list.Rooms[i])
+		}
+		return nil, nil
+	})
+	if err != nil || !unknown {
+		return nil, err
+	}
+	all := new(clientapi.Consents)
+	if err := c.api.call(ctx, "GET", "/v1/consent", nil, all); err != nil {
+		return nil, err
+	}
+	out := map[consentScope]consent.State{}
+	for _, x := range all.Consents {
+		if state, ok := consent.ParseState(x.State); ok && x.Target == c.user.String() {
+			out[consentScope{x.Requester, x.Room}] = state
+		}
+	}
+	return out, nil
+}
+
+// consentScope is to whom this user gave consent, and for which room; "" for any.
+type consentScope struct{ requester, room string }
+
+// invited says whether this device comes into a room by itself, on whose list its user is: if
+// another device of the user is in it, or one of somebody whom the user lets add it. Both are
+// proven by the group, and a list is not: any hub can put anybody on that.
+func (c *Client) invited(x *clientapi.Room, given map[consentScope]consent.State) bool {
+	return slices.ContainsFunc(x.Participants, func(p clientapi.Participant) bool {
+		return p.Clients > 0 && (p.User == c.user.String() || consent.Allows(given[consentScope{p.User, ""}], given[consentScope{p.User, x.URI}]))
 	})
 }
 

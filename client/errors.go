@@ -18,6 +18,9 @@ var (
 	// ErrProtocol: the provider sent what it must not send. Its operator has to
 	// know; the client does not act on it.
 	ErrProtocol = errors.New("client: provider broke the protocol")
+	// ErrUninvited: the user was put on a room's list by people none of whom it lets add it, so
+	// its devices do not come in by themselves. JoinRoom comes in; nothing else need be done.
+	ErrUninvited = errors.New("client: you were put on the list of a room by people who may not add you; your devices stay out unless you join it")
 	// ErrUnreachable: the provider could not be reached. The client tries again
 	// by itself where the call was durable.
 	ErrUnreachable = errors.New("client: provider not reachable")

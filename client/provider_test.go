@@ -50,6 +50,7 @@ type fake struct {
 	calls  map[string]int // by method and path pattern
 	strict bool           // nobody may be added without consent
 	grants map[string]bool
+	shy    bool // the provider gives KeyPackages to everybody, although nobody has consented
 	// holdEntries keeps entries out of streams; hub logs have them.
 	holdEntries bool
 	claims      []*clientapi.Found
@@ -112,6 +113,7 @@ func newFake(t testing.TB) *fake {
 		"GET /v1/keypackages":             f.count,
 		"POST /v1/keypackages/claim":      f.claim,
 		"POST /v1/consent":                f.consent,
+		"GET /v1/consent":                 f.consents,
 		"POST /v1/claims":                 f.publishClaim,
 		"DELETE /v1/claims":               f.withdrawClaim,
 		"POST /v1/discover":               f.discover,
@@ -377,6 +379,17 @@ func (f *fake) consent(r *http.Request, u *fakeUser) (any, error) {
 		f.push(x, clientapi.EventConsent, &clientapi.ConsentEvent{Entry: n.Entry, State: state})
 	}
 	return nil, nil
+}
+
+// consents lists what a user has granted: to everybody, unless the provider is strict.
+func (f *fake) consents(_ *http.Request, u *fakeUser) (any, error) {
+	out := &clientapi.Consents{}
+	for other := range f.users {
+		if other != u.uri && (!f.strict && !f.shy || f.grants[other+" "+u.uri]) {
+			out.Consents = append(out.Consents, clientapi.Consent{Requester: other, Target: u.uri, State: "granted"})
+		}
+	}
+	return out, nil
 }
 
 // push puts an event into a device's feed.

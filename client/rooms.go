@@ -189,7 +189,7 @@ func (c *Client) Sync(ctx context.Context) error {
 				r := c.rooms[id]
 				if r == nil {
 					// The Welcome is on its way, or this device comes in by itself.
-					if c.cfg.Now().Before(patience) && c.takesPart(&x) && !c.unwelcome[id] {
+					if c.cfg.Now().Before(patience) && c.takesPart(&x) && !c.unwelcome[id] && !c.uninvited[id] {
 						behind = true
 					}
 					continue

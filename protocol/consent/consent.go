@@ -36,6 +36,7 @@ package consent
 import (
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // ErrBlocked: a grant to a requester that is blocked. Unblock first: a grant
@@ -66,6 +67,12 @@ func (s State) String() string {
 		return stateNames[s]
 	}
 	return fmt.Sprintf("State(%d)", uint8(s))
+}
+
+// ParseState reads a state by its name.
+func ParseState(name string) (State, bool) {
+	i := slices.Index(stateNames[:], name)
+	return State(max(i, 0)), i >= 0
 }
 
 // Event is what one side says.

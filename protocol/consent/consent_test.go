@@ -133,3 +133,15 @@ func TestUnknownValues(t *testing.T) {
 		t.Error("an unknown state allows")
 	}
 }
+
+// TestParseState: each state is read by the name that it is printed with.
+func TestParseState(t *testing.T) {
+	for _, s := range states {
+		if got, ok := consent.ParseState(s.String()); !ok || got != s {
+			t.Errorf("%s is read as %s, %v", s, got, ok)
+		}
+	}
+	if got, ok := consent.ParseState("Granted"); ok || got != consent.None {
+		t.Errorf("an unknown name is read as %s", got)
+	}
+}
