@@ -44,6 +44,9 @@ type Outgoing struct {
 	MediaType string
 	// Text goes with it, may be empty.
 	Text string
+	// With, if not nil, is the message that it goes with, in place of Text: its words, if it
+	// has any, come first, and it answers and ends as that does.
+	With *Content
 	// Content is read to its end, once.
 	Content io.Reader
 	// Size is how many octets Content has, if that is known; then what is too large is
@@ -64,9 +67,11 @@ type attachment struct {
 	Name      string
 	MediaType string
 	Text      string
+	With      []byte `json:",omitempty"` // encoding of Outgoing.With
 	Size      int64  // of the content
 	Hash      []byte // of the ciphertext; nil until it is whole
 
+	with     *content.Message // of With
 	task     task
 	progress func(sent, size int64)
 	damaged  bool // the provider has found another hash once
@@ -80,6 +85,14 @@ const (
 )
 
 func (a *attachment) save(b *batch) { b.put(tableAttach, numberName(a.n), a) }
+
+// read reads what it goes with.
+func (a *attachment) read() (err error) {
+	if a.With != nil {
+		a.with, err = content.Decode(a.With, content.Limits{})
+	}
+	return err
+}
 
 // stored is the size of the ciphertext.
 func (a *attachment) stored() int64 { return a.Size + asset.TagSize }
@@ -122,6 +135,14 @@ func (c *Client) attach(ctx context.Context, u uri.Room, o *Outgoing) (uint64, e
 	rand.Read(name[:])
 	a := &attachment{Room: room.IDOf([]byte(u.String())), Spool: uploadPrefix + hex.EncodeToString(name[:]), Key: secret.Key[:], Nonce: secret.Nonce[:],
 		Name: fileName(o.Name), MediaType: cmp.Or(o.MediaType, "application/octet-stream"), Text: o.Text, Size: max(o.Size, 0), progress: o.Progress}
+	if o.With != nil {
+		if a.With, err = o.With.Encode(content.Limits{}); err == nil {
+			err = a.read()
+		}
+		if err != nil {
+			return 0, err
+		}
+	}
 	if err := c.beginAttachment(ctx, u, a); err != nil {
 		return 0, err
 	}
@@ -420,6 +441,15 @@ func (a *attachment) part(got *clientapi.Asset) content.ExternalPart {
 
 func (a *attachment) message(x content.ExternalPart) *content.Message {
 	body := content.Attach(x)
+	if a.with != nil {
+		m := *a.with // sender and room are filled in when it is queued
+		if words, ok := m.Body.Content.(content.SinglePart); ok && len(words.Content) == 0 {
+			m.Body = body
+			return &m
+		}
+		m.Body = content.Multi(content.ProcessAll, m.Body, body)
+		return &m
+	}
 	if a.Text != "" {
 		body = content.Multi(content.ProcessAll, content.Text(a.Text), body)
 	}

@@ -206,6 +206,9 @@ func (c *Client) load(tx Tx) error {
 			n, err := nameNumber(name)
 			a.n = n
 			c.attachments[n], c.next = a, max(c.next, n+1)
+			if err == nil && a.read() != nil {
+				err = fmt.Errorf("reading an attachment: what it goes with does not decode: %w", ErrStorage)
+			}
 			return err
 		}),
 		scan(tx, tableInvite, func(name string, v *invitation) error {

@@ -17,16 +17,34 @@ import (
 )
 
 type clientAttach struct {
-	Room   string `arg:"" help:"Name or URI of the room, or the beginning of its id."`
-	File   string `arg:"" help:"The file." type:"path"`
-	Text   string `help:"What to say with it."`
-	Type   string `help:"Media type of the file; without it, by its name." placeholder:"TYPE"`
-	Name   string `help:"Name of the file for the others, if it is to be another."`
-	device `embed:""`
+	Room    string  `arg:"" help:"Name or URI of the room, or the beginning of its id."`
+	File    string  `arg:"" help:"The file." type:"path"`
+	Text    string  `help:"What to say with it."`
+	Reply   *uint64 `help:"Answer this message with it." placeholder:"NUMBER"`
+	Type    string  `help:"Media type of the file; without it, by its name." placeholder:"TYPE"`
+	Name    string  `help:"Name of the file for the others, if it is to be another."`
+	words   `embed:""`
+	lasting `embed:""`
+	device  `embed:""`
 }
 
 func (c *clientAttach) Help() string {
-	return "The file is encrypted here and brought to your provider, and the room gets a message with its key.\nOnce it is encrypted, it goes out by itself the next time that this device runs, such as with\n`mimid client sync`, even if this command is interrupted: do not send it again.\n\nExample:\n  mimid client attach clubhouse holiday.jpg --text \"look at this\""
+	return "The file is encrypted here and brought to your provider, and the room gets a message with its key.\nOnce it is encrypted, it goes out by itself the next time that this device runs, such as with\n`mimid client sync`, even if this command is interrupted: do not send it again.\n\nExample:\n  mimid client attach clubhouse holiday.jpg --text \"look at this\"\n  mimid client attach clubhouse plan.pdf --reply 3 --expires 24h"
+}
+
+// with is the message that the file goes with: nil for none.
+func (c *clientAttach) with(cl *client.Client, room client.RoomURI) (*client.Content, error) {
+	w, err := c.words.of(c.Text)
+	if err != nil || c.Text == "" && c.Reply == nil && c.Expires == 0 {
+		return nil, err
+	}
+	m := w.Say()
+	if c.Reply != nil {
+		if m, err = cl.About(room, *c.Reply, w.Answer()); err != nil {
+			return nil, err
+		}
+	}
+	return c.lasting.of(m, time.Now())
 }
 
 func (c *clientAttach) Run(s *session) error {
@@ -34,6 +52,11 @@ func (c *clientAttach) Run(s *session) error {
 		if err := messageText(c.Text); err != nil {
 			return err
 		}
+	} else if c.Markdown {
+		return usageError("--markdown is about what --text says: give both")
+	}
+	if err := c.lasting.check(); err != nil {
+		return err
 	}
 	return c.run(s, s.ctx, func(ctx context.Context, cl *client.Client) error {
 		if err := c.catchUp(ctx, s, cl); err != nil {
@@ -43,8 +66,12 @@ func (c *clientAttach) Run(s *session) error {
 		if err != nil {
 			return err
 		}
+		with, err := c.with(cl, r.URI)
+		if err != nil {
+			return err
+		}
 		p := &transfer{s: s, what: "sent"}
-		index, err := attachFile(ctx, cl, r.URI, c.File, client.Outgoing{Name: c.Name, MediaType: c.Type, Text: c.Text, Progress: p.tell})
+		index, err := attachFile(ctx, cl, r.URI, c.File, client.Outgoing{Name: c.Name, MediaType: c.Type, With: with, Progress: p.tell})
 		p.end()
 		if err != nil {
 			return err
@@ -307,8 +334,16 @@ func (ch *chat) file(ctx context.Context, line string) (ok bool, err error) {
 	}
 	room := ch.room.URI
 	if command == "/attach" {
+		path, text, _ := strings.Cut(arg, " -- ")
+		var with *client.Content
+		if text = strings.TrimSpace(text); text != "" {
+			if err := messageText(text); err != nil {
+				return true, err
+			}
+			with = client.Words{Text: text}.Say()
+		}
 		ch.aside(ctx, func(ctx context.Context) (func(), error) {
-			_, err := attachFile(ctx, ch.c, room, arg, client.Outgoing{})
+			_, err := attachFile(ctx, ch.c, room, strings.TrimSpace(path), client.Outgoing{With: with})
 			return ch.show, err
 		})
 		return true, nil

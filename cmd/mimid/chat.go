@@ -22,32 +22,43 @@ type chatCommand struct {
 }
 
 func (c *chatCommand) Help() string {
-	return "Type to send; messages stream in. Lines that begin with / are commands, /help lists them.\n\nExample:\n  mimid chat clubhouse"
+	return "Type to send; messages stream in. Lines that begin with / are commands, /help lists them.\nTo answer, react, edit, delete: /reply N, /react N, /edit N, /delete N, where N is the number before a message.\n\nExample:\n  mimid chat clubhouse"
 }
 
-const chatHelp = `/rooms            your rooms
-/join ROOM        talk in a room; /join LINK comes into one
-/link [N]         make a link for one person, or N
-/new NAME         create a room and talk in it
-/who              who is here
-/add WHO          add somebody who gave you consent
+const chatHelp = `What you type is sent. Each message has a number, before its time: N below.
+@WHO in a line    mentions somebody, such as @bob@biloxi.example
+
+saying things
 /reply N TEXT     answer message N
 /react N EMOJI    react to it
 /edit N TEXT      change what you said
 /delete N         take a message or reaction back
-/attach FILE      send a file
+/md TEXT          say it in Markdown
+/expire TIME TEXT say it for a while, such as /expire 1h back at noon
+/attach FILE      send a file; /attach FILE -- TEXT says something with it
 /fetch N [PATH]   save the file of message N
+/typing           tell the others that you are writing
+rooms
+/rooms            your rooms
+/join ROOM        talk in a room; /join LINK comes into one
+/link [N]         make a link for one person, or N
+/new NAME         create a room and talk in it
+/leave            leave the room
+people
+/who              who is here
+/add WHO          add somebody who gave you consent
+/contact WHO      ask somebody for consent
+/requests         who asks you for consent
+/accept WHO       give it
+keeping order
 /kick WHO         take somebody's devices out, for now
 /ban WHO          keep somebody out; /unban WHO lifts it
 /knocks           who waits to be let in
 /admit WHO        let them in; /refuse WHO does not
 /report N NOTE    show message N to the operator of the room's provider
-/contact WHO      ask somebody for consent
-/requests         who asks you for consent
-/accept WHO       give it
 /endorse          join a claim to the room whose administrators are gone
-/typing           tell the others that you are writing
-/leave            leave the room
+
+/help             this
 /quit             end`
 
 // chat is one conversation in line mode.
@@ -396,6 +407,10 @@ func needsOf(command string) (needs, bool) {
 		return needs{room: true, arg: "NUMBER"}, true
 	case "/attach":
 		return needs{room: true, arg: "FILE"}, true
+	case "/md":
+		return needs{room: true, arg: "TEXT"}, true
+	case "/expire":
+		return needs{room: true, arg: "TIME TEXT"}, true
 	case "/report":
 		return needs{room: true, arg: "NUMBER NOTE"}, true
 	}
@@ -419,9 +434,7 @@ func (ch *chat) obey(ctx context.Context, line string) error {
 		if err := messageText(line); err != nil {
 			return err
 		}
-		_, err := ch.c.Send(ctx, ch.room.URI, line)
-		ch.show()
-		return err
+		return ch.send(ctx, client.Words{Text: line}.Say())
 	}
 	command, arg, _ := strings.Cut(line, " ")
 	arg = strings.TrimSpace(arg)
@@ -435,6 +448,29 @@ func (ch *chat) obey(ctx context.Context, line string) error {
 		return fmt.Errorf("%s what? Type: %s %s", command, command, n.arg)
 	}
 	return ch.command(ctx, command, arg)
+}
+
+func (ch *chat) send(ctx context.Context, m *client.Content) error {
+	_, err := ch.c.SendContent(ctx, ch.room.URI, m)
+	ch.show()
+	return err
+}
+
+// fleeting makes a message of a while and a text.
+func fleeting(arg string, now time.Time) (*client.Content, error) {
+	while, text, _ := strings.Cut(arg, " ")
+	d, err := time.ParseDuration(while)
+	if err != nil || d < time.Second {
+		return nil, fmt.Errorf("%.40q is no while of a second or more: type one such as 30s, 10m or 24h, and then what you say", while)
+	}
+	if text = strings.TrimSpace(text); text == "" {
+		return nil, fmt.Errorf("say what? Type: /expire %s TEXT", while)
+	}
+	if err := messageText(text); err != nil {
+		return nil, err
+	}
+	m := client.Words{Text: text}.Say()
+	return m, client.EndingAt(m, now.Add(d))
 }
 
 func (ch *chat) command(ctx context.Context, command, arg string) error {
@@ -485,9 +521,18 @@ func (ch *chat) command(ctx context.Context, command, arg string) error {
 		if err != nil {
 			return err
 		}
-		_, err = ch.c.SendContent(ctx, ch.room.URI, m)
-		ch.show()
-		return err
+		return ch.send(ctx, m)
+	case "/md":
+		if err := messageText(arg); err != nil {
+			return err
+		}
+		return ch.send(ctx, client.Words{Text: arg, Markdown: true}.Say())
+	case "/expire":
+		m, err := fleeting(arg, time.Now())
+		if err != nil {
+			return err
+		}
+		return ch.send(ctx, m)
 	case "/knocks":
 		list, _, err := ch.c.RoomKnocks(ctx, ch.room.URI)
 		for _, k := range list {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -30,17 +31,28 @@ func (f *sending) about(s *session, on onMessage, compose client.Composer) error
 type clientReply struct {
 	onMessage `embed:""`
 	Text      []string `arg:"" help:"What to answer."`
+	words     `embed:""`
+	lasting   `embed:""`
 	sending   `embed:""`
 }
 
-func (c *clientReply) Help() string { return "Example:\n  mimid client reply clubhouse 3 me too" }
+func (c *clientReply) Help() string {
+	return "To answer with a file, see `mimid client attach --reply`.\n\nExample:\n  mimid client reply clubhouse 3 me too\n  mimid client reply clubhouse 3 --expires 1h in the upper drawer"
+}
 
 func (c *clientReply) Run(s *session) error {
 	text := strings.Join(c.Text, " ")
-	if err := messageText(text); err != nil {
+	w, err := c.words.of(text)
+	if err = errors.Join(messageText(text), err, c.lasting.check()); err != nil {
 		return err
 	}
-	return c.about(s, c.onMessage, client.Answering(text))
+	return c.to(s, c.onMessage.Room, func(cl *client.Client, r client.Room) (*client.Content, error) {
+		m, err := cl.About(r.URI, c.Message, w.Answer())
+		if err != nil {
+			return nil, err
+		}
+		return c.lasting.of(m, time.Now())
+	})
 }
 
 type clientReact struct {
@@ -76,19 +88,21 @@ func (c *clientReact) Run(s *session) error {
 type clientEdit struct {
 	onMessage `embed:""`
 	Text      []string `arg:"" help:"What it is to say."`
+	words     `embed:""`
 	sending   `embed:""`
 }
 
 func (c *clientEdit) Help() string {
-	return "Only what you have sent yourself can be edited, and others may have read what it said before.\n\nExample:\n  mimid client edit clubhouse 3 hello everybody"
+	return "Only what you have sent yourself can be edited, and others may have read what it said before.\nWhen it ends stays as it was.\n\nExample:\n  mimid client edit clubhouse 3 hello everybody"
 }
 
 func (c *clientEdit) Run(s *session) error {
 	text := strings.Join(c.Text, " ")
-	if err := messageText(text); err != nil {
+	w, err := c.words.of(text)
+	if err = errors.Join(messageText(text), err); err != nil {
 		return err
 	}
-	return c.about(s, c.onMessage, client.Editing(text))
+	return c.about(s, c.onMessage, w.Edit())
 }
 
 type clientDelete struct {

@@ -16,28 +16,46 @@ import (
 type clientSend struct {
 	Room    string   `arg:"" help:"Name or URI of the room, or the beginning of its id."`
 	Text    []string `arg:"" help:"What to say."`
-	saying  `embed:""`
+	words   `embed:""`
+	lasting `embed:""`
 	sending `embed:""`
 }
 
-// saying is how something is said.
-type saying struct {
-	Markdown     bool          `help:"The text is Markdown. Words such as @bob@biloxi.example mention people."`
+// words are how something is written.
+type words struct {
+	Markdown bool   `help:"The text is Markdown. Words such as @bob@biloxi.example mention people."`
+	Plain    string `help:"With --markdown: what to show instead where there is only plain text." placeholder:"TEXT"`
+}
+
+func (f *words) of(text string) (client.Words, error) {
+	if f.Plain != "" && !f.Markdown {
+		return client.Words{}, usageError("--plain goes with --markdown: it is the same in plain text")
+	}
+	return client.Words{Text: text, Markdown: f.Markdown, Plain: f.Plain}, nil
+}
+
+// lasting is for how long something is there.
+type lasting struct {
 	Expires      time.Duration `help:"For how long it is there, such as 1h: then it is gone from everybody's device. At most a year." placeholder:"TIME"`
 	AfterReading bool          `help:"With --expires: each device counts from when it was read there."`
 }
 
-func (f *saying) message(text string, now time.Time) (*client.Content, error) {
-	m := client.Saying(text)
-	if f.Markdown {
-		m = client.SayingMarkdown(text)
-	}
-	var err error
+// check says whether it makes sense, before anything is done.
+func (f *lasting) check() error {
 	switch {
 	case f.Expires < 0 || f.Expires != 0 && f.Expires < time.Second:
-		return nil, usageError("--expires is a while of a second or more, such as 1h")
+		return usageError("--expires is a while of a second or more, such as 1h")
 	case f.AfterReading && f.Expires == 0:
-		return nil, usageError("--after-reading says from when --expires counts: give both")
+		return usageError("--after-reading says from when --expires counts: give both")
+	}
+	return nil
+}
+
+// of has a message end.
+func (f *lasting) of(m *client.Content, now time.Time) (*client.Content, error) {
+	err := f.check()
+	switch {
+	case err != nil:
 	case f.AfterReading:
 		err = client.EndingAfterReading(m, f.Expires)
 	case f.Expires > 0:
@@ -53,7 +71,7 @@ type sending struct {
 }
 
 func (c *clientSend) Help() string {
-	return "The message is kept first. Without a connection it goes out the next time that this device runs,\nsuch as with `mimid client sync`: do not send it again.\n\nExample:\n  mimid client send clubhouse hello everybody\n  mimid client send clubhouse --expires 1h the key is under the mat"
+	return "The message is kept first. Without a connection it goes out the next time that this device runs,\nsuch as with `mimid client sync`: do not send it again.\n\nExample:\n  mimid client send clubhouse hello everybody\n  mimid client send clubhouse --expires 1h the key is under the mat\n  mimid client send clubhouse --markdown '**ask** @bob@biloxi.example' --plain 'ask Bob'"
 }
 
 // messageText refuses what could not be read by anybody.
@@ -74,11 +92,12 @@ const maxText = 256 << 10
 
 func (c *clientSend) Run(s *session) error {
 	text := strings.Join(c.Text, " ")
-	if err := messageText(text); err != nil {
+	w, err := c.words.of(text)
+	if err = errors.Join(messageText(text), err, c.lasting.check()); err != nil {
 		return err
 	}
 	return c.to(s, c.Room, func(*client.Client, client.Room) (*client.Content, error) {
-		return c.saying.message(text, time.Now())
+		return c.lasting.of(w.Say(), time.Now())
 	})
 }
 
