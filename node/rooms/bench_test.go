@@ -7,8 +7,13 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/wire"
 	"github.com/mimid/mimid/store"
 )
@@ -91,4 +96,79 @@ func BenchmarkCatchUp(b *testing.B) {
 	eventually(b, "the follower", func() bool { return follower.rooms.List()[0].Next == uint64(b.N)+2 })
 	b.StopTimer()
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "entries/s")
+}
+
+// BenchmarkHandshake: a commit that changes a role in a room of a thousand members, each with
+// a device, from its submission to the answer: the hub has verified it, appended it and synced
+// it. Beside it, what MLS takes of that: verifying the commit and its GroupInfo at a group in
+// the same epoch. All members but one are of another provider, which follows with its own
+// store on the same machine; the network is not in it.
+func BenchmarkHandshake(b *testing.B) {
+	const members = 1000
+	w := prepareWorld(b, true, "atlanta.example", "biloxi.example")
+	for _, p := range w.ps {
+		p.tweak = func(c *rooms.Config) { c.Idle = 30 * time.Second } // as by default: the room is in memory
+	}
+	w.start()
+	alice := w.device("alice@atlanta.example", "phone")
+	id, _, err := alice.create("room")
+	if err != nil {
+		b.Fatal(err)
+	}
+	octets := 0
+	commit := func(o mls.CommitOptions) (accepted, inMLS time.Duration) {
+		s := must(alice.group.Commit(o, time.Now()))(b)
+		raw := must((&wire.UpdateRequest{Bundle: wire.HandshakeBundle{Message: s.Message, Welcome: s.Welcome, GroupInfo: &wire.GroupInfoOption{Full: s.GroupInfo},
+			Tree: &wire.RatchetTreeOption{Representation: wire.TreeDistributionService}}}).Bytes())(b)
+		octets = len(raw)
+		begin := time.Now()
+		must(alice.group.Public().Process(s.Message.Public, s.GroupInfo, begin))(b)
+		inMLS = time.Since(begin)
+		begin = time.Now()
+		if err := alice.update(id, raw); err != nil {
+			b.Fatal(err)
+		}
+		accepted = time.Since(begin)
+		if err := alice.group.Merge(s); err != nil {
+			b.Fatal(err)
+		}
+		return accepted, inMLS
+	}
+	var last *device
+	additions := 0
+	for made := 1; made < members; additions++ {
+		var some []*device
+		for range min(250, members-made) {
+			last = w.device(fmt.Sprintf("user%d@biloxi.example", made), "phone")
+			some = append(some, last)
+			made++
+		}
+		commit(alice.adding(some...))
+	}
+	hub, follower := w.ps["atlanta.example"], w.ps["biloxi.example"]
+	eventually(b, "the follower has all Welcomes", func() bool {
+		return follower.called(wire.EndpointNotify.String()) >= additions && follower.rooms.List()[0].Next == uint64(additions)+1
+	})
+	before := hub.st.Stats().Commits
+	var beyond, accepted, inMLS []time.Duration
+	b.ResetTimer()
+	for i := range b.N {
+		set := []room.Participant{{User: last.who.User, Role: policy.Member + policy.Role(1-i%2)}}
+		x, y := commit(mls.CommitOptions{Proposals: []*mls.Proposal{must(room.UpdateParticipants(alice.group.Public().Context(), set, nil))(b)}})
+		beyond, accepted, inMLS = append(beyond, x-y), append(accepted, x), append(inMLS, y)
+	}
+	b.StopTimer()
+	if got := hub.st.Stats().Commits - before; got < uint64(b.N) {
+		b.Errorf("%d commits of the store for %d handshakes, each of which was answered after its own", got, b.N)
+	}
+	ms := func(name string, list []time.Duration) {
+		slices.Sort(list)
+		b.ReportMetric(float64(list[len(list)/2].Microseconds())/1000, name+"-p50-ms")
+		b.ReportMetric(float64(list[len(list)*99/100].Microseconds())/1000, name+"-p99-ms")
+	}
+	ms("accepted", accepted)
+	ms("mls", inMLS)
+	ms("beyond-mls", beyond)
+	b.ReportMetric(float64(octets), "octets")
+	b.ReportMetric(0, "ns/op")
 }

@@ -102,3 +102,9 @@ func (r *Rooms) VerifyHead(head *room.SignedHead, key ed25519.PublicKey) error {
 	}
 	return r.verify(h, head, key)
 }
+
+// Without and Union are sets' operations on lists.
+var (
+	Without = without[int]
+	Union   = union
+)

@@ -347,19 +347,32 @@ func (l *live) welcomeOf(st *room.Step, up *wire.HandshakeBundle, providers []st
 
 var errLarge = errors.New("rooms: too large")
 
-// without returns what is in a and not in b.
+// without returns what is in a and not in b. With every commit it is asked about all users
+// of a provider in a room, of whom there may be thousands, so it does not compare each with
+// each.
 func without[T comparable](a, b []T) []T {
 	if len(a) > 0 && len(a) == len(b) && &a[0] == &b[0] {
 		return nil
 	}
+	in := func(x T) bool { return slices.Contains(b, x) }
+	if len(a) > few && len(b) > few {
+		set := make(map[T]bool, len(b))
+		for _, x := range b {
+			set[x] = true
+		}
+		in = func(x T) bool { return set[x] }
+	}
 	var out []T
 	for _, x := range a {
-		if !slices.Contains(b, x) {
+		if !in(x) {
 			out = append(out, x)
 		}
 	}
 	return out
 }
+
+// few are compared faster than looked up.
+const few = 16
 
 // flush writes the batch, and then lets the world know.
 func (l *live) flush(ctx context.Context) {
@@ -577,15 +590,7 @@ func (r *Rooms) localUsers(list []room.Participant) []uri.User {
 	return out
 }
 
-func union(a, b []uri.User) []uri.User {
-	out := slices.Clone(a)
-	for _, u := range b {
-		if !slices.Contains(a, u) {
-			out = append(out, u)
-		}
-	}
-	return out
-}
+func union(a, b []uri.User) []uri.User { return slices.Concat(a, without(b, a)) }
 
 // notify lets the added clients' providers have the Welcome, and tells providers
 // that begin or end to take part about the commit (MIMI protocol section 5.5), or
