@@ -350,8 +350,10 @@ func (c *Client) upload(ctx context.Context, a *attachment) (*clientapi.Asset, e
 	}
 	defer f.Close()
 	size, hash := a.stored(), hex.EncodeToString(a.Hash)
-	if n, err := f.Size(); err != nil || n != size {
-		return nil, fmt.Errorf("the encrypted file has %d octets and not %d (%v): attach it again: %w", n, size, err, ErrStorage)
+	if n, err := f.Size(); err != nil {
+		return nil, fmt.Errorf("reading the encrypted file: %w", err)
+	} else if n != size {
+		return nil, fmt.Errorf("the encrypted file has %d octets and not %d: attach it again: %w", n, size, ErrStorage)
 	}
 	for range 100 { // each brings it further, or fails
 		got := new(clientapi.Asset)
