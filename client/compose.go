@@ -14,8 +14,10 @@ import (
 // Names of types of other packages, for programs that need no more of these.
 type (
 	Content = content.Message
-	RoomURI = uri.Room
-	UserURI = uri.User
+	// MessageID names a message in a room.
+	MessageID = content.MessageID
+	RoomURI   = uri.Room
+	UserURI   = uri.User
 )
 
 // What a message does, as Content.Action says.

@@ -423,6 +423,38 @@ func aboutOf(tx Tx, id room.ID, m *content.Message) (*uint64, error) {
 	return index, unmarshal("where a message is", v, index)
 }
 
+// MessageByID returns a message of a room, wherever it is now: in a direct room that has taken
+// the place of another, indexes are others. It works without Run. Errors: ErrNoMessage,
+// ErrStorage.
+func (c *Client) MessageByID(u uri.Room, id content.MessageID) (m Message, err error) {
+	var index *uint64
+	err = c.cfg.Storage.View(func(tx Tx) error {
+		rec, err := recordOf(tx, u)
+		if err != nil || rec == nil {
+			return errors.Join(ErrNoMessage, err)
+		}
+		v, err := tx.Get(tableIDs(room.IDOf([]byte(rec.URI))), string(id[:]))
+		if err != nil || v == nil {
+			return errors.Join(ErrNoMessage, err)
+		}
+		index = new(uint64)
+		return unmarshal("where a message is", v, index)
+	})
+	if err == nil {
+		var list []Message
+		if list, err = c.Messages(u, *index, 1); err == nil && (len(list) == 0 || list[0].Index != *index) {
+			err = ErrNoMessage
+		}
+		if err == nil {
+			m = list[0]
+		}
+	}
+	if err != nil {
+		return m, fmt.Errorf("reading message %x of %s: %w", id, u, err)
+	}
+	return m, nil
+}
+
 // Messages returns up to limit messages of a room from an index on, in the order
 // in which they came to this device. It works without Run.
 func (c *Client) Messages(u uri.Room, from uint64, limit int) ([]Message, error) {

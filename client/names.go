@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mimid/mimid/protocol/clientapi"
@@ -39,19 +40,30 @@ func ParseRoom(s string) (uri.Room, error) {
 }
 
 // FindRoom finds one of this client's rooms by its URI, its name, or the beginning
-// of its id or of its URI's last part.
+// of its id or of its URI's last part; a direct room by the other user, and by nothing that
+// others could call a room. Of a direct room that has yielded it returns the one that goes on.
 func (c *Client) FindRoom(ctx context.Context, s string) (Room, error) {
 	all, err := c.Rooms(ctx)
 	if err != nil {
 		return Room{}, err
 	}
+	if who, err := ParseUser(s); err == nil {
+		return directOf(all, who)
+	}
 	var found []Room
 	for _, r := range all {
-		if r.URI.String() == s {
+		id := room.IDOf([]byte(r.URI.String())).String()
+		exact := r.URI.String() == s
+		if !exact && (s == "" || r.Name != s && !strings.HasPrefix(id, s) && !strings.HasPrefix(r.URI.Name(), s)) {
+			continue
+		}
+		if i := slices.IndexFunc(all, func(x Room) bool { return x.URI == r.Successor }); i >= 0 {
+			r = all[i]
+		}
+		if exact {
 			return r, nil
 		}
-		id := room.IDOf([]byte(r.URI.String())).String()
-		if s != "" && (r.Name == s || strings.HasPrefix(id, s) || strings.HasPrefix(r.URI.Name(), s)) {
+		if !slices.ContainsFunc(found, func(x Room) bool { return x.URI == r.URI }) {
 			found = append(found, r)
 		}
 	}
@@ -67,6 +79,24 @@ func (c *Client) FindRoom(ctx context.Context, s string) (Room, error) {
 		names = append(names, r.URI.String())
 	}
 	return Room{}, fmt.Errorf("%q may be any of %s: %w", s, strings.Join(names, ", "), ErrName)
+}
+
+// directOf returns the direct room with a user: the one that goes on, else one that was left.
+func directOf(all []Room, who uri.User) (Room, error) {
+	var left *Room
+	for i, r := range all {
+		switch {
+		case r.Direct != who || !r.Successor.IsZero():
+		case r.State == roomJoined:
+			return r, nil
+		case left == nil || left.State == roomLeft:
+			left = &all[i]
+		}
+	}
+	if left == nil {
+		return Room{}, fmt.Errorf("there is no direct room with %s; `mimid client room direct %s` makes one: %w", who.Short(), who.Short(), ErrName)
+	}
+	return *left, nil
 }
 
 // Refused says that a rule or a person said no: trying again is of no use.

@@ -1,7 +1,9 @@
 package client
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/mimid/mimid/protocol/clientapi"
@@ -33,12 +35,12 @@ func (c *Client) Report(ctx context.Context, u uri.Room, r Report) (hub string, 
 	if err != nil {
 		return "", err
 	}
-	m, hub, err := c.abuseReport(u, r)
+	m, from, hub, err := c.abuseReport(u, r)
 	if err == nil {
 		var b []byte
 		if b, err = m.Bytes(); err == nil {
 			nonce := room.NewTxnNonce()
-			err = api.call(ctx, "POST", "/v1/rooms/"+room.IDOf([]byte(u.String())).String()+"/reports", &clientapi.ReportAbuse{Request: b, Nonce: nonce[:]}, nil)
+			err = api.call(ctx, "POST", "/v1/rooms/"+room.IDOf([]byte(from)).String()+"/reports", &clientapi.ReportAbuse{Request: b, Nonce: nonce[:]}, nil)
 		}
 	}
 	if err != nil {
@@ -47,10 +49,10 @@ func (c *Client) Report(ctx context.Context, u uri.Room, r Report) (hub string, 
 	return hub, nil
 }
 
-func (c *Client) abuseReport(u uri.Room, r Report) (report *wire.AbuseReport, hub string, err error) {
-	id := room.IDOf([]byte(u.String()))
+// abuseReport makes a report, and says in which room it was said and who orders that.
+func (c *Client) abuseReport(u uri.Room, r Report) (report *wire.AbuseReport, from, hub string, err error) {
 	if len(r.Messages) == 0 {
-		return nil, "", fmt.Errorf("none was named: %w", ErrNoMessage)
+		return nil, "", "", fmt.Errorf("none was named: %w", ErrNoMessage)
 	}
 	m := &wire.AbuseReport{Note: r.Note}
 	if r.Named {
@@ -58,19 +60,15 @@ func (c *Client) abuseReport(u uri.Room, r Report) (report *wire.AbuseReport, hu
 	}
 	var blinds []wire.Blind
 	err = c.cfg.Storage.View(func(tx Tx) error {
-		m.Abuser, m.Messages, blinds = "", nil, nil
-		b, err := tx.Get(tableRoom, id.String())
+		m.Abuser, m.Messages, blinds, from = "", nil, nil, ""
+		at, err := recordOf(tx, u)
 		if err != nil {
 			return storageError(err)
 		}
-		if b == nil {
+		if at == nil {
 			return ErrNoRoom
 		}
-		at := new(roomRecord)
-		if err := unmarshal("room", b, at); err != nil {
-			return err
-		}
-		hub = at.Lead.Hub.Domain
+		id := room.IDOf([]byte(at.URI))
 		for _, index := range r.Messages {
 			v, err := tx.Get(tableMessages(id), numberName(index))
 			if err != nil {
@@ -83,7 +81,10 @@ func (c *Client) abuseReport(u uri.Room, r Report) (report *wire.AbuseReport, hu
 			if err := unmarshal("message", v, rec); err != nil {
 				return err
 			}
+			where := cmp.Or(rec.Room, at.URI) // its frank speaks of that
 			switch {
+			case from != "" && where != from:
+				return fmt.Errorf("message %d was said in %s, and another one in %s; report them one by one: %w", index, where, from, ErrRefused)
 			case rec.Sender == c.user.String():
 				return fmt.Errorf("message %d is your own: %w", index, ErrRefused)
 			case m.Abuser != "" && rec.Sender != string(m.Abuser):
@@ -95,17 +96,27 @@ func (c *Client) abuseReport(u uri.Room, r Report) (report *wire.AbuseReport, hu
 			if err != nil {
 				return fmt.Errorf("message %d: %w: %w", index, ErrStorage, err)
 			}
+			from = where
 			var blind wire.Blind
 			copy(blind[:], rec.Blind)
 			blinds = append(blinds, blind)
 			m.Abuser = wire.IdentifierURI(rec.Sender)
 			m.Messages = append(m.Messages, wire.AbusiveMessage{Content: rec.Content, Frank: *f, AcceptedAt: rec.AcceptedAt})
 		}
+		v, err := tx.Get(tableRoom, room.IDOf([]byte(from)).String())
+		if err != nil || v == nil {
+			return errors.Join(ErrNoRoom, err)
+		}
+		said := new(roomRecord)
+		if err := unmarshal("room", v, said); err != nil {
+			return err
+		}
+		hub = said.Lead.Hub.Domain
 		return nil
 	})
 	if err != nil {
-		return nil, "", err
+		return nil, "", "", err
 	}
 	m.SetBlinds(blinds)
-	return m, hub, nil
+	return m, from, hub, nil
 }

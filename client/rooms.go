@@ -64,6 +64,9 @@ func (c *Client) Rooms(ctx context.Context) (out []Room, err error) {
 			if w := c.current(r); w != r {
 				x.Successor = w.uri
 			}
+			if r.Folded {
+				x.Messages = 0
+			}
 			if r.group != nil {
 				group := r.group.Public().Context()
 				if m := r.metadata(); m != nil {

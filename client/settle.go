@@ -22,6 +22,9 @@ func (c *Client) Settle(ctx context.Context) error {
 				busy = "publishing KeyPackages"
 			}
 			for _, r := range c.rooms {
+				if w := c.current(r); w != r && w.State == roomJoined && r.gone() && !r.Folded {
+					busy = "carrying over a direct room"
+				}
 				if r.State == roomCreating {
 					busy = "creating a room"
 				}
@@ -39,7 +42,8 @@ func (c *Client) Settle(ctx context.Context) error {
 				busy = "bringing attachments to the provider"
 			}
 			for _, o := range c.outbox {
-				if r := c.rooms[o.Room]; r == nil || r.State != roomParted { // there it waits for its user
+				// In a parted room it waits for its user, in a direct one perhaps for the other.
+				if r := c.rooms[o.Room]; r == nil || r.State != roomParted && !(r.waits() && o.Request == nil) {
 					busy = "sending messages"
 				}
 			}

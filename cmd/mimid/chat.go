@@ -43,6 +43,7 @@ rooms
 /join ROOM        talk in a room; /join LINK comes into one
 /link [N]         make a link for one person, or N
 /new NAME         create a room and talk in it
+/direct WHO       talk with somebody alone, who gave you consent
 /leave            leave the room
 people
 /who              who is here
@@ -69,7 +70,10 @@ type chat struct {
 	next uint64 // index of the first message that was not shown
 	// own are this user's messages that are on their way, as they were shown.
 	own map[uint64]client.State
-	ctx context.Context // of the whole conversation
+	// shown are the messages that were shown, of a direct room: another one may take its
+	// place, where they have other indexes.
+	shown map[client.MessageID]bool
+	ctx   context.Context // of the whole conversation
 	// later is what goroutines have to say, who bring or fetch files.
 	later chan func()
 	files sync.WaitGroup
@@ -296,6 +300,9 @@ func (ch *chat) show() {
 	if ch.room.URI.IsZero() {
 		return
 	}
+	if !ch.room.Direct.IsZero() {
+		ch.goOn()
+	}
 	for _, i := range slices.Sorted(maps.Keys(ch.own)) {
 		list, err := ch.c.Messages(ch.room.URI, i, 1)
 		if err != nil {
@@ -316,14 +323,31 @@ func (ch *chat) show() {
 			return
 		}
 		for _, m := range list {
-			ch.print(m, false)
-			ch.next = m.Index + 1
+			ch.print(m, ch.shown[m.ID])
+			if ch.next = m.Index + 1; ch.shown != nil {
+				ch.shown[m.ID] = true
+			}
 		}
 		if err := ch.c.MarkRead(ch.ctx, ch.room.URI, ch.next-1); err != nil {
 			ch.complain(err)
 			return
 		}
 	}
+}
+
+// goOn goes over to the direct room that has taken the place of this one.
+func (ch *chat) goOn() {
+	u, err := ch.c.Current(ch.ctx, ch.room.URI)
+	if err != nil || u == ch.room.URI {
+		return
+	}
+	r, err := ch.c.FindRoom(ch.ctx, u.String())
+	if err != nil {
+		ch.complain(err)
+		return
+	}
+	ch.room, ch.next, ch.own = r, 0, map[uint64]client.State{}
+	ch.say("merged", viewOf(r), "         you and %s each made a room; this is the one that is left", r.Direct.Short())
 }
 
 // print shows a message, unless it is to be silent, and remembers how far it is.
@@ -361,7 +385,10 @@ func (ch *chat) join(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	ch.room, ch.next, ch.own = r, 0, map[uint64]client.State{}
+	ch.room, ch.next, ch.own, ch.shown = r, 0, map[uint64]client.State{}, nil
+	if !r.Direct.IsZero() {
+		ch.shown = map[client.MessageID]bool{}
+	}
 	if n := r.Messages; n > 20 {
 		ch.next = n - 20
 	}
@@ -393,7 +420,7 @@ func needsOf(command string) (needs, bool) {
 		return needs{arg: "ROOM"}, true
 	case "/new":
 		return needs{arg: "NAME"}, true
-	case "/contact", "/accept":
+	case "/contact", "/accept", "/direct":
 		return needs{arg: "WHO"}, true
 	case "/who", "/leave", "/endorse", "/knocks", "/typing", "/link":
 		return needs{room: true}, true
@@ -494,6 +521,20 @@ func (ch *chat) command(ctx context.Context, command, arg string) error {
 		return err
 	case "/link":
 		return ch.link(ctx, arg)
+	case "/direct":
+		who, err := client.ParseUser(arg)
+		if err != nil {
+			return err
+		}
+		u, err := ch.c.Direct(ctx, who)
+		if err != nil {
+			return err
+		}
+		if err := ch.join(ctx, u.String()); err != nil {
+			return err
+		}
+		ch.say("entered", viewOf(ch.room), "         you talk with %s now", who.Short())
+		return nil
 	case "/new":
 		if err := roomName(arg); err != nil {
 			return err
@@ -582,6 +623,10 @@ func (ch *chat) command(ctx context.Context, command, arg string) error {
 		return err
 	}
 	ch.room = client.Room{}
+	if !left.Direct.IsZero() {
+		ch.say("left_room", left.URI.String(), "         the room of you and %s has ended. /direct %s makes a new one.", viewOf(left).Name, viewOf(left).Name)
+		return nil
+	}
 	ch.say("left_room", left.URI.String(), "         you leave %s; another member's device completes it. /join ROOM enters another.", viewOf(left).Name)
 	return nil
 }

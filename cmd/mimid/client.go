@@ -378,6 +378,7 @@ func (c *clientReject) Run(s *session) error {
 
 type clientRooms struct {
 	Create clientRoomCreate `cmd:"" help:"Create a room."`
+	Direct clientRoomDirect `cmd:"" help:"Get the room of you and somebody else alone."`
 	List   clientRoomList   `cmd:"" help:"List your rooms."`
 	Show   clientRoomShow   `cmd:"" help:"Show a room, and what its members can compare."`
 	Add    clientRoomAdd    `cmd:"" help:"Add somebody who gave you consent."`
@@ -470,6 +471,8 @@ func roomName(s string) error {
 type roomView struct {
 	URI          string   `json:"uri"`
 	Name         string   `json:"name"`
+	Direct       string   `json:"direct,omitempty"`    // with whom
+	Successor    string   `json:"successor,omitempty"` // of a direct room that has yielded
 	Topic        string   `json:"topic,omitempty"`
 	State        string   `json:"state"`
 	Reason       string   `json:"reason,omitempty"`
@@ -480,6 +483,12 @@ type roomView struct {
 
 func viewOf(r client.Room) roomView {
 	v := roomView{URI: r.URI.String(), Name: strings.ReplaceAll(printable(r.Name, ""), "\n", " "), Topic: strings.ReplaceAll(printable(r.Topic, ""), "\n", " "), State: string(r.State), Reason: r.Reason, Messages: r.Messages, Participants: []string{}}
+	if !r.Direct.IsZero() {
+		v.Direct, v.Name = r.Direct.Short(), r.Direct.Short()
+	}
+	if !r.Successor.IsZero() {
+		v.State, v.Successor = "merged", r.Successor.String()
+	}
 	for _, p := range r.Participants {
 		v.Participants = append(v.Participants, fmt.Sprintf("%s (%s, %s)", p.User.Short(), p.Role, plural(p.Clients, "client")))
 	}
@@ -508,11 +517,14 @@ func (c *clientRoomList) Run(s *session) error {
 		return s.out.result(map[string]any{"rooms": views}, func(w io.Writer) {
 			table(w, "NAME\tSTATE\tMESSAGES\tPARTICIPANTS\tURI", func(w io.Writer) {
 				for _, v := range views {
+					if v.Successor != "" {
+						continue // what was there is in the other
+					}
 					fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", v.Name, v.State, v.Messages, len(v.Participants), v.URI)
 				}
 			})
 			for _, v := range views {
-				if v.Reason != "" {
+				if v.Reason != "" && v.Successor == "" {
 					fmt.Fprintf(w, "%s: %s: %s\n", v.URI, v.State, printable(v.Reason, ""))
 				}
 			}
@@ -637,6 +649,10 @@ func (c *clientLeave) Run(s *session) error {
 			return err
 		}
 		return s.out.result(map[string]string{"room": r.URI.String()}, func(w io.Writer) {
+			if !r.Direct.IsZero() {
+				fmt.Fprintf(w, "The room of you and %s has ended. `mimid client room direct %s` makes a new one.\n", viewOf(r).Name, viewOf(r).Name)
+				return
+			}
 			fmt.Fprintf(w, "The hub knows that you leave %s; another member's device completes it.\n", viewOf(r).Name)
 		})
 	})

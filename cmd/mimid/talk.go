@@ -170,15 +170,23 @@ func awaitSent(ctx context.Context, cl *client.Client, room client.Room, index u
 			cancel(err)
 		}
 	})
+	list, err := cl.Messages(room.URI, index, 1)
+	if err != nil {
+		return m, err
+	}
+	if len(list) > 0 {
+		m = list[0]
+	}
+	id := m.ID // its index is another one if a direct room takes the place of another
 	for {
-		list, err := cl.Messages(room.URI, index, 1)
-		if err != nil {
+		x, err := cl.MessageByID(room.URI, id)
+		switch {
+		case err == nil:
+			m = x
+		case !errors.Is(err, client.ErrNoMessage):
 			return m, err
 		}
-		if len(list) > 0 {
-			m = list[0]
-		}
-		if m.State != client.StateQueued {
+		if m.State != client.StateQueued || errors.Is(err, client.ErrNoMessage) {
 			return m, nil
 		}
 		select {
