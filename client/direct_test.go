@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/mimid/mimid/client"
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 )
@@ -197,4 +199,333 @@ func TestDirectRace(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDirectEnds: to leave it is to end it for both. What was said stays, nothing more is sent
+// in it, and who wants it again makes another.
+func TestDirectEnds(t *testing.T) {
+	f := newFake(t)
+	alice, bob := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example")
+	f.ready(alice)
+	f.ready(bob)
+	u := alice.direct(bob)
+	alice.send(u, "hello")
+	bob.converse(u, "alice: hello")
+	if err := bob.c.Leave(ctx10(t), u); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []*person{alice, bob} {
+		eventually(t, p.name+" is out", func() bool { return p.state(u) == "left" })
+		if _, err := p.c.Send(ctx10(t), u, "more"); !errors.Is(err, client.ErrNoRoom) {
+			t.Errorf("%s writes on: %v", p.name, err)
+		}
+	}
+	again := alice.direct(bob)
+	if again == u {
+		t.Fatal("it is the room that has ended")
+	}
+	alice.send(again, "once more")
+	bob.converse(again, "alice: once more")
+	bob.converse(u, "alice: hello")
+	if x := bob.direct(alice); x != again {
+		t.Errorf("bob is given %s, not %s", x, again)
+	}
+	if r, err := bob.c.FindRoom(ctx10(t), "alice@atlanta.example"); err != nil || r.URI != again {
+		t.Errorf("alice's name means %s, %v", r.URI, err)
+	}
+}
+
+// TestDirectAlone: the other's KeyPackages have run out, so it comes in later, by itself. What
+// was said meanwhile has waited, and can be read.
+func TestDirectAlone(t *testing.T) {
+	f := newFake(t)
+	alice, bob := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example")
+	f.ready(alice)
+	f.ready(bob)
+	bob.kill()
+	f.set(func() { x := f.users[bob.user().String()]; x.packages, x.last = nil, nil })
+	u := alice.direct(bob)
+	alice.send(u, "are you there?")
+	alice.converse(u, "alice: are you there? (queued)")
+	if err := alice.c.Settle(ctx10(t)); err != nil {
+		t.Errorf("a program cannot end: %v", err)
+	}
+	alice.restart()
+	bob.open()
+	bob.run()
+	bob.converse(u, "alice: are you there?")
+	alice.converse(u, "alice: are you there?")
+	if x := bob.direct(alice); x != u {
+		t.Errorf("bob is given %s", x)
+	}
+}
+
+// TestDirectRefused: without consent there is no room, not even an empty one.
+func TestDirectRefused(t *testing.T) {
+	f := newFake(t)
+	f.strict = true
+	alice, bob := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example")
+	if _, err := alice.c.Direct(ctx10(t), bob.user()); !errors.Is(err, client.ErrNoConsent) {
+		t.Errorf("without consent: %v", err)
+	}
+	if list, err := alice.c.Rooms(ctx10(t)); len(list) > 0 || err != nil {
+		t.Errorf("there are %v, %v", list, err)
+	}
+}
+
+// TestDirectAbout: answers, reactions and edits find what was said in the room that has
+// yielded, and what was on its way when it did.
+func TestDirectAbout(t *testing.T) {
+	f := newFake(t)
+	alice, bob := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example")
+	f.ready(alice)
+	f.ready(bob)
+	lower := alice.direct(bob)
+	eventually(t, "bob comes in", func() bool { return bob.state(lower) == "joined" })
+	f.set(func() { f.apart = true })
+	// Bob's other device could have made it. Here it is he himself, who is not asked.
+	higher, err := bob.c.AnotherDirect(ctx10(t), alice.user(), func(u uri.Room) bool { return room.Precedes(lower, u) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := "/v1/rooms/" + room.IDOf([]byte(higher.String())).String() + "/updates"
+	f.set(func() { // it cannot be ended yet, once alice is in it
+		f.refuse = func(r *http.Request) *clientapi.Problem {
+			if x := f.rooms[room.IDOf([]byte(higher.String()))]; x != nil && len(x.entries) > 1 && strings.HasSuffix(r.URL.Path, stop) {
+				return refused(503, clientapi.CodeUnavailable, "not now")
+			}
+			return nil
+		}
+	})
+	eventually(t, "alice's device is added", func() bool {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		x := f.rooms[room.IDOf([]byte(higher.String()))]
+		return x != nil && len(x.entries) > 1
+	})
+	if err := bob.c.SendIn(ctx10(t), higher, "in the other"); err != nil {
+		t.Fatal(err)
+	}
+	bob.converse(lower, "bob: in the other")
+	f.meet()
+	alice.converse(lower, "bob: in the other") // though that room has not ended
+	n := await(alice, func(n client.MessageReceived) bool { return n.Message.Text == "in the other" })
+	if n.Room != lower || n.Message.Room != higher {
+		t.Errorf("told of in %s, said in %s", n.Room, n.Message.Room)
+	}
+	react := must(alice.c.About(lower, n.Message.Index, client.Reacting("👍")))(t)
+	if err := alice.says(lower, react); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []*person{alice, bob} {
+		p.converse(lower, "bob: in the other 👍")
+	}
+	// The same again in both rooms is one message.
+	f.set(func() { f.refuse = nil })
+	for _, p := range []*person{alice, bob} {
+		eventually(t, p.name+" has left the other", func() bool { return p.state(higher) == "left" })
+		p.converse(lower, "bob: in the other 👍")
+	}
+}
+
+// TestDirectHostile: what a hostile device of the other may do to a direct room is bounded.
+func TestDirectHostile(t *testing.T) {
+	begin := func(t *testing.T) (*fake, *person, *person, uri.Room) {
+		f := newFake(t)
+		alice, bob := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example")
+		f.ready(alice)
+		f.ready(bob)
+		u := bob.direct(alice)
+		eventually(t, "alice comes in", func() bool { return alice.state(u) == "joined" })
+		return f, alice, bob, u
+	}
+	t.Run("ends towards a group", func(t *testing.T) {
+		_, alice, bob, u := begin(t)
+		var group uri.Room
+		for group.IsZero() || !room.Precedes(group, u) {
+			group = bob.create("trap")
+		}
+		bob.add(group, alice)
+		if err := bob.c.DestroyTowards(ctx10(t), u, group); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "alice is out", func() bool { return alice.state(u) == "left" })
+		if x, err := alice.c.Current(ctx10(t), u); x != u || err != nil {
+			t.Errorf("alice was led to %s, %v", x, err)
+		}
+		if _, err := alice.c.Send(ctx10(t), u, "secret"); !errors.Is(err, client.ErrNoRoom) {
+			t.Errorf("alice sends: %v", err)
+		}
+		await(alice, func(n client.Problem) bool { return strings.Contains(n.Err.Error(), "which is none") })
+		if x := alice.direct(bob); x == u || x == group {
+			t.Errorf("alice is given %s", x)
+		}
+	})
+	t.Run("ends towards an unknown group", func(t *testing.T) { // which alice could enter
+		f, alice, bob, u := begin(t)
+		carol := f.person("carol", "chicago.example")
+		var group uri.Room
+		for group.IsZero() || !room.Precedes(group, u) {
+			open := must(policy.Basic().OpenTo(policy.Member))(t)
+			group = must(carol.c.CreateRoomAs(ctx10(t), client.NewRoom{Name: "trap", Roles: open}))(t)
+		}
+		f.set(func() { // what alice says is on its way when the room ends
+			f.refuse = func(r *http.Request) *clientapi.Problem {
+				if strings.HasSuffix(r.URL.Path, room.IDOf([]byte(u.String())).String()+"/messages") {
+					return refused(503, clientapi.CodeUnavailable, "stuck")
+				}
+				return nil
+			}
+		})
+		i := alice.send(u, "on its way")
+		if err := bob.c.DestroyTowards(ctx10(t), u, group); err != nil {
+			t.Fatal(err)
+		}
+		await(alice, func(n client.SendState) bool { return n.Index == i && n.State == client.StateFailed })
+		await(alice, func(n client.Problem) bool { return strings.Contains(n.Err.Error(), "which could not be entered") })
+		if s := alice.state(group); s != "" {
+			t.Errorf("alice's device is in a room with carol: %s", s)
+		}
+		alice.converse(u, "alice: on its way (failed)")
+	})
+	t.Run("makes many", func(t *testing.T) {
+		f, alice, bob, _ := begin(t)
+		for n := range 20 {
+			x, err := bob.c.AnotherDirect(ctx10(t), alice.user(), func(uri.Room) bool { return true })
+			if err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, fmt.Sprintf("room %d is there", n), func() bool {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				r := f.rooms[room.IDOf([]byte(x.String()))]
+				return r != nil && len(r.entries) > 1
+			})
+		}
+		await(alice, func(n client.Problem) bool { return strings.Contains(n.Err.Error(), "too many direct rooms") })
+		if err := alice.c.Sync(ctx10(t)); err != nil {
+			t.Fatal(err)
+		}
+		// One at most: the last may have been ended towards one that came too late.
+		eventually(t, "one is left", func() bool { return len(alice.live(bob)) <= 1 })
+		list, err := alice.c.Rooms(ctx10(t))
+		if n := len(list); err != nil || n != 8 {
+			t.Errorf("alice's device has %d rooms, %v", n, err)
+		}
+	})
+	t.Run("writes on in the one that yields", func(t *testing.T) {
+		f, alice, bob, u := begin(t)
+		lower, err := bob.c.AnotherDirect(ctx10(t), alice.user(), func(x uri.Room) bool { return room.Precedes(x, u) })
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := room.IDOf([]byte(u.String()))
+		f.set(func() { // its hub does not end it
+			f.refuse = func(r *http.Request) *clientapi.Problem {
+				if strings.HasSuffix(r.URL.Path, id.String()+"/updates") {
+					return refused(503, clientapi.CodeUnavailable, "no")
+				}
+				return nil
+			}
+		})
+		eventually(t, "alice is in both", func() bool { return alice.state(lower) == "joined" && alice.state(u) == "joined" })
+		for _, text := range []string{"one", "two"} {
+			if err := bob.c.SendIn(ctx10(t), u, text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		alice.send(u, "here") // is sent in the other
+		want := []string{"bob: one", "bob: two", "alice: here"}
+		alice.converse(lower, want...)
+		alice.converse(u, want...)
+		bob.converse(lower, want...)
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		n := 0
+		for _, e := range f.rooms[id].entries {
+			if e.Kind == room.KindMessage {
+				n++
+			}
+		}
+		if n != 2 {
+			t.Errorf("%d messages are in the log of the one that yields, bob's two expected", n)
+		}
+	})
+}
+
+// TestDirectCrash has one device fail at each of its transactions while a direct room yields to
+// another: each message is there once, whatever was written.
+func TestDirectCrash(t *testing.T) {
+	steps, stride := 0, 1
+	if testing.Short() {
+		stride = 3
+	}
+	for _, happened := range []bool{false, true} {
+		for at := 1; at < 60; at += stride {
+			done := false
+			t.Run(fmt.Sprintf("at %d, happened %v", at, happened), func(t *testing.T) { done = directCrash(t, at, happened) })
+			if steps++; t.Failed() {
+				return
+			}
+			if done {
+				break
+			}
+		}
+	}
+	if steps < 12/stride {
+		t.Errorf("only %d steps", steps)
+	}
+}
+
+func directCrash(t *testing.T, at int, happened bool) (done bool) {
+	f := newFake(t)
+	alice, bob := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example")
+	f.ready(alice)
+	f.ready(bob)
+	f.set(func() { f.apart = true })
+	a, b := alice.direct(bob), bob.direct(alice)
+	alice.send(a, "one")
+	bob.send(b, "two")
+	alice.converse(a, "alice: one")
+	bob.converse(b, "bob: two")
+	crashing := alice // the one whose room yields
+	if room.Precedes(a, b) {
+		crashing = bob
+	}
+	mine := map[*person]uri.Room{alice: a, bob: b}[crashing]
+	f.set(func() {
+		f.refuse = func(r *http.Request) *clientapi.Problem {
+			if strings.HasSuffix(r.URL.Path, room.IDOf([]byte(mine.String())).String()+"/messages") {
+				return refused(503, clientapi.CodeUnavailable, "stuck")
+			}
+			return nil
+		}
+	})
+	crashing.send(mine, "three")
+	crashing.store.mu.Lock()
+	crashing.store.failAt, crashing.store.happened = crashing.store.updates+at, happened
+	crashing.store.mu.Unlock()
+	f.meet()
+	crashed := false
+	want := []string{"alice: one", "bob: two", crashing.name + ": three"}
+	slices.Sort(want)
+	for _, p := range []*person{alice, bob} {
+		eventually(t, fmt.Sprintf("%s has %q", p.name, want), func() bool {
+			select {
+			case err := <-crashing.ended:
+				if !errors.Is(err, client.ErrStorage) {
+					t.Fatalf("Run ended with %v", err)
+				}
+				crashed = true
+				crashing.store = crashing.store.reopened()
+				crashing.open()
+				crashing.run()
+			default:
+			}
+			got := p.said(a)
+			slices.Sort(got)
+			return slices.Equal(got, want)
+		})
+	}
+	return !crashed
 }

@@ -101,3 +101,44 @@ func (c *Client) CommitUnjudged(ctx context.Context, u uri.Room, make func(*mls.
 	}
 	return wire.ParseUpdateRoomResponse(got.Response, wire.Limits{})
 }
+
+// DestroyTowards is Destroy with a successor.
+func (c *Client) DestroyTowards(ctx context.Context, u, next uri.Room) error {
+	return c.destroy(ctx, u, next)
+}
+
+// AnotherDirect makes a direct room whether there is one or not, as a hostile device does, with a
+// name of its choice.
+func (c *Client) AnotherDirect(ctx context.Context, who uri.User, fits func(uri.Room) bool) (u uri.Room, err error) {
+	for u, err = c.newRoomName(); err == nil && !fits(u); {
+		u, err = c.newRoomName()
+	}
+	if err != nil {
+		return u, err
+	}
+	kps, err := c.claim(ctx, u, who)
+	if err != nil {
+		return u, err
+	}
+	return u, c.do(ctx, func() (err, fatal error) {
+		b := new(batch)
+		r, _, err := c.createAs(b, u, NewRoom{with: who})
+		if err != nil {
+			return err, nil
+		}
+		c.newWish(b, &wish{Room: r.id, Kind: wishAdd, User: who.String(), KeyPackages: kps})
+		c.rooms[r.id] = r
+		return nil, c.commit(b)
+	})
+}
+
+// SendIn is Send in exactly this room, whatever has taken its place.
+func (c *Client) SendIn(ctx context.Context, u uri.Room, text string) error {
+	return c.do(ctx, func() (err, fatal error) {
+		r, b := c.rooms[room.IDOf([]byte(u.String()))], new(batch)
+		if _, err := c.queue(b, r, content.New(content.Origin{}, content.Text(text)), c.permitted); err != nil {
+			return err, nil
+		}
+		return nil, c.commit(b)
+	})
+}

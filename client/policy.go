@@ -115,7 +115,16 @@ func (d *Describing) apply(m *Metadata) *Metadata {
 // Destroy ends a room for everybody, for good. What was said stays on the devices. Errors as
 // SetRole.
 func (c *Client) Destroy(ctx context.Context, u uri.Room) error {
-	if err := c.change(ctx, u, &wish{Kind: wishEnd}); err != nil {
+	return c.destroy(ctx, u, uri.Room{})
+}
+
+// destroy ends a room, which says that it goes on as next, if that is not zero.
+func (c *Client) destroy(ctx context.Context, u, next uri.Room) error {
+	w := &wish{Kind: wishEnd}
+	if !next.IsZero() {
+		w.Data = []byte(next.String())
+	}
+	if err := c.change(ctx, u, w); err != nil {
 		return fmt.Errorf("ending %s: %w", u, err)
 	}
 	return nil
@@ -145,7 +154,13 @@ func (c *Client) stagePolicy(r *roomState, w *wish, o *mls.CommitOptions) (done 
 		return c.stageYield(r, o), nil
 	}
 	if w.Kind == wishEnd {
-		o.Proposals = append(o.Proposals, room.Ends(uri.Room{}))
+		var next uri.Room
+		if len(w.Data) > 0 {
+			if next, err = uri.ParseRoom(string(w.Data)); err != nil {
+				return false, fmt.Errorf("%w: %w", ErrStorage, err)
+			}
+		}
+		o.Proposals = append(o.Proposals, room.Ends(next))
 		return false, nil
 	}
 	var next room.Component
