@@ -132,11 +132,12 @@ func (c *Client) AnotherDirect(ctx context.Context, who uri.User, fits func(uri.
 	})
 }
 
-// SendIn is Send in exactly this room, whatever has taken its place.
-func (c *Client) SendIn(ctx context.Context, u uri.Room, text string) error {
+// SendIn sends in exactly this room, whatever has taken its place, and whether it is allowed or
+// not.
+func (c *Client) SendIn(ctx context.Context, u uri.Room, m *content.Message) error {
 	return c.do(ctx, func() (err, fatal error) {
 		r, b := c.rooms[room.IDOf([]byte(u.String()))], new(batch)
-		if _, err := c.queue(b, r, content.New(content.Origin{}, content.Text(text)), c.permitted); err != nil {
+		if _, err := c.queue(b, r, m, func(*batch, *roomState, *content.Message) error { return nil }); err != nil {
 			return err, nil
 		}
 		return nil, c.commit(b)

@@ -507,12 +507,6 @@ func (c *Client) readable(b *batch, r *roomState, e *room.Entry, body *room.Mess
 		return c.again(b, at, marshal(*index), m) // encrypted again by its sender
 	}
 	m.ID, m.Also = id, c.idsIn(r, m)
-	if index, err := c.knows(b, r, m.Also); err != nil {
-		return err
-	} else if index != nil { // said in a room that has yielded to this one, too
-		b.put(tableIDs(r.id), string(id[:]), *index)
-		return c.again(b, r, marshal(*index), m)
-	}
 	m.Untold = r.Into != ""
 	if x := said.Expires; x != nil && !x.Relative && !x.At(at).After(c.cfg.Now()) {
 		r.NextMessage++ // it has ended before it came; only its id is kept
