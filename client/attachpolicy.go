@@ -84,7 +84,7 @@ func (c *Client) mayFetch(ctx context.Context, u uri.Room, sender uri.User, part
 	most = asset.MaxSize
 	err = c.do(ctx, func() (error, error) {
 		c.untouched()
-		r := c.rooms[room.IDOf([]byte(u.String()))]
+		r := c.roomOf(u)
 		if r == nil || r.group == nil {
 			return nil, nil
 		}
