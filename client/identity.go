@@ -102,15 +102,15 @@ func (c *Client) Register(ctx context.Context, providerURL, invite, device strin
 	if c.me != nil {
 		return fmt.Errorf("registering %s: %s: %w", device, c.me.Client, ErrRegistered)
 	}
-	if err := c.register(ctx, providerURL, invite, device, nil); err != nil {
+	if err := c.registerAs(ctx, &registration{url: providerURL, invite: invite, device: device}); err != nil {
 		return fmt.Errorf("registering at %s: %w", providerURL, err)
 	}
 	return nil
 }
 
 // RegisterFurther makes this client a further device of the user whose device another one
-// is, with an invite for the same name. It takes the user's key over, which must not leave
-// what both are stored in: how that key comes to another machine is not decided. The
+// is, with an invite for the same name, on one machine: it takes the user's key over from
+// there. To another machine that comes by a code, see OfferDevice. The
 // other client must not be running. It comes into the user's rooms by itself when it runs.
 // Errors as Register, and ErrNotRegistered.
 func (c *Client) RegisterFurther(ctx context.Context, of *Client, invite, device string) error {
@@ -120,14 +120,24 @@ func (c *Client) RegisterFurther(ctx context.Context, of *Client, invite, device
 	if c.me != nil {
 		return fmt.Errorf("registering %s: %s: %w", device, c.me.Client, ErrRegistered)
 	}
-	if err := c.register(ctx, of.me.URL, invite, device, of.me.UserKey); err != nil {
+	if err := c.registerAs(ctx, &registration{url: of.me.URL, invite: invite, device: device, userKey: of.me.UserKey, domain: of.me.Domain, user: of.me.User}); err != nil {
 		return fmt.Errorf("registering at %s: %w", of.me.URL, err)
 	}
 	return nil
 }
 
-// register registers with a user key, a fresh one if it is nil.
-func (c *Client) register(ctx context.Context, providerURL, invite, device string, userKey []byte) error {
+// registration is what a device registers with.
+type registration struct {
+	url, invite, device string
+	userKey             []byte // nil: a fresh one
+	domain, user        string // whose the user key is; empty with a fresh one
+}
+
+// Format implements fmt.Formatter; it prints no key and no invite.
+func (g *registration) Format(s fmt.State, _ rune) { fmt.Fprintf(s, "registration(%s)", g.device) }
+
+func (c *Client) registerAs(ctx context.Context, g *registration) error {
+	providerURL, invite, device, userKey := g.url, g.invite, g.device, g.userKey
 	p, err := newProvider(providerURL, c.cfg.HTTP)
 	if err != nil {
 		return err
@@ -139,6 +149,9 @@ func (c *Client) register(ctx context.Context, providerURL, invite, device strin
 	domain, err := uri.ParseDomain(about.Domain)
 	if err != nil {
 		return fmt.Errorf("domain of the provider: %w: %w", ErrProtocol, err)
+	}
+	if g.domain != "" && domain.Domain() != g.domain {
+		return fmt.Errorf("%s is %s, and the account is at %s: %w", providerURL, domain.Domain(), g.domain, ErrProtocol)
 	}
 	id := c.started
 	if id == nil || id.URL != providerURL || id.Invite != invite || id.Device != device || userKey != nil && !bytes.Equal(userKey, id.UserKey) {
@@ -166,6 +179,9 @@ func (c *Client) register(ctx context.Context, providerURL, invite, device strin
 	user, err := uri.ParseUser(got.User)
 	if err == nil && user.Provider() != domain {
 		err = errors.New("user of another domain")
+	}
+	if err == nil && g.user != "" && got.User != g.user {
+		err = fmt.Errorf("it is not %s", g.user)
 	}
 	if err != nil {
 		return fmt.Errorf("account %.100q: %w: %w", got.User, ErrProtocol, err)

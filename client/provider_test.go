@@ -68,6 +68,8 @@ type fake struct {
 	apart       bool                  // providers hear nothing of each other's rooms
 	complicit   bool                  // the hub orders what its rooms do not allow
 	listed      bool                  // but list them
+	boxes       map[string]*fakeBox
+	swap        func(x *fakeBox, hello bool) // what a hostile provider makes of a message
 }
 
 type fakeUser struct {
@@ -130,6 +132,11 @@ func newFake(t testing.TB) *fake {
 		"POST /v1/rooms/{room}/groupinfo": f.groupInfo,
 		"POST /v1/rooms/{room}/ephemeral": f.ephemeral,
 		"POST /v1/rooms/{room}/recruit":   func(*http.Request, *fakeUser) (any, error) { return f.recruit, nil },
+		"POST /v1/pairings":               f.openBox,
+		"GET /v1/pairings/{box}":          f.boxHello,
+		"POST /v1/pairings/{box}/answer":  f.boxAnswer,
+		"DELETE /v1/pairings/{box}":       f.closeBox,
+		"POST /v1/pairings/{box}/hello":   f.sayHello,
 		"POST /at/{domain}/v1/accounts":   f.register,
 		"GET /at/{domain}/v1/provider":    f.self,
 	} {
@@ -185,7 +192,7 @@ func (f *fake) wrap(pattern string, h func(*http.Request, *fakeUser) (any, error
 			}
 		}
 		var u *fakeUser
-		if !strings.Contains(pattern, "/at/") {
+		if !strings.Contains(pattern, "/at/") && !strings.HasSuffix(pattern, "/hello") {
 			if u = f.devices[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]; u == nil {
 				fail(refused(401, clientapi.CodeUnauthorized, "unknown token"))
 				return

@@ -30,6 +30,7 @@ import (
 	"github.com/mimid/mimid/node/knocks"
 	"github.com/mimid/mimid/node/mimihttps"
 	"github.com/mimid/mimid/node/outbox"
+	"github.com/mimid/mimid/node/pairing"
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/node/ration"
 	"github.com/mimid/mimid/node/rooms"
@@ -385,7 +386,7 @@ func (n *Node) makeClients(p *parts) (err error) {
 		Listener: p.listener, TLS: conf, Ready: n.readiness, Version: n.version, Log: n.log.With("part", "clients"), Now: n.now,
 		Requests: ration.Config{PerSecond: rate, Burst: max(1, 4*rate)},
 		Services: clienthttp.Services{Accounts: p.accounts, KeyPackages: p.accounts, Providers: p.providers, Contacts: p.contacts,
-			Claims: p.contacts, Evaluations: evaluations{p.evaluate}, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Knocks: p.knocks, Signals: p.rooms, Submissions: p.rooms, Streams: streams{p.feed},
+			Claims: p.contacts, Evaluations: evaluations{p.evaluate}, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Knocks: p.knocks, Pairings: pairing.New(pairing.Config{Invites: p.accounts, Now: n.now, Log: n.log.With("part", "pairing")}), Signals: p.rooms, Submissions: p.rooms, Streams: streams{p.feed},
 			Assets: p.assets, Downloads: p.downloads},
 	})
 	return err

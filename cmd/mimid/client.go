@@ -32,6 +32,7 @@ func defaultClientData() string {
 
 type clientCommand struct {
 	Register clientRegister `cmd:"" help:"Register this device, with an invite."`
+	Device   clientDevices  `cmd:"" help:"Add a device on another machine, or list yours."`
 	Whoami   clientWhoami   `cmd:"" help:"Say who this device is."`
 	Publish  clientPublish  `cmd:"" help:"Let others find you by a handle or number."`
 	Find     clientFind     `cmd:"" help:"Find people by a handle or number."`
@@ -156,18 +157,22 @@ func (d *device) run(s *session, ctx context.Context, f func(ctx context.Context
 
 type clientRegister struct {
 	Provider string `help:"URL of your provider's client API." placeholder:"URL"`
-	From     string `help:"Directory of another device of yours, whose user this device gets. It stays as it is." placeholder:"DIR" type:"path"`
+	From     string `help:"Directory of another device of yours on this machine, whose user this device gets. It stays as it is." placeholder:"DIR" type:"path"`
+	Code     string `help:"Code that another device of yours shows, on any machine: see client device add. -: the first line of the input."`
 	Invite   string `help:"Invite from your provider's operator; for a further device, one for the same name." placeholder:"CODE"`
 	Device   string `help:"Name of this device." default:"device"`
 	device   `embed:""`
 }
 
 func (c *clientRegister) Help() string {
-	return "Example:\n  mimid client register --provider http://127.0.0.1:8448 --invite ohsave7eskkvhxqberkz74epoe --device laptop\n\nA further device of the same user, which then comes into your rooms by itself:\n  mimid client register --from ~/.mimid/client --invite ohsave7eskkvhxqberkz74epoe --device tablet --dir tablet"
+	return "Example:\n  mimid client register --provider http://127.0.0.1:8448 --invite ohsave7eskkvhxqberkz74epoe --device laptop\n\nA further device of the same user, which then comes into your rooms by itself: with the code that `mimid client device add` shows on the other one, or on the same machine with an invite for the same name:\n  mimid client register --code - --device tablet\n  mimid client register --from ~/.mimid/client --invite ohsave7eskkvhxqberkz74epoe --device tablet --dir tablet"
 }
 
 // register registers anew, or as a further device.
 func (c *clientRegister) register(ctx context.Context, cl *client.Client) error {
+	if c.Code != "" {
+		return cl.RegisterByCode(ctx, c.Code, c.Device)
+	}
 	if c.From == "" {
 		return cl.Register(ctx, c.Provider, c.Invite, c.Device)
 	}
@@ -184,13 +189,23 @@ func (c *clientRegister) register(ctx context.Context, cl *client.Client) error 
 
 func (c *clientRegister) Run(s *session) error {
 	var missing []string
-	if c.Invite == "" {
+	if c.Invite == "" && c.Code == "" {
 		missing = append(missing, "--invite=CODE")
 	}
-	if c.Provider == "" && c.From == "" {
-		missing = append(missing, "--provider=URL, or --from=DIR of another device of yours")
+	if c.Provider == "" && c.From == "" && c.Code == "" {
+		missing = append(missing, "--provider=URL, or --from=DIR of another device of yours, or --code of one on another machine")
 	}
+	code, err := secretArg(s, "code", c.Code)
+	if err != nil {
+		return err
+	}
+	if c.Code != "" && code == "" {
+		return usageError("no code came in the input: paste the line that client device add shows")
+	}
+	c.Code = code
 	switch {
+	case c.Code != "" && c.Provider+c.From+c.Invite != "":
+		return usageError("--code is all that a further device needs: leave --provider, --from and --invite out")
 	case len(missing) > 0:
 		return usageError("missing flags: " + strings.Join(missing, ", "))
 	case c.Provider != "" && c.From != "":

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"fmt"
 	"io"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/mimid/mimid/client"
@@ -182,15 +180,12 @@ func (c *clientRoomJoin) Help() string {
 }
 
 func (c *clientRoomJoin) Run(s *session) error {
-	if c.Address == "-" {
-		line, err := bufio.NewReader(io.LimitReader(s.in, maxLine)).ReadString('\n')
-		if err != nil && err != io.EOF {
-			return fmt.Errorf("reading the link: %w", err)
-		}
-		c.Address = strings.TrimSpace(line)
+	address, err := secretArg(s, "link", c.Address)
+	if err != nil {
+		return err
 	}
 	return c.with(s, online, func(ctx context.Context, cl *client.Client) error {
-		u, err := cl.JoinRoom(ctx, c.Address)
+		u, err := cl.JoinRoom(ctx, address)
 		if err != nil {
 			return err
 		}

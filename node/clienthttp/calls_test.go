@@ -17,6 +17,8 @@ var (
 	roomPath = fmt.Sprintf("/v1/rooms/%x", room[:])
 )
 
+const boxName = "00112233445566778899aabbccddeeff"
+
 // calls is one good example of every call but the stream.
 var calls = []struct {
 	method, path string
@@ -53,6 +55,11 @@ var calls = []struct {
 	{"POST", roomPath + "/groupinfo", clientapi.FetchGroupInfo{Request: []byte{1}}, 200, "FetchGroupInfo"},
 	{"POST", roomPath + "/ephemeral", clientapi.NewEphemeral{Data: []byte{1}}, 204, "Signal"},
 	{"POST", roomPath + "/recruit", nil, 200, "Recruit"},
+	{"POST", "/v1/pairings", clientapi.NewPairing{Box: boxName}, 200, "OpenPairing"},
+	{"GET", "/v1/pairings/" + boxName, nil, 200, "PairingHello"},
+	{"POST", "/v1/pairings/" + boxName + "/answer", clientapi.PairingAnswer{Answer: []byte{1}}, 204, "AnswerPairing"},
+	{"DELETE", "/v1/pairings/" + boxName, nil, 204, "ClosePairing"},
+	{"POST", "/v1/pairings/" + boxName + "/hello", clientapi.PairingHello{Hello: []byte{1}}, 200, "SayHello"},
 	{"POST", "/v1/knocks", clientapi.SendKnock{Word: []byte{1}}, 200, "SendKnock"},
 	{"GET", "/v1/knocks", nil, 200, "Knocks"},
 	{"GET", roomPath + "/knocks", nil, 200, "RoomKnocks"},
@@ -147,6 +154,7 @@ func TestPathsAreThoseOfClientAPI(t *testing.T) {
 		path = strings.Replace(path, "biloxi.example", "{domain}", 1)
 		path = strings.Replace(path, "/phone", "/{name}", 1)
 		path = strings.Replace(path, assetHash, "{hash}", 1)
+		path = strings.Replace(path, boxName, "{box}", 1)
 		examples[c.method+" "+path] = true
 	}
 	for _, w := range want {

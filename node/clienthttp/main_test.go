@@ -166,6 +166,36 @@ func (f *fake) Rooms(ctx context.Context, who account.Identity) (*clientapi.Room
 func (f *fake) FindRoom(ctx context.Context, who account.Identity, u uri.Room) (*clientapi.FoundRoom, error) {
 	return &clientapi.FoundRoom{URI: u.String()}, f.call(ctx, "FindRoom", &who, nil)
 }
+func (f *fake) OpenPairing(ctx context.Context, who account.Identity, n *clientapi.NewPairing) (*clientapi.Pairing, error) {
+	return &clientapi.Pairing{Invite: "i", Expires: 1}, f.call(ctx, "OpenPairing", &who, n)
+}
+
+// named checks that the box of a path is that of the examples.
+func (f *fake) named(box string) string {
+	if box != boxName {
+		f.t.Errorf("box %q", box)
+	}
+	return box
+}
+
+func (f *fake) PairingHello(ctx context.Context, who account.Identity, box string) (*clientapi.PairingHello, error) {
+	return &clientapi.PairingHello{Hello: []byte{1}}, f.call(ctx, "PairingHello", &who, f.named(box))
+}
+
+func (f *fake) AnswerPairing(ctx context.Context, who account.Identity, box string, a *clientapi.PairingAnswer) error {
+	f.named(box)
+	return f.call(ctx, "AnswerPairing", &who, a)
+}
+
+func (f *fake) ClosePairing(ctx context.Context, who account.Identity, box string) error {
+	return f.call(ctx, "ClosePairing", &who, f.named(box))
+}
+
+func (f *fake) SayHello(ctx context.Context, box string, h *clientapi.PairingHello) (*clientapi.PairingAnswer, error) {
+	f.named(box)
+	return &clientapi.PairingAnswer{Answer: []byte{1}}, f.call(ctx, "SayHello", nil, h)
+}
+
 func (f *fake) SendKnock(ctx context.Context, who account.Identity, k *clientapi.SendKnock) (*clientapi.Knock, error) {
 	return &clientapi.Knock{Room: "mimi://atlanta.example/r/club", State: clientapi.KnockWaiting}, f.call(ctx, "SendKnock", &who, k)
 }
@@ -406,7 +436,7 @@ func (s *fakeStream) isClosed() bool {
 }
 
 func (f *fake) services() clienthttp.Services {
-	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Evaluations: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Signals: f, Submissions: f, Streams: f, Assets: fakeAssets{f}, Downloads: f}
+	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Evaluations: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Pairings: f, Signals: f, Submissions: f, Streams: f, Assets: fakeAssets{f}, Downloads: f}
 }
 
 // site is a running server.

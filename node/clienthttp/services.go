@@ -27,6 +27,7 @@ type Services struct {
 	Finder      Finder
 	Recruits    Recruits
 	Knocks      Knocks
+	Pairings    Pairings
 	Signals     Signals
 	Submissions Submissions
 	Streams     Streams
@@ -114,6 +115,17 @@ type Knocks interface {
 	Knocks(ctx context.Context, who account.Identity) (*clientapi.Knocks, error)
 	RoomKnocks(ctx context.Context, who account.Identity, room store.RoomID) (*clientapi.Knocks, error)
 	RefuseKnock(ctx context.Context, who account.Identity, room store.RoomID, r *clientapi.RefuseKnock) error
+}
+
+// Pairings keeps what a device and a new one of the same user say to each other. Whoever says
+// hello has no account here yet. Calls that wait for the other device return empty-handed
+// after a while.
+type Pairings interface {
+	OpenPairing(ctx context.Context, who account.Identity, n *clientapi.NewPairing) (*clientapi.Pairing, error)
+	PairingHello(ctx context.Context, who account.Identity, box string) (*clientapi.PairingHello, error)
+	AnswerPairing(ctx context.Context, who account.Identity, box string, a *clientapi.PairingAnswer) error
+	ClosePairing(ctx context.Context, who account.Identity, box string) error
+	SayHello(ctx context.Context, box string, h *clientapi.PairingHello) (*clientapi.PairingAnswer, error)
 }
 
 // Signals passes on what devices tell each other beside the rooms' logs, and keeps nothing.

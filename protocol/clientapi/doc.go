@@ -20,6 +20,11 @@
 //	POST   /v1/account/certificate           NewCertificate -> Certificate
 //	GET    /v1/devices                       Devices
 //	DELETE /v1/devices/{name}
+//	POST   /v1/pairings                      NewPairing -> Pairing: begin to add a device on another machine
+//	GET    /v1/pairings/{box}                PairingHello, when it has come
+//	POST   /v1/pairings/{box}/answer         PairingAnswer
+//	DELETE /v1/pairings/{box}
+//	POST   /v1/pairings/{box}/hello          PairingHello -> PairingAnswer: of the new device, without a token
 //	POST   /v1/keypackages                   NewKeyPackages -> KeyPackageCount
 //	GET    /v1/keypackages                   KeyPackageCount
 //	POST   /v1/keypackages/claim             ClaimKeyPackages -> ClaimedKeyPackages
