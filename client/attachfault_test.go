@@ -212,4 +212,3 @@ func attachCrash(t *testing.T, where string, at int, happened bool) bool {
 	defer kept.mu.Unlock()
 	return !failed && (kept.failAt == 0 || kept.ops < kept.failAt)
 }
-
