@@ -19,7 +19,9 @@ func TestLists(t *testing.T) {
 		all = append(all, must(uri.ParseShort(fmt.Sprintf("u%d@atlanta.example", i)))(t))
 	}
 	rapid.Check(t, func(t *rapid.T) {
-		of := func(name string) []int { return rapid.SliceOfNDistinct(rapid.IntRange(0, 59), 0, 40, rapid.ID[int]).Draw(t, name) }
+		of := func(name string) []int {
+			return rapid.SliceOfNDistinct(rapid.IntRange(0, 59), 0, 40, rapid.ID[int]).Draw(t, name)
+		}
 		a, b := of("a"), of("b")
 		var want []int
 		for _, x := range a {
