@@ -494,6 +494,9 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 	if p != nil {
 		o.Proposals = append(o.Proposals, p)
 	}
+	if p := c.namesHub(r, w, lead); p != nil {
+		o.Proposals = append(o.Proposals, p)
+	}
 	s, err := g.Commit(o, c.cfg.Now())
 	if err == nil {
 		err = c.judgeAs(r, s.Change, lead, c.cfg.Now())

@@ -111,7 +111,7 @@ func (c *Client) watchHosting(r *roomState, now time.Time) error {
 		r.hostingAt = now.Add(c.cfg.CommitDelay) // when its keys are known
 		return nil
 	}
-	if sameReplicas(want, r.Lead.Now) && !r.misnamed() {
+	if sameReplicas(want, r.Lead.Now) && !r.misnamed() && room.UpdateSenders(r.group.Public().Context(), &r.Lead.Hub) == nil {
 		return nil
 	}
 	if r.hostingAt.IsZero() {
@@ -170,7 +170,8 @@ func (c *Client) stageHosting(r *roomState, w *wish) (p *mls.Proposal, done bool
 		}
 		want, ok := c.replicasFor(r, recruit)
 		same := sameReplicas(want, r.Lead.Now)
-		if !ok || same && !r.misnamed() || !c.admin(r) {
+		unnamed := room.UpdateSenders(r.group.Public().Context(), &r.Lead.Hub) != nil
+		if !ok || same && !r.misnamed() && !unnamed || !c.admin(r) {
 			return nil, true, nil
 		}
 		if same {
@@ -187,6 +188,19 @@ func (c *Client) stageHosting(r *roomState, w *wish) (p *mls.Proposal, done bool
 	}
 	p, err = room.UpdateHosting(h)
 	return p, false, err
+}
+
+// namesHub returns the proposal that names the room's hub as the group's external sender, so
+// that it can propose bans; nil if it is named, or if others might not know its key. A change
+// that was refused with it is made anew without it.
+func (c *Client) namesHub(r *roomState, w *wish, lead *room.Lead) *mls.Proposal {
+	if lead.Changing() || w.Tries > 0 && w.Kind != wishHosting {
+		return nil
+	}
+	if !c.trust.is(lead.Hub.Domain, lead.Hub.ProviderKey[:]) {
+		return nil
+	}
+	return room.UpdateSenders(r.group.Public().Context(), &lead.Hub)
 }
 
 // hubState tells, when that changes, how the provider does that orders a room.

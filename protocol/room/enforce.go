@@ -1,6 +1,7 @@
 package room
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -18,8 +19,13 @@ import (
 // banned (View.Effective): the hub takes nothing more from it. Members must take up what is
 // pending with their next commit (judgement.pending), and do so by themselves.
 //
-// The list of external senders stays as the room was created, and names its first hub
-// only. So the hub of a room that has moved can ban nobody yet.
+// A room names its hub as its one external sender. When the hub is another one, a member's
+// next commit names that: by a GroupContextExtensions proposal that changes this extension to
+// what the log says and nothing else. Everybody who judges can compute it, so that whoever may
+// commit may say it, and nobody can say anything else (judgement.namesHub); that the key is its
+// provider's is judged as for members' credentials (x509auth.AuthenticateSender). Until then
+// the new hub can ban nobody; the old one can ban nobody from the moment on at which the log
+// says that it is replaced, whatever the extension says.
 
 // ErrNotEnforcer: the hub may not propose anything in this room.
 var ErrNotEnforcer = errors.New("room: the hub can ban nobody in this room")
@@ -39,6 +45,43 @@ func (j *judgement) enforcer(s mls.Sender) (string, policy.Role, error) {
 		return "", 0, fmt.Errorf("proposal by the hub %s: there is no role %s: %w", hub.Domain, policy.EnforcerName, ErrPolicy)
 	}
 	return "the hub " + hub.Domain, role, nil
+}
+
+// withSender returns the extensions of a context in which hub is the one external sender, and
+// whether that changes anything.
+func withSender(ctx *mls.GroupContext, hub *Replica) (mls.Extensions, bool) {
+	x := mls.ExternalSendersExtension(senders(&Hosting{Replicas: []Replica{*hub}}))
+	old, ok := ctx.Extensions.Get(x.Type)
+	if ok && bytes.Equal(old, x.Data) {
+		return ctx.Extensions, false
+	}
+	return ctx.Extensions.With(x.Type, x.Data), true
+}
+
+// UpdateSenders makes the proposal that names hub, who orders the room as the log says, as its
+// external sender; nil if it is that.
+func UpdateSenders(ctx *mls.GroupContext, hub *Replica) *mls.Proposal {
+	ext, changes := withSender(ctx, hub)
+	if !changes {
+		return nil
+	}
+	return &mls.Proposal{Type: mls.ProposalGroupContextExtensions, Extensions: ext}
+}
+
+// namesHub judges a change of the GroupContext's extensions: a member's own commit makes it,
+// and it says who orders the room, after the commit, and nothing else.
+func (j *judgement) namesHub(p *mls.UsedProposal, user string, role policy.Role) error {
+	deny := func(why string) error {
+		return fmt.Errorf("%s, %s, changes the group's extensions: %s: %w", user, j.was.Rules.Name(role), why, ErrPolicy)
+	}
+	if j.c.Kind != mls.ContentCommit || p.Sender.Type != mls.SenderMember || p.Sender != j.c.Sender || p.ByReference() {
+		return deny("only by an own commit")
+	}
+	want, changes := withSender(j.g.Context(), &j.lead.Hub)
+	if !changes || !slices.EqualFunc(want, p.Proposal.Extensions, func(a, b mls.Extension) bool { return a.Type == b.Type && bytes.Equal(a.Data, b.Data) }) {
+		return deny("only to name its hub, " + j.lead.Hub.Domain + ", as its external sender, where another one is named")
+	}
+	return nil
 }
 
 // externalSender returns the place of a hub among the external senders. Error:
@@ -62,7 +105,7 @@ func externalSender(ctx *mls.GroupContext, hub *Replica) (uint32, error) {
 		return 0, fmt.Errorf("reading external senders: %w", err)
 	}
 	if found < 0 {
-		return 0, fmt.Errorf("%w: %s is not among its external senders, which name who ordered it first", ErrNotEnforcer, hub.Domain)
+		return 0, fmt.Errorf("%w: it has moved to %s, which no member's commit has named as its external sender yet; an administrator's device does so by itself", ErrNotEnforcer, hub.Domain)
 	}
 	return uint32(found), nil
 }

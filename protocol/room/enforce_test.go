@@ -121,3 +121,111 @@ func TestRoomWithoutEnforcer(t *testing.T) {
 	_, err := w.hub.Check(w.hub.NewEntry(room.KindHandshake, room.TxnID{9}, must(room.HandshakeOf(&wire.HandshakeBundle{Message: m}).Bytes())(t), w.now))
 	wantErr(t, "a hub that proposes all the same", err, room.ErrPolicy)
 }
+
+// TestHubBansAfterMove_7_5: the hub of a room that has moved bans when a member's commit has
+// named it as the group's external sender, which any member's may and which can say nothing
+// else; the former hub bans nobody from the move on, whatever the group says.
+func TestHubBansAfterMove_7_5(t *testing.T) {
+	w, alice, bob, carol := enforced(t)
+	dan := w.device("dan@atlanta.example", "phone")
+	if err := alice.add(dan); err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.promote(bob); err != nil {
+		t.Fatal(err)
+	}
+	old := w.enforcer()
+	key := must(mls.ParseSignatureKey(room.Suite, w.providers["biloxi.example"].Seed()))(t)
+	ctx := func() *mls.GroupContext { return w.hub.Group().Context() }
+	if room.UpdateSenders(ctx(), w.hub.Hub()) != nil {
+		t.Fatal("a room does not begin with its hub as external sender")
+	}
+	m := w.move(bob, biloxi, nil)
+	w.acks(m, biloxi, chicago)
+	if _, err := w.put(w.moveEntry(m)); err != nil {
+		t.Fatal(err)
+	}
+	w.done(m)
+	propose := func(key mls.SignatureKey, at uint32) error {
+		up := must(room.UpdateParticipants(ctx(), []room.Participant{{User: dan.user, Role: policy.Banned}}, nil))(t)
+		var ms []*mls.Message
+		for _, p := range []*mls.Proposal{{Type: mls.ProposalRemove, Remove: dan.group.OwnLeaf()}, up} {
+			ms = append(ms, must(mls.ProposeAsExternalSender(ctx(), p, at, key, nil))(t))
+		}
+		h := room.HandshakeOf(&wire.HandshakeBundle{Message: ms[0], MoreProposals: ms[1:]})
+		_, err := w.hub.Check(w.hub.NewEntry(room.KindHandshake, room.TxnID{1}, must(h.Bytes())(t), w.now))
+		return err
+	}
+	_, err := w.hub.ProposeBan(dan.user, key)
+	wantErr(t, "the new hub bans before it is named", err, room.ErrNotEnforcer)
+	wantErr(t, "the new hub in the old one's place", propose(key, 0), mls.ErrBadSignature)
+	wantErr(t, "the old hub, which the group still names", propose(old, 0), room.ErrPolicy)
+
+	// What may not be said: anything but the hub that the log names, and not by itself.
+	senders := func(list ...mls.ExternalSender) *mls.Proposal {
+		x := mls.ExternalSendersExtension(list)
+		return &mls.Proposal{Type: mls.ProposalGroupContextExtensions, Extensions: ctx().Extensions.With(x.Type, x.Data)}
+	}
+	sender := func(domain string) mls.ExternalSender {
+		k := must(mls.ParseSignatureKey(room.Suite, w.providers[domain].Seed()))(t)
+		return mls.ExternalSender{SignatureKey: k.Public(), Credential: mls.BasicCredential([]byte("mimi://" + domain))}
+	}
+	good := room.UpdateSenders(ctx(), w.hub.Hub())
+	more := &mls.Proposal{Type: mls.ProposalGroupContextExtensions, Extensions: good.Extensions.Without(mls.ExtRequiredCapabilities)}
+	borrowed := sender("biloxi.example")
+	borrowed.SignatureKey = sender("chicago.example").SignatureKey
+	for what, p := range map[string]*mls.Proposal{
+		"another provider":                 senders(sender("chicago.example")),
+		"the old hub":                      senders(sender("atlanta.example")),
+		"the hub and another one":          senders(sender("biloxi.example"), sender("chicago.example")),
+		"nobody":                           senders(),
+		"the hub, and the capabilities go": more,
+		"no change":                        {Type: mls.ProposalGroupContextExtensions, Extensions: ctx().Extensions},
+	} {
+		err := bob.commit(mls.CommitOptions{Proposals: []*mls.Proposal{p}})
+		wantErr(t, what, err, room.ErrPolicy)
+	}
+	if _, err := bob.group.Commit(mls.CommitOptions{Proposals: []*mls.Proposal{senders(borrowed)}}, w.now); err == nil {
+		t.Error("another provider's key under the hub's name")
+	}
+	wantErr(t, "as a proposal by itself", bob.propose(good), room.ErrPolicy)
+
+	// A member's commit, whatever else it does; she may change nothing about hosting.
+	wantErr(t, "a member names the hub", carol.commit(mls.CommitOptions{Proposals: []*mls.Proposal{good}}), nil)
+	if room.UpdateSenders(ctx(), w.hub.Hub()) != nil || w.hub.Hub().Domain != "biloxi.example" {
+		t.Fatalf("the hub %s is not named", w.hub.Hub().Domain)
+	}
+	wantErr(t, "the old hub in its old place", propose(old, 0), mls.ErrBadSignature)
+	wantErr(t, "the old hub in another place", propose(old, 1), mls.ErrUnknownSender)
+	h, err := w.hub.ProposeBan(dan.user, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.order(room.KindHandshake, must(h.Bytes())(t)); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []*device{alice, bob, carol, dan} {
+		for _, m := range append([]*mls.Message{h.Bundle.Message}, h.Bundle.MoreProposals...) {
+			o.follow(m)
+		}
+	}
+	wantErr(t, "dan, who is to be banned, says something", dan.send("x"), room.ErrPolicy)
+	wantErr(t, "a commit bans", carol.commit(mls.CommitOptions{}), nil)
+	if w.hub.Role(dan.user) != policy.Banned || w.hub.Roster().Clients(dan.user) != 0 {
+		t.Errorf("dan is %v with %d devices", w.hub.Role(dan.user), w.hub.Roster().Clients(dan.user))
+	}
+	// A move's own commit names the hub that it moves to.
+	back := w.move(alice, atlanta, func(h *room.Hosting, o *mls.CommitOptions) {
+		o.Proposals = append(o.Proposals, room.UpdateSenders(ctx(), &h.Hub))
+	})
+	w.acks(back, atlanta, chicago)
+	if _, err := w.put(w.moveEntry(back)); err != nil {
+		t.Fatal(err)
+	}
+	w.done(back)
+	if room.UpdateSenders(ctx(), w.hub.Hub()) != nil || w.hub.Hub().Domain != atlanta {
+		t.Error("the move's commit has named another hub than it moves to")
+	}
+	_, err = w.hub.ProposeBan(carol.user, old)
+	wantErr(t, "the hub bans at once", err, nil)
+}

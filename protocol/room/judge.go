@@ -55,6 +55,7 @@ type judgement struct {
 //     orders the room before the change and who decides. anchors are as in Rules.
 //   - Whom a claim to succeed is against ends it (see Succession). at is when the
 //     entry was accepted, ms since 1970.
+//   - The external senders are the hub that the log names (see enforce.go).
 //   - A replica without a participant is one that the room allows and names (see
 //     Outside).
 //
@@ -339,6 +340,8 @@ func (j *judgement) proposal(p *mls.UsedProposal) error {
 		return nil
 	case mls.ProposalAppDataUpdate:
 		return j.component(p, user, role)
+	case mls.ProposalGroupContextExtensions:
+		return j.namesHub(p, user, role)
 	}
 	return fmt.Errorf("%s, %s, proposes type %d: %w", user, j.was.Rules.Name(role), p.Proposal.Type, ErrPolicy)
 }
