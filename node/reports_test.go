@@ -1,10 +1,12 @@
 package node_test
 
 import (
+	"context"
 	"errors"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mimid/mimid/client"
 	"github.com/mimid/mimid/node/admin"
@@ -182,4 +184,78 @@ func TestReportedAndBanned(t *testing.T) {
 	if all, err := a.operator().Reports(ctx, 0, false); err != nil || len(all.Reports) != 1 {
 		t.Errorf("after a ban that came to nothing the report is gone: %+v, %v", all, err)
 	}
+}
+
+// TestBannedAfterMove: the provider that orders a room is gone, and an administrator has moved
+// the room. The operator of the new hub bans whom somebody reports there, as that of the old
+// one could: an administrator's device has named the new hub to the group by itself.
+func TestBannedAfterMove(t *testing.T) {
+	ctx := t.Context()
+	a := prepare(t, "atlanta.example").must()
+	b := prepare(t, "biloxi.example", a.status().Addresses[0]).must()
+	alice, bob, carol := a.user("alice"), b.user("bob"), b.user("carol")
+	room, err := alice.CreateRoom(ctx, "room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []*client.Client{bob, carol} {
+		if err := x.Accept(ctx, alice.User()); err != nil {
+			t.Fatal(err)
+		}
+		within(t, "somebody can be added", func() bool { return alice.AddUser(ctx, room, x.User()) == nil })
+		within(t, "and is in", func() bool { _, err := x.Verify(ctx, room); return err == nil })
+	}
+	if err := alice.SetRole(ctx, room, bob.User(), "admin"); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "bob knows", func() bool {
+		s, err := bob.Verify(ctx, room)
+		r, err2 := a.operator().Room(ctx, room.String())
+		return err == nil && err2 == nil && s.Epoch == r.Epoch
+	})
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "bob moves the room", func() bool {
+		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		err := bob.MoveRoom(try, room)
+		if err != nil {
+			t.Log(err)
+		}
+		return err == nil
+	})
+	if _, err := carol.Send(ctx, room, "insult"); err != nil {
+		t.Fatal(err)
+	}
+	var index uint64
+	within(t, "bob reads it", func() bool {
+		list, err := bob.Messages(room, 0, 100)
+		i := slices.IndexFunc(list, func(m client.Message) bool { return m.Text == "insult" })
+		if err == nil && i >= 0 {
+			index = list[i].Index
+		}
+		return i >= 0
+	})
+	if hub, err := bob.Report(ctx, room, client.Report{Messages: []uint64{index}}); err != nil || hub != "biloxi.example" {
+		t.Fatalf("%s, %v", hub, err)
+	}
+	all, err := b.operator().Reports(ctx, 0, false)
+	if err != nil || len(all.Reports) != 1 {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	within(t, "the new hub's operator bans", func() bool {
+		r, err := b.operator().ResolveReport(ctx, all.Reports[0].ID, admin.ResolveAbuse{Ban: true})
+		if err != nil {
+			t.Log(err)
+		}
+		return err == nil && r.Outcome == "banned"
+	})
+	within(t, "the list says banned", func() bool {
+		r, err := b.operator().Room(ctx, room.String())
+		return err == nil && slices.ContainsFunc(r.Participants, func(p admin.Participant) bool {
+			return p.User == carol.User().String() && p.Role == "banned"
+		})
+	})
+	within(t, "carol is out", func() bool { _, err := carol.Send(ctx, room, "still here"); return errors.Is(err, client.ErrNoRoom) })
 }
