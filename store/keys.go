@@ -55,8 +55,9 @@ const (
 	SpaceBranches    Space = 0x30 // branches of rooms' logs that were lost by a move, kept as evidence
 	SpaceAssets      Space = 0x31 // attachments that local users keep here; they themselves are files
 	SpaceAbuse       Space = 0x32 // reports of abuse to this provider as a hub
+	SpaceBans        Space = 0x33 // whom this provider, as a hub, has been told to ban, until that is in force
 
-	lastSpace = SpaceAbuse
+	lastSpace = SpaceBans
 )
 
 // A Key names one value. Only the functions of this package make keys, so a key

@@ -2,6 +2,7 @@ package rooms_test
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -322,11 +323,24 @@ func TestInvalidProposal_5_3(t *testing.T) {
 }
 
 // TestBanAgain_5_5: an external commit ends the epoch, and with it what the hub has proposed.
-// The hub proposes its ban anew in the next epoch, and the next member's commit bans.
+// The hub proposes its ban anew in the next epoch, and the next member's commit bans. If the
+// hub stops in between it does so when it starts again.
 func TestBanAgain_5_5(t *testing.T) {
+	for _, stops := range []bool{false, true} {
+		t.Run(fmt.Sprintf("stops %t", stops), func(t *testing.T) { banAgain(t, stops) })
+	}
+}
+
+func banAgain(t *testing.T, stops bool) {
 	w, alice, bob, id := pair(t, nil)
 	hub := w.ps["atlanta.example"]
 	name := hub.rooms.List()[0].URI
+	if stops {
+		hub.rooms.HoldBans()
+	}
+	if err := hub.rooms.Ban(context.Background(), room.ID(id), "mimi://biloxi.example/u/nobody"); err == nil || hub.rooms.Bans() != 0 {
+		t.Errorf("a ban of nobody: %v, and %d are kept", err, hub.rooms.Bans())
+	}
 	if err := hub.rooms.Ban(context.Background(), room.ID(id), bob.who.User.String()); err != nil {
 		t.Fatal(err)
 	}
@@ -348,6 +362,12 @@ func TestBanAgain_5_5(t *testing.T) {
 	if err := laptop.update(id, raw); err != nil {
 		t.Fatal(err)
 	}
+	if stops {
+		if n := hub.rooms.List()[0].Next; n != 4 || hub.rooms.Bans() != 1 {
+			t.Fatalf("%d entries and %d bans before it stops", n, hub.rooms.Bans())
+		}
+		hub.restart()
+	}
 	eventually(t, "the hub proposes again", func() bool { return hub.rooms.List()[0].Next == 5 })
 	alice.follow(id, 5)
 	if err := alice.commit(id, mls.CommitOptions{}); err != nil {
@@ -365,4 +385,9 @@ func TestBanAgain_5_5(t *testing.T) {
 		}
 		return false
 	})
+	eventually(t, "and nothing is kept of it", func() bool { return hub.rooms.Bans() == 0 })
+	if err := hub.rooms.Ban(context.Background(), room.ID(id), bob.who.User.String()); err != nil {
+		t.Errorf("banned once more: %v", err)
+	}
+	eventually(t, "and nothing is kept of that", func() bool { return hub.rooms.Bans() == 0 })
 }

@@ -5,7 +5,9 @@ import (
 	"crypto/ed25519"
 	"slices"
 
+	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/store"
 )
 
 // Handles is how many rooms there are handles of, those included that never came
@@ -28,6 +30,28 @@ func (r *Rooms) Queued(id room.ID) int {
 
 // Searched is how many entries were read in search of commits.
 func (r *Rooms) Searched() uint64 { return r.counts.searched.Load() }
+
+// HoldBans leaves lost bans alone, as if the provider stopped before it could see to them.
+func (r *Rooms) HoldBans() {
+	r.bans.mu.Lock()
+	defer r.bans.mu.Unlock()
+	r.bans.held = true
+}
+
+// Bans are written of how many bans that are not in force yet.
+func (r *Rooms) Bans() (n int) {
+	r.cfg.Store.View(func(tx *store.Tx) error {
+		n = 0
+		for _, err := range logstore.Bans(tx, nil) {
+			if err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	return n
+}
 
 // LimitSearch makes searches shorter.
 func (r *Rooms) LimitSearch(n uint64) { r.searchLimit = n }

@@ -324,13 +324,15 @@ func (l *live) rationed(st *room.Step) error {
 	return nil
 }
 
-// afterEntry does what an ordered commit from outside asks for: its GroupInfo was used, and
-// bans that it left behind are proposed again.
+// afterEntry does what an ordered commit asks for: the GroupInfo of one from outside was used,
+// and bans that it left behind are proposed again, those that it brings in force forgotten.
 func (l *live) afterEntry(st *room.Step, lost []uri.User) {
 	if u, ok := room.Joiner(st.Commit()); ok {
 		l.r.entries.followed(u)
 	}
-	l.banAgain(lost)
+	if st.Commit() != nil {
+		l.afterCommit(lost)
+	}
 }
 
 // welcomeOf returns what goes with a commit that the state has adopted; nil for

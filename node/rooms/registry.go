@@ -106,7 +106,7 @@ func (h *handle) stopped() error {
 
 func (r *Rooms) readHeads() error {
 	return r.cfg.Store.View(func(tx *store.Tx) error {
-		if err := r.readPromises(tx); err != nil {
+		if err := errors.Join(r.readPromises(tx), r.readBans(tx)); err != nil {
 			return err
 		}
 		for head, err := range logstore.Heads(tx) {

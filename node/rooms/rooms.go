@@ -149,6 +149,7 @@ type Rooms struct {
 	reporters, reporting *ration.Ration // of reports of abuse: users here, other providers
 	entries              entries
 	commits              *ration.Ration // of a user in a room
+	bans                 bans
 
 	turns    atomic.Uint64 // counts changes of heads, and of which rooms are loaded
 	partners partners
@@ -230,6 +231,7 @@ func (r *Rooms) Run(ctx context.Context) error {
 	if err := r.wakeTails(ctx); err != nil {
 		return fmt.Errorf("running rooms: %w", err)
 	}
+	r.wakeBans()
 	r.exchangeAll(ctx)
 	tick := time.NewTicker(r.cfg.Exchange)
 	defer tick.Stop()
