@@ -37,6 +37,13 @@ type heard struct {
 	saved map[string]time.Time // guarded by mu: what is stored
 }
 
+func checkHeard(it store.Item) error {
+	if domain, err := store.SpaceHeard.Parse(it.Key); err != nil || len(it.Value) != 8 {
+		return fmt.Errorf("when %q was heard is no time: %w", domain, store.ErrCorrupted)
+	}
+	return nil
+}
+
 func newHeard(st *store.Store, now func() time.Time, log *slog.Logger) (*heard, error) {
 	h := &heard{store: st, now: now, log: log, at: map[string]time.Time{}, saved: map[string]time.Time{}}
 	var ran time.Time
@@ -45,9 +52,12 @@ func newHeard(st *store.Store, now func() time.Time, log *slog.Logger) (*heard, 
 			if err != nil {
 				return err
 			}
+			if err := checkHeard(it); err != nil {
+				return err
+			}
 			domain, err := store.SpaceHeard.Parse(it.Key)
-			if err != nil || len(it.Value) != 8 {
-				return fmt.Errorf("when %q was heard is no time: %w", domain, store.ErrCorrupted)
+			if err != nil {
+				return err
 			}
 			at := time.UnixMilli(int64(binary.BigEndian.Uint64(it.Value)))
 			if len(domain) == 0 {

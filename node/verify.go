@@ -23,8 +23,8 @@ import (
 )
 
 // Verify checks the store of a data directory whose node does not run, from end to
-// end: the files' checksums, and for each room the whole log anew, as if another
-// provider had sent it. progress, if not nil, is called now and then.
+// end: the files' checksums, for each room the whole log anew, as if another provider had
+// sent it, each attachment, and each record of everything else. progress, if not nil, is called now and then.
 //
 // The result lists faults; the error says that there was no checking, for example
 // store.ErrLocked while the node runs.
@@ -102,6 +102,11 @@ func verify(ctx context.Context, st *store.Store, files string, rules room.Rules
 		}
 		out.Rooms++
 	}
+	others, err := verifySpaces(ctx, st)
+	if err != nil {
+		return nil, err
+	}
+	out.Faults = append(out.Faults, others...)
 	kept, err := assets.Verify(ctx, st, files)
 	if err != nil {
 		return nil, err

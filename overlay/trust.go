@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -145,6 +146,22 @@ func newTrustTable(ctx context.Context, c *Config) (*trustTable, error) {
 		}
 	}
 	return t, nil
+}
+
+// CheckStored says whether a key and value of the KV are what an overlay writes there. What
+// the DHT keeps of others under d/ is theirs, and verified when it is read.
+func CheckStored(key, value []byte) error {
+	domain, trust := strings.CutPrefix(string(key), trustPrefix)
+	switch {
+	case trust && domain != "":
+		if _, err := parseTrustEntry(value); err != nil {
+			return fmt.Errorf("reading stored provider %q: %w", domain, err)
+		}
+		return nil
+	case strings.HasPrefix(string(key), datastorePrefix+"/"), strings.HasPrefix(string(key), gaterPrefix+"/"):
+		return nil
+	}
+	return fmt.Errorf("a key %.40q, which no part of the overlay writes", key)
 }
 
 // own makes our own key the one for our own name, whatever was stored.

@@ -60,6 +60,25 @@ const (
 	lastSpace = SpaceBans
 )
 
+var spaceNames = [...]string{"accounts", "devices", "keypackages", "consent", "providers", "overlay", "feed", "outbox", "claims", "client",
+	"condemned", "restored", "replica", "heard", "promises", "knocks", "branches", "assets", "abuse", "bans"}
+
+// Spaces are all of them, in the order of their keys.
+func Spaces() (out []Space) {
+	for sp := SpaceAccounts; sp <= lastSpace; sp++ {
+		out = append(out, sp)
+	}
+	return out
+}
+
+// String names the space.
+func (sp Space) String() string {
+	if sp < SpaceAccounts || int(sp-SpaceAccounts) >= len(spaceNames) {
+		return fmt.Sprintf("space %#x", byte(sp))
+	}
+	return spaceNames[sp-SpaceAccounts]
+}
+
 // A Key names one value. Only the functions of this package make keys, so a key
 // always lies in a documented part of the key space. Keys are comparable and ordered
 // as byte strings; the zero Key names nothing.

@@ -92,6 +92,10 @@ func ReadReplica(tx *store.Tx, id room.ID, n Names) (s hub.State, voted VotedSet
 	if err != nil {
 		return s, voted, nil, err
 	}
+	return parseReplica(id, b, n)
+}
+
+func parseReplica(id room.ID, b []byte, n Names) (s hub.State, voted VotedSet, marks []hub.Mark, err error) {
 	r := replicaReader{presentation.NewReader(b), n}
 	if v := r.U8(); v != version && r.Err() == nil {
 		return s, voted, nil, fmt.Errorf("room %s: replica state of version %d: %w", id, v, ErrDamaged)

@@ -71,6 +71,19 @@ func parsePromise(b []byte) (p promise, err error) {
 	return p, nil
 }
 
+// CheckPromise says whether a record of store.SpacePromises is one that this package writes.
+// Error: store.ErrCorrupted.
+func CheckPromise(it store.Item) error {
+	name, err := store.SpacePromises.Parse(it.Key)
+	if err == nil && len(name) != len(room.ID{}) {
+		err = fmt.Errorf("promise of room %x: %w", name, store.ErrCorrupted)
+	}
+	if err == nil {
+		_, err = parsePromise(it.Value)
+	}
+	return err
+}
+
 func (p *promise) holds(now time.Time) bool { return p.kept || p.until.After(now) }
 
 // promises are those that are stored.
@@ -87,10 +100,10 @@ func (r *Rooms) readPromises(tx *store.Tx) error {
 		if err != nil {
 			return err
 		}
-		name, err := store.SpacePromises.Parse(it.Key)
-		if err == nil && len(name) != len(room.ID{}) {
-			err = fmt.Errorf("promise of room %x: %w", name, store.ErrCorrupted)
+		if err := CheckPromise(it); err != nil {
+			return err
 		}
+		name, err := store.SpacePromises.Parse(it.Key)
 		if err != nil {
 			return err
 		}
