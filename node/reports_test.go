@@ -137,6 +137,10 @@ func TestReportedAndBanned(t *testing.T) {
 		}
 		return all.Reports[0].ID
 	}
+	if _, err := alice.Send(ctx, room, "an earlier insult"); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "bob reads", func() bool { return reads(bob, "an earlier insult") })
 	id := report(carol, bob, "insult")
 	events := bob.Events()
 	if r, err := a.operator().ResolveReport(ctx, id, admin.ResolveAbuse{Ban: true}); err != nil || r.Outcome != "banned" {
@@ -183,6 +187,16 @@ func TestReportedAndBanned(t *testing.T) {
 	}
 	if all, err := a.operator().Reports(ctx, 0, false); err != nil || len(all.Reports) != 1 {
 		t.Errorf("after a ban that came to nothing the report is gone: %+v, %v", all, err)
+	}
+	// Who is out may still report what it has seen.
+	if list, err := bob.Messages(room, 0, 1); err != nil || len(list) != 1 || list[0].Text != "an earlier insult" {
+		t.Fatalf("bob has %+v, %v", list, err)
+	}
+	if hub, err := bob.Report(ctx, room, client.Report{Messages: []uint64{0}}); err != nil || hub != "atlanta.example" {
+		t.Errorf("bob, who is banned, reports: %s, %v", hub, err)
+	}
+	if all, err := a.operator().Reports(ctx, 0, false); err != nil || len(all.Reports) != 2 {
+		t.Errorf("of what bob has seen: %+v, %v", all, err)
 	}
 }
 

@@ -205,6 +205,15 @@ func (f *Feed) Member(tx *store.Tx, u uri.User, id room.ID) (bool, error) {
 	return err == nil && m.until == math.MaxUint64, err
 }
 
+// Was says whether a user takes part in a room, or has.
+func (f *Feed) Was(tx *store.Tx, u uri.User, id room.ID) (bool, error) {
+	_, err := tx.Get(userKey('r', u, id[:]))
+	if errors.Is(err, store.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 type roomMembership struct {
 	membership
 	room room.ID

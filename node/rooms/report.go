@@ -1,6 +1,7 @@
 package rooms
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,7 +65,12 @@ func (r *Rooms) ReportAbuse(ctx context.Context, who account.Identity, id store.
 	if ok, wait := r.reporters.Take(who.User.String(), 1, r.cfg.Now()); !ok {
 		return tooManyReports(wait)
 	}
-	_, err = r.toHub(ctx, who, id, wire.EndpointReportAbuse, nonce, a.Request,
+	// Who has left, or was removed, may still report what it has seen.
+	h, err := r.once(who, id)
+	if err != nil {
+		return err
+	}
+	_, err = r.bring(ctx, h, wire.EndpointReportAbuse, nonce, a.Request,
 		func(ctx context.Context, id room.ID, from string, _ room.TxnNonce, raw []byte) ([]byte, error) {
 			return nil, r.report(ctx, id, from, raw)
 		})
@@ -90,12 +96,18 @@ func (r *Rooms) report(ctx context.Context, id room.ID, from string, raw []byte)
 	}
 	head := h.stand()
 	switch {
-	case !slices.Contains(head.Providers, from) || slices.Contains(head.Outside, from):
+	case slices.Contains(head.Outside, from):
 		return asProblem(ErrUnknown)
 	case head.Hub != r.cfg.Domain:
 		return asProblem(fmt.Errorf("the hub is %s: %w", head.Hub, errMoving))
 	case r.cfg.Reports == nil:
 		return problem(503, clientapi.CodeUnavailable, "this provider takes no reports")
+	}
+	if !slices.Contains(head.Providers, from) {
+		took := false // part, once: its users may have messages still
+		if err := r.view(ctx, h, func(s *room.State) { _, took = s.MayRead(from) }); err != nil || !took {
+			return asProblem(cmp.Or(err, ErrUnknown))
+		}
 	}
 	if ok, wait := r.reporting.Take(from, 1, r.cfg.Now()); !ok {
 		return tooManyReports(wait)

@@ -14,6 +14,7 @@ import (
 	"github.com/mimid/mimid/protocol/content"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/wire"
 	"github.com/mimid/mimid/store"
 )
@@ -179,6 +180,55 @@ func TestReportsVerified_5_9(t *testing.T) {
 	}
 	if err := bob.report(id, good()); err != nil {
 		t.Errorf("another user, who has not: %v", err)
+	}
+}
+
+// TestReportByFormerParticipant_5_9: who was removed, with its provider, may still report what
+// it has seen; a provider that has never taken part may not, nor a user who never did.
+func TestReportByFormerParticipant_5_9(t *testing.T) {
+	w := newWorld(t, three...)
+	kept := new(reports)
+	hub := w.ps[three[0]]
+	hub.tweak = func(c *rooms.Config) { c.Reports = kept }
+	hub.restart()
+	alice, carol := w.device("alice@"+three[0], "phone"), w.device("carol@"+three[2], "phone")
+	id, n, err := alice.create("room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.add(id, carol); err != nil {
+		t.Fatal(err)
+	}
+	alice.follow(id, 2)
+	carol.follow(id, 2)
+	said, blind := alice.says(id, n.URI, "insult")
+	carol.follow(id, 3)
+	alice.follow(id, 3)
+	if err := alice.commit(id, mls.CommitOptions{Remove: []mls.LeafIndex{1},
+		Proposals: []*mls.Proposal{must(room.UpdateParticipants(alice.group.Public().Context(), nil, []uri.User{carol.who.User}))(t)}}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "carol's provider has heard", func() bool { l := w.ps[three[2]].rooms.List(); return len(l) == 1 && l[0].Next == 4 })
+	m := &wire.AbuseReport{Abuser: wire.IdentifierURI(alice.who.User.String()), Messages: []wire.AbusiveMessage{said}}
+	m.SetBlinds([]wire.Blind{blind})
+	if err := carol.report(id, m); err != nil || len(kept.list) != 1 || kept.list[0].Voices[0].Provider != three[2] {
+		t.Fatalf("carol, who was removed: %v, kept %+v", err, kept.list)
+	}
+	if _, err := carol.send(id, carol.message("and says no more")); !strings.HasPrefix(status(err), "404 ") {
+		t.Errorf("carol says something: %v", err)
+	}
+	forged := *m
+	forged.Messages = []wire.AbusiveMessage{said}
+	forged.Messages[0].AcceptedAt++
+	if err := carol.report(id, &forged); !strings.HasPrefix(status(err), "422 ") || len(kept.list) != 1 {
+		t.Errorf("what nobody has said: %v", err)
+	}
+	if err := w.device("dan@"+three[2], "phone").report(id, m); !strings.HasPrefix(status(err), "404 ") {
+		t.Errorf("another user of her provider: %v", err)
+	}
+	q := &rooms.Request{Source: three[1], Subject: n.URI, Body: must(m.Bytes())(t)}
+	if _, err := hub.serve(context.Background(), wire.EndpointReportAbuse.String(), q); !strings.HasPrefix(status(err), "404 ") || len(kept.list) != 1 {
+		t.Errorf("a provider that has never taken part: %v", err)
 	}
 }
 

@@ -76,13 +76,22 @@ func (r *Rooms) CreateRoom(ctx context.Context, who account.Identity, n *clienta
 
 // mine returns a room of which the user is a participant.
 func (r *Rooms) mine(who account.Identity, id store.RoomID) (*handle, error) {
+	return r.roomOf(who, id, r.cfg.Feed.Member)
+}
+
+// once is mine for a room that the user may have left, too.
+func (r *Rooms) once(who account.Identity, id store.RoomID) (*handle, error) {
+	return r.roomOf(who, id, r.cfg.Feed.Was)
+}
+
+func (r *Rooms) roomOf(who account.Identity, id store.RoomID, is func(*store.Tx, uri.User, room.ID) (bool, error)) (*handle, error) {
 	h, err := r.lookup(room.ID(id))
 	if err != nil {
 		return nil, asProblem(err)
 	}
 	found := false
 	err = r.cfg.Store.View(func(tx *store.Tx) (err error) {
-		found, err = r.cfg.Feed.Member(tx, who.User, h.id)
+		found, err = is(tx, who.User, h.id)
 		return err
 	})
 	if err == nil && !found {
@@ -388,6 +397,12 @@ func (r *Rooms) toHub(ctx context.Context, who account.Identity, id store.RoomID
 	if err != nil {
 		return nil, err
 	}
+	return r.bring(ctx, h, ep, nonce, body, here)
+}
+
+// bring is toHub for who may have something of the room brought.
+func (r *Rooms) bring(ctx context.Context, h *handle, ep wire.Endpoint, nonce room.TxnNonce, body []byte,
+	here func(context.Context, room.ID, string, room.TxnNonce, []byte) ([]byte, error)) (_ []byte, err error) {
 	if h.conflicted() {
 		return nil, asProblem(h.stopped()) // its hub may be one of those who have signed both
 	}
