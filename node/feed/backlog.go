@@ -24,8 +24,7 @@ type missed struct {
 	room  room.ID // of a batch
 	first uint64
 	head  room.SignedHead
-	event string // of an event of the user's own
-	data  []byte
+	own   inboxEvent // an event of the user's own
 }
 
 // backlog returns the next page of what the store holds behind s.pos, none if
@@ -76,8 +75,12 @@ func (s *Stream) backlog() ([][]byte, error) {
 }
 
 func (s *Stream) frame(tx *store.Tx, m missed) ([]byte, error) {
-	if m.event != "" {
-		return frame(s.f.cursor(m.pos), m.event, m.data), nil
+	if m.own.event != "" {
+		data, err := m.own.read(tx)
+		if err != nil {
+			return nil, err
+		}
+		return frame(s.f.cursor(m.pos), m.own.event, data), nil
 	}
 	es, err := logstore.Entries(tx, m.room, m.first, m.head.Seq)
 	if err != nil {
@@ -148,7 +151,7 @@ func (s *Stream) collect(tx *store.Tx, end uint64) (list []missed, horizon uint6
 			break
 		}
 		m := missed{pos: binary.BigEndian.Uint64(name[len(name)-8:])}
-		if m.event, m.data, err = parseInbox(it.Value); err != nil {
+		if m.own, err = parseInbox(it.Value); err != nil {
 			return nil, 0, err
 		}
 		list = append(list, m)

@@ -7,7 +7,8 @@
 // however many devices read it, and encoded once, when it happens; a device that
 // was away reads what it missed from the logs themselves.
 //
-// feed.go writes, stream.go reads, backlog.go finds what a device has missed.
+// feed.go writes, and shared.go what is for several users; stream.go reads, backlog.go finds
+// what a device has missed.
 //
 // # Keys in store.SpaceFeed, and values of version 1
 //
@@ -17,6 +18,11 @@
 //	                           included; until is the highest number while it does
 //	'i' user 00 position[8]    uint8 version = 1; opaque type<V>; opaque json<V>:
 //	                           what is for this user alone
+//	                           uint8 version = 2; opaque type<V>; opaque hash[32]:
+//	                           what several users are told, under its SHA-256
+//	's' hash[32]               uint8 version = 1; opaque json<V>: what these are told
+//	'u' hash[32]               uint8 version = 1; uint64 uses: how many of 'i' name it;
+//	                           it goes with the last of them
 //	'n' user 00                uint8 version = 1; uint64 count; uint64 first: how many
 //	                           of these there are, and the position of the oldest
 //	'w' room[32] next[8]       uint8 version = 1: the Welcome of the commit before
@@ -51,7 +57,10 @@ import (
 // MaxInbox is how many events of its own a user has in store.
 const MaxInbox = 2000
 
-const version = 1
+const (
+	version       = 1
+	versionShared = 2
+)
 
 // Feed is the feed of one provider. Methods are safe for concurrent use; those
 // that take a store.Tx are called inside its transaction.
@@ -407,7 +416,7 @@ func (f *Feed) trim(tx *store.Tx, u uri.User, pos uint64) error {
 		if len(keys) < 2 {
 			return fmt.Errorf("a user's %d events are %d: %w", n, len(keys), store.ErrCorrupted)
 		}
-		if err := tx.Delete(keys[0]); err != nil {
+		if err := forget(tx, keys[0]); err != nil {
 			return err
 		}
 		name, err := store.SpaceFeed.Parse(keys[1])
@@ -452,16 +461,6 @@ func (f *Feed) inbox(tx *store.Tx, u uri.User, pos uint64) (n, first uint64, err
 		}
 	}
 	return n, first, nil
-}
-
-func parseInbox(b []byte) (event string, data []byte, err error) {
-	r := presentation.NewReader(b)
-	v := r.U8()
-	event, data = string(r.Opaque()), r.Opaque()
-	if err := r.Done(); err != nil || v != version {
-		return "", nil, fmt.Errorf("event of version %d: %w", v, store.ErrCorrupted)
-	}
-	return event, data, nil
 }
 
 // frame is one event as it goes over the wire (text/event-stream).

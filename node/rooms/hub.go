@@ -656,15 +656,12 @@ func (r *Rooms) tellWelcome(tx *store.Tx, name uri.Room, users []uri.User, w *ml
 	id := room.IDOf([]byte(name.String()))
 	ev := clientapi.Welcome{Room: id.String(), URI: name.String(), Welcome: w.Append(nil), Tree: tree.Bytes(),
 		At: clientapi.Position{Era: at.Term.Era, Number: at.Term.Number, Next: at.Next, Last: at.Last[:], AcceptedAt: at.AcceptedAt}}
-	var told []uri.User
+	var each []uri.User // a user may come in with several devices
+	seen := make(map[uri.User]bool, len(users))
 	for _, u := range users {
-		if slices.Contains(told, u) {
-			continue
-		}
-		told = append(told, u)
-		if err := r.cfg.Feed.Put(tx, u, clientapi.EventWelcome, ev); err != nil {
-			return err
+		if !seen[u] {
+			seen[u], each = true, append(each, u)
 		}
 	}
-	return nil
+	return r.cfg.Feed.PutAll(tx, each, clientapi.EventWelcome, ev)
 }

@@ -1,0 +1,153 @@
+package feed
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/mimid/mimid/protocol/presentation"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/store"
+)
+
+// PutAll is Put for several users. What they are told is stored once, since a Welcome with
+// its tree, for each of the users whom a commit adds, would be more than a transaction holds.
+func (f *Feed) PutAll(tx *store.Tx, users []uri.User, event string, data any) error {
+	switch len(users) {
+	case 0:
+		return nil
+	case 1:
+		return f.Put(tx, users[0], event, data)
+	}
+	j, err := json.Marshal(data)
+	if err != nil {
+		return fmt.Errorf("encoding %s event: %w", event, err)
+	}
+	hash := sha256.Sum256(j)
+	n, err := uses(tx, hash)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		if err := tx.Set(sharedKey('s', hash), presentation.AppendOpaque([]byte{version}, j)); err != nil {
+			return err
+		}
+	}
+	if err := setUses(tx, hash, n+uint64(len(users))); err != nil {
+		return err
+	}
+	v := append(presentation.AppendOpaque([]byte{versionShared}, []byte(event)), hash[:]...)
+	at := make([]uint64, len(users))
+	for i, u := range users {
+		if at[i], err = f.Next(tx); err != nil {
+			return err
+		}
+		if err := tx.Set(userKey('i', u, binary.BigEndian.AppendUint64(nil, at[i])), v); err != nil {
+			return err
+		}
+		if err := f.trim(tx, u, at[i]); err != nil {
+			return err
+		}
+	}
+	tx.OnCommit(func() {
+		for i, u := range users {
+			f.push([]uri.User{u}, at[i], event, j)
+		}
+	})
+	return nil
+}
+
+func sharedKey(kind byte, hash [sha256.Size]byte) store.Key {
+	return store.SpaceFeed.Key(append([]byte{kind}, hash[:]...))
+}
+
+// uses reads how many events name what is shared, 0 if it is not there.
+func uses(tx *store.Tx, hash [sha256.Size]byte) (uint64, error) {
+	b, err := tx.Get(sharedKey('u', hash))
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	r := presentation.NewReader(b)
+	v, n := r.U8(), r.U64()
+	if err := r.Done(); err != nil || v != version || n == 0 {
+		return 0, fmt.Errorf("%d uses of version %d: %w", n, v, store.ErrCorrupted)
+	}
+	return n, nil
+}
+
+func setUses(tx *store.Tx, hash [sha256.Size]byte, n uint64) error {
+	if n > 0 {
+		return tx.Set(sharedKey('u', hash), presentation.AppendU64([]byte{version}, n))
+	}
+	return errors.Join(tx.Delete(sharedKey('u', hash)), tx.Delete(sharedKey('s', hash)))
+}
+
+// forget deletes a user's event, and what it names if no other does.
+func forget(tx *store.Tx, k store.Key) error {
+	b, err := tx.Get(k)
+	if err != nil {
+		return err
+	}
+	ev, err := parseInbox(b)
+	if err != nil {
+		return err
+	}
+	if ev.shared {
+		n, err := uses(tx, ev.hash)
+		if err == nil && n == 0 {
+			err = fmt.Errorf("an event names what is not there: %w", store.ErrCorrupted)
+		}
+		if err == nil {
+			err = setUses(tx, ev.hash, n-1)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return tx.Delete(k)
+}
+
+// inboxEvent is a stored event of a user's own.
+type inboxEvent struct {
+	event  string
+	data   []byte
+	shared bool // then data is under hash
+	hash   [sha256.Size]byte
+}
+
+func parseInbox(b []byte) (ev inboxEvent, err error) {
+	r := presentation.NewReader(b)
+	v := r.U8()
+	ev.event = string(r.Opaque())
+	if ev.shared = v == versionShared; ev.shared {
+		copy(ev.hash[:], r.Fixed(len(ev.hash)))
+	} else {
+		ev.data = r.Opaque()
+	}
+	if err := r.Done(); err != nil || v != version && v != versionShared {
+		return ev, fmt.Errorf("event of version %d: %w", v, store.ErrCorrupted)
+	}
+	return ev, nil
+}
+
+// read returns what the event says.
+func (ev *inboxEvent) read(tx *store.Tx) ([]byte, error) {
+	if !ev.shared {
+		return ev.data, nil
+	}
+	b, err := tx.Get(sharedKey('s', ev.hash))
+	if err != nil {
+		return nil, fmt.Errorf("reading what several users are told: %w", err)
+	}
+	r := presentation.NewReader(b)
+	v, data := r.U8(), r.Opaque()
+	if err := r.Done(); err != nil || v != version {
+		return nil, fmt.Errorf("what several users are told, of version %d: %w", v, store.ErrCorrupted)
+	}
+	return data, nil
+}
