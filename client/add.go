@@ -150,7 +150,18 @@ func (c *Client) packagesOf(w *wish, who uri.User) (out []*mls.ValidKeyPackage, 
 // together puts those into a commit that adds a user who are to be added as well, so that a
 // hundred are not a hundred commits. They find themselves added when it is their turn; what
 // one of them is refused for, its own turn tells.
+//
+// The hub tells each of their providers of the commit, with the tree: not more of them at
+// once than it can write in one transaction.
 func (c *Client) together(r *roomState, w *wish, o *mls.CommitOptions, as policy.Role, set []room.Participant) []room.Participant {
+	leaves := maxTogether
+	for range r.group.Public().Members() {
+		leaves++
+	}
+	providers := map[string]bool{}
+	for _, p := range set {
+		providers[p.User.Provider().Domain()] = true
+	}
 	for _, x := range c.wishesOf(r) {
 		if x == w || x.Kind != wishAdd || x.Request != nil || x.Tries > 0 || w.Tries > 0 || len(o.Add)+len(x.KeyPackages) > maxTogether {
 			continue
@@ -159,12 +170,24 @@ func (c *Client) together(r *roomState, w *wish, o *mls.CommitOptions, as policy
 		if err != nil || r.roster.Clients(who) > 0 || c.roleIn(r, who) != policy.None {
 			continue
 		}
+		of := who.Provider().Domain()
+		if !providers[of] && !treesFit(len(providers)+1, leaves) {
+			continue
+		}
 		add, err := c.packagesOf(x, who)
 		if err != nil {
 			continue
 		}
+		providers[of] = true
 		o.Add = append(o.Add, add...)
 		set = append(set, room.Participant{User: who, Role: as})
 	}
 	return set
 }
+
+// maxTrees is how many leaves all the trees may have that a hub sends to providers because
+// of one commit. A leaf with its certificates takes nearly 900 octets there, and the usual store
+// of a provider less than 5 MB in a transaction.
+const maxTrees = 4000
+
+func treesFit(providers, leaves int) bool { return providers == 1 || providers*leaves <= maxTrees }

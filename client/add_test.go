@@ -142,3 +142,16 @@ func TestAddUsersTogether(t *testing.T) {
 		t.Errorf("one of two fits: %+v", got)
 	}
 }
+
+// TestTreesFit: how many providers a commit brings in depends on how large the tree is that
+// each is sent; one always may.
+func TestTreesFit(t *testing.T) {
+	for _, x := range []struct {
+		providers, leaves int
+		want              bool
+	}{{1, 10_000, true}, {28, 140, true}, {29, 140, false}, {3, 1128, true}, {4, 1128, false}} {
+		if got := client.TreesFit(x.providers, x.leaves); got != x.want {
+			t.Errorf("%d providers, %d leaves: %v", x.providers, x.leaves, got)
+		}
+	}
+}

@@ -143,3 +143,6 @@ func (c *Client) SendIn(ctx context.Context, u uri.Room, m *content.Message) err
 		return nil, c.commit(b)
 	})
 }
+
+// TreesFit says whether so many providers may be told of one commit at once.
+func TreesFit(providers, leaves int) bool { return treesFit(providers, leaves) }
