@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/policy"
@@ -39,10 +40,11 @@ type AddedUser struct {
 const maxTogether = 128
 
 // AddUsers adds users to a room, each with all its devices, and returns when each is in, or
-// it is known why not. One that fails keeps nobody else out. What is pending stays a wish
-// (Room.Pending).
+// it is known why not. One that fails keeps nobody else out, and one whose provider does not
+// answer keeps nobody waiting for longer than ctx: it is pending then. What is pending stays
+// a wish (Room.Pending).
 //
-// Errors: ErrNoRoom, ErrStopped, ErrStorage, and that of ctx. Of each user: those of AddUser.
+// Errors: ErrNoRoom, ErrStopped, ErrStorage. Of each user: those of AddUser, and that of ctx.
 func (c *Client) AddUsers(ctx context.Context, u uri.Room, who []uri.User) ([]AddedUser, error) {
 	out := make([]AddedUser, len(who))
 	done := make([]chan error, len(who))
@@ -66,18 +68,37 @@ func (c *Client) AddUsers(ctx context.Context, u uri.Room, who []uri.User) ([]Ad
 	}
 	for i, x := range who {
 		out[i] = AddedUser{User: x, State: AddIn}
-		if err := c.wait(ctx, done[i]); err != nil {
-			if ctx.Err() != nil || errors.Is(err, ErrStopped) {
-				return nil, fmt.Errorf("adding %s to %s: %w", x, u, err)
-			}
-			out[i].State, out[i].Err = AddRefused, err
-			if passing, _ := transient(err); passing || errors.Is(err, errAddLater) {
-				out[i].State = AddPending
+		err := c.wait(ctx, done[i])
+		if err == nil {
+			continue
+		}
+		if errors.Is(err, ErrStopped) {
+			return nil, fmt.Errorf("adding %s to %s: %w", x, u, err)
+		}
+		late := ctx.Err() != nil && errors.Is(err, ctx.Err())
+		if late {
+			select { // it may be known all the same
+			case err = <-done[i]:
+				late = false
+			default:
+				err = fmt.Errorf("there is no answer yet: %w", err)
 			}
 		}
+		if err == nil {
+			continue
+		}
+		out[i].State, out[i].Err = AddRefused, err
+		if passing, _ := transient(err); late || passing || errors.Is(err, errAddLater) {
+			out[i].State = AddPending
+		}
 	}
-	return out, c.listed(ctx, u, out)
+	rest, cancel := context.WithTimeout(context.WithoutCancel(ctx), lookTime)
+	defer cancel()
+	return out, c.listed(rest, u, out)
 }
+
+// lookTime is how long it may take to look at what is here.
+const lookTime = 5 * time.Second
 
 // errAddLater: a provider does not answer; the wish stays.
 var errAddLater = errors.New("client: tried again later")

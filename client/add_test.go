@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/mimid/mimid/client"
 	"github.com/mimid/mimid/protocol/clientapi"
@@ -84,6 +86,70 @@ func TestAddUsers(t *testing.T) {
 	eventually(t, "erin's device comes in by itself", func() bool { return erin.state(u) == "joined" })
 	erin.send(u, "here I am")
 	alice.hears(u, "alice: carol is late", "erin: here I am")
+}
+
+// frozen holds requests back that ask for somebody's KeyPackages, until it is thawed.
+type frozen struct {
+	who   string
+	thaw  chan struct{}
+	under http.RoundTripper
+}
+
+func (x *frozen) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.URL.Path, "/keypackages/claim") {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			return nil, err
+		}
+		r.Body = io.NopCloser(bytes.NewReader(b))
+		n := new(clientapi.ClaimKeyPackages)
+		if json.Unmarshal(b, n) == nil && bytes.Contains(n.Request, []byte(x.who)) {
+			select {
+			case <-x.thaw:
+			case <-r.Context().Done():
+				return nil, r.Context().Err()
+			}
+		}
+	}
+	return x.under.RoundTrip(r)
+}
+
+// TestAddUsersFrozen: one of three is of a provider that is frozen in the middle of the add,
+// and answers nothing. The others are in at once, and nobody waits longer than they want to.
+func TestAddUsersFrozen(t *testing.T) {
+	f := newFake(t)
+	alice, bob, carol, dan := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example"), f.person("carol", "chicago.example"), f.person("dan", "biloxi.example")
+	u := alice.create("clubhouse")
+	for _, p := range []*person{bob, carol, dan} {
+		f.ready(p)
+	}
+	x := &frozen{who: carol.user().String(), thaw: make(chan struct{}), under: alice.http.Transport}
+	alice.kill()
+	alice.http.Transport = x
+	alice.restart()
+	ctx, giveUp := context.WithCancel(ctx10(t))
+	defer giveUp()
+	go func() {
+		for bob.state(u) != "joined" || dan.state(u) != "joined" {
+			time.Sleep(time.Millisecond)
+		}
+		giveUp()
+	}()
+	got, err := alice.c.AddUsers(ctx, u, []uri.User{bob.user(), carol.user(), dan.user()})
+	if err != nil || len(got) != 3 {
+		t.Fatal(got, err)
+	}
+	for i, want := range []client.State{client.AddIn, client.AddPending, client.AddIn} {
+		if got[i].State != want || (want == client.AddPending) != errors.Is(got[i].Err, context.Canceled) {
+			t.Errorf("%s: %s, %v; %s expected", got[i].User, got[i].State, got[i].Err, want)
+		}
+	}
+	r, err := alice.c.FindRoom(ctx10(t), u.String())
+	if err != nil || !slices.Equal(r.Pending, []uri.User{carol.user()}) {
+		t.Errorf("pending: %v, %v", r.Pending, err)
+	}
+	close(x.thaw)
+	eventually(t, "carol joins", func() bool { return carol.state(u) == "joined" })
 }
 
 // TestAddUsersTogether: many are added by few commits, and if all together do not fit, those
