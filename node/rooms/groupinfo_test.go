@@ -97,3 +97,60 @@ func TestGroupInfoByLink(t *testing.T) {
 		t.Errorf("when no link counts: %v", err)
 	}
 }
+
+// TestStrangersLookedUp: the provider of who comes by a link is looked up when the link counts,
+// and by a worthless one nobody has anybody looked up.
+func TestStrangersLookedUp(t *testing.T) {
+	w := prepareWorld(t, false, three...)
+	w.lazy = true
+	w.start()
+	alice, carol := w.device("alice@atlanta.example", "phone"), w.device("carol@chicago.example", "phone")
+	id, made, err := alice.create("room")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hub, h, l := w.ps["atlanta.example"], (*room.HeldLink)(nil), room.JoinLink{}
+	h, l = room.NewLink(must(uri.ParseRoom(made.URI))(t))
+	l.Role = policy.Member
+	ask := func(code bool) (status string, known int) {
+		t.Helper()
+		key := must(mls.GenerateHPKEKey(room.Suite))(t)
+		m := &wire.GroupInfoRequest{Suite: room.Suite, Credential: carol.leaf.Credential, GroupInfoKey: key.Public()}
+		if code {
+			m.JoiningCode = h.Code(carol.leaf.Signer.Public(), m.GroupInfoKey)
+		}
+		if err := m.Sign(carol.leaf.Signer); err != nil {
+			t.Fatal(err)
+		}
+		r, err := hub.serve(context.Background(), wire.EndpointGroupInfo.String(), &rooms.Request{Source: carol.p.domain, Subject: made.URI, Body: must(m.Bytes())(t)})
+		hub.mu.Lock()
+		defer hub.mu.Unlock()
+		if p, ok := errors.AsType[*clientapi.Problem](err); ok {
+			return string(p.Code), hub.known[carol.p.domain]
+		}
+		return must(wire.ParseGroupInfoResponse(must(r, err)(t).Body, wire.Limits{}))(t).Status.String(), hub.known[carol.p.domain]
+	}
+	for _, c := range []struct {
+		why    string
+		before func() error
+		code   bool
+		status string
+		known  int
+	}{
+		{"no link", nil, false, "notAuthorized", 0},
+		{"a link that the room does not know", nil, true, "link_unknown", 0},
+		{"no link, where others have one", func() error {
+			return alice.commit(id, mls.CommitOptions{Proposals: []*mls.Proposal{room.ChangeLinks([]room.JoinLink{l})}})
+		}, false, "notAuthorized", 0},
+		{"a link that counts", nil, true, "success", 1},
+	} {
+		if c.before != nil {
+			if err := c.before(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if status, known := ask(c.code); status != c.status || known != c.known {
+			t.Errorf("%s: %s, and looked up %d times; want %s, %d", c.why, status, known, c.status, c.known)
+		}
+	}
+}
