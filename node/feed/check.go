@@ -2,6 +2,7 @@ package feed
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 
 	"github.com/mimid/mimid/protocol/presentation"
@@ -20,7 +21,7 @@ func Check(it store.Item) error {
 	}
 	const id = len(room.ID{})
 	user, rest, two := bytes.Cut(name[1:], []byte{0})
-	if two && name[0] != 'w' {
+	if two && !bytes.ContainsAny(name[:1], "wsu") {
 		if _, err := uri.ParseUser(string(user)); err != nil {
 			return fmt.Errorf("feed key: %w: %w", err, store.ErrCorrupted)
 		}
@@ -31,7 +32,18 @@ func Check(it store.Item) error {
 	case name[0] == 'r' && two && len(rest) == id:
 		_, err = parseMembership(it.Value)
 	case name[0] == 'i' && two && len(rest) == 8:
-		_, _, err = parseInbox(it.Value)
+		_, err = parseInbox(it.Value)
+	case name[0] == 's' && len(name) == 1+sha256.Size:
+		r := presentation.NewReader(it.Value)
+		v, data := r.U8(), r.Opaque()
+		if sum := sha256.Sum256(data); r.Done() != nil || v != version || !bytes.Equal(sum[:], name[1:]) {
+			return fmt.Errorf("what several users are told, of version %d: %w", v, store.ErrCorrupted)
+		}
+	case name[0] == 'u' && len(name) == 1+sha256.Size:
+		r := presentation.NewReader(it.Value)
+		if v, n := r.U8(), r.U64(); r.Done() != nil || v != version || n == 0 {
+			return fmt.Errorf("%d uses of version %d: %w", n, v, store.ErrCorrupted)
+		}
 	case name[0] == 'n' && two && len(rest) == 0:
 		r := presentation.NewReader(it.Value)
 		v := r.U8()
