@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mimid/mimid/node/ration"
 	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/mls"
@@ -107,7 +108,10 @@ func BenchmarkHandshake(b *testing.B) {
 	const members = 1000
 	w := prepareWorld(b, true, "atlanta.example", "biloxi.example")
 	for _, p := range w.ps {
-		p.tweak = func(c *rooms.Config) { c.Idle = 30 * time.Second } // as by default: the room is in memory
+		p.tweak = func(c *rooms.Config) {
+			c.Idle = 30 * time.Second                             // as by default: the room is in memory
+			c.Commits = ration.Config{PerSecond: 1e6, Burst: 1e6} // one user commits again and again here
+		}
 	}
 	w.start()
 	alice := w.device("alice@atlanta.example", "phone")
