@@ -18,7 +18,7 @@
 // told and not kept), expiry.go (messages that end), change.go (adding, removing, leaving), join.go (creating, Welcome, coming
 // back), rooms.go (what applications ask), notice.go (what they are told),
 // identity.go, keypackage.go, trust.go, contact.go, discover.go, provider.go (HTTP and the
-// stream).
+// stream). Rooms of two are in direct.go and merge.go.
 //
 // # Invariants
 //
@@ -40,6 +40,8 @@
 //     are taken in their sequence, what is missing is asked for.
 //   - A message is encrypted again, if its epoch has become too old, from the
 //     same content with the same salt, so that its id is the same.
+//   - A pair of users has one direct room. Of two that were made at once one yields, and
+//     its messages are carried over, each once (direct.go).
 //
 // # Trust
 //
