@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net/http"
 	"slices"
 	"strings"
@@ -577,6 +578,79 @@ func TestDirectHostile(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestDirectInterleaved: in whatever order two people make direct rooms, write, meet, lose sight of
+// each other and restart, in the end they have one room, the same, and each
+// message is there once, on both sides.
+func TestDirectInterleaved(t *testing.T) {
+	seeds := 12
+	if testing.Short() {
+		seeds = 4
+	}
+	for seed := range seeds {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(1, uint64(seed)))
+			f := newFake(t)
+			people := []*person{f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example")}
+			for _, p := range people {
+				f.ready(p)
+			}
+			f.set(func() { f.apart = true })
+			var want, story []string
+			defer func() {
+				if t.Failed() {
+					t.Log(story)
+					for _, p := range people {
+						list, err := p.c.Rooms(ctx10(t))
+						for _, r := range list {
+							t.Logf("%s: %s %s %q -> %s, %q, %v", p.name, r.URI, r.State, r.Reason, r.Successor, p.texts(r.URI), err)
+						}
+					}
+				}
+			}()
+			for n := range 14 {
+				p, other := people[n%2], people[1-n%2]
+				switch x := random.IntN(10); {
+				case x < 6:
+					text := fmt.Sprint(n)
+					if u := p.direct(other); random.IntN(2) == 0 {
+						story = append(story, p.name+" says "+text)
+						p.send(u, text)
+					} else { // and is restarted before it can be sent
+						story = append(story, p.name+" says "+text+" and restarts")
+						p.send(u, text)
+						p.restart()
+					}
+					want = append(want, p.name+": "+text)
+				case x < 8:
+					story = append(story, "meet")
+					f.meet()
+				case x < 9:
+					story = append(story, "part")
+					f.set(func() { f.apart = true })
+				default:
+					story = append(story, p.name+" restarts")
+					p.restart()
+				}
+			}
+			f.meet()
+			rooms := make([]uri.Room, 2)
+			for i, p := range people {
+				rooms[i] = p.direct(people[1-i])
+				p.converse(rooms[i], slices.Clone(want)...)
+				eventually(t, p.name+" has one room", func() bool { return len(p.live(people[1-i])) == 1 })
+				rooms[i] = p.direct(people[1-i])
+			}
+			if rooms[0] != rooms[1] {
+				t.Fatalf("alice has %s, bob %s", rooms[0], rooms[1])
+			}
+			for _, p := range people {
+				p.converse(rooms[0], slices.Clone(want)...)
+			}
+			agree(rooms[0], people...)
+		})
+	}
 }
 
 // TestDirectCrash has one device fail at each of its transactions while a direct room yields to

@@ -25,6 +25,13 @@ import (
 // it does not: a Welcome may be on its way.
 const selfJoinDelay = 2 * time.Second
 
+// welcomePatience is for how long a device waits for a Welcome that must be on its way, because
+// it is in the group already: who comes in by itself instead cannot read what was said since.
+const welcomePatience = time.Minute
+
+// errWelcomed: there must be a Welcome.
+var errWelcomed = errors.New("client: in the group already, the Welcome is on its way")
+
 // lookAgain is how often the provider is asked in which rooms the user takes part, if
 // nothing hints at it.
 const lookAgain = time.Hour
@@ -38,6 +45,9 @@ type entering struct {
 	Hubs []string `json:",omitempty"`
 	// Own: the user takes part already.
 	Own bool `json:",omitempty"`
+	// Since is when that began, Unix milliseconds; Sent: a commit may have reached the hub.
+	Since int64 `json:",omitempty"`
+	Sent  bool  `json:",omitempty"`
 	// Peer: it must be a direct room with this user.
 	Peer  string `json:",omitempty"`
 	Tries int    `json:",omitempty"`
@@ -97,6 +107,7 @@ func (c *Client) JoinRoom(ctx context.Context, address string) (uri.Room, error)
 // enterRoom makes a room one that this device comes into; old is what is left of it here,
 // nil if it is new. Messages that are here stay.
 func (c *Client) enterRoom(b *batch, u uri.Room, old *roomState, e *entering) (*roomState, error) {
+	e.Since = c.cfg.Now().UnixMilli()
 	rec := roomRecord{URI: u.String(), State: roomLost, Entering: e}
 	if old != nil {
 		rec.NextMessage = old.NextMessage

@@ -335,6 +335,7 @@ type attempt struct {
 	since  time.Time
 	// again is the submission, if it is not known to have come to the hub.
 	again *clientapi.SubmitUpdate
+	only  bool // no other attempt can be in the log
 }
 
 // attemptTime is how long the log may take to show an own external commit.
@@ -386,6 +387,10 @@ func (c *Client) rejoin(r *roomState) {
 			if errors.Is(err, ErrRefused) && r.Entering != nil {
 				return c.refusedEntry(r, err)
 			}
+			if errors.Is(err, errWelcomed) {
+				r.rejoining.failed(c.cfg.Now(), c.cfg.Retry, 0)
+				return nil
+			}
 			if err != nil {
 				passes := c.anchorless(r, err)
 				c.troubled(r, err)
@@ -395,6 +400,14 @@ func (c *Client) rejoin(r *roomState) {
 					c.emit(Problem{r.uri, fmt.Errorf("%s: %w", c.rejoining(r), err)})
 				}
 				return nil
+			}
+			if r.Entering != nil && r.Entering.Own && !r.Entering.Sent {
+				b := new(batch)
+				r.Entering.Sent, a.only = true, true
+				r.save(b)
+				if err := c.commit(b); err != nil {
+					return err
+				}
 			}
 			r.attempt = a
 			c.submitAttempt(r, a, &clientapi.SubmitUpdate{Request: req, Nonce: nonce[:], From: r.where(hub)})
@@ -437,6 +450,14 @@ func (c *Client) submitAttempt(r *roomState, a *attempt, req *clientapi.SubmitUp
 			}
 			r.attempt = nil
 			r.rejoining.failed(c.cfg.Now(), c.cfg.Retry, 0)
+			if a.only && r.Entering != nil { // nothing has reached the log
+				b := new(batch)
+				r.Entering.Sent = false
+				r.save(b)
+				if err := c.commit(b); err != nil {
+					return err
+				}
+			}
 			if r.Entering == nil || err == nil && answer.Code == wire.UpdateWrongEpoch {
 				return nil
 			}
@@ -530,6 +551,9 @@ func (c *Client) externalCommit(r *roomState, info *mls.GroupInfo, tree *mls.Rat
 			o.Replace = &m.Leaf
 			break
 		}
+	}
+	if e := r.Entering; e != nil && e.Own && !e.Sent && o.Replace != nil && now.Sub(time.UnixMilli(e.Since)) < welcomePatience {
+		return nil, nil, nonce, errWelcomed
 	}
 	s, err := mls.ExternalCommit(info, o, c.config(), now)
 	if err != nil {

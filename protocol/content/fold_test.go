@@ -119,3 +119,39 @@ func TestFold(t *testing.T) {
 		}
 	}
 }
+
+// TestFoldAlias: a message that was said in two rooms has two ids, and is found by either,
+// whatever comes first.
+func TestFoldAlias(t *testing.T) {
+	s := newStory()
+	s.make(t, "first", "alice", content.New(content.Origin{}, content.Text("hello")))
+	other := content.MessageID{content.SHA256, 7}
+	s.make(t, "edit", "alice", content.Edit(content.Origin{}, s.ms["first"], other, content.Text("hello all")))
+	s.make(t, "reaction", "bob", content.React(content.Origin{}, other, "+"))
+	s.make(t, "foreign", "carol", content.Edit(content.Origin{}, s.ms["first"], other, content.Text("nonsense")))
+	want := "hello all true bob+ [{dave 2}]"
+	for _, order := range []string{"first alias edit reaction foreign status", "first edit alias reaction status foreign", "edit reaction foreign status first alias", "reaction first alias status foreign edit"} {
+		var f content.Fold
+		for i, n := range strings.Fields(order) {
+			switch n {
+			case "alias":
+				f.Alias(s.ids["first"], other)
+			case "status":
+				f.AddStatus(other, "dave", 2)
+			default:
+				f.Add(s.ids[n], uint64(i), s.who[n], s.ms[n])
+			}
+		}
+		var got string
+		for _, x := range f.List() {
+			got += fmt.Sprintf("%s %v", x.Message.Text(), x.Edited)
+			for _, r := range x.Reactions {
+				got += " " + r.Sender + r.Reaction
+			}
+			got += fmt.Sprintf(" %v", x.Statuses)
+		}
+		if got != want || f.Find(other) == nil || f.Find(other) != f.Find(s.ids["first"]) {
+			t.Errorf("%s: %s, expected %s", order, got, want)
+		}
+	}
+}
