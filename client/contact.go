@@ -24,15 +24,7 @@ func (c *Client) RequestContact(ctx context.Context, who uri.User) error {
 
 // Accept lets a user add this one to rooms.
 func (c *Client) Accept(ctx context.Context, who uri.User) error {
-	if err := c.consent(ctx, wire.ConsentGrant, who); err != nil {
-		return err
-	}
-	return c.do(ctx, func() (error, error) {
-		c.untouched()
-		clear(c.unwelcome) // one of them may have waited for this
-		c.unknown.at = c.cfg.Now()
-		return nil, nil
-	})
+	return c.consent(ctx, wire.ConsentGrant, who)
 }
 
 // Reject refuses a user, or takes back what was granted. The user is not told of

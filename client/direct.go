@@ -300,37 +300,6 @@ func (c *Client) meets(r *roomState, ctx *mls.GroupContext) error {
 	return nil
 }
 
-// wanted says whether this device comes by itself into a room that its user was put on the list
-// of: into a direct one that the other has made only if the user lets the other add it. Nobody
-// else has asked that, if no KeyPackage was fetched. Error: errUnwanted.
-func (c *Client) wanted(ctx context.Context, u uri.Room, info *mls.GroupInfo) error {
-	pair, ok := room.DirectOf(&info.Context)
-	if !ok {
-		return nil
-	}
-	list, err := room.ParticipantsOf(&info.Context)
-	if err != nil {
-		return err
-	}
-	other, ok := pair.Other(c.user)
-	if !ok || string(list[0].User) == c.user.String() { // who made it is the first
-		return nil
-	}
-	all, err := c.Consents(ctx)
-	if err != nil {
-		return err
-	}
-	for _, x := range all {
-		if x.Requester == other.String() && x.Target == c.user.String() && x.State == "granted" && (x.Room == "" || x.Room == u.String()) {
-			return nil
-		}
-	}
-	return fmt.Errorf("%s, with %s: %w", u, other, errUnwanted)
-}
-
-// errUnwanted: a direct room with somebody whom the user does not let add it.
-var errUnwanted = fmt.Errorf("client: a direct room without consent: %w", ErrRefused)
-
 // waits says whether nothing is sent into a room for now: into a direct one in which the other
 // has no device.
 func (r *roomState) waits() bool {

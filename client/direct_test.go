@@ -285,32 +285,6 @@ func TestDirectRefused(t *testing.T) {
 	}
 }
 
-// TestDirectUnwanted: somebody without consent puts a user on the list of a direct room, at a
-// provider that does not mind. The user's device stays out, until the user accepts.
-func TestDirectUnwanted(t *testing.T) {
-	f := newFake(t)
-	alice, bob := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example")
-	f.ready(alice)
-	f.ready(bob)
-	f.set(func() { x := f.users[bob.user().String()]; x.packages, x.last = nil, nil }) // or a Welcome would do
-	u := alice.direct(bob)
-	f.set(func() { f.strict = true })
-	alice.send(u, "buy this")
-	asked := func() int { f.mu.Lock(); defer f.mu.Unlock(); return f.calls["GET /v1/consent"] }
-	eventually(t, "bob's device looks", func() bool { return asked() > 0 })
-	if err := bob.c.Sync(ctx10(t)); err != nil {
-		t.Fatal(err)
-	}
-	if s := bob.state(u); s != "" {
-		t.Errorf("bob's device is in it: %s", s)
-	}
-	alice.converse(u, "alice: buy this (queued)")
-	if err := bob.c.Accept(ctx10(t), alice.user()); err != nil {
-		t.Fatal(err)
-	}
-	bob.converse(u, "alice: buy this")
-}
-
 // TestDirectAbout: answers, reactions and edits find what was said in the room that has
 // yielded, and what was on its way when it did.
 func TestDirectAbout(t *testing.T) {

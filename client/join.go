@@ -350,17 +350,9 @@ func (c *Client) rejoin(r *roomState) {
 		hubs = r.Entering.Hubs
 	}
 	link, unknown := r.Entering.link(), r.unknown
-	found := r.Entering != nil && r.Entering.Own && r.Entering.Peer == ""
 	c.asyncIn(r, c.rejoining(r), &r.rejoining, func(ctx context.Context) (func() error, error) {
 		info, tree, pending, hub, err := c.askHubs(ctx, m, r, hubs, unknown, link)
-		if err == nil && found {
-			err = c.wanted(ctx, r.uri, info)
-		}
-		no := r.refusedBy(err)
-		if errors.Is(err, errUnwanted) {
-			no = err
-		}
-		if no != nil {
+		if no := r.refusedBy(err); no != nil {
 			return func() error {
 				if r.State != roomLost || c.rooms[r.id] != r {
 					return nil // it was welcomed meanwhile

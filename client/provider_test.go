@@ -366,16 +366,6 @@ func (f *fake) claim(r *http.Request, u *fakeUser) (any, error) {
 	return &clientapi.ClaimedKeyPackages{Response: b}, err
 }
 
-func (f *fake) consents(_ *http.Request, u *fakeUser) (any, error) {
-	out := &clientapi.Consents{Consents: []clientapi.Consent{}}
-	for from := range f.users {
-		if from != u.uri && (!f.strict || f.grants[from+" "+u.uri]) {
-			out.Consents = append(out.Consents, clientapi.Consent{Requester: from, Target: u.uri, State: "granted"})
-		}
-	}
-	return out, nil
-}
-
 func (f *fake) consent(r *http.Request, u *fakeUser) (any, error) {
 	n, err := body[clientapi.SendConsent](r)
 	if err != nil {
