@@ -103,6 +103,26 @@ func TestDirectRace(t *testing.T) {
 	if errx != nil || erry != nil || x != y {
 		t.Fatalf("alice has %s, %v, bob %s, %v", x, errx, y, erry)
 	}
+	// What was said in the one that yielded is reported to who ordered that.
+	for i, c := range people {
+		list, err := c.Messages(x, 0, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range list {
+			if m.Sender == c.User() {
+				continue
+			}
+			hub, err := c.Report(ctx, x, client.Report{Messages: []uint64{m.Index}})
+			where := m.Room
+			if where.IsZero() {
+				where = x
+			}
+			if err != nil || hub != where.Provider().Domain() {
+				t.Errorf("%s reports %q, said in %s, to %q: %v", people[i].User(), m.Text, where, hub, err)
+			}
+		}
+	}
 	if rooms[0] == rooms[1] {
 		t.Log("the one was faster than the other: no race")
 	}
