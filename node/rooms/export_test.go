@@ -132,3 +132,17 @@ var (
 	Without = without[int]
 	Union   = union
 )
+
+// Tick has time pass for a room's machine.
+func (r *Rooms) Tick(ctx context.Context, id room.ID) error {
+	h, err := r.lookup(id)
+	if err != nil {
+		return err
+	}
+	return r.do(ctx, h, task{look: func(*room.State) {
+		h.mu.Lock()
+		l := h.live // whose goroutine this is
+		h.mu.Unlock()
+		l.tick(ctx)
+	}})
+}

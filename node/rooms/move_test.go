@@ -599,7 +599,13 @@ func TestRejoinCutOff(t *testing.T) {
 		if s := atlanta.stand(id); s.Next != 3 || s.Hub != three[0] {
 			t.Errorf("%+v", s)
 		}
-		time.Sleep(300 * time.Millisecond) // in which it could stand for hub
+		// Time passes for the machine, which would stand for hub if it were not bound.
+		if err := atlanta.rooms.Tick(ctx, room.ID(id)); err != nil {
+			t.Fatal(err)
+		}
+		if s := atlanta.stand(id); s.Next != 3 || s.Term != "0.1" {
+			t.Errorf("it stands for hub: %+v", s)
+		}
 		if r, err := alice.send(id, alice.message("again")); err == nil && r.Code == wire.SubmitAccepted {
 			t.Error("it orders the place anew that it has signed another entry for")
 		}
@@ -609,4 +615,105 @@ func TestRejoinCutOff(t *testing.T) {
 	eventually(t, "it follows", func() bool { return atlanta.stand(id).Hub == three[1] })
 	carol.say(id, "on")
 	w.alike(id, 5)
+}
+
+// TestRejoinReplicas: two of three replicas, the hub among them, were cut off from the rest
+// and made entries final, while an administrator moved the room with the word of those who are
+// left. When they are back both stand still. Whoever wants to comes back, and from then on its
+// provider signs nothing of the old era any more: not as its hub, and not for the other one
+// that is still there. What was said is in the lost branch of each.
+func TestRejoinReplicas(t *testing.T) {
+	w, users, id := impatient(t)
+	ctx := context.Background()
+	alice, bob, carol, dave := users["alice"], users["bob"], users["carol"], users["dave"]
+	if err := alice.role(id, dave, policy.Admin); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range users {
+		d.follow(id, 5)
+	}
+	atlanta, biloxi, chicago, four := w.ps[three[0]], w.ps[three[1]], w.ps[three[2]], w.ps[delta]
+	for _, p := range w.ps {
+		eventually(t, "all have it", func() bool { return p.stand(id).Next == 5 })
+	}
+	w.split(three[0], three[1])
+	alice.say(id, "among us")
+	bob.say(id, "two")
+	for _, p := range []*provider{atlanta, biloxi} {
+		eventually(t, "it is final at "+p.domain, func() bool { return p.stand(id).Next == 7 })
+	}
+	branch := atlanta.log(id)
+	if err := dave.update(id, dave.moving(delta, 1)); err != nil {
+		t.Fatal(err)
+	}
+	carol.say(id, "moved")
+	eventually(t, "chicago follows", func() bool { return chicago.stand(id).Hub == delta })
+	w.split()
+	for _, p := range []*provider{atlanta, biloxi} {
+		p.rooms.Exchange(ctx, three[2])
+		eventually(t, p.domain+" stands still", func() bool { _, broken := p.accused(id); return strings.Contains(broken, "moved to "+delta) })
+		if s := p.stand(id); s.Next != 7 || s.Hub != three[0] || *s.Parting != (clientapi.Parting{From: 5, End: 7, Era: 1, Hub: three[0], To: delta}) {
+			t.Errorf("%+v, %+v", s, s.Parting)
+		}
+		p.restart()
+	}
+	// The hub comes back while it reaches nobody who has the room as it goes on.
+	w.split(three[0], three[1])
+	if p := must(atlanta.rooms.Rejoin(ctx, alice.who, id))(t); !p.Followed {
+		t.Errorf("%+v", p)
+	}
+	for range 2 {
+		if err := atlanta.rooms.Tick(ctx, room.ID(id)); err != nil {
+			t.Fatal(err)
+		}
+		// What biloxi has of the old era is shown to it.
+		must(atlanta.rooms.Endpoints()[rooms.EndpointReplica](ctx, &rooms.Request{Source: three[1], Subject: three[0], Body: replica.Append(nil, []*replica.Message{
+			{Room: room.ID(id), Kind: replica.Show, Piece: must(biloxi.piece(id, 5))(t).Append(nil)}})}))(t)
+		if r, err := alice.send(id, alice.message("again")); err == nil && r.Code == wire.SubmitAccepted {
+			t.Error("it orders the places anew that it has signed other entries for")
+		}
+		if err := atlanta.rooms.Tick(ctx, room.ID(id)); err != nil {
+			t.Fatal(err)
+		}
+		if s := atlanta.stand(id); s.Next != 5 || s.Term != "0.1" || atlanta.tail(id) != 0 {
+			t.Errorf("bound to the move, it takes or orders something: %+v, %d not final", s, atlanta.tail(id))
+		}
+		atlanta.restart()
+	}
+	if s, _ := atlanta.rooms.Standing(ctx, room.ID(id)); s == nil || s.Role == rooms.RoleHub || s.Seen.Era != 1 {
+		t.Errorf("%+v", s)
+	}
+	w.split()
+	atlanta.rooms.Exchange(ctx, three[2])
+	if p := must(biloxi.rooms.Rejoin(ctx, bob.who, id))(t); !p.Followed {
+		t.Errorf("%+v", p)
+	}
+	for _, p := range []*provider{atlanta, biloxi} {
+		eventually(t, p.domain+" follows", func() bool { return p.stand(id).Hub == delta && p.stand(id).Next == four.stand(id).Next })
+	}
+	carol.say(id, "welcome back")
+	for _, p := range []*provider{atlanta, biloxi} {
+		eventually(t, p.domain+" hears on", func() bool { return p.stand(id).Next == four.stand(id).Next })
+		a, b := p.log(id), four.log(id)
+		if a[len(a)-1].Hash() != b[len(b)-1].Hash() {
+			t.Errorf("%s has another log", p.domain)
+		}
+		got := must(p.rooms.Branch(ctx, map[*provider]*device{atlanta: alice, biloxi: bob}[p].who, id, 5, 10))(t)
+		if len(got.Entries) != 2 || must(room.ParseEntry(got.Entries[1]))(t).Hash() != branch[6].Hash() {
+			t.Errorf("%s keeps another branch, of %d entries", p.domain, len(got.Entries))
+		}
+		if p.replicated(id) {
+			t.Errorf("%s still holds a replica's state", p.domain)
+		}
+	}
+}
+
+// piece is what a provider shows of its log from a place on.
+func (p *provider) piece(id store.RoomID, from uint64) (*room.Piece, error) {
+	body, err := p.serve(context.Background(), rooms.EndpointLog, &rooms.Request{Source: three[2], Subject: room.ID(id).String(),
+		Body: room.AppendStands(nil, []room.Stand{{Room: room.ID(id), Next: from}})})
+	if err != nil {
+		return nil, err
+	}
+	return room.ParsePiece(body.Body, 1<<20)
 }

@@ -46,7 +46,7 @@ func (d *device) rehost(id store.RoomID, h *room.Hosting) error {
 func watched(w *world) {
 	for _, p := range w.ps {
 		p.tweak = func(c *rooms.Config) {
-			c.Dead = func(domain string) bool { o := w.ps[domain]; return o == nil || o.isDown() }
+			c.Dead = func(domain string) bool { o := w.ps[domain]; return o == nil || o.isDown() || w.cut(p.domain, domain) }
 			c.Replica = func() room.Replica {
 				x := room.Replica{Domain: p.domain, FrankingKey: p.franker().Key()}
 				copy(x.ProviderKey[:], p.key.Public().(ed25519.PublicKey))

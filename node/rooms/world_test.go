@@ -35,6 +35,26 @@ type world struct {
 	// lazy providers know others' keys only after they have looked them up.
 	lazy bool
 	ps   map[string]*provider
+
+	mu   sync.Mutex
+	side map[string]bool // guarded by mu: who of these does not reach the others
+}
+
+// split cuts some providers off from the others; with none the network is whole again.
+func (w *world) split(domains ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.side = map[string]bool{}
+	for _, d := range domains {
+		w.side[d] = true
+	}
+}
+
+// cut says whether two providers do not reach each other.
+func (w *world) cut(a, b string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.side[a] != w.side[b]
 }
 
 // provider is one provider's rooms over a real store.
@@ -199,7 +219,7 @@ func (n peers) Call(ctx context.Context, c rooms.Call) ([]byte, error) {
 		mute = n.p.mute && (c.Endpoint == rooms.EndpointReplica || c.Endpoint == rooms.EndpointNudge)
 	})
 	to := n.p.w.ps[c.Target]
-	if to == nil || to.isDown() || n.p.isDown() || mute {
+	if to == nil || to.isDown() || n.p.isDown() || mute || n.p.w.cut(n.p.domain, c.Target) {
 		return nil, &clientapi.Problem{Status: 502, Code: clientapi.CodeUnreachable, Detail: "down"}
 	}
 	res, err := to.serve(ctx, c.Endpoint, &rooms.Request{Source: n.p.domain, Subject: c.Subject, Room: c.Room, ID: c.ID, Body: c.Body})
@@ -327,7 +347,7 @@ func (t topic) others() []*provider {
 	own := t.p.topics[t.name]
 	t.p.mu.Unlock()
 	for _, o := range t.p.w.ps {
-		if o == t.p {
+		if o == t.p || t.p.w.cut(t.p.domain, o.domain) {
 			continue
 		}
 		o.mu.Lock()
