@@ -3,6 +3,7 @@ package rooms_test
 import (
 	"crypto/ed25519"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -189,6 +190,56 @@ func TestCanvassedLessAndLess(t *testing.T) {
 		if d := time.Since(start); d > time.Second {
 			t.Errorf("a hub after %s", d)
 		}
+	})
+}
+
+// TestDoubtsLater: only one provider can win the election, since it alone has what the hub
+// ordered last, and the other one finds the hub dead three seconds later. From there on the
+// room has a hub within a second, and nothing is missing.
+func TestDoubtsLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, alice, bob, carol, id := trio(t)
+		atlanta, biloxi, chicago := w.ps[three[0]], w.ps[three[1]], w.ps[three[2]]
+		late := new(atomic.Bool) // whether chicago has found out
+		watches := chicago.tweak
+		chicago.tweak = func(c *rooms.Config) {
+			watches(c)
+			dead := c.Dead
+			c.Dead = func(domain string) bool { return late.Load() && dead(domain) }
+		}
+		chicago.restart()
+		alice.say(id, "before")
+		carol.read(id, "before")
+		time.Sleep(time.Minute)
+		chicago.down2(true)
+		biloxi.set(func() { biloxi.mute = true }) // its co-signature is lost
+		alice.say(id, "last")
+		time.Sleep(100 * time.Millisecond)
+		if a, b := biloxi.tail(id), chicago.tail(id); a != 1 || b != 0 {
+			t.Fatalf("%d entries are not final at biloxi, and %d at chicago", a, b)
+		}
+		atlanta.down2(true)
+		chicago.down2(false)
+		biloxi.set(func() { biloxi.mute = false })
+		biloxi.rooms.Suspect(room.ID(id))
+		time.Sleep(3 * time.Second)
+		if h := biloxi.stand(id).Hub; h != three[0] {
+			t.Fatalf("%s is hub by one vote", h)
+		}
+		late.Store(true)
+		start := time.Now()
+		chicago.rooms.Suspect(room.ID(id))
+		for chicago.stand(id).Hub == three[0] {
+			if time.Sleep(10 * time.Millisecond); time.Since(start) > time.Minute {
+				t.Fatal("no hub")
+			}
+		}
+		if d := time.Since(start); d > time.Second || chicago.stand(id).Hub != three[1] {
+			t.Errorf("%s is hub after %s", chicago.stand(id).Hub, d)
+		}
+		carol.read(id, "before", "last")
+		bob.say(id, "after")
+		carol.read(id, "after")
 	})
 }
 
