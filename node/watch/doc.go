@@ -46,7 +46,10 @@
 // the clock, which goes on while a process is stopped, and the clock with the
 // time of day, which also goes on while the machine sleeps. After more than a
 // quarter of Timeout everybody is treated as new; the dead stay dead. So a
-// machine too busy to run the loop in time accuses nobody. If our network is
+// machine too busy to run the loop in time accuses nobody at once. One that stays too
+// busy would accuse nobody ever: for less than Timeout a provider is treated as new
+// once between two signs of life, and then it is dead after 2 pings and three
+// Timeouts, however late the loop is. If our network is
 // gone, all others are dead: that is true as far as we can tell, and without
 // their votes nothing comes of it.
 //

@@ -78,6 +78,11 @@ const (
 // forgive gives everybody new time if this process stood still: the timer came
 // far too late, or the time of day went on without the clock. Then it was us who
 // were silent, our connections may be gone, and answers may wait unread.
+//
+// On a machine that is too busy for long that happens several times in a second. So
+// where it was for less than Timeout, and no connection is gone for that, a provider gets
+// new time once in a silence: one that is dead is found so, and one that is
+// alive is heard in between.
 func (w *Watch) forgive(now time.Duration) {
 	wall := w.cfg.Wall()
 	late := now - w.wake
@@ -89,7 +94,11 @@ func (w *Watch) forgive(now time.Duration) {
 	w.stats.suspended.Add(1)
 	w.cfg.Log.Warn("this process stood still; other providers get new time to answer", "for", max(late, slept))
 	for _, t := range w.targets {
+		if t.forgiven && max(late, slept) < w.cfg.Timeout {
+			continue
+		}
 		t.restart(now)
+		t.forgiven = true
 	}
 	w.wake = now
 }

@@ -32,6 +32,8 @@ type target struct {
 	spread float64       // drawn anew for each ping
 	pause  time.Duration // before the next ping to a dead provider
 	err    error         // of the last ping
+	// forgiven: it was given new time since its last sign of life.
+	forgiven bool
 }
 
 func newTarget(cfg *Config, domain string, rate Rate, now time.Duration) *target {
@@ -84,7 +86,7 @@ func (t *target) note() bool {
 	if h <= t.life {
 		return false
 	}
-	t.life, t.tries = h, 0
+	t.life, t.tries, t.forgiven = h, 0, false
 	t.known = t.known || h >= t.since
 	t.due = h + t.shorten(t.every())
 	return true

@@ -273,6 +273,66 @@ func TestOwnSuspensionKillsNobody(t *testing.T) {
 	}
 }
 
+// TestABusyMachineFindsTheDead: the loop is late by 300 ms again and again. A provider that
+// answers stays alive; one that does not is dead within some seconds, and not only when
+// the machine has time again. After a long standstill everybody gets new time.
+func TestABusyMachineFindsTheDead(t *testing.T) {
+	run(t, map[string]watch.Rate{biloxi: watch.Busy, chicago: watch.Busy}, nil, func(n *world) {
+		n.wait(2 * time.Second)
+		busy := func(d time.Duration) {
+			for end := n.since() + d; n.since() < end; {
+				n.wait(350 * time.Millisecond)
+				n.with(func() { n.leap += 300 * time.Millisecond })
+			}
+		}
+		busy(time.Minute)
+		n.want("while both answer")
+		if s := n.Stats(); s.Suspended < 50 {
+			t.Fatalf("it stood still %d times", s.Suspended)
+		}
+		n.set(hangs, biloxi)
+		dies := n.since()
+		busy(20 * time.Second)
+		log := n.log()
+		if len(log) != 1 || log[0].domain != biloxi || log[0].at-dies > 4*time.Second {
+			t.Errorf("dead %v, biloxi since %s", log, dies)
+			return
+		}
+		// What counts is the silence: when it is back, and dies again, it gets new time again.
+		n.set(answers, biloxi)
+		busy(10 * time.Second)
+		n.want("it is back", "biloxi.example false")
+		n.with(func() { n.leap += time.Hour })
+		busy(20 * time.Second)
+		n.want("after an hour in which this process was stopped")
+	})
+}
+
+// TestNewTimeOnceInASilence: a short standstill gives a provider new time once in a silence,
+// and again when it was heard; a long one always does.
+func TestNewTimeOnceInASilence(t *testing.T) {
+	run(t, map[string]watch.Rate{biloxi: watch.Busy}, nil, func(n *world) {
+		stand := func(d time.Duration) { n.with(func() { n.leap += d }) }
+		n.wait(10 * time.Second)
+		for range 3 { // each silence anew
+			n.set(refuses, biloxi)
+			n.wait(timeout / 2)
+			stand(timeout * 9 / 10)
+			n.wait(timeout * 3 / 2)
+			n.want("after a short standstill in a silence")
+			stand(time.Minute)
+			n.wait(timeout * 3 / 2)
+			n.want("after a long one in the same silence")
+			n.set(answers, biloxi)
+			n.wait(10 * time.Second)
+			n.want("it answers")
+		}
+		if s := n.Stats(); s.Suspended != 6 {
+			t.Errorf("suspended %d times", s.Suspended)
+		}
+	})
+}
+
 func TestTheTimeOfDaySetBackIsNoSuspension(t *testing.T) {
 	run(t, many(5, watch.Busy), nil, func(n *world) {
 		n.wait(time.Second)
