@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"slices"
+	"time"
 
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/protocol/room"
@@ -55,6 +56,9 @@ func (r *Rooms) Bans() (n int) {
 
 // LimitSearch makes searches shorter.
 func (r *Rooms) LimitSearch(n uint64) { r.searchLimit = n }
+
+// SettleIn sets how long after a room has begun it is asked for once more.
+func (r *Rooms) SettleIn(d time.Duration) { r.settleIn = d }
 
 // SearchCommit searches a room's log.
 func (r *Rooms) SearchCommit(ctx context.Context, id room.ID, tree []byte, at uint64) (room.Position, bool, error) {

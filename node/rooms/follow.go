@@ -526,6 +526,30 @@ func (l *live) publishPiece(ctx context.Context, p *room.Piece) {
 	}
 }
 
+// settlingIn is how long after a room has begun here it is asked for once more.
+const settlingIn = 2 * time.Second
+
+// lookAgain asks the hub of a room that has just begun here once more for what is missing.
+// Until its subscription has got around, this provider is in nobody's mesh, and where that
+// holds enough others, nobody tells it of a batch either: it would hear of it with the next
+// one only, or with the next exchange.
+func (r *Rooms) lookAgain(h *handle) {
+	r.spawn(func(ctx context.Context) {
+		select {
+		case <-time.After(r.settleIn):
+		case <-ctx.Done():
+			return
+		}
+		head := h.stand()
+		if head == nil || head.Hub == r.cfg.Domain || !h.asked.CompareAndSwap(false, true) {
+			return
+		}
+		if r.send(h, task{catch: head.Hub}) != nil {
+			h.asked.Store(false)
+		}
+	})
+}
+
 // exchangeAll asks every hub where its rooms stand.
 func (r *Rooms) exchangeAll(ctx context.Context) {
 	hubs := map[string]bool{}
@@ -608,6 +632,7 @@ func (r *Rooms) compare(domain string, body []byte) error {
 	for _, s := range stands {
 		h, err := r.lookup(s.Room)
 		if err != nil {
+			r.beginning(s.Room)
 			r.fetchPromised(s.Room, domain)
 			continue
 		}
@@ -622,6 +647,17 @@ func (r *Rooms) compare(domain string, body []byte) error {
 		}
 	}
 	return nil
+}
+
+// beginning notes that somebody tells of a room that is just being read here for the first
+// time: what it is told of may be after what was read.
+func (r *Rooms) beginning(id room.ID) {
+	r.mu.RLock()
+	h := r.rooms[id]
+	r.mu.RUnlock()
+	if h != nil {
+		h.behind.Store(true)
+	}
 }
 
 // confirm notes of the rooms that a hub was asked about, and has said nothing of, that

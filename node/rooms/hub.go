@@ -556,6 +556,7 @@ func (l *live) commit(ctx context.Context, d *decided, more func(tx *store.Tx) e
 	} else {
 		l.r.counts.here.Add(1)
 	}
+	begins := l.h.head == nil
 	l.h.head, l.h.held = head, ""
 	l.r.turns.Add(1)
 	l.h.mu.Unlock()
@@ -564,6 +565,9 @@ func (l *live) commit(ctx context.Context, d *decided, more func(tx *store.Tx) e
 	}
 	if err := l.r.refreshTopic(l.h); err != nil {
 		l.r.log.Error("joining topic", "room", id, "err", err)
+	}
+	if begins {
+		l.r.lookAgain(l.h)
 	}
 	// Those that are new; whoever cannot be found now is looked up with the next
 	// exchange, not with every batch.

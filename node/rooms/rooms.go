@@ -155,7 +155,8 @@ type Rooms struct {
 	partners partners
 	counts   counters
 
-	searchLimit uint64 // maxSearch, but for tests
+	searchLimit uint64        // maxSearch, but for tests
+	settleIn    time.Duration // settlingIn, but for tests
 }
 
 // Open reads the heads of all rooms. It starts nothing.
@@ -195,7 +196,7 @@ func Open(cfg Config) (*Rooms, error) {
 	if cfg.Replica == nil {
 		cfg.Replica = func() room.Replica { return room.Replica{Domain: cfg.Domain} }
 	}
-	r := &Rooms{cfg: cfg, log: cfg.Log, rooms: map[room.ID]*handle{}, nodes: map[overlay.PeerID]string{}, ready: make(chan struct{}), searchLimit: maxSearch}
+	r := &Rooms{cfg: cfg, log: cfg.Log, rooms: map[room.ID]*handle{}, nodes: map[overlay.PeerID]string{}, ready: make(chan struct{}), searchLimit: maxSearch, settleIn: settlingIn}
 	r.signals = newSignals()
 	r.reporters, r.reporting = newRations()
 	r.entries = newEntries()
