@@ -36,6 +36,14 @@ func (h *handle) conflicted() bool {
 	return h.conflict != nil && (h.parting == nil || h.parting.Followed)
 }
 
+// stuck says whether the room stands still here because of what its hub, or most of its
+// replicas, have signed: only a move by an administrator helps it on.
+func (h *handle) stuck() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.broken != "" && (h.parting == nil || h.parting.Followed)
+}
+
 // A history is a room's log as another provider shows it, checked: what comes after the last
 // place that it has in common with what is final here.
 type history struct {
@@ -309,8 +317,13 @@ func (l *live) hearChoice(ctx context.Context, m *replica.Message, from string, 
 // history here it is followed, and the conflict is over; if it continues the other one, this
 // history is a branch that is lost.
 func (l *live) chosen(ctx context.Context, from string) error {
+	if !l.h.conflicted() && from == l.state.Hub().Domain {
+		return l.h.stopped() // it is what the room is stuck with
+	}
 	if l.rep == nil {
-		return nil
+		if err := l.replicate(ctx); err != nil {
+			return err
+		}
 	}
 	x, err := l.compareWith(ctx, from)
 	if err != nil || x == nil || x.head.Term.Era <= l.rep.final.Term.Era {
@@ -345,6 +358,32 @@ func (l *live) follows(ctx context.Context, from string) error {
 	return l.catchUp(ctx, from)
 }
 
+// otherHistory is about a piece whose first entry, at a place, continues another one than is
+// here. If what is final here ends before it, the two histories part below: the log of whom it
+// came from is compared. It is errGap if nothing is known of it, or nothing comes of it.
+func (l *live) otherHistory(ctx context.Context, at uint64, from string) error {
+	if from == "" || at != l.rep.final.Next {
+		return errGap
+	}
+	x, err := l.compareWith(ctx, from)
+	switch {
+	case err != nil:
+		return err
+	case x == nil || !x.parts(l.rep.final):
+		return errGap
+	case x.head.Term.Era > l.rep.final.Term.Era:
+		if err := l.lose(ctx, x); err != nil {
+			return err
+		}
+		return l.h.stopped()
+	case x.certified == nil || x.certified.Certificate.Head.Term.Era < l.rep.final.Term.Era:
+		return errGap
+	}
+	c := x.certified
+	l.freeze(ctx, &c.Head, nil, x.entries[:c.Certificate.Head.Seq+1-x.entries[0].Seq], &c.Certificate)
+	return l.h.stopped()
+}
+
 // lose notes that the room was moved on another history than the one here.
 func (l *live) lose(ctx context.Context, x *history) error {
 	final := l.rep.final
@@ -368,7 +407,7 @@ func (l *live) lose(ctx context.Context, x *history) error {
 	if err != nil {
 		return fmt.Errorf("keeping that the room was moved: %w", err)
 	}
-	l.r.log.Warn("a room with two final histories was moved, on the other one", "room", l.h.id, "to", c.Hub.Domain, "from", parting.From)
+	l.r.log.Warn("a room that stood still was moved, on another history than the one here", "room", l.h.id, "to", c.Hub.Domain, "from", parting.From)
 	l.h.mu.Lock()
 	l.h.broken, l.h.parting = why, parting
 	l.h.mu.Unlock()
@@ -389,16 +428,21 @@ func movesOn(entries []*room.Entry, from room.Term) (int, *room.HubChange) {
 	return 0, nil
 }
 
-// thawed ends the conflict where the machine has: the log goes on in a later era.
+// thawed ends the standstill where the machine has: the log goes on in a later era.
 func (l *live) thawed() {
-	if l.rep == nil || l.rep.m.State().Fork != [2]hub.Head{} || !l.h.conflicted() {
+	if l.rep == nil || l.rep.m.State().Fork != [2]hub.Head{} || !l.h.stuck() {
 		return
 	}
+	log := l.rep.m.Log()
 	l.h.mu.Lock()
+	if l.h.conflict == nil && log.Last().Term.Era <= l.h.brokeIn {
+		l.h.mu.Unlock()
+		return
+	}
 	l.h.broken, l.h.conflict = "", nil
 	l.h.moveLocked()
 	l.h.mu.Unlock()
-	l.r.log.Info("an administrator has moved a room that had two final histories: it goes on", "room", l.h.id)
+	l.r.log.Info("an administrator has moved a room that stood still: it goes on", "room", l.h.id)
 	if err := l.r.refreshTopic(l.h); err != nil {
 		l.r.log.Error("joining topic", "room", l.h.id, "err", err)
 	}

@@ -2,6 +2,7 @@ package rooms_test
 
 import (
 	"context"
+	"crypto/ed25519"
 	"fmt"
 	"strings"
 	"testing"
@@ -255,4 +256,74 @@ func TestConflictPower(t *testing.T) {
 		p := chicago.conflict(id)
 		return p != nil && must(chicago.rooms.Rooms(t.Context(), carol.who))(t).Rooms[0].Parting != nil
 	})
+}
+
+// TestHostileHubAlone: the only one who decides about a room signs what cannot be, or two
+// histories. Whoever sees that stands still with the proof, and an administrator moves the
+// room to its own provider, from before the lie.
+func TestHostileHubAlone(t *testing.T) {
+	for _, c := range []struct {
+		name, why string
+		two       bool
+	}{{"an entry that cannot be", "", false}, {"two histories", "two histories", true}} {
+		t.Run(c.name, func(t *testing.T) {
+			w, alice, bob, carol, id := orphans(t)
+			atlanta, biloxi, chicago := w.ps[three[0]], w.ps[three[1]], w.ps[three[2]]
+			stops := func(st *clientapi.HubState) bool { return st.Stopped && st.Hub == three[0] }
+			tellsBob := bob.states(stops)
+			next, one := uint64(3), atlanta.forge(id, func(*room.Entry) {})
+			if c.two {
+				var other *room.Piece
+				one, other = histories(t, w, alice, id)
+				biloxi.gossip(three[0], other.Append(nil))
+				chicago.gossip(three[0], one.Append(nil))
+				next++
+				for _, p := range []*provider{biloxi, chicago} {
+					eventually(t, p.domain+" has its history", func() bool { return p.stand(id).Next == next })
+				}
+			}
+			atlanta.down2(true)
+			biloxi.gossip(three[2], one.Append(nil))
+			broken := func(p *provider) string { _, s := p.accused(id); return s }
+			eventually(t, "biloxi stands still", func() bool { return broken(biloxi) != "" })
+			eventually(t, "its user is told", func() bool { return tellsBob.Load() > 0 })
+			if k := biloxi.condemned(id); k == nil || !strings.Contains(k.Why, c.why) || c.two != (k.Low != nil) {
+				t.Fatalf("it keeps %+v", k)
+			} else if c.two {
+				if err := (&room.Equivocation{Low: *k.Low, High: k.Head, Entries: k.Entries}).Verify(w.ps[three[0]].key.Public().(ed25519.PublicKey)); err != nil {
+					t.Errorf("the proof: %v", err)
+				}
+			} else {
+				chicago.gossip(three[0], one.Append(nil))
+				eventually(t, "chicago stands still", func() bool { return broken(chicago) != "" })
+			}
+			biloxi.restart()
+			if broken(biloxi) == "" {
+				t.Error("after a restart it knows nothing of it")
+			}
+			bob.follow(id, next)
+			if err := bob.update(id, bob.moving(three[1], 1)); err != nil {
+				t.Fatal(err)
+			}
+			bob.say(id, "on")
+			if broken(biloxi) != "" || biloxi.stand(id).Hub != three[1] {
+				t.Errorf("biloxi: %q, %+v", broken(biloxi), biloxi.stand(id))
+			}
+			if c.two { // chicago has believed the other one
+				eventually(t, "chicago stands still", func() bool { p := chicago.stand(id).Parting; return p != nil && p.From == 3 && p.To == three[1] })
+				must(chicago.rooms.Rejoin(t.Context(), carol.who, id))(t)
+			}
+			eventually(t, "chicago follows", func() bool { return chicago.stand(id).Next == biloxi.stand(id).Next && broken(chicago) == "" })
+			for _, p := range []*provider{biloxi, chicago} {
+				p.restart()
+				if broken(p) != "" {
+					t.Errorf("%s after a restart: %s", p.domain, broken(p))
+				}
+			}
+			bob.say(id, "after a restart")
+			if a, b := biloxi.log(id), chicago.log(id); a[3].Hash() != b[3].Hash() {
+				t.Error("they have two logs")
+			}
+		})
+	}
 }

@@ -36,8 +36,8 @@ func (r *Rooms) receive(h *handle, data []byte) overlay.Verdict {
 		// A hub that has changed signs with a key that this provider learns of
 		// when it catches up; so a stranger's head is no offence, only no news.
 		return overlay.Ignore
-	case p.Head.Seq+1 == head.At.Next && p.Head.Hash != head.At.Last && len(head.Set) > 0:
-		// Another one at the end of what is final: perhaps two histories are.
+	case p.Head.Seq+1 == head.At.Next && p.Head.Hash != head.At.Last && head.Hub != r.cfg.Domain:
+		// Another one at the end of what is here: its hub has signed two histories.
 	case p.Head.Seq < head.At.Next && (len(head.Set) == 0 || p.Head.Term.Compare(head.At.Term) >= 0):
 		return overlay.Ignore // of an ended term: its hub is told so
 	case head.Hub == r.cfg.Domain && len(head.Set) == 0 && r.signedBy(h, p, head):
@@ -118,6 +118,9 @@ func (l *live) adopt(ctx context.Context, p *room.Piece, from string) error {
 	at := room.Position{}
 	if l.state != nil {
 		at = l.state.At()
+		if err := l.twoHeads(ctx, p, from); err != nil {
+			return err
+		}
 	}
 	entries := p.Entries
 	for len(entries) > 0 && entries[0].Seq < at.Next {
@@ -333,16 +336,30 @@ func (l *live) condemn(ctx context.Context, err error, bad *room.Entry, entries 
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return
 	}
-	l.r.log.Error("the hub has signed an entry that cannot be; this provider stops following the room", "room", l.h.id, "err", err)
+	c := &logstore.Condemned{Room: l.h.id, Why: err.Error(), Head: *head}
+	for _, e := range entries {
+		if e.Seq >= bad.Seq {
+			c.Entries = append(c.Entries, e)
+		}
+	}
+	l.halt(ctx, c)
+}
+
+// halt stops following a room, and keeps the proof why.
+func (l *live) halt(ctx context.Context, c *logstore.Condemned) {
+	l.r.log.Error("the hub has signed what cannot be; this provider stops following the room", "room", l.h.id, "why", c.Why)
 	l.r.counts.broken.Add(1)
 	l.h.mu.Lock()
-	l.h.broken = err.Error()
+	l.h.broken = c.Why
+	if l.h.head != nil {
+		l.h.brokeIn = l.h.head.At.Term.Era
+	}
 	stored := l.h.head != nil
 	l.h.mu.Unlock()
 	if !stored {
 		return
 	}
-	l.keepProof(ctx, err, bad, entries, head)
+	l.putCondemned(ctx, c)
 	l.tellStopped()
 	if err := l.r.refreshTopic(l.h); err != nil {
 		l.r.log.Error("leaving topic", "room", l.h.id, "err", err)
@@ -363,17 +380,6 @@ func (l *live) tellStopped() {
 	}
 }
 
-// keepProof stores what a hub has signed, from the entry on that cannot be.
-func (l *live) keepProof(ctx context.Context, err error, bad *room.Entry, entries []*room.Entry, head *room.SignedHead) {
-	c := &logstore.Condemned{Room: l.h.id, Why: err.Error(), Head: *head}
-	for _, e := range entries {
-		if e.Seq >= bad.Seq {
-			c.Entries = append(c.Entries, e)
-		}
-	}
-	l.putCondemned(ctx, c)
-}
-
 // catchUp asks a provider for what is missing, until nothing is. While one piece
 // is verified and written, the next one is on its way.
 func (l *live) catchUp(ctx context.Context, from string) error {
@@ -386,7 +392,7 @@ func (l *live) catchUp(ctx context.Context, from string) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	if l.h.conflicted() {
+	if l.h.stuck() && l.state != nil {
 		return l.chosen(ctx, from)
 	}
 	next := l.next()
@@ -586,7 +592,7 @@ func (r *Rooms) Exchange(ctx context.Context, domain string) {
 	}
 	var stands []room.Stand
 	for _, h := range r.all() {
-		if head := h.stand(); head != nil && (h.stopped() == nil && r.comparable(head, domain) || h.conflicted() && slices.Contains(head.Providers, domain)) {
+		if head := h.stand(); head != nil && (h.stopped() == nil && r.comparable(head, domain) || h.stuck() && domain != head.Hub && slices.Contains(head.Providers, domain)) {
 			stands = append(stands, room.Stand{Room: h.id, Term: head.At.Term, Next: head.At.Next})
 		}
 	}
@@ -636,7 +642,7 @@ func (r *Rooms) compare(domain string, body []byte) error {
 			r.fetchPromised(s.Room, domain)
 			continue
 		}
-		if head := h.stand(); !slices.Contains(head.Providers, domain) && !head.Member(domain) || h.stopped() != nil && !h.conflicted() ||
+		if head := h.stand(); !slices.Contains(head.Providers, domain) && !head.Member(domain) || h.stopped() != nil && !h.stuck() ||
 			!ahead(s, head.At) {
 			continue
 		}

@@ -29,8 +29,23 @@ func (l *live) adoptReplicated(ctx context.Context, p *room.Piece, from string) 
 				l.newer = m.Domain
 			}
 		}
+		if l.newer == "" && p.Head.Term.Era > l.state.At().Term.Era {
+			l.newer = l.mover(&p.Head) // moved to somebody who was no replica
+		}
 	}
 	return err
+}
+
+// mover is who of those that take part has signed a head; "" if nobody has.
+func (l *live) mover(head *room.SignedHead) string {
+	for _, d := range without(l.state.Providers(), []string{l.r.cfg.Domain}) {
+		for _, k := range l.r.cfg.Rules.Anchors(d) {
+			if pub, ok := k.(ed25519.PublicKey); ok && head.Verify(pub) == nil {
+				return d
+			}
+		}
+	}
+	return ""
 }
 
 func (l *live) adoptPiece(ctx context.Context, p *room.Piece, from string) error {
@@ -77,14 +92,14 @@ func (l *live) adoptPiece(ctx context.Context, p *room.Piece, from string) error
 			return errLied
 		}
 		if entries[0].Prev != rep.position(at).Last {
-			return errGap
+			return l.otherHistory(ctx, at, from)
 		}
 		if err := l.rewind(at); err != nil {
 			return err
 		}
 	}
 	if entries[0].Prev != l.state.At().Last {
-		return errGap
+		return l.otherHistory(ctx, entries[0].Seq, from)
 	}
 	if err := l.extend(ctx, p, entries, from); err != nil {
 		l.drop() // the state is ahead of the store

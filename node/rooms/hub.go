@@ -103,8 +103,8 @@ func (l *live) submit(s *submission) {
 
 func (l *live) order(s *submission) (result, error) {
 	if err := l.h.stopped(); err != nil {
-		// An administrator's move is what ends a conflict.
-		if l.state != nil && l.rep != nil && l.h.conflicted() {
+		// An administrator's move is what ends that.
+		if l.state != nil && l.h.stuck() {
 			if to, ok := moveOf(s.update, l.state.At().Term); ok {
 				return l.beginMove(s, to)
 			}

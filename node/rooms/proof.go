@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/protocol/clientapi"
@@ -146,4 +147,78 @@ func (l *live) putCondemned(ctx context.Context, c *logstore.Condemned) {
 	if err != nil {
 		l.r.log.Error("keeping the proof against a hub", "room", l.h.id, "err", err)
 	}
+}
+
+// twoHeads sees, where the hub decides alone, whether it has signed another history than the
+// one that is here: an entry of a piece at a place that is here is another one, or the piece
+// continues another entry than the last one; then what is before it is asked for. The room is
+// stopped, with both heads as the proof.
+func (l *live) twoHeads(ctx context.Context, p *room.Piece, from string) error {
+	at, key := l.state.At(), ed25519.PublicKey(l.state.HubKey())
+	if len(p.Entries) > 0 && p.Entries[0].Seq == at.Next && p.Entries[0].Prev != at.Last && from != "" && p.Head.Term == at.Term && at.Next > 0 {
+		q, err := l.r.fetchAt(ctx, from, l.h, room.Stand{Room: l.h.id, Next: at.Next - 1})
+		if err != nil || q == nil {
+			return err
+		}
+		p = q
+	}
+	if len(p.Entries) == 0 || p.Head.Term != at.Term || p.Head.Room != l.h.id {
+		return nil
+	}
+	last := p.Entries[0]
+	if last.Seq >= at.Next {
+		return nil
+	}
+	for _, e := range p.Entries {
+		if e.Seq < at.Next {
+			last = e
+		}
+	}
+	if last.Seq+1 == at.Next && last.Hash() == at.Last || p.Head.Verify(key) != nil {
+		return nil
+	}
+	var mine *room.SignedHead
+	var own []*room.Entry
+	err := l.r.cfg.Store.View(func(tx *store.Tx) error {
+		for b, err := range logstore.LastBatches(tx, l.h.id) {
+			if err != nil {
+				return err
+			}
+			mine = &b.Head
+			break
+		}
+		for seq := min(p.Entries[0].Seq, p.Head.Seq); seq < at.Next; seq++ {
+			e, err := logstore.ReadEntry(tx, l.h.id, seq)
+			if err != nil {
+				return err
+			}
+			own = append(own, e)
+		}
+		return nil
+	})
+	if err != nil || mine == nil {
+		return err
+	}
+	i := slices.IndexFunc(p.Entries, func(e *room.Entry) bool {
+		return slices.ContainsFunc(own, func(o *room.Entry) bool { return o.Seq == e.Seq && o.Hash() != e.Hash() })
+	})
+	if i < 0 {
+		return nil // it is here
+	}
+	eq := &room.Equivocation{Low: *mine, High: p.Head, Entries: p.Entries}
+	if mine.Seq > p.Head.Seq {
+		eq.Low, eq.High, eq.Entries = p.Head, *mine, own
+	}
+	for len(eq.Entries) > 0 && eq.Entries[0].Seq < eq.Low.Seq {
+		eq.Entries = eq.Entries[1:]
+	}
+	if eq.Low.Seq == eq.High.Seq {
+		eq.Entries = nil
+	}
+	if eq.Verify(key) != nil {
+		return nil
+	}
+	err = fmt.Errorf("%s has signed two histories in term %s, which differ from entry %d on: %w", l.state.Hub().Domain, at.Term, p.Entries[i].Seq, errLied)
+	l.halt(ctx, &logstore.Condemned{Room: l.h.id, Why: err.Error(), Head: eq.High, Low: &eq.Low, Entries: eq.Entries})
+	return l.h.stopped()
 }

@@ -26,6 +26,7 @@ type handle struct {
 	head     *logstore.Head      // guarded by mu: as stored; nil while the first entry is still to come
 	live     *live               // guarded by mu: nil while nothing happens
 	broken   string              // guarded by mu: why the log cannot be followed
+	brokeIn  uint32              // guarded by mu: the era of the log then
 	accused  string              // guarded by mu: a hub of several replicas that has signed what cannot be
 	held     string              // guarded by mu: why the next entry cannot be verified yet
 	parting  *clientapi.Parting  // guarded by mu: a branch that the room was moved away from; it never changes
@@ -148,7 +149,7 @@ func (r *Rooms) readHeads() error {
 			case len(h.head.Set) > 0 && h.head.Member(h.head.Hub):
 				h.accused = h.head.Hub // others may give the room another hub
 			default:
-				h.broken = c.Why
+				h.broken, h.brokeIn = c.Why, h.head.At.Term.Era
 			}
 		}
 		return nil
