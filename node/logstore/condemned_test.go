@@ -1,6 +1,7 @@
 package logstore_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"errors"
@@ -41,6 +42,10 @@ func TestCondemned(t *testing.T) {
 			c.Entries = append(c.Entries, e)
 		}
 		c.Head = room.SignHead(room.HeadOf(c.Entries[i+1]), key)
+		if i == 1 {
+			low := room.SignHead(room.HeadOf(c.Entries[0]), key)
+			c.Low, c.Cert = &low, &room.Certificate{Head: c.Head.Head, Signers: []room.Signer{{Domain: "atlanta.example", CoSignature: room.CoSign(c.Head.Head, key)}}}
+		}
 		update(func(tx *store.Tx) error { return logstore.PutCondemned(tx, c) })
 		put = append(put, c)
 	}
@@ -61,6 +66,12 @@ func TestCondemned(t *testing.T) {
 		c, all, err := read(want.Room)
 		if err != nil || all != 2 || c.Head != want.Head || len(c.Entries) != len(want.Entries) || !strings.HasPrefix(want.Why, c.Why) || len(c.Why) > 4096 {
 			t.Fatalf("%+v of %d, %v", c, all, err)
+		}
+		if (c.Low == nil) != (want.Low == nil) || c.Low != nil && *c.Low != *want.Low {
+			t.Errorf("the other head is %+v", c.Low)
+		}
+		if (c.Cert == nil) != (want.Cert == nil) || c.Cert != nil && !bytes.Equal(c.Cert.Append(nil), want.Cert.Append(nil)) {
+			t.Errorf("the certificate is %+v", c.Cert)
 		}
 		for i, e := range c.Entries {
 			if e.Hash() != want.Entries[i].Hash() {

@@ -38,9 +38,11 @@
 //
 // A room that cannot be followed has in store.SpaceCondemned, under room[32]:
 //
-//	uint8 version = 1
+//	uint8 version = 1, 2 or 3
 //	opaque why<V>
 //	SignedHead head             what the hub has signed
+//	optional<SignedHead> low    from version 2: the other head of a hub that has signed two histories
+//	optional<Certificate> cert  from version 3: of another history that is final, too
 //
 // and under room[32] seq[8] the entries that the head signs, as they are, from the
 // one on that cannot be.

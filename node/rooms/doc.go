@@ -83,6 +83,16 @@
 // what it ordered is final, so it takes nothing back: it stands still and says why
 // (parted).
 //
+// # Standing still (conflict.go)
+//
+// Where the hub decided alone and has lied, or two histories of a room are certified, nobody
+// here can say which log is the room's. The room stands still: it takes nothing, keeps
+// the proof, tells operator and users, and shows both histories to all who take part. An
+// administrator's move is what it still takes, and it goes on when its log does into a later
+// era. A provider whose history was not chosen has a lost branch like any other
+// (rejoin.go). compareWith reads another provider's log and checks it up to its end, and that
+// is what a move onto another history is judged by.
+//
 // # Rooms of others (recruit.go)
 //
 // A provider that offers it promises to be a replica of a room in which none of its users
