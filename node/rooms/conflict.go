@@ -219,21 +219,7 @@ func (l *live) freeze(ctx context.Context, head *room.SignedHead, low *room.Sign
 	l.step(hub.Event{Kind: hub.Contradict, Head: placeOf(cert.Head)})
 	// Everybody who takes part is to know of both.
 	theirs := &room.Piece{Head: *head, Entries: entries, Certified: &room.Certified{Head: *head, Certificate: *cert}}
-	for _, p := range []*room.Piece{theirs, mine} {
-		if p == nil {
-			continue
-		}
-		m := &replica.Message{Room: l.h.id, Kind: replica.Show, Piece: p.Append(nil)}
-		if len(m.Piece) > replica.MaxBytes-4<<10 {
-			continue // they are told by reading our log
-		}
-		members := domainsOf(l.members())
-		for _, d := range append(members, without(l.state.Providers(), members)...) {
-			if d != l.r.cfg.Domain {
-				l.r.say(d, m)
-			}
-		}
-	}
+	l.showAll(theirs, mine)
 	l.tellStopped()
 	if err := l.r.refreshTopic(l.h); err != nil {
 		l.r.log.Error("leaving topic", "room", l.h.id, "err", err)

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/mls"
@@ -290,8 +291,15 @@ func TestHostileHubAlone(t *testing.T) {
 			if k := biloxi.condemned(id); k == nil || !strings.Contains(k.Why, c.why) || c.two != (k.Low != nil) {
 				t.Fatalf("it keeps %+v", k)
 			} else if c.two {
-				if err := (&room.Equivocation{Low: *k.Low, High: k.Head, Entries: k.Entries}).Verify(w.ps[three[0]].key.Public().(ed25519.PublicKey)); err != nil {
-					t.Errorf("the proof: %v", err)
+				// Chicago is shown it, too.
+				eventually(t, "chicago keeps the proof", func() bool { return chicago.condemned(id) != nil && broken(chicago) != "" })
+				for _, k := range []*logstore.Condemned{k, chicago.condemned(id)} {
+					if k.Low == nil {
+						t.Fatalf("one head only: %s", k.Why)
+					}
+					if err := (&room.Equivocation{Low: *k.Low, High: k.Head, Entries: k.Entries}).Verify(w.ps[three[0]].key.Public().(ed25519.PublicKey)); err != nil {
+						t.Errorf("the proof: %v", err)
+					}
 				}
 			} else {
 				chicago.gossip(three[0], one.Append(nil))

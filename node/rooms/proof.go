@@ -155,6 +155,9 @@ func (l *live) putCondemned(ctx context.Context, c *logstore.Condemned) {
 // stopped, with both heads as the proof.
 func (l *live) twoHeads(ctx context.Context, p *room.Piece, from string) error {
 	at, key := l.state.At(), ed25519.PublicKey(l.state.HubKey())
+	if l.state.Hub().Domain == l.r.cfg.Domain {
+		return nil // what it has forgotten, it may come from a backup, it reads from others
+	}
 	if len(p.Entries) > 0 && p.Entries[0].Seq == at.Next && p.Entries[0].Prev != at.Last && from != "" && p.Head.Term == at.Term && at.Next > 0 {
 		q, err := l.r.fetchAt(ctx, from, l.h, room.Stand{Room: l.h.id, Next: at.Next - 1})
 		if err != nil || q == nil {
@@ -220,5 +223,25 @@ func (l *live) twoHeads(ctx context.Context, p *room.Piece, from string) error {
 	}
 	err = fmt.Errorf("%s has signed two histories in term %s, which differ from entry %d on: %w", l.state.Hub().Domain, at.Term, p.Entries[i].Seq, errLied)
 	l.halt(ctx, &logstore.Condemned{Room: l.h.id, Why: err.Error(), Head: eq.High, Low: &eq.Low, Entries: eq.Entries})
+	l.showAll(p, &room.Piece{Head: *mine, Entries: own})
 	return l.h.stopped()
+}
+
+// showAll shows pieces to all who take part.
+func (l *live) showAll(pieces ...*room.Piece) {
+	members := domainsOf(l.members())
+	for _, p := range pieces {
+		if p == nil {
+			continue
+		}
+		m := &replica.Message{Room: l.h.id, Kind: replica.Show, Piece: p.Append(nil)}
+		if len(m.Piece) > replica.MaxBytes-4<<10 {
+			continue // too large to show: they are told by reading our log
+		}
+		for _, d := range append(members, without(l.state.Providers(), members)...) {
+			if d != l.r.cfg.Domain {
+				l.r.say(d, m)
+			}
+		}
+	}
 }
