@@ -3,13 +3,17 @@ package rooms_test
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/node/rooms"
+	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/hub"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/room"
@@ -333,5 +337,69 @@ func TestHostileHubAlone(t *testing.T) {
 				t.Error("they have two logs")
 			}
 		})
+	}
+}
+
+// numbers number providers.
+type numbers []string
+
+func (n *numbers) Name(p hub.Provider) string { return (*n)[p-1] }
+
+func (n *numbers) Number(domain string) hub.Provider {
+	i := slices.Index(*n, domain)
+	if i < 0 {
+		i = len(*n)
+		*n = append(*n, domain)
+	}
+	return hub.Provider(i + 1)
+}
+
+// TestConflictHalfWritten: a crash came between the proof and what the machine wrote of it. The
+// room stands still all the same, and the machine knows why as soon as it is read.
+func TestConflictHalfWritten(t *testing.T) {
+	w, carol, _, id, _, theirs := twoFinal(t, false)
+	chicago := w.ps[three[2]]
+	chicago.gossip(delta, theirs.Append(nil))
+	eventually(t, "chicago stands still", func() bool { return chicago.conflict(id) != nil })
+	fork := func(clear bool) (f [2]hub.Head) {
+		chicago.close()
+		st := must(store.Open(store.Options{Dir: chicago.dir}))(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { st.Run(ctx); close(ended) }()
+		err := st.Update(ctx, func(tx *store.Tx) error {
+			n := new(numbers)
+			s, voted, marks, err := logstore.ReadReplica(tx, room.ID(id), n)
+			if err != nil {
+				return err
+			}
+			if f = s.Fork; clear {
+				s.Fork = [2]hub.Head{}
+			}
+			return logstore.PutReplica(tx, room.ID(id), s, voted, marks, n)
+		})
+		cancel()
+		if err := errors.Join(err, st.Close(context.Background())); err != nil {
+			t.Fatal(err)
+		}
+		<-ended
+		chicago.set(func() { chicago.topics = map[string]overlay.TopicHandler{} })
+		chicago.start()
+		return f
+	}
+	if f := fork(true); f[1].Hash != theirs.Head.Hash {
+		t.Fatalf("the machine has stopped over %+v", f)
+	}
+	if chicago.conflict(id) == nil {
+		t.Fatal("after a restart it knows nothing of it")
+	}
+	if _, err := carol.send(id, carol.message("more")); err == nil {
+		t.Error("the room goes on")
+	}
+	if err := chicago.rooms.Tick(t.Context(), room.ID(id)); err != nil { // it is read
+		t.Fatal(err)
+	}
+	if f := fork(false); f[1].Hash != theirs.Head.Hash {
+		t.Errorf("the machine has stopped over %+v", f)
 	}
 }
