@@ -20,7 +20,8 @@
 //	                           what is for this user alone
 //	                           uint8 version = 2; opaque type<V>; opaque hash[32]:
 //	                           what several users are told, under its SHA-256
-//	's' hash[32]               uint8 version = 1; opaque json<V>: what these are told
+//	's' hash[32] index[2]      uint8 version = 1; opaque json<V>: what these are told, in
+//	                           pieces; what is long is there for one user alone, too
 //	'u' hash[32]               uint8 version = 1; uint64 uses: how many of 'i' name it;
 //	                           it goes with the last of them
 //	'n' user 00                uint8 version = 1; uint64 count; uint64 first: how many

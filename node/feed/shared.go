@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/mimid/mimid/protocol/presentation"
 	"github.com/mimid/mimid/protocol/uri"
@@ -15,15 +16,15 @@ import (
 // PutAll is Put for several users. What they are told is stored once, since a Welcome with
 // its tree, for each of the users whom a commit adds, would be more than a transaction holds.
 func (f *Feed) PutAll(tx *store.Tx, users []uri.User, event string, data any) error {
-	switch len(users) {
-	case 0:
+	if len(users) == 0 {
 		return nil
-	case 1:
-		return f.Put(tx, users[0], event, data)
 	}
 	j, err := json.Marshal(data)
 	if err != nil {
 		return fmt.Errorf("encoding %s event: %w", event, err)
+	}
+	if len(users) == 1 && len(j) <= pieceBytes {
+		return f.Put(tx, users[0], event, json.RawMessage(j))
 	}
 	hash := sha256.Sum256(j)
 	n, err := uses(tx, hash)
@@ -31,8 +32,12 @@ func (f *Feed) PutAll(tx *store.Tx, users []uri.User, event string, data any) er
 		return err
 	}
 	if n == 0 {
-		if err := tx.Set(sharedKey('s', hash), presentation.AppendOpaque([]byte{version}, j)); err != nil {
-			return err
+		i := uint16(0)
+		for piece := range slices.Chunk(j, pieceBytes) {
+			if err := tx.Set(pieceKey(hash, i), presentation.AppendOpaque([]byte{version}, piece)); err != nil {
+				return err
+			}
+			i++
 		}
 	}
 	if err := setUses(tx, hash, n+uint64(len(users))); err != nil {
@@ -57,6 +62,19 @@ func (f *Feed) PutAll(tx *store.Tx, users []uri.User, event string, data any) er
 		}
 	})
 	return nil
+}
+
+// pieceBytes is the most of a text that is one value in the store: the Welcome into a room of
+// a thousand is more than any value may have.
+const pieceBytes = 64 << 10
+
+func pieceKey(hash [sha256.Size]byte, i uint16) store.Key {
+	return store.SpaceFeed.Key(binary.BigEndian.AppendUint16(append([]byte{'s'}, hash[:]...), i))
+}
+
+// pieces are those of a text, in order.
+func pieces(hash [sha256.Size]byte) store.Scan {
+	return store.Scan{Prefix: store.SpaceFeed.Prefix(append([]byte{'s'}, hash[:]...))}
 }
 
 func sharedKey(kind byte, hash [sha256.Size]byte) store.Key {
@@ -84,7 +102,21 @@ func setUses(tx *store.Tx, hash [sha256.Size]byte, n uint64) error {
 	if n > 0 {
 		return tx.Set(sharedKey('u', hash), presentation.AppendU64([]byte{version}, n))
 	}
-	return errors.Join(tx.Delete(sharedKey('u', hash)), tx.Delete(sharedKey('s', hash)))
+	var keys []store.Key
+	of := pieces(hash)
+	of.KeysOnly = true
+	for it, err := range tx.Scan(of) {
+		if err != nil {
+			return err
+		}
+		keys = append(keys, it.Key)
+	}
+	for _, k := range append(keys, sharedKey('u', hash)) {
+		if err := tx.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // forget deletes a user's event, and what it names if no other does.
@@ -140,14 +172,20 @@ func (ev *inboxEvent) read(tx *store.Tx) ([]byte, error) {
 	if !ev.shared {
 		return ev.data, nil
 	}
-	b, err := tx.Get(sharedKey('s', ev.hash))
-	if err != nil {
-		return nil, fmt.Errorf("reading what several users are told: %w", err)
+	var data []byte
+	for it, err := range tx.Scan(pieces(ev.hash)) {
+		if err != nil {
+			return nil, fmt.Errorf("reading what several users are told: %w", err)
+		}
+		r := presentation.NewReader(it.Value)
+		v, piece := r.U8(), r.Opaque()
+		if err := r.Done(); err != nil || v != version {
+			return nil, fmt.Errorf("what several users are told, of version %d: %w", v, store.ErrCorrupted)
+		}
+		data = append(data, piece...)
 	}
-	r := presentation.NewReader(b)
-	v, data := r.U8(), r.Opaque()
-	if err := r.Done(); err != nil || v != version {
-		return nil, fmt.Errorf("what several users are told, of version %d: %w", v, store.ErrCorrupted)
+	if sha256.Sum256(data) != ev.hash {
+		return nil, fmt.Errorf("what several users are told is not there, or not whole: %w", store.ErrCorrupted)
 	}
 	return data, nil
 }
