@@ -21,7 +21,7 @@ func Check(it store.Item) error {
 	}
 	const id = len(room.ID{})
 	user, rest, two := bytes.Cut(name[1:], []byte{0})
-	if two && !bytes.ContainsAny(name[:1], "wsu") {
+	if two && bytes.IndexByte([]byte("rin"), name[0]) >= 0 {
 		if _, err := uri.ParseUser(string(user)); err != nil {
 			return fmt.Errorf("feed key: %w: %w", err, store.ErrCorrupted)
 		}
@@ -33,17 +33,6 @@ func Check(it store.Item) error {
 		_, err = parseMembership(it.Value)
 	case name[0] == 'i' && two && len(rest) == 8:
 		_, err = parseInbox(it.Value)
-	case name[0] == 's' && len(name) == 1+sha256.Size:
-		r := presentation.NewReader(it.Value)
-		v, data := r.U8(), r.Opaque()
-		if sum := sha256.Sum256(data); r.Done() != nil || v != version || !bytes.Equal(sum[:], name[1:]) {
-			return fmt.Errorf("what several users are told, of version %d: %w", v, store.ErrCorrupted)
-		}
-	case name[0] == 'u' && len(name) == 1+sha256.Size:
-		r := presentation.NewReader(it.Value)
-		if v, n := r.U8(), r.U64(); r.Done() != nil || v != version || n == 0 {
-			return fmt.Errorf("%d uses of version %d: %w", n, v, store.ErrCorrupted)
-		}
 	case name[0] == 'n' && two && len(rest) == 0:
 		r := presentation.NewReader(it.Value)
 		v := r.U8()
@@ -52,6 +41,10 @@ func Check(it store.Item) error {
 		if err := r.Done(); err != nil || v != version {
 			return fmt.Errorf("count of version %d: %w", v, store.ErrCorrupted)
 		}
+	case name[0] == 's' && len(name) == 1+sha256.Size+2:
+		_, err = parsePiece(it.Value)
+	case name[0] == 'u' && len(name) == 1+sha256.Size:
+		_, err = parseUses(it.Value)
 	case name[0] == 'w' && len(name) == 1+id+8 && bytes.Equal(it.Value, []byte{version}):
 		return nil
 	default:

@@ -90,6 +90,10 @@ func uses(tx *store.Tx, hash [sha256.Size]byte) (uint64, error) {
 	if err != nil {
 		return 0, err
 	}
+	return parseUses(b)
+}
+
+func parseUses(b []byte) (uint64, error) {
 	r := presentation.NewReader(b)
 	v, n := r.U8(), r.U64()
 	if err := r.Done(); err != nil || v != version || n == 0 {
@@ -177,10 +181,9 @@ func (ev *inboxEvent) read(tx *store.Tx) ([]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading what several users are told: %w", err)
 		}
-		r := presentation.NewReader(it.Value)
-		v, piece := r.U8(), r.Opaque()
-		if err := r.Done(); err != nil || v != version {
-			return nil, fmt.Errorf("what several users are told, of version %d: %w", v, store.ErrCorrupted)
+		piece, err := parsePiece(it.Value)
+		if err != nil {
+			return nil, err
 		}
 		data = append(data, piece...)
 	}
@@ -188,4 +191,13 @@ func (ev *inboxEvent) read(tx *store.Tx) ([]byte, error) {
 		return nil, fmt.Errorf("what several users are told is not there, or not whole: %w", store.ErrCorrupted)
 	}
 	return data, nil
+}
+
+func parsePiece(b []byte) ([]byte, error) {
+	r := presentation.NewReader(b)
+	v, piece := r.U8(), r.Opaque()
+	if err := r.Done(); err != nil || v != version {
+		return nil, fmt.Errorf("what several users are told, of version %d: %w", v, store.ErrCorrupted)
+	}
+	return piece, nil
 }
