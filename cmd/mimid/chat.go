@@ -195,6 +195,9 @@ var errQuit = errors.New("quit")
 func (ch *chat) end(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, ch.patience)
 	defer cancel()
+	if !ch.settleFiles(ctx) {
+		ch.complain(errFilesLate)
+	}
 	err := ch.c.Settle(ctx)
 	ch.show()
 	if err == nil {
@@ -206,6 +209,28 @@ func (ch *chat) end(ctx context.Context) error {
 		return fmt.Errorf("what was typed is kept and goes out the next time: %w", err)
 	}
 	return nil
+}
+
+// errFilesLate is said at the end of a chat.
+var errFilesLate = errors.New("files are still on their way: what was taken in goes on when this device runs the next time")
+
+// settleFiles waits for the files that are brought and fetched; false: they take too long.
+func (ch *chat) settleFiles(ctx context.Context) bool {
+	done := make(chan struct{})
+	go func() {
+		ch.files.Wait()
+		close(done)
+	}()
+	for {
+		select {
+		case f := <-ch.later:
+			f()
+		case <-done:
+			return true
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 func (ch *chat) notice(n client.Notice) {
