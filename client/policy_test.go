@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,6 +53,10 @@ func TestDescribe(t *testing.T) {
 	if err := alice.c.SetRole(ctx10(t), u, bob.user(), "moderator"); err != nil {
 		t.Fatal(err)
 	}
+	eventually(t, "bob hears that he is one", func() bool {
+		r, err := bob.c.FindRoom(ctx10(t), u.String())
+		return err == nil && slices.ContainsFunc(r.Participants, func(x client.Participant) bool { return x.User == bob.user() && x.Role == "moderator" })
+	})
 	done := make(chan error, 2)
 	go func() { done <- alice.c.Describe(ctx10(t), u, client.Describing{Name: text("boathouse")}) }()
 	go func() {
