@@ -226,10 +226,14 @@ func (r *Rooms) Run(ctx context.Context) error {
 		r.wg.Wait()
 		r.leaveTopics()
 	}()
-	if err := r.joinTopics(ctx); err != nil {
-		return fmt.Errorf("running rooms: %w", err)
+	err := r.joinTopics(ctx)
+	if err == nil {
+		err = r.wakeTails(ctx)
 	}
-	if err := r.wakeTails(ctx); err != nil {
+	if ctx.Err() != nil {
+		return nil // and what was read meanwhile may have been closed
+	}
+	if err != nil {
 		return fmt.Errorf("running rooms: %w", err)
 	}
 	r.wakeBans()
