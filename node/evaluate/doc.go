@@ -10,7 +10,7 @@
 // The own provider sees which of its users asks, and when, and nothing of what: the request
 // is blinded. An evaluator sees the provider. A provider whose evaluation does not verify is
 // logged with its proof's failure and named in Faults, and another one is asked; so is one more
-// for each 400 ms that pass. Who has erred last is asked last.
+// for each 400 ms that pass. Who has erred in the last ten minutes is asked last.
 //
 // Between providers it is the endpoint "evaluate", whose subject is the key set's name in hexadecimal,
 // the body an oprf.Request, the answer an oprf.Evaluation.

@@ -27,6 +27,7 @@ const Endpoint = "evaluate"
 const (
 	askWithin    = 8 * time.Second        // the whole of an evaluation by others
 	anotherAfter = 400 * time.Millisecond // one more evaluator is asked, when some are slow
+	faultFor     = 10 * time.Minute       // an evaluator that has erred is asked last
 )
 
 var (
@@ -279,14 +280,14 @@ func (s *Service) ask(ctx context.Context, r *oprf.Request) ([]evaluated, error)
 }
 
 // order is in which order evaluators are asked: this one itself, then any that have not
-// erred last, then the others. Among equals it is drawn, so that all bear the same load.
+// erred lately, then the others. Among equals it is drawn, so that all bear the same load.
 func (s *Service) order() (numbers []int) {
 	faults := s.Faults()
 	rank := func(n int) int {
 		if n == s.own {
 			return 0
 		}
-		if _, bad := faults[n]; bad {
+		if f, bad := faults[n]; bad && s.cfg.Now().Sub(f.At) < faultFor {
 			return 2
 		}
 		return 1

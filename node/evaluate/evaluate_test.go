@@ -223,6 +223,13 @@ func TestBadEvaluators(t *testing.T) {
 		if got := must(w.ps[outsider].Output(t.Context(), []byte("x")))(t); !slices.Equal(got.Bytes(), want) {
 			t.Errorf("%s: another output after all are well", what)
 		}
+		w.now = w.now.Add(11 * time.Minute)
+		for range 20 { // three of five are drawn each time
+			must(w.ps[outsider].Output(t.Context(), []byte("x")))(t)
+		}
+		if f := w.ps[outsider].Faults(); len(f) != 0 {
+			t.Errorf("%s: still at fault: %v", what, f)
+		}
 	}
 	w := newWorld(t, evaluate.Limits{})
 	w.ps["p1.example"].behave, w.ps["p2.example"].behave = silent, silent
