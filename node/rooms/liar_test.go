@@ -72,13 +72,15 @@ func TestForeignPieces(t *testing.T) {
 	w.suspect(id)
 	bob.say(id, "new term")
 	carol.read(id, "before", "new term")
-	biloxi := w.ps[three[1]]
+	biloxi, chicago := w.ps[three[1]], w.ps[three[2]]
+	eventually(t, "both have the same", func() bool { return biloxi.stand(id).Next == chicago.stand(id).Next })
 	next := biloxi.stand(id).Next
 	biloxi.gossip(three[0], stale.Append(nil)) // of the old term, at a place that is taken
 	foreign := old.forge(id, func(e *room.Entry) { e.Kind, e.Txn = room.KindHubChange, room.TxnID{}; e.Term.Number = 99 })
 	biloxi.gossip(three[0], foreign.Append(nil)) // a hub by nobody's vote
 	bob.say(id, "still there")
 	carol.read(id, "still there")
+	eventually(t, "biloxi has it", func() bool { return biloxi.stand(id).Next > next }) // it may be the follower
 	if n := biloxi.stand(id); n.Next != next+1 || n.Term == "0.99" {
 		t.Errorf("the log has %d entries in term %s, %d expected", n.Next, n.Term, next+1)
 	}
