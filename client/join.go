@@ -352,7 +352,7 @@ func (c *Client) rejoin(r *roomState) {
 	link, unknown := r.Entering.link(), r.unknown
 	c.asyncIn(r, c.rejoining(r), &r.rejoining, func(ctx context.Context) (func() error, error) {
 		info, tree, pending, hub, err := c.askHubs(ctx, m, r, hubs, unknown, link)
-		if no := r.refusedBy(err); no != nil {
+		if no := refusedBy(r.uri, link, err); no != nil {
 			return func() error {
 				if r.State != roomLost || c.rooms[r.id] != r {
 					return nil // it was welcomed meanwhile

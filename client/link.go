@@ -248,16 +248,17 @@ func linkRefusal(f room.LinkFault, u uri.Room) error {
 var linkFaults = map[clientapi.Code]room.LinkFault{clientapi.CodeLinkUnknown: room.LinkUnknown, clientapi.CodeLinkExpired: room.LinkExpired,
 	clientapi.CodeLinkUsed: room.LinkUsedUp, clientapi.CodeLinkRevoked: room.LinkRevoked}
 
-// refusedBy says why a hub has refused the GroupInfo; nil if that was no refusal.
-func (r *roomState) refusedBy(err error) error {
+// refusedBy says why a hub has refused the GroupInfo of a room to this device, which holds a
+// link or nil; nil if that was no refusal. It is for any goroutine.
+func refusedBy(u uri.Room, link *HeldLink, err error) error {
 	p, told := errors.AsType[*clientapi.Problem](err)
-	switch link := r.Entering.link(); {
+	switch {
 	case told && linkFaults[p.Code] != 0:
-		return linkRefusal(linkFaults[p.Code], r.uri)
+		return linkRefusal(linkFaults[p.Code], u)
 	case link != nil && told && p.Code == clientapi.CodeForbidden:
 		return fmt.Errorf("%w: %s: %w", ErrLink, p.Detail, ErrRefused)
 	case link != nil && (errors.Is(err, errOut) || told && p.Code == clientapi.CodeNotFound):
-		return fmt.Errorf("%w: %s is not there, or its provider does not know this link or your provider; ask whoever gave it to you: %w", ErrLink, r.uri, ErrRefused)
+		return fmt.Errorf("%w: %s is not there, or its provider does not know this link or your provider; ask whoever gave it to you: %w", ErrLink, u, ErrRefused)
 	case errors.Is(err, errOut), told && (p.Code == clientapi.CodeNotFound || p.Code == clientapi.CodeForbidden):
 		return fmt.Errorf("%w: %w", errNotLetIn, ErrRefused)
 	}

@@ -311,6 +311,7 @@ func TestRacer(t *testing.T) {
 		t.Fatal(err)
 	}
 	stop, raced := make(chan struct{}), make(chan [2]int, 1)
+	began := time.Now()
 	go func() {
 		won, held := 0, 0
 		defer func() { raced <- [2]int{won, held} }()
@@ -368,8 +369,8 @@ func TestRacer(t *testing.T) {
 	}
 	tries := atA.n.Load() + atB.n.Load()
 	t.Logf("the racer won %d epochs and was held back %d times; %d attempts for %d changes", won, race[1], tries, 2*each)
-	if won == 0 || race[1] == 0 {
-		t.Error("nobody raced")
+	if most := 64 + 4*int(time.Since(began).Seconds()+1); won == 0 || won > most {
+		t.Errorf("the racer won %d epochs, at least one and at most %d expected", won, most)
 	}
 	// A device has one attempt at a time, and loses it to an epoch that another has won; the
 	// racer wins no more of these than its hub lets it, 64 and 4 a second.

@@ -113,13 +113,13 @@ func (s *Share) evaluate(r *Request, proofRandom group.Scalar) (*Evaluation, err
 		if err != nil {
 			return nil, err
 		}
-		in, evaluated, out.elements = append(in, e.p), append(evaluated, x.p), append(out.elements, x)
+		in, evaluated, out.elements = append(in, e.own()), append(evaluated, x.own()), append(out.elements, x)
 	}
 	if proofRandom == nil {
 		proofRandom = curve.RandomNonZeroScalar(rand.Reader)
 	}
 	pub := s.set.shares[s.number-1]
-	proof, err := dleq.Prover{Params: dleqParams()}.ProveBatchWithRandomnessRFC9497(s.k.s, pub.p, in, evaluated, proofRandom)
+	proof, err := dleq.Prover{Params: dleqParams()}.ProveBatchWithRandomnessRFC9497(s.k.s, pub.own(), in, evaluated, proofRandom)
 	if err != nil {
 		return nil, fmt.Errorf("proving an evaluation: %w", err)
 	}
@@ -169,13 +169,13 @@ func (k *KeySet) Verify(r *Request, number int, e *Evaluation) (*Verified, error
 	}
 	var in, evaluated []group.Element
 	for i, x := range r.elements {
-		in, evaluated = append(in, x.p), append(evaluated, e.elements[i].p)
+		in, evaluated = append(in, x.own()), append(evaluated, e.elements[i].own())
 	}
 	proof := new(dleq.Proof)
 	if err := proof.UnmarshalBinary(curve, e.proof[:]); err != nil {
 		return nil, fmt.Errorf("%w: evaluator %d: the proof cannot be read", ErrProof, number)
 	}
-	if !(dleq.Verifier{Params: dleqParams()}).VerifyBatchRFC9497(pub.p, in, evaluated, proof) {
+	if !(dleq.Verifier{Params: dleqParams()}).VerifyBatchRFC9497(pub.own(), in, evaluated, proof) {
 		return nil, fmt.Errorf("%w: evaluator %d", ErrProof, number)
 	}
 	return &Verified{number, r.sum(), e.elements}, nil

@@ -36,9 +36,13 @@ func dleqParams() dleq.Params {
 // element is a point of the curve that is not the identity, with its encoding, which is
 // the only one taken.
 type element struct {
-	p group.Element
+	p group.Element // only read: see own
 	b [ElementSize]byte
 }
+
+// own returns a copy of the point: the library changes a point's inner form when it encodes
+// it, so that whoever may encode one needs one of his own.
+func (e element) own() group.Element { return e.p.Copy() }
 
 // newElement takes over p. ErrElement of the identity.
 func newElement(p group.Element) (element, error) {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -286,4 +287,21 @@ func TestStored(t *testing.T) {
 	if _, err := oprf.ParseKeySet(make([]byte, oprf.MaxKeySet+1)); !errors.Is(err, presentation.ErrTooLarge) {
 		t.Errorf("too long: %v", err)
 	}
+}
+
+// TestConcurrent: one key set, one request and one share are used by many at once (with the
+// race detector this shows more than the outcome).
+func TestConcurrent(t *testing.T) {
+	set, shares := dealt(t, 2, 3)
+	b := blinded(t, set, "handle:alice")
+	want := joined(outputs(t, set, shares, []int{1, 2}, b))
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			if got := joined(outputs(t, set, shares, []int{3, 1}, b)); got != want {
+				t.Error("another output")
+			}
+		})
+	}
+	all.Wait()
 }
