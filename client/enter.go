@@ -36,6 +36,10 @@ var errWelcomed = errors.New("client: in the group already, the Welcome is on it
 // nothing hints at it.
 const lookAgain = time.Hour
 
+// lookUninvited is the same after news of a room that this device does not come into by
+// itself: another device of the user may be in it by now.
+const lookUninvited = 5 * time.Minute
+
 // maxEnters is how often a commit that would join is made anew when the hub refuses it.
 const maxEnters = 5
 
@@ -383,9 +387,14 @@ func (c *Client) takesPart(x *clientapi.Room) bool {
 	})
 }
 
-// hintOfRoom notes that the stream told of a room that this device does not know.
+// hintOfRoom notes that the stream told of a room that this device does not know. What is said
+// in one that it was not to come into makes it look again, and not for every message.
 func (c *Client) hintOfRoom(id room.ID) {
-	if at := c.cfg.Now().Add(selfJoinDelay); !c.unwelcome[id] && c.unknown.at.After(at) {
+	delay := selfJoinDelay
+	if c.uninvited[id] {
+		delay = lookUninvited
+	}
+	if at := c.cfg.Now().Add(delay); !c.unwelcome[id] && c.unknown.at.After(at) {
 		c.unknown.at = at
 	}
 }

@@ -3,6 +3,7 @@ package client_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/mimid/mimid/client"
 	"github.com/mimid/mimid/protocol/uri"
@@ -48,8 +49,23 @@ func TestUninvited(t *testing.T) {
 			}
 		}
 	}
+	looks := func() int {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		return f.calls["GET /v1/consent"] // asked in each look, while there is such a room
+	}
+	before := looks()
 	mallory.send(u, "are you there?")
 	alice.hears(u, "mallory: are you there?")
+	for _, p := range []*person{erin, frank} {
+		p.ahead.Add(int64(3 * time.Second)) // longer than a Welcome is waited for
+	}
+	mallory.send(u, "hello?")
+	alice.hears(u, "mallory: are you there?", "mallory: hello?")
+	time.Sleep(300 * time.Millisecond) // in which they would look
+	if n := looks(); n != before {
+		t.Errorf("messages made them look %d times", n-before)
+	}
 	for _, p := range []*person{erin, frank} {
 		if s := p.state(u); s != "" {
 			t.Errorf("%s's device is %s", p.user(), s)
