@@ -12,6 +12,7 @@ import (
 	"github.com/mimid/mimid/client"
 	"github.com/mimid/mimid/client/disk"
 	"github.com/mimid/mimid/node/admin"
+	"github.com/mimid/mimid/simulations"
 	"github.com/mimid/mimid/simulations/load"
 )
 
@@ -28,7 +29,7 @@ func codeOf(err error) int {
 	var usage usageError
 	var grammar grammarError
 	switch {
-	case errors.As(err, &usage), errors.As(err, &grammar), errors.Is(err, client.ErrURL), errors.Is(err, load.ErrConfig):
+	case errors.As(err, &usage), errors.As(err, &grammar), errors.Is(err, client.ErrURL), errors.Is(err, load.ErrConfig), errors.Is(err, simulations.ErrScenario):
 		return 2
 	case certificate(err) != "", errors.Is(err, client.ErrNoProvider), speaksHTTP(err):
 		return 1 // trying again is of no use

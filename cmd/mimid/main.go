@@ -43,6 +43,7 @@ type grammar struct {
 
 	Demo      demoCommand      `cmd:"" help:"Run three providers and five users on this machine and show what they do."`
 	Bench     benchCommand     `cmd:"" help:"Put a load on providers on this machine and measure them."`
+	Sim       simCommand       `cmd:"" help:"Simulate networks that do not exist, and measure them."`
 	Init      initCommand      `cmd:"" help:"Make the data directory of a new provider." group:"Provider"`
 	Serve     serveCommand     `cmd:"" help:"Run a provider's node." group:"Provider"`
 	Account   accountCommand   `cmd:"" help:"Invite users and list them." group:"Provider"`

@@ -1,0 +1,108 @@
+package scenarios_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+
+	"github.com/mimid/mimid/simulations"
+	"github.com/mimid/mimid/simulations/report"
+	"github.com/mimid/mimid/simulations/scenarios"
+)
+
+// small are overrides with which each shipped scenario takes a second or so.
+var small = map[string][]simulations.Override{
+	"fanout": {{Key: "sweep.nodes", Value: "[10, 100]"}, {Key: "messages", Value: "5"}, {Key: "runs", Value: "2"}},
+}
+
+func run(t *testing.T, s simulations.Simulation, over ...simulations.Override) *simulations.Result {
+	t.Helper()
+	file, err := scenarios.File(s.Name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sc, err := simulations.Parse(file, s.Name, scenarios.All(), over...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := sc.Execute(t.Context(), nil)
+	if r.Err != nil {
+		t.Fatal(r.Err)
+	}
+	if v := r.Violations(); len(v) > 0 {
+		t.Fatalf("promises are broken: %v", v)
+	}
+	return r
+}
+
+// A seed of the event engine gives the same octets again, and another seed does not.
+func TestReplays(t *testing.T) {
+	for _, s := range scenarios.All() {
+		if s.Engine != simulations.Event {
+			continue
+		}
+		t.Run(s.Name, func(t *testing.T) {
+			csv := func(seed string) string {
+				var b bytes.Buffer
+				r := run(t, s, append(small[s.Name], simulations.Override{Key: "seed", Value: seed})...)
+				if err := r.WriteCSV(&b); err != nil {
+					t.Fatal(err)
+				}
+				for _, o := range r.Outcomes {
+					if o.Digest == 0 || o.Events == 0 {
+						t.Errorf("seed %d has no digest: %+v", o.Seed, o)
+					}
+				}
+				return b.String()
+			}
+			if csv("5") != csv("5") {
+				t.Error("a seed gives two results")
+			}
+			if csv("5") == csv("50") {
+				t.Error("two seeds give one result")
+			}
+		})
+	}
+}
+
+func TestReports(t *testing.T) {
+	for _, s := range scenarios.All() {
+		if s.Engine != simulations.Event {
+			continue
+		}
+		t.Run(s.Name, func(t *testing.T) {
+			dir := t.TempDir()
+			r := run(t, s, small[s.Name]...)
+			if err := r.Save(dir, r.Summarize("test")); err != nil {
+				t.Fatal(err)
+			}
+			files, err := report.Write(dir, s)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(files) != len(s.Plots)+1 {
+				t.Errorf("%d plots are said to be there, %v were written", len(s.Plots), files)
+			}
+		})
+	}
+}
+
+// What is shipped has a paragraph in the README, a question, and a golden summary about metrics that it makes.
+func TestShipped(t *testing.T) {
+	for _, s := range scenarios.All() {
+		if !strings.HasSuffix(s.Question, "?") || len(s.Doc) < 100 {
+			t.Errorf("%s does not say what it is about", s.Name)
+		}
+		if !strings.Contains(scenarios.Readme, "\n## "+s.Name+"\n") {
+			t.Errorf("README.md has no paragraph about %s", s.Name)
+		}
+		if _, known, err := scenarios.Golden(s.Name); err != nil || !known {
+			t.Errorf("%s: golden summary: %v, %v", s.Name, known, err)
+		}
+		for _, p := range s.Parameters() {
+			if p.Doc == "" && !strings.Contains(p.Key, ".") {
+				t.Errorf("%s: parameter %s is not explained", s.Name, p.Key)
+			}
+		}
+	}
+}
