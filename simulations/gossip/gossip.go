@@ -113,8 +113,65 @@ type Message struct {
 	Published time.Duration
 	Reached   int // nodes that have it, with the first
 
-	has    []uint64 // bit of each node that has it or has asked for it and waits
-	asking []uint64
+	n      *Network
+	has    []uint64 // a bit for each node that has it
+	asking []uint64 // and for each that has asked for it and waits
+}
+
+// What happens to a message. The argument holds two nodes (pair).
+type (
+	arrival Message // the first gets it from the second
+	passing Message // the first, who has it from the second, has checked it
+	telling Message // the first hears from the second that that one has it
+	asking  Message // the first is asked for it by the second
+	pushed  Message // the first gets it from the hub itself
+	heart   Network // the first's heartbeat
+)
+
+func pair(a, b int) uint64        { return uint64(uint32(a))<<32 | uint64(uint32(b)) }
+func split(arg uint64) (a, b int) { return int(int32(arg >> 32)), int(int32(arg)) }
+
+func (m *arrival) Happen(arg uint64) {
+	to, from := split(arg)
+	m.n.take((*Message)(m), to, from)
+}
+
+func (m *passing) Happen(arg uint64) {
+	at, from := split(arg)
+	m.n.forward((*Message)(m), at, from, m.n.nodes[at].mesh)
+}
+
+func (m *telling) Happen(arg uint64) {
+	to, from := split(arg)
+	if has(m.has, to) || has(m.asking, to) {
+		return
+	}
+	set(m.asking, to)
+	m.n.Asked++
+	m.n.send(to, from, Control, (*asking)(m))
+}
+
+func (m *asking) Happen(arg uint64) {
+	at, by := split(arg)
+	if m.n.nodes[at].mute {
+		clear(m.asking, by)
+		return
+	}
+	m.n.copy((*Message)(m), at, by)
+}
+
+func (m *pushed) Happen(arg uint64) {
+	to, _ := split(arg)
+	set(m.has, to)
+	m.Reached++
+	if m.n.Deliver != nil {
+		m.n.Deliver((*Message)(m), to)
+	}
+}
+
+func (n *heart) Happen(arg uint64) {
+	at, _ := split(arg)
+	(*Network)(n).heartbeat(at)
 }
 
 // New connects nodes. The Spec must have passed Check.
@@ -189,34 +246,27 @@ func (n *Network) Mesh(node int) []int32 { return n.nodes[node].mesh }
 
 // Publish has a node say something of some octets now.
 func (n *Network) Publish(id, from, size int) *Message {
-	words := (len(n.nodes) + 63) / 64
-	m := &Message{ID: id, From: from, Size: size, Published: n.e.Now(), has: make([]uint64, words), asking: make([]uint64, words)}
+	m := n.message(id, from, size)
 	n.take(m, from, -1)
 	return m
+}
+
+func (n *Network) message(id, from, size int) *Message {
+	words := (len(n.nodes) + 63) / 64
+	return &Message{ID: id, From: from, Size: size, Published: n.e.Now(), n: n, has: make([]uint64, words), asking: make([]uint64, words)}
 }
 
 // Push has a node send something to all others itself, one after the other, as a hub
 // without gossip would.
 func (n *Network) Push(id, from, size int) *Message {
-	words := (len(n.nodes) + 63) / 64
-	m := &Message{ID: id, From: from, Size: size, Published: n.e.Now(), has: make([]uint64, words), asking: make([]uint64, words)}
-	set(m.has, from)
-	m.Reached = 1
-	if n.Deliver != nil {
-		n.Deliver(m, from)
-	}
+	m := n.message(id, from, size)
+	(*pushed)(m).Happen(pair(from, from))
 	for _, to := range n.rand.Perm(len(n.nodes)) {
 		if to == from {
 			continue
 		}
 		n.Copies++
-		n.send(from, to, size+Envelope, func() {
-			set(m.has, to)
-			m.Reached++
-			if n.Deliver != nil {
-				n.Deliver(m, to)
-			}
-		})
+		n.send(from, to, size+Envelope, (*pushed)(m))
 	}
 	return m
 }
@@ -251,7 +301,7 @@ func (n *Network) take(m *Message, at, from int) {
 		n.forward(m, at, -1, to)
 		return
 	}
-	n.e.After(n.spec.Process.D(), func() { n.forward(m, at, from, nd.mesh) })
+	n.e.AfterDo(n.spec.Process.D(), (*passing)(m), pair(at, from))
 }
 
 func (n *Network) forward(m *Message, at, from int, to []int32) {
@@ -270,14 +320,15 @@ func (n *Network) forward(m *Message, at, from int, to []int32) {
 
 func (n *Network) copy(m *Message, from, to int) {
 	n.Copies++
-	n.send(from, to, m.Size+Envelope, func() { n.take(m, to, from) })
+	n.send(from, to, m.Size+Envelope, (*arrival)(m))
 }
 
-func (n *Network) send(from, to, octets int, arrived func()) {
+// send has something happen to the receiver, with the sender as the second of the pair.
+func (n *Network) send(from, to, octets int, arrived engine.Happening) {
 	n.Octets += int64(octets)
 	nd := &n.nodes[from]
 	nd.busy = max(nd.busy, n.e.Now()) + n.model.Sending(octets)
-	n.e.After(nd.busy-n.e.Now()+n.model.Transit(from, to, octets, n.rand), arrived)
+	n.e.AfterDo(nd.busy-n.e.Now()+n.model.Transit(from, to, octets, n.rand), arrived, pair(to, from))
 }
 
 // awaken has a node's next heartbeat happen, if it is not waiting already: nodes
@@ -294,7 +345,7 @@ func (n *Network) awaken(at int) {
 	if now < nd.phase {
 		next = nd.phase
 	}
-	n.e.After(next-now, func() { n.heartbeat(at) })
+	n.e.AfterDo(next-now, (*heart)(n), pair(at, 0))
 }
 
 func (n *Network) heartbeat(at int) {
@@ -329,18 +380,5 @@ func (n *Network) heartbeat(at int) {
 // tell says to a node that one has a message; if it lacks it, it asks.
 func (n *Network) tell(m *Message, from, to int) {
 	n.Told++
-	n.send(from, to, Control, func() {
-		if has(m.has, to) || has(m.asking, to) {
-			return
-		}
-		set(m.asking, to)
-		n.Asked++
-		n.send(to, from, Control, func() {
-			if n.nodes[from].mute {
-				clear(m.asking, to)
-				return
-			}
-			n.copy(m, from, to)
-		})
-	})
+	n.send(from, to, Control, (*telling)(m))
 }
