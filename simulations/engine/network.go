@@ -21,7 +21,8 @@ type Network struct {
 	rand  *rand.Rand
 	nodes int
 	usual Link
-	links []Link // from*nodes + to
+	way   func(from, to int) (latency, jitter time.Duration) // of usual links, if it is not the same for all
+	links []Link                                             // from*nodes + to
 
 	// Sent, Lost (by chance), Cut and Twice count messages.
 	Sent, Lost, Cut, Twice int
@@ -37,9 +38,12 @@ func NewNetwork(e *Engine, nodes int, usual Link) *Network {
 // Heal makes all links as usual.
 func (n *Network) Heal() {
 	for i := range n.links {
-		n.links[i] = n.usual
+		n.Mend(i/n.nodes, i%n.nodes)
 	}
 }
+
+// Lay gives each usual link a latency and a jitter of its own, with the next Heal.
+func (n *Network) Lay(way func(from, to int) (latency, jitter time.Duration)) { n.way = way }
 
 // Usual changes what usual links are; links change with the next Heal.
 func (n *Network) Usual(l Link) { n.usual = l }
@@ -48,7 +52,13 @@ func (n *Network) Usual(l Link) { n.usual = l }
 func (n *Network) Link(from, to int) *Link { return &n.links[from*n.nodes+to] }
 
 // Mend makes a link as usual.
-func (n *Network) Mend(from, to int) { *n.Link(from, to) = n.usual }
+func (n *Network) Mend(from, to int) {
+	l := n.Link(from, to)
+	*l = n.usual
+	if n.way != nil {
+		l.Latency, l.Jitter = n.way(from, to)
+	}
+}
 
 // Send has a message delivered, once, twice or not at all.
 func (n *Network) Send(from, to int, deliver func()) {

@@ -38,6 +38,7 @@ func (s *seat) write(st *hub.Store) {
 func (s *seat) finals(head hub.Head) {
 	w, pl := s.at.w, s.place
 	if pl.lied || pl.lossy {
+		w.watching.lossy(w, s, head.Seq)
 		return
 	}
 	for seq := s.known + 1; seq <= head.Seq; seq++ {
@@ -63,6 +64,7 @@ func (s *seat) finals(head hub.Head) {
 			return
 		}
 		pl.where[e.Txn] = seq
+		w.watching.final(w, pl, e.Txn)
 	}
 	s.known = max(s.known, head.Seq)
 }

@@ -55,6 +55,7 @@ func (c *client) speak() {
 	}
 	ev := hub.Event{Kind: hub.Submit, Txn: c.w.txn()}
 	switch n := c.w.users.IntN(30); {
+	case c.w.plan.calm:
 	case n < 2:
 		ev.Handshake = true
 	case n < 5:
@@ -74,6 +75,7 @@ func (c *client) speak() {
 
 func (c *client) submit(ev hub.Event) {
 	c.w.stats.Submitted++
+	c.w.watching.submitted(ev.Txn, c.w.e.Now())
 	c.out = c.out.Add(ev)
 	c.subs = append(c.subs, submission{ev: ev, since: c.w.e.Now()})
 }

@@ -61,6 +61,15 @@ type plan struct {
 	restore bool          // one provider at a time comes back from a backup
 	mortal  bool          // clients may die with what they have not told again
 	loud    int           // troubles of a kind that this seed likes more than others
+
+	suspect time.Duration // of silence, until a provider is taken for dead
+	size    int           // of all replica sets; 0: each room draws its own
+	calm    bool          // people say things and do nothing else
+}
+
+// ping is after how much silence another provider is asked for a sign of life.
+func (p *plan) ping() time.Duration {
+	return p.suspect * (pingAfter / time.Millisecond) / (deadAfter / time.Millisecond)
 }
 
 // draw makes a seed's plan.
@@ -72,7 +81,8 @@ func draw(r *rand.Rand) plan {
 		pause: ms(r, 300, 2500),
 		say:   ms(r, 1500, 5000),
 		liar:  -1, gone: -1,
-		loud: r.IntN(int(kinds)),
+		loud:    r.IntN(int(kinds)),
+		suspect: deadAfter,
 	}
 	if r.IntN(2) == 0 {
 		p.loss = r.Float64() * 0.3

@@ -45,7 +45,7 @@ func (p *provider) boot() {
 	p.pace = watch.NewPace(watch.PaceConfig{Rate: electRate, Idle: idleRate})
 	p.dead = [providers]bool{}
 	for i := range p.heard {
-		p.heard[i], p.asked[i], p.told[i] = now+bootGrace-deadAfter, now, now
+		p.heard[i], p.asked[i], p.told[i] = now+bootGrace-p.w.plan.suspect, now, now
 	}
 	p.w.say("%s starts", p.self)
 	for _, s := range p.seats {
@@ -107,11 +107,11 @@ func (p *provider) look() {
 			continue
 		}
 		silent := now - p.heard[i]
-		if silent > pingAfter && now-p.asked[i] > pingAfter {
+		if silent > p.w.plan.ping() && now-p.asked[i] > p.w.plan.ping() {
 			p.asked[i] = now
 			p.send(i, func(q *provider) { q.send(p.index, func(*provider) {}) })
 		}
-		if silent > deadAfter && !p.dead[i] {
+		if silent > p.w.plan.suspect && !p.dead[i] {
 			p.dead[i] = true
 			p.w.say("%s believes %s to be dead", p.self, name(i))
 			p.suspected(name(i))

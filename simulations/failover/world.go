@@ -33,6 +33,7 @@ type world struct {
 	broken   string // the first sentence that proved wrong
 	trace    func(string)
 	txns     uint64
+	watching *watching // of an experiment, else nil
 }
 
 // A place is a room as the world sees it: who keeps it, and what was ever true.
@@ -64,7 +65,11 @@ type final struct {
 // newWorld makes the world of a seed, in which everybody is up and nothing has happened.
 func newWorld(seed uint64, trace func(string)) *world {
 	e := engine.New(seed)
-	w := &world{seed: seed, e: e, plan: draw(e.Rand("plan")), chance: e.Rand("chance"), users: e.Rand("users"), disks: e.Rand("disks"), trace: trace}
+	return makeWorld(e, seed, draw(e.Rand("plan")), trace)
+}
+
+func makeWorld(e *engine.Engine, seed uint64, pl plan, trace func(string)) *world {
+	w := &world{seed: seed, e: e, plan: pl, chance: e.Rand("chance"), users: e.Rand("users"), disks: e.Rand("disks"), trace: trace}
 	w.net = engine.NewNetwork(e, providers, w.plan.link)
 	r := e.Rand("rooms")
 	clocks := e.Rand("clocks")
@@ -89,8 +94,14 @@ func (w *world) newPlace(i int, r *rand.Rand) {
 	if w.plan.restore && size == 1 {
 		size = 3 // what a sole hub has forgotten, nobody knows
 	}
+	if w.plan.size != 0 {
+		size = w.plan.size
+	}
 	pl := &place{index: i, peers: pickSet(r, all, max(3, size, 3+r.IntN(3))), leads: map[room.Term]hub.Provider{}, where: map[room.TxnID]uint64{}}
 	pl.manual, pl.single = r.IntN(6) == 0, size == 1
+	if w.plan.size != 0 {
+		pl.manual = false
+	}
 	set := pickSet(r, pl.peers, size)
 	pl.id[0], pl.id[1] = byte(i), 1
 	pl.create = &hub.Entry{Term: room.Term{Number: 1}, Kind: hub.Create, Set: set, Hub: set[r.IntN(len(set))]}

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 
 	"github.com/mimid/mimid/simulations"
+	"github.com/mimid/mimid/simulations/failover"
 	"github.com/mimid/mimid/simulations/fanout"
 )
 
@@ -24,7 +25,7 @@ var Readme string
 
 // All are the simulations, in the order in which they are listed.
 func All() []simulations.Simulation {
-	return []simulations.Simulation{fanout.Simulation()}
+	return []simulations.Simulation{failover.Simulation(), failover.Departure(), fanout.Simulation()}
 }
 
 // Find returns the simulation of a name.
