@@ -340,8 +340,9 @@ func (c *Client) lookForRooms() {
 	})
 }
 
-// given lists the consent that the user gave, if there is a room that the question is of.
-func (c *Client) given(ctx context.Context, list *clientapi.Rooms) (map[consentScope]consent.State, error) {
+// given lists the consent that the user gave, and its modes, if there is a room that the
+// question is of.
+func (c *Client) given(ctx context.Context, list *clientapi.Rooms) (*decisions, error) {
 	var unknown bool
 	err := c.do(ctx, func() (error, error) {
 		c.untouched()
@@ -358,10 +359,13 @@ func (c *Client) given(ctx context.Context, list *clientapi.Rooms) (map[consentS
 	if err := c.api.call(ctx, "GET", "/v1/consent", nil, all); err != nil {
 		return nil, err
 	}
-	out := map[consentScope]consent.State{}
+	out := &decisions{about: map[consentScope]consent.State{}, modes: new(clientapi.ConsentModes)}
+	if err := c.api.call(ctx, "GET", "/v1/consent/modes", nil, out.modes); err != nil {
+		return nil, err
+	}
 	for _, x := range all.Consents {
 		if state, ok := consent.ParseState(x.State); ok && x.Target == c.user.String() {
-			out[consentScope{x.Requester, x.Room}] = state
+			out.about[consentScope{x.Requester, x.Room}] = state
 		}
 	}
 	return out, nil
@@ -373,9 +377,9 @@ type consentScope struct{ requester, room string }
 // invited says whether this device comes into a room by itself, on whose list its user is: if
 // another device of the user is in it, or one of somebody whom the user lets add it. Both are
 // proven by the group, and a list is not: any hub can put anybody on that.
-func (c *Client) invited(x *clientapi.Room, given map[consentScope]consent.State) bool {
+func (c *Client) invited(x *clientapi.Room, given *decisions) bool {
 	return slices.ContainsFunc(x.Participants, func(p clientapi.Participant) bool {
-		return p.Clients > 0 && (p.User == c.user.String() || consent.Allows(given[consentScope{p.User, ""}], given[consentScope{p.User, x.URI}]))
+		return p.Clients > 0 && (p.User == c.user.String() || given.admits(p.User, x.URI))
 	})
 }
 

@@ -69,7 +69,9 @@ type fake struct {
 	complicit   bool                  // the hub orders what its rooms do not allow
 	listed      bool                  // but list them
 	boxes       map[string]*fakeBox
-	swap        func(x *fakeBox, hello bool) // what a hostile provider makes of a message
+	modes       map[string]*clientapi.ConsentModes // by user
+	overtaken   int                                // how often another device is faster to set them
+	swap        func(x *fakeBox, hello bool)       // what a hostile provider makes of a message
 }
 
 type fakeUser struct {
@@ -100,7 +102,7 @@ type fakeRoom struct {
 
 func newFake(t testing.TB) *fake {
 	f := &fake{t: t, keys: map[string]ed25519.PrivateKey{}, users: map[string]*fakeUser{}, devices: map[string]*fakeUser{},
-		rooms: map[room.ID]*fakeRoom{}, closing: make(chan struct{}), calls: map[string]int{}, grants: map[string]bool{}}
+		rooms: map[room.ID]*fakeRoom{}, closing: make(chan struct{}), calls: map[string]int{}, grants: map[string]bool{}, modes: map[string]*clientapi.ConsentModes{}}
 	for i, d := range []string{"atlanta.example", "biloxi.example", "chicago.example"} {
 		f.keys[d] = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{byte(i + 1)}, 32))
 	}
@@ -117,6 +119,8 @@ func newFake(t testing.TB) *fake {
 		"POST /v1/keypackages/claim":      f.claim,
 		"POST /v1/consent":                f.consent,
 		"GET /v1/consent":                 f.consents,
+		"GET /v1/consent/modes":           f.consentModes,
+		"PUT /v1/consent/modes":           f.setConsentModes,
 		"POST /v1/claims":                 f.publishClaim,
 		"DELETE /v1/claims":               f.withdrawClaim,
 		"POST /v1/discover":               f.discover,

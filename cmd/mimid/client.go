@@ -40,6 +40,7 @@ type clientCommand struct {
 	Requests clientRequests `cmd:"" help:"List who asks for your consent."`
 	Accept   clientAccept   `cmd:"" help:"Give consent, or accept an invitation."`
 	Reject   clientReject   `cmd:"" help:"Refuse consent, or take it back, or decline an invitation."`
+	Mode     clientMode     `cmd:"" help:"Say what becomes of strangers who ask or write."`
 	Invites  clientInvites  `cmd:"" help:"List who invites you to which room."`
 	Room     clientRooms    `cmd:"" help:"Create rooms, list them, add and remove people."`
 	Send     clientSend     `cmd:"" help:"Send a message."`

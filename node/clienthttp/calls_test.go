@@ -41,6 +41,8 @@ var calls = []struct {
 	{"POST", "/v1/evaluate", clientapi.Evaluate{Request: []byte{1}}, 200, "Evaluate"},
 	{"POST", "/v1/consent", clientapi.SendConsent{Entry: []byte{1}}, 202, "SendConsent"},
 	{"GET", "/v1/consent", nil, 200, "Consents"},
+	{"GET", "/v1/consent/modes", nil, 200, "ConsentModes"},
+	{"PUT", "/v1/consent/modes", clientapi.ConsentModes{Mode: "open", Exceptions: []clientapi.ConsentException{{Who: "chicago.example", Mode: "closed"}}}, 200, "SetConsentModes"},
 	{"POST", "/v1/rooms", clientapi.NewRoom{URI: "mimi://atlanta.example/r/x", GroupInfo: []byte{1}, Tree: []byte{2}, Nonce: nonce}, 200, "CreateRoom"},
 	{"GET", "/v1/rooms", nil, 200, "Rooms"},
 	{"GET", "/v1/room-hub?uri=mimi://atlanta.example/r/x", nil, 200, "FindRoom"},

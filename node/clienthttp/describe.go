@@ -55,7 +55,7 @@ func (s *Server) routes() (http.Handler, error) {
 	r.handle("GET /v1/download", s.download)
 	s.describeAssets(api)
 	for _, item := range api.OpenAPI().Paths {
-		for _, op := range []*huma.Operation{item.Get, item.Post, item.Patch, item.Delete} {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
 			if op != nil {
 				describeProblems(api, op)
 			}
@@ -185,6 +185,7 @@ func (s *Server) describeEvents(api huma.API) {
 		{clientapi.EventHello, reflect.TypeFor[clientapi.Hello]()},
 		{clientapi.EventEntries, reflect.TypeFor[clientapi.Entries]()},
 		{clientapi.EventWelcome, reflect.TypeFor[clientapi.Welcome]()},
+		{clientapi.EventModes, reflect.TypeFor[clientapi.ModesEvent]()},
 		{clientapi.EventConsent, reflect.TypeFor[clientapi.ConsentEvent]()},
 		{clientapi.EventHub, reflect.TypeFor[clientapi.HubState]()},
 		{clientapi.EventEphemeral, reflect.TypeFor[clientapi.Ephemeral]()},

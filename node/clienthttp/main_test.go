@@ -142,6 +142,12 @@ func (f *fake) ClaimKeyPackages(ctx context.Context, who account.Identity, c *cl
 func (f *fake) SendConsent(ctx context.Context, who account.Identity, c *clientapi.SendConsent) error {
 	return f.call(ctx, "SendConsent", &who, c)
 }
+func (f *fake) ConsentModes(ctx context.Context, who account.Identity) (*clientapi.ConsentModes, error) {
+	return &clientapi.ConsentModes{Mode: "ask"}, f.call(ctx, "ConsentModes", &who, nil)
+}
+func (f *fake) SetConsentModes(ctx context.Context, who account.Identity, m *clientapi.ConsentModes) (*clientapi.ConsentModes, error) {
+	return m, f.call(ctx, "SetConsentModes", &who, m)
+}
 func (f *fake) Consents(ctx context.Context, who account.Identity) (*clientapi.Consents, error) {
 	return &clientapi.Consents{}, f.call(ctx, "Consents", &who, nil)
 }

@@ -203,6 +203,14 @@ func (s *Server) registerContacts(api huma.API) {
 		func(ctx context.Context, _ *none) (*clientapi.Consents, error) {
 			return v.Contacts.Consents(ctx, who(ctx))
 		})
+	add(s, api, call{method: "GET", path: "/v1/consent/modes", id: "get-consent-modes", summary: "What becomes of strangers", tag: "consent"},
+		func(ctx context.Context, _ *none) (*clientapi.ConsentModes, error) {
+			return v.Contacts.ConsentModes(ctx, who(ctx))
+		})
+	add(s, api, call{method: "PUT", path: "/v1/consent/modes", id: "set-consent-modes", summary: "Say what becomes of strangers", tag: "consent"},
+		func(ctx context.Context, in *withBody[clientapi.ConsentModes]) (*clientapi.ConsentModes, error) {
+			return v.Contacts.SetConsentModes(ctx, who(ctx), &in.Body)
+		})
 }
 
 func (s *Server) registerRooms(api huma.API) {

@@ -64,6 +64,9 @@ type Contacts interface {
 	ClaimKeyPackages(ctx context.Context, who account.Identity, c *clientapi.ClaimKeyPackages) (*clientapi.ClaimedKeyPackages, error)
 	SendConsent(ctx context.Context, who account.Identity, c *clientapi.SendConsent) error
 	Consents(ctx context.Context, who account.Identity) (*clientapi.Consents, error)
+	ConsentModes(ctx context.Context, who account.Identity) (*clientapi.ConsentModes, error)
+	// SetConsentModes returns when they are durable.
+	SetConsentModes(ctx context.Context, who account.Identity, m *clientapi.ConsentModes) (*clientapi.ConsentModes, error)
 }
 
 // Claims publishes and finds identifiers.

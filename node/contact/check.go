@@ -44,6 +44,12 @@ func checkConsent(name []byte, it store.Item) error {
 			return fmt.Errorf("%w: counter of version %d", ErrDamaged, v)
 		}
 		r.U32()
+	case modeKind:
+		if _, _, err := parseModeKey(it.Key); err != nil {
+			return err
+		}
+		_, err := parseRuling(it.Value)
+		return err
 	case decoyKind:
 		r.U8()
 		r.U8()

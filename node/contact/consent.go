@@ -166,7 +166,7 @@ func (s *Service) decide(tx *store.Tx, w *word, exists bool, now time.Time) erro
 	if old.invited != nil {
 		step = consent.StepInvitation
 	}
-	next, effect, err := step(old.state, w.event())
+	next, effect, err := step(consent.Ask, old.state, w.event()) // the mode is of no account for what the target says
 	if errors.Is(err, consent.ErrBlocked) {
 		return forbidden("%s is blocked: unblock it first", w.requester)
 	}
@@ -193,6 +193,10 @@ func (s *Service) decide(tx *store.Tx, w *word, exists bool, now time.Time) erro
 // The requester learns nothing by it: what is over a limit, or for nobody,
 // vanishes.
 func (s *Service) receiveRequest(tx *store.Tx, w *word, exists bool, now time.Time) error {
+	mode, err := s.modeFor(tx, w.target, w.requester)
+	if err != nil {
+		return err
+	}
 	if !exists {
 		return s.decoy(tx, now)
 	}
@@ -209,26 +213,24 @@ func (s *Service) receiveRequest(tx *store.Tx, w *word, exists bool, now time.Ti
 			return s.decoy(tx, now)
 		}
 	}
-	next, effect, err := consent.Step(old.state, w.event())
+	next, effect, err := consent.Step(mode, old.state, w.event())
 	if err != nil {
 		return fmt.Errorf("stepping consent: %w", err)
 	}
-	switch effect {
-	case consent.ShowRequest:
+	if pending(next) > pending(old.state) {
 		if full, err := s.pendingFull(tx, w.scope); err != nil || full {
 			if full {
 				s.cfg.Log.Warn("request for consent vanishes: too many are pending", "target", w.target, "provider", w.requester.Provider().Domain())
 			}
 			return errors.Join(err, s.decoy(tx, now))
 		}
+	}
+	switch effect {
+	case consent.ShowRequest, consent.WithdrawRequest:
 		if err := s.show(tx, w.target, w, next); err != nil {
 			return err
 		}
-	case consent.WithdrawRequest:
-		if err := s.show(tx, w.target, w, next); err != nil {
-			return err
-		}
-	case consent.TellGrant: // it was granted before, and the requester did not know
+	case consent.TellGrant: // by the mode; or it was granted before, and the requester did not know
 		if err := s.tellAgain(tx, w, now); err != nil {
 			return err
 		}
@@ -340,6 +342,9 @@ func (s *Service) Consents(_ context.Context, who account.Identity) (*clientapi.
 			for r, err := range scopesOf(tx, side, who.User) {
 				if err != nil {
 					return err
+				}
+				if r.state == consent.Held {
+					continue // who looks for such finds it in Quarantine
 				}
 				c := clientapi.Consent{Requester: r.requester.String(), Target: r.target.String(), Room: r.room.String(),
 					State: r.state.String(), ChangedAt: int64(r.changed), Invitation: r.invited}

@@ -14,6 +14,7 @@ import (
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/node/ration"
 	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/protocol/consent"
 	"github.com/mimid/mimid/protocol/discovery"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/oprf"
@@ -175,7 +176,9 @@ type Config struct {
 	Unverified bool
 	// NoQueries answers each identifierQuery of another provider with forbidden.
 	NoQueries bool
-	Limits    Limits
+	// Mode is that of users who have chosen none. Default consent.Ask.
+	Mode   consent.Mode
+	Limits Limits
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 	// Log receives what an operator may want to know. Default: nothing.
@@ -214,6 +217,12 @@ func New(cfg Config) (*Service, error) {
 	}
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Mode == consent.Unset {
+		cfg.Mode = consent.Ask
+	}
+	if !cfg.Mode.Valid() {
+		return nil, fmt.Errorf("%w: mode of consent %s", ErrConfig, cfg.Mode)
 	}
 	cfg.Limits = cfg.Limits.withDefaults()
 	return &Service{cfg: cfg, provider: provider,

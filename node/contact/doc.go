@@ -17,7 +17,9 @@
 //     something is written to the disk before that in every case, since the disk
 //     is what takes time.
 //   - KeyPackages are refused with noConsent, for users that do not exist too, in
-//     the same number of octets; nothing but two consent states is read before.
+//     the same number of octets; nothing but two consent states and three modes is read
+//     before, the same keys for all users. In the modes open and quarantine a stranger
+//     gets them, and so learns that there is such a user.
 //   - Limits that a stranger runs into count what the stranger sends, and not what
 //     came of it. Where a limit depends on the user (pending requests), what is
 //     over it vanishes.
@@ -76,6 +78,8 @@
 //	05 TARGET                        uint32 keys 01 of the user
 //	06 REQUESTER                     uint32 keys 02 of the user
 //	07                               uint8 0; uint64 time: written when nothing else is
+//	08 TARGET 00                     uint8 mode; uint64 revision: the user's mode, if it has set one
+//	08 TARGET 00 EXCEPT              uint8 mode; uint64 0: its exception for a user's URI or a domain
 //
 // In store.SpaceClaims, ID being discovery's ClaimID:
 //

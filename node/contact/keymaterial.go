@@ -224,7 +224,7 @@ func (s *Service) answer(ctx context.Context, c *claim, source string) ([]byte, 
 	return b, nil
 }
 
-// allowed reads both scopes whatever the first says, and then whether the target has asked to
+// allowed reads both scopes and the mode whatever the first says, and then whether the target has asked to
 // be let into the room, which is consent, too: one that a block of the requester is above.
 func (s *Service) allowed(ctx context.Context, c *claim, source string) (ok bool, err error) {
 	if c.requester == c.target {
@@ -237,8 +237,9 @@ func (s *Service) allowed(ctx context.Context, c *claim, source string) (ok bool
 		if !c.room.IsZero() {
 			room, err2 = readState(tx, given, scope{c.requester, c.target, c.room})
 		}
-		ok, blocked = consent.Allows(any.state, room.state), consent.Blocks(any.state, room.state)
-		return errors.Join(err1, err2)
+		mode, err3 := s.modeFor(tx, c.target, c.requester)
+		ok, blocked = consent.Judge(mode, any.state, room.state) != consent.Refuse, consent.Blocks(any.state, room.state)
+		return errors.Join(err1, err2, err3)
 	})
 	if err != nil || ok || s.cfg.Knocks == nil || c.room.IsZero() {
 		return ok, err

@@ -26,6 +26,7 @@ const (
 	countGiven      = 5
 	countAsked      = 6
 	decoyKind       = 7
+	modeKind        = 8
 )
 
 // scope says whose consent is meant, and for whom and where.
@@ -152,7 +153,7 @@ func (s *Service) write(tx *store.Tx, side byte, sc scope, old record, next cons
 		return tx.Delete(sc.key(side))
 	}
 	b := presentation.AppendU64([]byte{version, byte(next)}, uint64(max(now.UnixMilli(), 0)))
-	if next == consent.Requested && invited != nil {
+	if (next == consent.Requested || next == consent.Held) && invited != nil {
 		b = presentation.AppendOpaque(b, invited)
 	}
 	return tx.Set(sc.key(side), b)
@@ -166,7 +167,7 @@ func entries(s consent.State) int {
 }
 
 func pending(s consent.State) int {
-	if s == consent.Requested {
+	if s == consent.Requested || s == consent.Held {
 		return 1
 	}
 	return 0

@@ -264,6 +264,9 @@ func (p *provider) Put(tx *store.Tx, target string, it outbox.Item) error {
 type feedOf struct{ p *provider }
 
 func (f feedOf) Put(tx *store.Tx, user uri.User, event string, data any) error {
+	if event == clientapi.EventModes {
+		return nil
+	}
 	b, err := json.Marshal(data)
 	if err != nil {
 		return err

@@ -27,6 +27,8 @@ const (
 	CodeExists Code = "exists"
 	// CodeKeySet (409): the evaluators have another key set by now: read the provider anew.
 	CodeKeySet Code = "key_set"
+	// CodeRevision (409): it was changed by another device meanwhile. Read it anew.
+	CodeRevision Code = "revision"
 	// CodeTooLarge (413): the body, or something in it, exceeds its limit.
 	CodeTooLarge Code = "too_large"
 	// CodeTooMany (429): a rate or quota is used up. Retry after Retry-After.

@@ -91,8 +91,23 @@ type Consent struct {
 	Requester string `json:"requester" doc:"URI of the user who may fetch KeyPackages"`
 	Target    string `json:"target" doc:"URI of the user whose KeyPackages they are"`
 	Room      string `json:"room,omitempty" doc:"URI of the room; empty for any"`
-	State     string `json:"state" enum:"none,requested,granted,revoked,blocked" doc:"As far as this provider knows"`
+	State     string `json:"state" enum:"none,requested,granted,revoked,blocked,held" doc:"As far as this provider knows"`
 	ChangedAt int64  `json:"changed_at" doc:"Unix milliseconds"`
 	// Invitation is what is offered, of a request that waits for an answer.
 	Invitation []byte `json:"invitation,omitempty" doc:"Invitation that the request is, if it is one"`
+}
+
+// ConsentModes say what becomes of somebody about whom the user has decided nothing: the
+// exception for it, that for its provider, or Mode. To set them is to replace all.
+type ConsentModes struct {
+	Mode       string             `json:"mode" enum:"ask,open,quarantine,closed" doc:"What holds where there is no exception"`
+	Exceptions []ConsentException `json:"exceptions" maxItems:"256"`
+	// Revision counts how often they were set. What was not read last cannot be replaced.
+	Revision uint64 `json:"revision" doc:"As it was read; 409 if another device has set them since"`
+}
+
+// ConsentException is the mode for one user, or all of one provider.
+type ConsentException struct {
+	Who  string `json:"who" maxLength:"512" doc:"URI of a user, or domain of a provider" example:"biloxi.example"`
+	Mode string `json:"mode" enum:"ask,open,quarantine,closed"`
 }

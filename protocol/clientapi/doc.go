@@ -35,6 +35,8 @@
 //	POST   /v1/discover                      Discover -> Discovered
 //	POST   /v1/consent                       SendConsent
 //	GET    /v1/consent                       Consents
+//	GET    /v1/consent/modes                 ConsentModes: what becomes of strangers
+//	PUT    /v1/consent/modes                 ConsentModes -> ConsentModes: all of them anew
 //	POST   /v1/knocks                        SendKnock -> Knock: ask to be let into a room, or no longer
 //	GET    /v1/knocks                        Knocks: the user's own
 //	POST   /v1/rooms                         NewRoom -> Submitted

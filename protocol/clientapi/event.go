@@ -5,6 +5,7 @@ const (
 	EventEntries   = "entries"   // Entries
 	EventWelcome   = "welcome"   // Welcome
 	EventConsent   = "consent"   // ConsentEvent
+	EventModes     = "modes"     // ModesEvent: the modes of consent were set
 	EventKnock     = "knock"     // Knock: the user's own has got further, or somebody waits whom the user may let in
 	EventHub       = "hub"       // HubState; not stored, it leaves the cursor where it is
 	EventEphemeral = "ephemeral" // Ephemeral; not stored, it leaves the cursor where it is
@@ -86,4 +87,9 @@ type ConsentEvent struct {
 	Entry []byte `json:"entry"`
 	// State is what follows from it, as in Consent.
 	State string `json:"state"`
+}
+
+// ModesEvent tells a user's devices that one of them has set the modes of consent.
+type ModesEvent struct {
+	Revision uint64 `json:"revision"`
 }

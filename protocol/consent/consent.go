@@ -1,36 +1,3 @@
-// Package consent is the state machine by which a user decides who may fetch
-// its KeyPackages, and so add it to rooms (MIMI protocol sections 5.7 and 8).
-//
-// A requester asks, the target's provider keeps one State for each (target,
-// requester, scope), where a scope is one room or any room, and steps it with
-// what either side says. The mode is ask: nobody may fetch anything before the
-// target has granted it. Grants and refusals need no request before them.
-//
-// What a requester can learn is the same in every state but Granted: a request
-// is received, and then nothing comes. A refusal is silent, a request that is
-// ignored because the requester was refused or blocked looks like one that has
-// not been answered. So every Effect towards the requester is listed here, and
-// whoever performs them adds none.
-//
-//	            request     cancel      grant        revoke      block        unblock
-//	None        Requested+t None        Granted+r    Revoked     Blocked      None
-//	Requested   Requested   None+w      Granted+r    Revoked     Blocked      Requested
-//	Granted     Granted+r   None        Granted+r    Revoked+r   Blocked+r    Granted
-//	Revoked     Revoked     Revoked     Granted+r    Revoked     Blocked      Revoked
-//	Blocked     Blocked     Blocked     error        Blocked     Blocked      Revoked
-//
-// +t shows the request to the target, +w takes it from view again, +r tells the
-// requester's provider of the grant or of its end. Request and cancel are the
-// requester's, the others the target's. Unblocking leaves Revoked, not None: who
-// was blocked is not heard again until the target grants by itself.
-//
-// An invitation (Invitation) is a request about one room. It is an offer, to which no is an
-// answer, too: StepInvitation differs from Step in that revoke tells the requester of it in the
-// state Requested. Whoever wants to say nothing says nothing. Who is refused or blocked
-// for any room is not heard with an invitation either (Hears).
-//
-// Pure: values in, values out. Limits on how often a requester may ask belong
-// to the caller.
 package consent
 
 import (
@@ -58,9 +25,10 @@ const (
 	Granted   State = 2
 	Revoked   State = 3 // refused or withdrawn; further requests are ignored
 	Blocked   State = 4 // refused, and hidden
+	Held      State = 5 // asked in mode quarantine, and not shown
 )
 
-var stateNames = [...]string{"none", "requested", "granted", "revoked", "blocked"}
+var stateNames = [...]string{"none", "requested", "granted", "revoked", "blocked", "held"}
 
 func (s State) String() string {
 	if int(s) < len(stateNames) {
@@ -124,32 +92,49 @@ type outcome struct {
 	effect Effect
 }
 
-// table is the one in the package documentation.
+// table is the first one in the package documentation; what it says of a request is that of
+// mode ask.
 var table = [...][6]outcome{
 	None:      {{Requested, ShowRequest}, {None, Nothing}, {Granted, TellGrant}, {Revoked, Nothing}, {Blocked, Nothing}, {None, Nothing}},
 	Requested: {{Requested, Nothing}, {None, WithdrawRequest}, {Granted, TellGrant}, {Revoked, Nothing}, {Blocked, Nothing}, {Requested, Nothing}},
 	Granted:   {{Granted, TellGrant}, {None, Nothing}, {Granted, TellGrant}, {Revoked, TellRevoke}, {Blocked, TellRevoke}, {Granted, Nothing}},
 	Revoked:   {{Revoked, Nothing}, {Revoked, Nothing}, {Granted, TellGrant}, {Revoked, Nothing}, {Blocked, Nothing}, {Revoked, Nothing}},
 	Blocked:   {{Blocked, Nothing}, {Blocked, Nothing}, {}, {Blocked, Nothing}, {Blocked, Nothing}, {Revoked, Nothing}},
+	Held:      {{Requested, ShowRequest}, {None, Nothing}, {Granted, TellGrant}, {Revoked, Nothing}, {Blocked, Nothing}, {Held, Nothing}},
 }
 
-// Step returns the state after an event and what follows. On error the state
-// is unchanged. Errors: ErrBlocked, ErrEvent.
-func Step(s State, e Event) (State, Effect, error) {
-	if int(s) >= len(table) || e > Unblock {
-		return s, Nothing, fmt.Errorf("%s in state %s: %w", e, s, ErrEvent)
+// Step returns the state after an event and what follows. The mode is the one that holds
+// for the requester; it matters for a request only. On error the state is unchanged. Errors:
+// ErrBlocked, ErrEvent.
+func Step(m Mode, s State, e Event) (State, Effect, error) {
+	if int(s) >= len(table) || e > Unblock || !m.Valid() {
+		return s, Nothing, fmt.Errorf("%s in state %s and mode %s: %w", e, s, m, ErrEvent)
 	}
 	if s == Blocked && e == Grant {
 		return s, Nothing, ErrBlocked
+	}
+	undecided := s == None || s == Requested || s == Held
+	if e == Request && undecided {
+		switch m {
+		case Open:
+			return s, TellGrant, nil
+		case Quarantine:
+			if s == None {
+				return Held, Nothing, nil
+			}
+			return s, Nothing, nil
+		case Closed:
+			return s, Nothing, nil
+		}
 	}
 	o := table[s][e]
 	return o.next, o.effect, nil
 }
 
 // StepInvitation is Step for a scope of one room in which the requester has invited the
-// target.
-func StepInvitation(s State, e Event) (State, Effect, error) {
-	next, effect, err := Step(s, e)
+// target, of what the target says.
+func StepInvitation(m Mode, s State, e Event) (State, Effect, error) {
+	next, effect, err := Step(m, s, e)
 	if s == Requested && e == Revoke {
 		effect = TellRevoke
 	}
@@ -163,18 +148,3 @@ func Hears(any State) bool { return any != Revoked && any != Blocked }
 // Blocks says whether a requester is blocked, for any room or this one: then nothing else
 // lets it fetch KeyPackages, not the target's asking to be let into that room either.
 func Blocks(any, room State) bool { return any == Blocked || room == Blocked }
-
-// Allows says whether a requester may fetch KeyPackages for a room, by its
-// states for any room and for this one: what was said of the room decides, but
-// a block in either scope stands.
-func Allows(any, room State) bool {
-	switch {
-	case Blocks(any, room):
-		return false
-	case room == Granted:
-		return true
-	case room == Revoked:
-		return false
-	}
-	return any == Granted
-}

