@@ -305,8 +305,9 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		},
 		Franker: franker, Reports: p.abuse,
 		Gossip: n.gossip(p.overlay), Outbox: roomOutbox{p.outbox}, Joined: p.accounts.Joined,
-		Changed: func(id room.ID) { p.knocks.Changed(id) }, // made below, and before anything runs
-		Log:     part("rooms"), Now: n.now, Stall: time.Duration(n.cfg.Failover.Stall),
+		Changed:    func(id room.ID) { p.knocks.Changed(id) }, // made below, and before anything runs
+		Quarantine: quarantine{p},
+		Log:        part("rooms"), Now: n.now, Stall: time.Duration(n.cfg.Failover.Stall),
 	}); err != nil {
 		return p, err
 	}

@@ -31,31 +31,32 @@ func defaultClientData() string {
 }
 
 type clientCommand struct {
-	Register clientRegister `cmd:"" help:"Register this device, with an invite."`
-	Device   clientDevices  `cmd:"" help:"Add a device on another machine, or list yours."`
-	Whoami   clientWhoami   `cmd:"" help:"Say who this device is."`
-	Publish  clientPublish  `cmd:"" help:"Let others find you by a handle or number."`
-	Find     clientFind     `cmd:"" help:"Find people by a handle or number."`
-	Contact  clientContact  `cmd:"" help:"Ask somebody for consent to be added to rooms."`
-	Requests clientRequests `cmd:"" help:"List who asks for your consent."`
-	Accept   clientAccept   `cmd:"" help:"Give consent, or accept an invitation."`
-	Reject   clientReject   `cmd:"" help:"Refuse consent, or take it back, or decline an invitation."`
-	Mode     clientMode     `cmd:"" help:"Say what becomes of strangers who ask or write."`
-	Invites  clientInvites  `cmd:"" help:"List who invites you to which room."`
-	Room     clientRooms    `cmd:"" help:"Create rooms, list them, add and remove people."`
-	Send     clientSend     `cmd:"" help:"Send a message."`
-	Read     clientRead     `cmd:"" help:"Read a room's messages."`
-	Reply    clientReply    `cmd:"" help:"Answer a message."`
-	React    clientReact    `cmd:"" help:"React to a message."`
-	Edit     clientEdit     `cmd:"" help:"Change what you have said."`
-	Delete   clientDelete   `cmd:"" help:"Take a message or reaction back."`
-	Attach   clientAttach   `cmd:"" help:"Send a file."`
-	Fetch    clientFetch    `cmd:"" help:"Save a file that somebody sent."`
-	Files    clientFiles    `cmd:"" help:"List the files that you keep at your provider, or delete one."`
-	Sync     clientSync     `cmd:"" help:"Catch up with everything."`
-	Typing   clientTyping   `cmd:"" help:"Tell a room that you are writing something."`
-	Receipts clientReceipts `cmd:"" help:"Say what others are told of what you got and read."`
-	Leave    clientLeave    `cmd:"" help:"Leave a room."`
+	Register   clientRegister   `cmd:"" help:"Register this device, with an invite."`
+	Device     clientDevices    `cmd:"" help:"Add a device on another machine, or list yours."`
+	Whoami     clientWhoami     `cmd:"" help:"Say who this device is."`
+	Publish    clientPublish    `cmd:"" help:"Let others find you by a handle or number."`
+	Find       clientFind       `cmd:"" help:"Find people by a handle or number."`
+	Contact    clientContact    `cmd:"" help:"Ask somebody for consent to be added to rooms."`
+	Requests   clientRequests   `cmd:"" help:"List who asks for your consent."`
+	Accept     clientAccept     `cmd:"" help:"Give consent, or accept an invitation."`
+	Reject     clientReject     `cmd:"" help:"Refuse consent, or take it back, or decline an invitation."`
+	Mode       clientMode       `cmd:"" help:"Say what becomes of strangers who ask or write."`
+	Quarantine clientQuarantine `cmd:"" help:"See and judge what strangers want, in mode quarantine."`
+	Invites    clientInvites    `cmd:"" help:"List who invites you to which room."`
+	Room       clientRooms      `cmd:"" help:"Create rooms, list them, add and remove people."`
+	Send       clientSend       `cmd:"" help:"Send a message."`
+	Read       clientRead       `cmd:"" help:"Read a room's messages."`
+	Reply      clientReply      `cmd:"" help:"Answer a message."`
+	React      clientReact      `cmd:"" help:"React to a message."`
+	Edit       clientEdit       `cmd:"" help:"Change what you have said."`
+	Delete     clientDelete     `cmd:"" help:"Take a message or reaction back."`
+	Attach     clientAttach     `cmd:"" help:"Send a file."`
+	Fetch      clientFetch      `cmd:"" help:"Save a file that somebody sent."`
+	Files      clientFiles      `cmd:"" help:"List the files that you keep at your provider, or delete one."`
+	Sync       clientSync       `cmd:"" help:"Catch up with everything."`
+	Typing     clientTyping     `cmd:"" help:"Tell a room that you are writing something."`
+	Receipts   clientReceipts   `cmd:"" help:"Say what others are told of what you got and read."`
+	Leave      clientLeave      `cmd:"" help:"Leave a room."`
 }
 
 // device is what all user commands have: where the device's state is.

@@ -50,6 +50,8 @@ var calls = []struct {
 	{"GET", roomPath + "/log?from=5&limit=1000", nil, 200, "Log"},
 	{"GET", roomPath + "/log", nil, 200, "Log"},
 	{"GET", roomPath + "/branch?from=5&limit=1000", nil, 200, "Branch"},
+	{"GET", "/v1/quarantine", nil, 200, "Quarantine"},
+	{"POST", "/v1/quarantine/" + roomPath[len("/v1/rooms/"):], clientapi.JudgeHeld{Verdict: "reject"}, 204, "Judged"},
 	{"POST", roomPath + "/rejoin", nil, 200, "Rejoin"},
 	{"POST", roomPath + "/messages", clientapi.SubmitMessage{Request: []byte{1}, Nonce: nonce}, 200, "SubmitMessage"},
 	{"POST", roomPath + "/updates", clientapi.SubmitUpdate{Request: []byte{1}, Nonce: nonce}, 200, "SubmitUpdate"},
@@ -152,7 +154,7 @@ func TestPathsAreThoseOfClientAPI(t *testing.T) {
 		"PATCH /v1/assets/{hash}": true, "GET /v1/download": true} // TestUpload, TestDownload
 	for _, c := range calls {
 		path, _, _ := strings.Cut(c.path, "?")
-		path = strings.Replace(path, roomPath, "/v1/rooms/{room}", 1)
+		path = strings.Replace(path, fmt.Sprintf("/%x", room[:]), "/{room}", 1)
 		path = strings.Replace(path, "biloxi.example", "{domain}", 1)
 		path = strings.Replace(path, "/phone", "/{name}", 1)
 		path = strings.Replace(path, assetHash, "{hash}", 1)

@@ -148,6 +148,12 @@ func (f *fake) ConsentModes(ctx context.Context, who account.Identity) (*clienta
 func (f *fake) SetConsentModes(ctx context.Context, who account.Identity, m *clientapi.ConsentModes) (*clientapi.ConsentModes, error) {
 	return m, f.call(ctx, "SetConsentModes", &who, m)
 }
+func (f *fake) Quarantine(ctx context.Context, who account.Identity) (*clientapi.Quarantine, error) {
+	return &clientapi.Quarantine{}, f.call(ctx, "Quarantine", &who, nil)
+}
+func (f *fake) Judged(ctx context.Context, who account.Identity, id store.RoomID, j *clientapi.JudgeHeld) error {
+	return f.call(ctx, "Judged", &who, j)
+}
 func (f *fake) Consents(ctx context.Context, who account.Identity) (*clientapi.Consents, error) {
 	return &clientapi.Consents{}, f.call(ctx, "Consents", &who, nil)
 }

@@ -211,6 +211,18 @@ func (s *Server) registerContacts(api huma.API) {
 		func(ctx context.Context, in *withBody[clientapi.ConsentModes]) (*clientapi.ConsentModes, error) {
 			return v.Contacts.SetConsentModes(ctx, who(ctx), &in.Body)
 		})
+	add(s, api, call{method: "GET", path: "/v1/quarantine", id: "get-quarantine", summary: "What strangers want of the user", tag: "consent"},
+		func(ctx context.Context, _ *none) (*clientapi.Quarantine, error) {
+			return v.Contacts.Quarantine(ctx, who(ctx))
+		})
+	add(s, api, call{method: "POST", path: "/v1/quarantine/{room}", id: "judge-held-room", summary: "Accept, reject or report a room in quarantine", tag: "consent", status: http.StatusNoContent},
+		func(ctx context.Context, in *inRoomWithBody[clientapi.JudgeHeld]) (*none, error) {
+			id, err := in.id()
+			if err != nil {
+				return nil, err
+			}
+			return nil, v.Contacts.Judged(ctx, who(ctx), id, &in.Body)
+		})
 }
 
 func (s *Server) registerRooms(api huma.API) {

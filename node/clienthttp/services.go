@@ -65,6 +65,9 @@ type Contacts interface {
 	SendConsent(ctx context.Context, who account.Identity, c *clientapi.SendConsent) error
 	Consents(ctx context.Context, who account.Identity) (*clientapi.Consents, error)
 	ConsentModes(ctx context.Context, who account.Identity) (*clientapi.ConsentModes, error)
+	Quarantine(ctx context.Context, who account.Identity) (*clientapi.Quarantine, error)
+	// Judged returns when what was said about a room in quarantine is durable.
+	Judged(ctx context.Context, who account.Identity, room store.RoomID, j *clientapi.JudgeHeld) error
 	// SetConsentModes returns when they are durable.
 	SetConsentModes(ctx context.Context, who account.Identity, m *clientapi.ConsentModes) (*clientapi.ConsentModes, error)
 }

@@ -135,14 +135,14 @@ func (s *Service) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-timer.C:
-			if err := s.refresh(ctx); err != nil {
+			if err := errors.Join(s.refresh(ctx), s.expire(ctx)); err != nil {
 				if ctx.Err() != nil {
 					return nil
 				}
 				if errors.Is(err, store.ErrClosed) || errors.Is(err, store.ErrFailed) {
-					return fmt.Errorf("refreshing claims: %w", err)
+					return fmt.Errorf("refreshing claims, and what is in quarantine: %w", err)
 				}
-				s.cfg.Log.Error("claims could not be refreshed", "err", err)
+				s.cfg.Log.Error("claims, or what is in quarantine, could not be refreshed", "err", err)
 			}
 			now := s.cfg.Now()
 			midnight := now.UTC().Truncate(24 * time.Hour).Add(24 * time.Hour)

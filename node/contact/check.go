@@ -39,7 +39,13 @@ func checkConsent(name []byte, it store.Item) error {
 			return err
 		}
 		return new(record).parse(it.Value)
-	case pendingTarget, pendingProvider, countGiven, countAsked:
+	case heldKind:
+		_, err := parseHeldRoom(it.Key, it.Value)
+		return err
+	case heldWelcome:
+		_, err := parseWelcomePiece(it.Value)
+		return err
+	case pendingTarget, pendingProvider, countGiven, countAsked, heldOfTarget, heldOctets, heldOfPair, heldOfProvider, pendingPair:
 		if v := r.U8(); v != version && r.Err() == nil || len(name) < 2 {
 			return fmt.Errorf("%w: counter of version %d", ErrDamaged, v)
 		}

@@ -179,6 +179,11 @@ func (s *Service) decide(tx *store.Tx, w *word, exists bool, now time.Time) erro
 	if err := s.show(tx, w.target, w, next); err != nil {
 		return err
 	}
+	if next == consent.Granted && w.room.IsZero() {
+		if err := s.releaseAll(tx, w.target, w.requester); err != nil {
+			return err
+		}
+	}
 	if effect != consent.TellGrant && effect != consent.TellRevoke {
 		return nil
 	}

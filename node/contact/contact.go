@@ -100,6 +100,17 @@ type Limits struct {
 	// Pending requests that one user is shown, and that all users together are
 	// shown of one provider. Further ones vanish. Default 200 and 5,000.
 	PendingPerTarget, PendingPerProvider int
+	// PendingPerPair is how many of PendingPerTarget users of one provider may have, so that
+	// one provider's do not leave others' no place. Default 50.
+	PendingPerPair int
+	// Rooms in quarantine: of one user, of one user by users of one provider, and of all
+	// users by those of one provider. Default 50, 10 and 1,000. What is over them is dropped,
+	// the newest.
+	HeldPerTarget, HeldPerPair, HeldPerProvider int
+	// HeldOctets are those of Welcomes in quarantine of one user. Default 2 MiB.
+	HeldOctets int
+	// HeldFor is how long rooms and requests stay in quarantine. Default 14 days.
+	HeldFor time.Duration
 	// Searches is how many identifiers a user may look up, publish or withdraw.
 	// Default one in 10 seconds, 50 at once.
 	Searches ration.Config
@@ -124,6 +135,12 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.Sent.Burst, 100)
 	setDefault(&l.PendingPerTarget, 200)
 	setDefault(&l.PendingPerProvider, 5000)
+	setDefault(&l.PendingPerPair, 50)
+	setDefault(&l.HeldPerTarget, 50)
+	setDefault(&l.HeldPerPair, 10)
+	setDefault(&l.HeldPerProvider, 1000)
+	setDefault(&l.HeldOctets, 2<<20)
+	setDefault(&l.HeldFor, 14*24*time.Hour)
 	setDefault(&l.Scopes, 5000)
 	setDefault(&l.Searches.PerSecond, 0.1)
 	setDefault(&l.Searches.Burst, 50)
@@ -150,6 +167,12 @@ type Config struct {
 	Caller   Caller
 	Outbox   Outbox
 	Feed     Feed
+	// Hidden keeps from devices what is in quarantine.
+	Hidden Hidden
+	// Waits says whether a user waits to be let into a room. May be nil: nobody does.
+	Waits func(tx *store.Tx, u uri.User, room uri.Room) (bool, error)
+	// Reports may be nil: the operator hears nothing of what users report.
+	Reports Reports
 	// Rooms may be nil: no room is hosted elsewhere, and nothing is relayed.
 	Rooms Rooms
 	// Knocks may be nil: nobody knocks.
@@ -208,9 +231,9 @@ func New(cfg Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: domain %.100q: %w", ErrConfig, cfg.Domain, err)
 	}
-	if cfg.Store == nil || cfg.Accounts == nil || cfg.Caller == nil || cfg.Outbox == nil || cfg.Feed == nil ||
+	if cfg.Store == nil || cfg.Accounts == nil || cfg.Caller == nil || cfg.Outbox == nil || cfg.Feed == nil || cfg.Hidden == nil ||
 		cfg.Directory == nil || cfg.Authenticator == nil || cfg.Anchors == nil || cfg.ProviderKey == nil {
-		return nil, fmt.Errorf("%w: of interfaces and functions only Rooms, Knocks, Announcer, Evaluator, Now and Log may be nil", ErrConfig)
+		return nil, fmt.Errorf("%w: of interfaces and functions only Rooms, Knocks, Waits, Reports, Announcer, Evaluator, Now and Log may be nil", ErrConfig)
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

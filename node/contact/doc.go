@@ -81,6 +81,15 @@
 //	08 TARGET 00                     uint8 mode; uint64 revision: the user's mode, if it has set one
 //	08 TARGET 00 EXCEPT              uint8 mode; uint64 0: its exception for a user's URI or a domain
 //
+//	09 TARGET 00 ID[32]              uint64 since, next; uint32 octets; opaque by<V>, room<V>:
+//	                                 a room in quarantine, by the room's id
+//	0A TARGET 00 ID[32] INDEX[2]     opaque piece<V>: its Welcome, a clientapi.Welcome in JSON
+//	0B TARGET                        uint32 rooms in quarantine
+//	0C TARGET                        uint32 octets of their Welcomes
+//	0D TARGET 00 DOMAIN              uint32 those by users of a provider
+//	0E DOMAIN                        uint32 those by users of a provider, of all users
+//	0F TARGET 00 DOMAIN              uint32 requests pending of users of a provider
+//
 // In store.SpaceClaims, ID being discovery's ClaimID:
 //
 //	01 USER 00 ID[32]   uint8 withdrawn; uint64 issued, ends, endorsed; opaque identifier<V>, secret<V>, claim<V>

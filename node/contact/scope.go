@@ -27,6 +27,13 @@ const (
 	countAsked      = 6
 	decoyKind       = 7
 	modeKind        = 8
+	heldKind        = 9
+	heldWelcome     = 10
+	heldOfTarget    = 11
+	heldOctets      = 12
+	heldOfPair      = 13
+	heldOfProvider  = 14
+	pendingPair     = 15
 )
 
 // scope says whose consent is meant, and for whom and where.
@@ -109,8 +116,15 @@ func readState(tx *store.Tx, side byte, sc scope) (record, error) {
 
 // scopesOf are the scopes in which a user gave consent, or asked for it.
 func scopesOf(tx *store.Tx, side byte, user uri.User) iter.Seq2[record, error] {
+	return scopesWith(tx, side, append(append([]byte{side}, user.String()...), 0))
+}
+
+func allScopes(tx *store.Tx, side byte) iter.Seq2[record, error] {
+	return scopesWith(tx, side, []byte{side})
+}
+
+func scopesWith(tx *store.Tx, side byte, prefix []byte) iter.Seq2[record, error] {
 	return func(yield func(record, error) bool) {
-		prefix := append(append([]byte{side}, user.String()...), 0)
 		for it, err := range tx.Scan(store.Scan{Prefix: store.SpaceConsent.Prefix(prefix)}) {
 			var rec record
 			if err == nil {
@@ -148,6 +162,9 @@ func (s *Service) write(tx *store.Tx, side byte, sc scope, old record, next cons
 		if _, err := add(tx, pendingProvider, sc.requester.Provider().Domain(), change); err != nil {
 			return err
 		}
+		if _, err := add(tx, pendingPair, sc.pair(), change); err != nil {
+			return err
+		}
 	}
 	if next == consent.None {
 		return tx.Delete(sc.key(side))
@@ -173,6 +190,9 @@ func pending(s consent.State) int {
 	return 0
 }
 
+// pair names a target and a requester's provider.
+func (sc scope) pair() string { return sc.target.String() + "\x00" + sc.requester.Provider().Domain() }
+
 // pendingFull says whether a new request of this scope is one too many.
 func (s *Service) pendingFull(tx *store.Tx, sc scope) (bool, error) {
 	ofTarget, err := add(tx, pendingTarget, sc.target.String(), 0)
@@ -183,10 +203,14 @@ func (s *Service) pendingFull(tx *store.Tx, sc scope) (bool, error) {
 	if err != nil {
 		return false, err
 	}
+	ofPair, err := add(tx, pendingPair, sc.pair(), 0)
+	if err != nil {
+		return false, err
+	}
 	scopes, err := add(tx, countGiven, sc.target.String(), 0)
 	l := &s.cfg.Limits
 	// A request must not take the place of what the user wants to say itself.
-	return ofTarget >= l.PendingPerTarget || ofProvider >= l.PendingPerProvider || scopes >= l.Scopes-1, err
+	return ofTarget >= l.PendingPerTarget || ofPair >= l.PendingPerPair || ofProvider >= l.PendingPerProvider || scopes >= l.Scopes-1, err
 }
 
 // add changes a counter and returns it. A counter of 0 has no key.

@@ -22,6 +22,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/mimid/mimid/node/account"
 	"github.com/mimid/mimid/node/contact"
+	"github.com/mimid/mimid/node/feed"
 	"github.com/mimid/mimid/node/outbox"
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/overlay"
@@ -85,7 +86,8 @@ type provider struct {
 	server *peering.Server
 	caller *peering.Caller
 	down   bool
-	calls  []string // endpoints that were called here
+	hidden *feed.Feed // for what is in quarantine
+	calls  []string   // endpoints that were called here
 
 	mu     sync.Mutex
 	users  map[string]*mls.KeyPackage // with what they hand out
@@ -127,7 +129,8 @@ func (w *world) add(domain string, change func(*contact.Config)) *provider {
 	p := &provider{w: w, domain: domain, store: st, users: map[string]*mls.KeyPackage{}, self: peerID(domain)}
 	p.caller = &peering.Caller{Domain: domain, Key: func() ed25519.PrivateKey { return key(domain) }, Client: &http.Client{Transport: w}, Now: w.clock}
 	auth := must(x509auth.New(x509auth.Options{Anchors: w.anchors}))(t)
-	p.cfg = contact.Config{Domain: domain, Store: st, Accounts: p, Caller: p.caller, Outbox: p, Feed: feedOf{p}, Rooms: roomsOf{w},
+	p.hidden = must(feed.Open(ctx, st))(t)
+	p.cfg = contact.Config{Domain: domain, Store: st, Hidden: p.hidden, Accounts: p, Caller: p.caller, Outbox: p, Feed: feedOf{p}, Rooms: roomsOf{w},
 		Directory: directory{w}, Authenticator: auth, Anchors: w.anchors, ProviderKey: func() crypto.Signer { return key(domain) },
 		Announcer: announcer{p}, Salt: "test", Now: w.clock, Log: slog.New(slog.DiscardHandler)}
 	if change != nil {
@@ -265,6 +268,14 @@ type feedOf struct{ p *provider }
 
 func (f feedOf) Put(tx *store.Tx, user uri.User, event string, data any) error {
 	if event == clientapi.EventModes {
+		return nil
+	}
+	if event == clientapi.EventWelcome {
+		tx.OnCommit(func() {
+			f.p.mu.Lock()
+			defer f.p.mu.Unlock()
+			f.p.events = append(f.p.events, fmt.Sprintf("%s: welcome %s", user.Name(), data))
+		})
 		return nil
 	}
 	b, err := json.Marshal(data)

@@ -21,7 +21,7 @@ func Check(it store.Item) error {
 	}
 	const id = len(room.ID{})
 	user, rest, two := bytes.Cut(name[1:], []byte{0})
-	if two && bytes.IndexByte([]byte("rin"), name[0]) >= 0 {
+	if two && bytes.IndexByte([]byte("rinh"), name[0]) >= 0 {
 		if _, err := uri.ParseUser(string(user)); err != nil {
 			return fmt.Errorf("feed key: %w: %w", err, store.ErrCorrupted)
 		}
@@ -31,6 +31,8 @@ func Check(it store.Item) error {
 		return nil
 	case name[0] == 'r' && two && len(rest) == id:
 		_, err = parseMembership(it.Value)
+	case name[0] == 'h' && two && len(rest) == id:
+		_, err = parseHidden(it.Value)
 	case name[0] == 'i' && two && len(rest) == 8:
 		_, err = parseInbox(it.Value)
 	case name[0] == 'n' && two && len(rest) == 0:

@@ -16,6 +16,8 @@
 //	'r' user 00 room[32]       uint8 version = 1; uint64 since; uint64 until:
 //	                           positions between which the user takes part, both
 //	                           included; until is the highest number while it does
+//	'h' user 00 room[32]       uint8 version = 1; uint64 since: the user takes part, and its
+//	                           devices hear nothing of it; there is no 'r', or an old one
 //	'i' user 00 position[8]    uint8 version = 1; opaque type<V>; opaque json<V>:
 //	                           what is for this user alone
 //	                           uint8 version = 2; opaque type<V>; opaque hash[32]:
@@ -74,6 +76,7 @@ type Feed struct {
 	mu      sync.Mutex
 	streams map[uri.User]map[*Stream]struct{} // guarded by mu
 	opened  uint64                            // guarded by mu: how many there were
+	hidden  hiddenRooms                       // guarded by mu: who is told nothing, as it is durable
 }
 
 var counterKey = store.SpaceFeed.Key([]byte{'c'})
@@ -81,7 +84,7 @@ var counterKey = store.SpaceFeed.Key([]byte{'c'})
 // Open reads the feed of a store, or begins it, for which the store must be
 // running.
 func Open(ctx context.Context, st *store.Store) (*Feed, error) {
-	f := &Feed{st: st, streams: map[uri.User]map[*Stream]struct{}{}}
+	f := &Feed{st: st, streams: map[uri.User]map[*Stream]struct{}{}, hidden: hiddenRooms{}}
 	err := st.Update(ctx, func(tx *store.Tx) error {
 		b, err := tx.Get(counterKey)
 		if errors.Is(err, store.ErrNotFound) {
@@ -97,6 +100,9 @@ func Open(ctx context.Context, st *store.Store) (*Feed, error) {
 		}
 		return err
 	})
+	if err == nil {
+		err = f.loadHidden()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("opening feed: %w", err)
 	}
@@ -177,6 +183,9 @@ func (f *Feed) Join(tx *store.Tx, u uri.User, id room.ID, pos uint64) error {
 
 // Leave notes that a local user takes part up to a position and no longer.
 func (f *Feed) Leave(tx *store.Tx, u uri.User, id room.ID, pos uint64) error {
+	if _, hidden, err := f.unhide(tx, u, id); err != nil || hidden {
+		return err
+	}
 	k := userKey('r', u, id[:])
 	b, err := tx.Get(k)
 	if err != nil {
@@ -284,8 +293,9 @@ func (f *Feed) Users(after uint64) (list []uri.User, opened uint64) {
 // streams that are open get it as soon as it is durable. data is EntriesData, or
 // nil if nobody was Listening when the batch was made: a stream that has been
 // opened since reads it from the store.
-func (f *Feed) Entries(tx *store.Tx, users []uri.User, pos uint64, data []byte) {
+func (f *Feed) Entries(tx *store.Tx, id room.ID, users []uri.User, pos uint64, data []byte) {
 	tx.OnCommit(func() {
+		users := f.Hearing(id, users)
 		if data != nil {
 			f.push(users, pos, clientapi.EventEntries, data)
 			return

@@ -144,7 +144,7 @@ func (d *desk) write(name string, n int, readers, join, leave []uri.User, encode
 				return err
 			}
 		}
-		d.f.Entries(tx, readers, pos, data)
+		d.f.Entries(tx, l.id, readers, pos, data)
 		return errors.Join(logstore.Append(tx, l.id, b, nil, pos), logstore.PutHead(tx, &logstore.Head{URI: l.uri, At: b.After(), Feed: pos}))
 	})
 	l.at = b.After()

@@ -113,7 +113,7 @@ func (r *Rooms) signal(c Call) {
 }
 
 func (r *Rooms) tellSignal(h *handle, users []uri.User, data []byte) error {
-	return r.cfg.Feed.Tell(users, clientapi.EventEphemeral, clientapi.Ephemeral{Room: h.id.String(), Data: data})
+	return r.cfg.Feed.Tell(r.cfg.Feed.Hearing(h.id, users), clientapi.EventEphemeral, clientapi.Ephemeral{Room: h.id.String(), Data: data})
 }
 
 // serveEphemeral takes an ephemeral message from a provider whose users take part in the

@@ -218,9 +218,11 @@ func (l *live) follow(ctx context.Context, at room.Position, entries, rest []*ro
 			l.condemn(ctx, err, e, entries, head)
 			return err
 		}
+		adopted := l.entering(st)
 		if err := l.state.Advance(st); err != nil {
 			return err
 		}
+		adopted()
 		if c := st.Commit(); c != nil {
 			l.adds.note(l.state.GroupInfo().Context.TreeHash, room.AddedClients(c), l.state.At())
 		}
@@ -375,7 +377,7 @@ func (l *live) tellStopped() {
 	l.h.mu.Lock()
 	ev.Parting, ev.Conflict = l.h.parting, l.h.conflict
 	l.h.mu.Unlock()
-	if err := l.r.cfg.Feed.Tell(l.r.localUsers(l.state.Participants()), clientapi.EventHub, ev); err != nil {
+	if err := l.r.cfg.Feed.Tell(l.r.cfg.Feed.Hearing(l.h.id, l.r.localUsers(l.state.Participants())), clientapi.EventHub, ev); err != nil {
 		l.r.log.Error("telling users of a room's hub", "room", l.h.id, "err", err)
 	}
 }

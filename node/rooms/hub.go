@@ -290,11 +290,13 @@ func (l *live) advance(s *submission, e *room.Entry, up *wire.HandshakeBundle) (
 	if up != nil { // messages change no participant, and there are many
 		providers = l.state.Providers()
 	}
+	adopted := l.entering(st)
 	if err := l.state.Advance(st); err != nil {
 		l.r.log.Error("advancing room", "room", l.h.id, "err", err)
 		l.failBatch(err)
 		return result{}, err
 	}
+	adopted()
 	l.begin(from, before)
 	if w := l.welcomeOf(st, up, providers); w != nil {
 		if w.w != nil || len(w.gone)+len(w.fresh) > 0 {
@@ -523,18 +525,14 @@ func (l *live) commit(ctx context.Context, d *decided, more func(tx *store.Tx) e
 		if err := logstore.PutHead(tx, head); err != nil {
 			return err
 		}
-		for _, u := range without(local, was) {
-			if err := f.Join(tx, u, id, pos); err != nil {
-				return err
-			}
+		if err := l.comeIn(tx, without(local, was), b.Entries()[0].Seq, pos); err != nil {
+			return err
 		}
-		for _, u := range without(was, local) {
-			if err := f.Leave(tx, u, id, pos); err != nil {
-				return err
-			}
+		if err := l.r.goOut(tx, without(was, local), id, pos); err != nil {
+			return err
 		}
 		if len(readers) > 0 {
-			f.Entries(tx, readers, pos, data)
+			f.Entries(tx, id, readers, pos, data)
 		}
 		for _, w := range d.welcomes {
 			if err := l.notify(tx, w); err != nil {
@@ -545,6 +543,9 @@ func (l *live) commit(ctx context.Context, d *decided, more func(tx *store.Tx) e
 	})
 	if err != nil {
 		return fmt.Errorf("writing room: %w", err)
+	}
+	for _, u := range without(local, was) {
+		delete(l.entrants, u)
 	}
 	var known []string
 	l.h.mu.Lock()
@@ -666,6 +667,10 @@ func (r *Rooms) tellWelcome(tx *store.Tx, name uri.Room, users []uri.User, w *ml
 		if !seen[u] {
 			seen[u], each = true, append(each, u)
 		}
+	}
+	each, err := r.unheld(tx, each, &ev)
+	if err != nil {
+		return err
 	}
 	return r.cfg.Feed.PutAll(tx, each, clientapi.EventWelcome, ev)
 }

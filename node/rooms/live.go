@@ -10,6 +10,7 @@ import (
 	"github.com/mimid/mimid/protocol/hub"
 	"github.com/mimid/mimid/protocol/replica"
 	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/store"
 )
 
@@ -19,11 +20,13 @@ type live struct {
 	h  *handle
 	in chan *task
 	// ---
-	state *room.State   // nil: to be loaded, or before the first entry
-	batch *batch        // what is not written yet, at the hub
-	adds  recentAdds    // whom the last commits added, for their Welcomes
-	rep   *replicaState // nil where the hub decides alone
-	timer *time.Timer   // of rep
+	state *room.State // nil: to be loaded, or before the first entry
+	batch *batch      // what is not written yet, at the hub
+	adds  recentAdds  // whom the last commits added, for their Welcomes
+	// entrants are own users who have come in, and by whose doing, until that is written.
+	entrants map[uri.User]uri.User
+	rep      *replicaState // nil where the hub decides alone
+	timer    *time.Timer   // of rep
 
 	debts   []*debt   // what the hub owes, see relay.go
 	newer   string    // whose head of a higher term did not connect; "" if nobody's

@@ -296,10 +296,8 @@ func (l *live) abandon(ctx context.Context, b *logstore.Branch, back *past, move
 				return err
 			}
 		}
-		for _, u := range without(had, has) {
-			if err := f.Leave(tx, u, id, pos); err != nil {
-				return err
-			}
+		if err := l.r.goOut(tx, without(had, has), id, pos); err != nil {
+			return err
 		}
 		return errors.Join(logstore.ReplaceParts(tx, id, now.parts), logstore.DeleteCondemned(tx, id), logstore.PutHead(tx, head), logstore.PutBranch(tx, b))
 	})

@@ -305,9 +305,11 @@ func (l *live) advanceTail(st *room.Step, welcomes []welcome) (*hub.Entry, error
 		readers = l.state.Providers()
 	}
 	before := l.state.Participants()
+	adopted := l.entering(st)
 	if err := l.state.Advance(st); err != nil {
 		return nil, err
 	}
+	adopted()
 	rep.tail = append(rep.tail, e)
 	rep.size += sizeOf(e)
 	now, next := l.state.Set()

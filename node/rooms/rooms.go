@@ -82,6 +82,8 @@ type Config struct {
 	// Joined is told which KeyPackages a Welcome for local users has used, so that
 	// they are not handed out again. May be nil.
 	Joined func(tx *store.Tx, refs ...[]byte) error
+	// Quarantine may be nil: own users hear of every room that they are put into.
+	Quarantine Quarantine
 	// Changed is told of every room in which something else than a message was ordered:
 	// who takes part, or what roles mean, may have changed. It must not wait. May be nil.
 	Changed func(id room.ID)

@@ -367,6 +367,9 @@ func (r *Rooms) toEntered(ctx context.Context, who account.Identity, id store.Ro
 	if room.IDOf([]byte(name.String())) != room.ID(id) {
 		return nil, problem(422, clientapi.CodeInvalid, "%s has another id than %s", name, room.ID(id))
 	}
+	if err := r.comes(ctx, who.User, room.ID(id)); err != nil {
+		return nil, err
+	}
 	if _, err := r.mine(who, id); err == nil {
 		return r.toHub(ctx, who, id, ep, nonce, body, here)
 	}

@@ -111,3 +111,44 @@ type ConsentException struct {
 	Who  string `json:"who" maxLength:"512" doc:"URI of a user, or domain of a provider" example:"biloxi.example"`
 	Mode string `json:"mode" enum:"ask,open,quarantine,closed"`
 }
+
+// Quarantine lists what strangers want of a user in mode quarantine. It holds no content, and
+// the user's devices are told of none of it before it is accepted.
+type Quarantine struct {
+	Rooms    []HeldRoom    `json:"rooms"`
+	Requests []HeldRequest `json:"requests"`
+}
+
+// HeldRoom is a room into which a stranger has put the user.
+type HeldRoom struct {
+	Room  string `json:"room" doc:"Room id, hexadecimal"`
+	URI   string `json:"uri" doc:"URI of the room"`
+	By    string `json:"by" doc:"URI of the user who did it"`
+	At    int64  `json:"at" doc:"Unix milliseconds"`
+	Until int64  `json:"until" doc:"When it is dropped, Unix milliseconds"`
+	// Messages and Octets are counted up to 1,000 entries of the log.
+	Messages int   `json:"messages" doc:"How many messages wait"`
+	Octets   int64 `json:"octets" doc:"Their size, encrypted, with the Welcome's"`
+	Joins    bool  `json:"joins" doc:"The Welcome is there, so that what was said can be read"`
+}
+
+// HeldRequest is a request for consent that was not shown.
+type HeldRequest struct {
+	By    string `json:"by" doc:"URI of the user"`
+	Room  string `json:"room,omitempty" doc:"URI of the room; empty for any"`
+	At    int64  `json:"at" doc:"Unix milliseconds"`
+	Until int64  `json:"until" doc:"When it is dropped, Unix milliseconds"`
+}
+
+// Verdicts about a room in quarantine.
+const (
+	HeldAccept = "accept" // the devices come in, and read what was said
+	HeldReject = "reject" // nobody is told
+	HeldReport = "report" // likewise; who did it is blocked, and the operator told
+)
+
+// JudgeHeld is what a user says about a room in quarantine.
+type JudgeHeld struct {
+	Verdict string `json:"verdict" enum:"accept,reject,report"`
+	Note    string `json:"note,omitempty" maxLength:"1024" doc:"For the operator, of a report"`
+}

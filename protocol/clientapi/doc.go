@@ -37,6 +37,8 @@
 //	GET    /v1/consent                       Consents
 //	GET    /v1/consent/modes                 ConsentModes: what becomes of strangers
 //	PUT    /v1/consent/modes                 ConsentModes -> ConsentModes: all of them anew
+//	GET    /v1/quarantine                    Quarantine: who has put the user into which room, or asks
+//	POST   /v1/quarantine/{room}             JudgeHeld: accept, reject or report such a room
 //	POST   /v1/knocks                        SendKnock -> Knock: ask to be let into a room, or no longer
 //	GET    /v1/knocks                        Knocks: the user's own
 //	POST   /v1/rooms                         NewRoom -> Submitted
