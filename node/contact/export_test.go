@@ -1,5 +1,7 @@
 package contact
 
+import "context"
+
 // KnownSecrets is how many secrets are in memory.
 func (s *Service) KnownSecrets() int {
 	s.secrets.mu.Lock()
@@ -19,3 +21,6 @@ func (s *Service) TakeDerivations() (release func()) {
 		}
 	}
 }
+
+// ExpireHeld drops what has been in quarantine for too long, as Run does.
+func (s *Service) ExpireHeld(ctx context.Context) error { return s.expire(ctx) }
