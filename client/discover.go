@@ -16,7 +16,10 @@ import (
 // failed.
 func (c *Client) Discover(ctx context.Context, sii string) (*clientapi.Discovered, error) {
 	_, _, api, secret, err := c.identifier(ctx, sii)
-	out := new(clientapi.Discovered)
+	out, about := new(clientapi.Discovered), new(clientapi.Provider)
+	if err == nil {
+		err = api.call(ctx, "GET", "/v1/provider", nil, about)
+	}
 	if err == nil {
 		err = api.call(ctx, "POST", "/v1/discover", &clientapi.Discover{Secret: secret.Bytes()}, out)
 	}
@@ -33,6 +36,8 @@ func (c *Client) Discover(ctx context.Context, sii string) (*clientapi.Discovere
 		}
 		// What is shown is what was signed.
 		x.Provider, x.Method, x.Tags = v.Provider().Domain(), string(v.Method()), v.Tags()
+		standing, by := c.standing(ctx, v, about.Authorities)
+		x.Verified, x.Authority = string(standing), by.Domain()
 		x.Issued, x.Expires = v.Issued().UnixMilli(), v.Expires().UnixMilli()
 		good = append(good, x)
 	}

@@ -24,25 +24,47 @@ const claimLifetime = 90 * 24 * time.Hour
 // *clientapi.Problem (the handle is somebody else's here, or the provider cannot
 // verify such an identifier).
 func (c *Client) Publish(ctx context.Context, sii string) error {
-	err := c.publishClaim(ctx, sii)
+	return c.PublishAs(ctx, sii, Preference{})
+}
+
+// Preference is what a user would use an identifier's account for, among several that have
+// the same identifier at several providers.
+type Preference struct {
+	// Rank is the order among the own claims: 0 comes first.
+	Rank uint8
+	// Tags are words of lower-case letters, digits and hyphens, such as "work": at most
+	// discovery.MaxTags.
+	Tags []string
+}
+
+// PublishAs is Publish with a preference. Publishing again replaces what was published, and
+// renews it.
+func (c *Client) PublishAs(ctx context.Context, sii string, p Preference) error {
+	err := c.publishClaim(ctx, sii, p)
 	if err != nil {
 		return fmt.Errorf("publishing %q: %w", sii, err)
 	}
 	return nil
 }
 
-func (c *Client) publishClaim(ctx context.Context, sii string) error {
+func (c *Client) publishClaim(ctx context.Context, sii string, p Preference) error {
 	s, m, api, secret, err := c.identifier(ctx, sii)
 	if err != nil {
 		return err
 	}
-	method := discovery.MethodAssigned
-	if s.Kind() != discovery.KindHandle {
-		method = "unverified"
-	}
 	now := c.cfg.Now()
-	claim, err := discovery.Sign(ed25519.NewKeyFromSeed(m.UserKey), m.UserCert, secret,
-		discovery.Terms{User: m.user, Method: method, Issued: now, Expires: now.Add(claimLifetime)})
+	terms := discovery.Terms{User: m.user, Method: discovery.MethodAssigned, Issued: now, Expires: now.Add(claimLifetime), Rank: p.Rank, Tags: p.Tags}
+	if s.Kind() != discovery.KindHandle {
+		terms.Method = discovery.MethodUnverified
+		stated, method, err := c.stated(s, m, secret)
+		if err != nil {
+			return err
+		}
+		if stated != nil {
+			terms.Statement, terms.Method = stated, method
+		}
+	}
+	claim, err := discovery.Sign(ed25519.NewKeyFromSeed(m.UserKey), m.UserCert, secret, terms)
 	if err != nil {
 		return err
 	}
@@ -58,6 +80,9 @@ func (c *Client) Unpublish(ctx context.Context, sii string) error {
 	w, err := discovery.Withdraw(ed25519.NewKeyFromSeed(m.UserKey), m.UserCert, secret, m.user, c.cfg.Now())
 	if err == nil {
 		err = api.call(ctx, "DELETE", "/v1/claims", &clientapi.WithdrawClaim{SII: s.String(), Withdrawal: w.Bytes()}, nil)
+	}
+	if err == nil {
+		err = c.keepVerification(ctx, s, nil)
 	}
 	if err != nil {
 		return fmt.Errorf("withdrawing %q: %w", sii, err)

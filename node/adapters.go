@@ -87,7 +87,10 @@ type providers struct {
 	salt     string
 	// evaluators is the key set of the network's evaluators, or nil.
 	evaluators []byte
-	maxAsset   int64
+	// authorities are the verification authorities that are believed, methods those by which
+	// this provider verifies.
+	authorities, methods []string
+	maxAsset             int64
 	// ask asks another provider something, nil before there is a caller.
 	ask func(ctx context.Context, domain, endpoint string) ([]byte, error)
 }
@@ -137,7 +140,7 @@ func plain(err error) string {
 
 // Self implements clienthttp.Providers.
 func (p *providers) Self(context.Context) (*clientapi.Provider, error) {
-	out := &clientapi.Provider{Domain: p.domain, Trust: "self", FrankingKey: p.franking, Salt: p.salt, Evaluators: p.evaluators, MaxMessage: MaxMessage, MaxAsset: p.maxAsset}
+	out := &clientapi.Provider{Domain: p.domain, Trust: "self", FrankingKey: p.franking, Salt: p.salt, Evaluators: p.evaluators, Authorities: p.authorities, Methods: p.methods, MaxMessage: MaxMessage, MaxAsset: p.maxAsset}
 	for i := len(p.keys.provider) - 1; i >= 0; i-- {
 		out.Keys = append(out.Keys, p.keys.provider[i].Public().(ed25519.PublicKey))
 	}

@@ -36,16 +36,17 @@ type Config struct {
 	// later, it is part of every user's name.
 	Domain string `toml:"domain" comment:"The provider's name, a DNS domain. Part of every user's name: it cannot be changed later."`
 
-	Clients   Clients   `toml:"clients" comment:"Where users' clients connect."`
-	Overlay   Overlay   `toml:"overlay" comment:"Where other providers connect."`
-	HTTPS     HTTPS     `toml:"https" comment:"MIMI over HTTPS, for providers without the overlay; off without listen."`
-	Trust     Trust     `toml:"trust" comment:"Which key speaks for which provider."`
-	Failover  Failover  `toml:"failover" comment:"When another provider counts as dead, so that rooms move away from it."`
-	Discovery Discovery `toml:"discovery" comment:"How users are found by handle or phone number."`
-	Assets    Assets    `toml:"assets" comment:"Attachments that users keep here, encrypted by their devices."`
-	Metrics   Metrics   `toml:"metrics" comment:"Prometheus metrics and health."`
-	Store     Store     `toml:"store" comment:"The database."`
-	Log       Log       `toml:"log" comment:"Logging, to standard error."`
+	Clients      Clients      `toml:"clients" comment:"Where users' clients connect."`
+	Overlay      Overlay      `toml:"overlay" comment:"Where other providers connect."`
+	HTTPS        HTTPS        `toml:"https" comment:"MIMI over HTTPS, for providers without the overlay; off without listen."`
+	Trust        Trust        `toml:"trust" comment:"Which key speaks for which provider."`
+	Failover     Failover     `toml:"failover" comment:"When another provider counts as dead, so that rooms move away from it."`
+	Discovery    Discovery    `toml:"discovery" comment:"How users are found by handle or phone number."`
+	Verification Verification `toml:"verification" comment:"Be an authority that verifies mail addresses and numbers for users of all providers; off without smtp and webhook."`
+	Assets       Assets       `toml:"assets" comment:"Attachments that users keep here, encrypted by their devices."`
+	Metrics      Metrics      `toml:"metrics" comment:"Prometheus metrics and health."`
+	Store        Store        `toml:"store" comment:"The database."`
+	Log          Log          `toml:"log" comment:"Logging, to standard error."`
 
 	// Dir is the data directory, in which the file lies.
 	Dir string `toml:"-"`
@@ -152,6 +153,10 @@ type Discovery struct {
 	// Queries answers MIMI's identifierQuery of other providers for handles that users have
 	// published. Without it all are refused as forbidden; the search in the overlay goes on.
 	Queries bool `toml:"queries" comment:"Answer other providers' queries for handles that users have published here."`
+	// Authorities are the providers whose word users and this provider take for it that
+	// somebody holds a mail address or number. This provider, if it is an authority, is
+	// always among them.
+	Authorities []string `toml:"authorities" comment:"Domains of the verification authorities that are believed, besides this provider if it is one."`
 }
 
 // Assets is the section [assets].
@@ -201,11 +206,12 @@ func DefaultConfig(domain string) Config {
 		Trust:   Trust{DNS: "system", Pins: map[string]string{}},
 		Failover: Failover{Interval: Duration(400 * time.Millisecond), Idle: Duration(5 * time.Second), Timeout: Duration(time.Second), Stall: Duration(5 * time.Second),
 			ReplicaRooms: 1000, ReplicaRoomsPerProvider: 100, RecruitPatience: Duration(time.Hour)},
-		Discovery: Discovery{Salt: "mimi", Queries: true},
-		Assets:    Assets{MaxSize: 100, User: 1 << 10, Total: 10 << 10, Keep: Duration(90 * 24 * time.Hour)},
-		Metrics:   Metrics{Listen: "127.0.0.1:9448"},
-		Store:     Store{Memory: 512},
-		Log:       Log{Level: "info"},
+		Discovery:    Discovery{Salt: "mimi", Queries: true, Authorities: []string{}},
+		Verification: Verification{Serve: []string{}},
+		Assets:       Assets{MaxSize: 100, User: 1 << 10, Total: 10 << 10, Keep: Duration(90 * 24 * time.Hour)},
+		Metrics:      Metrics{Listen: "127.0.0.1:9448"},
+		Store:        Store{Memory: 512},
+		Log:          Log{Level: "info"},
 	}
 }
 
@@ -318,6 +324,15 @@ func (c *Config) check() error {
 	}
 	if c.Discovery.Salt == "" {
 		return errors.New("discovery.salt: must not be empty")
+	}
+	for i, d := range c.Discovery.Authorities {
+		p, err := uri.ParseDomain(d)
+		if err != nil || slices.Contains(c.Discovery.Authorities[:i], p.Domain()) {
+			return fmt.Errorf("discovery.authorities: %q is no domain in lower case, or stands there twice", d)
+		}
+	}
+	if err := c.Verification.check(); err != nil {
+		return err
 	}
 	if a := c.Assets; a.MaxSize < 1 || a.User < a.MaxSize || a.Total < a.User || a.Total > 1<<40 || a.Keep < 0 {
 		return fmt.Errorf("assets: max_size %d, user %d, total %d MiB, keep %s: 1 at least, each as much as the one before, and keep not negative",

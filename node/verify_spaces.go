@@ -8,6 +8,7 @@ import (
 	"github.com/mimid/mimid/node/abuse"
 	"github.com/mimid/mimid/node/account"
 	"github.com/mimid/mimid/node/assets"
+	"github.com/mimid/mimid/node/authority"
 	"github.com/mimid/mimid/node/contact"
 	"github.com/mimid/mimid/node/feed"
 	"github.com/mimid/mimid/node/knocks"
@@ -60,6 +61,8 @@ func checkOf(sp store.Space) func(it store.Item) error {
 		return assets.Check
 	case store.SpaceAbuse:
 		return abuse.Check
+	case store.SpaceVerifications:
+		return authority.Check
 	case store.SpaceProviders, store.SpaceClient:
 		return func(store.Item) error { return errors.New("nothing of a provider's is kept there") }
 	}

@@ -80,9 +80,10 @@
 //	30 room[32] name[...]       branches of rooms' logs that were lost by a move
 //	31 name[...]                attachments that local users keep here, which are files
 //	32 name[...]                reports of abuse to this provider as a hub
+//	34 name[...]                codes that this provider has sent as a verification authority
 //
 // The heads of all rooms lie together: a start reads these and no entries. The values
-// of 10, 11 and 13 and everything in 14 and 20 to 32 belong to the packages that
+// of 10, 11 and 13 and everything in 14 and 20 to 34 belong to the packages that
 // write them.
 // In the directory there are Badger's files and ACKED (acked.go).
 //

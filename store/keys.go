@@ -57,11 +57,13 @@ const (
 	SpaceAbuse       Space = 0x32 // reports of abuse to this provider as a hub
 	SpaceBans        Space = 0x33 // whom this provider, as a hub, has been told to ban, until that is in force
 
-	lastSpace = SpaceBans
+	SpaceVerifications Space = 0x34 // codes that this provider, as a verification authority, has sent
+
+	lastSpace = SpaceVerifications
 )
 
 var spaceNames = [...]string{"accounts", "devices", "keypackages", "consent", "providers", "overlay", "feed", "outbox", "claims", "client",
-	"condemned", "restored", "replica", "heard", "promises", "knocks", "branches", "assets", "abuse", "bans"}
+	"condemned", "restored", "replica", "heard", "promises", "knocks", "branches", "assets", "abuse", "bans", "verifications"}
 
 // Spaces are all of them, in the order of their keys.
 func Spaces() (out []Space) {

@@ -247,29 +247,6 @@ func (c *clientWhoami) Run(s *session) error {
 	})
 }
 
-type clientPublish struct {
-	Identifier string `arg:"" help:"handle:NAME, tel:+NUMBER or mailto:ADDRESS."`
-	Withdraw   bool   `help:"Take it back."`
-	device     `embed:""`
-}
-
-func (c *clientPublish) Help() string { return "Example:\n  mimid client publish handle:alice" }
-
-func (c *clientPublish) Run(s *session) error {
-	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
-		if c.Withdraw {
-			if err := cl.Unpublish(ctx, c.Identifier); err != nil {
-				return err
-			}
-			return s.out.result(map[string]string{"withdrawn": c.Identifier}, func(w io.Writer) { fmt.Fprintf(w, "%s no longer leads to you.\n", c.Identifier) })
-		}
-		if err := cl.Publish(ctx, c.Identifier); err != nil {
-			return err
-		}
-		return s.out.result(map[string]string{"published": c.Identifier}, func(w io.Writer) { fmt.Fprintf(w, "%s leads to you now.\n", c.Identifier) })
-	})
-}
-
 type clientFind struct {
 	Identifier string `arg:"" help:"handle:NAME, tel:+NUMBER or mailto:ADDRESS."`
 	device     `embed:""`
@@ -287,7 +264,7 @@ func (c *clientFind) Run(s *session) error {
 		}
 		return s.out.result(res, func(w io.Writer) {
 			for _, f := range res.Found {
-				fmt.Fprintf(w, "%s  (verified by %s: %s)\n", f.User, f.Provider, f.Method)
+				fmt.Fprintf(w, "%s  (%s)\n", f.User, standing(f.Verified, f.Authority, f.Provider, f.Method))
 			}
 			fmt.Fprintf(w, "%s found in %d ms; %d providers asked, %d without a valid answer\n", plural(len(res.Found), "claim"), res.TookMS, res.Asked, res.Failed)
 		})

@@ -39,6 +39,8 @@ var calls = []struct {
 	{"DELETE", "/v1/claims", clientapi.WithdrawClaim{SII: "handle:alice", Withdrawal: []byte{1}}, 204, "WithdrawClaim"},
 	{"POST", "/v1/discover", clientapi.Discover{Secret: []byte{1}}, 200, "Discover"},
 	{"POST", "/v1/evaluate", clientapi.Evaluate{Request: []byte{1}}, 200, "Evaluate"},
+	{"POST", "/v1/verifications", clientapi.NewVerification{Authority: "c.example", Request: []byte{1}}, 204, "Verify"},
+	{"POST", "/v1/verifications/answer", clientapi.VerificationAnswer{Authority: "c.example", Answer: []byte{1}}, 200, "AnswerVerification"},
 	{"POST", "/v1/consent", clientapi.SendConsent{Entry: []byte{1}}, 202, "SendConsent"},
 	{"GET", "/v1/consent", nil, 200, "Consents"},
 	{"GET", "/v1/consent/modes", nil, 200, "ConsentModes"},

@@ -169,6 +169,12 @@ func (f *fake) WithdrawClaim(ctx context.Context, who account.Identity, w *clien
 func (f *fake) Evaluate(ctx context.Context, who account.Identity, q *clientapi.Evaluate) (*clientapi.Evaluated, error) {
 	return &clientapi.Evaluated{}, f.call(ctx, "Evaluate", &who, q)
 }
+func (f *fake) Verify(ctx context.Context, who account.Identity, q *clientapi.NewVerification) error {
+	return f.call(ctx, "Verify", &who, q)
+}
+func (f *fake) AnswerVerification(ctx context.Context, who account.Identity, q *clientapi.VerificationAnswer) (*clientapi.Verified, error) {
+	return &clientapi.Verified{}, f.call(ctx, "AnswerVerification", &who, q)
+}
 func (f *fake) Discover(ctx context.Context, who account.Identity, d *clientapi.Discover) (*clientapi.Discovered, error) {
 	return &clientapi.Discovered{}, f.call(ctx, "Discover", &who, d)
 }
@@ -448,7 +454,7 @@ func (s *fakeStream) isClosed() bool {
 }
 
 func (f *fake) services() clienthttp.Services {
-	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Evaluations: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Pairings: f, Signals: f, Submissions: f, Streams: f, Assets: fakeAssets{f}, Downloads: f}
+	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Evaluations: f, Verifications: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Pairings: f, Signals: f, Submissions: f, Streams: f, Assets: fakeAssets{f}, Downloads: f}
 }
 
 // site is a running server.

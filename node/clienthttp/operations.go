@@ -191,6 +191,14 @@ func (s *Server) registerContacts(api huma.API) {
 		func(ctx context.Context, in *withBody[clientapi.Evaluate]) (*clientapi.Evaluated, error) {
 			return v.Evaluations.Evaluate(ctx, who(ctx), &in.Body)
 		})
+	add(s, api, call{method: "POST", path: "/v1/verifications", id: "begin-verification", summary: "Have a code sent to a number or address", tag: "discovery", status: http.StatusNoContent},
+		func(ctx context.Context, in *withBody[clientapi.NewVerification]) (*none, error) {
+			return nil, v.Verifications.Verify(ctx, who(ctx), &in.Body)
+		})
+	add(s, api, call{method: "POST", path: "/v1/verifications/answer", id: "answer-verification", summary: "Enter the code", tag: "discovery"},
+		func(ctx context.Context, in *withBody[clientapi.VerificationAnswer]) (*clientapi.Verified, error) {
+			return v.Verifications.AnswerVerification(ctx, who(ctx), &in.Body)
+		})
 	add(s, api, call{method: "POST", path: "/v1/discover", id: "discover", summary: "Look an identifier up at all providers", tag: "discovery"},
 		func(ctx context.Context, in *withBody[clientapi.Discover]) (*clientapi.Discovered, error) {
 			return v.Claims.Discover(ctx, who(ctx), &in.Body)

@@ -107,7 +107,7 @@ func New(cfg Config) (*Server, error) {
 	v := cfg.Services
 	for name, missing := range map[string]bool{
 		"Accounts": v.Accounts == nil, "KeyPackages": v.KeyPackages == nil, "Providers": v.Providers == nil, "Contacts": v.Contacts == nil,
-		"Claims": v.Claims == nil, "Evaluations": v.Evaluations == nil, "Rooms": v.Rooms == nil, "Finder": v.Finder == nil, "Recruits": v.Recruits == nil, "Submissions": v.Submissions == nil, "Streams": v.Streams == nil,
+		"Claims": v.Claims == nil, "Evaluations": v.Evaluations == nil, "Verifications": v.Verifications == nil, "Rooms": v.Rooms == nil, "Finder": v.Finder == nil, "Recruits": v.Recruits == nil, "Submissions": v.Submissions == nil, "Streams": v.Streams == nil,
 		"Assets": v.Assets == nil, "Downloads": v.Downloads == nil,
 	} {
 		if missing {

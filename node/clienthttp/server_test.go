@@ -23,17 +23,18 @@ import (
 func TestNewRefusesMissingServices(t *testing.T) {
 	f := &fake{t: t}
 	for name, change := range map[string]func(*clienthttp.Services){
-		"Accounts":    func(s *clienthttp.Services) { s.Accounts = nil },
-		"KeyPackages": func(s *clienthttp.Services) { s.KeyPackages = nil },
-		"Providers":   func(s *clienthttp.Services) { s.Providers = nil },
-		"Contacts":    func(s *clienthttp.Services) { s.Contacts = nil },
-		"Claims":      func(s *clienthttp.Services) { s.Claims = nil },
-		"Evaluations": func(s *clienthttp.Services) { s.Evaluations = nil },
-		"Rooms":       func(s *clienthttp.Services) { s.Rooms = nil },
-		"Submissions": func(s *clienthttp.Services) { s.Submissions = nil },
-		"Streams":     func(s *clienthttp.Services) { s.Streams = nil },
-		"Assets":      func(s *clienthttp.Services) { s.Assets = nil },
-		"Downloads":   func(s *clienthttp.Services) { s.Downloads = nil },
+		"Accounts":      func(s *clienthttp.Services) { s.Accounts = nil },
+		"KeyPackages":   func(s *clienthttp.Services) { s.KeyPackages = nil },
+		"Providers":     func(s *clienthttp.Services) { s.Providers = nil },
+		"Contacts":      func(s *clienthttp.Services) { s.Contacts = nil },
+		"Claims":        func(s *clienthttp.Services) { s.Claims = nil },
+		"Verifications": func(s *clienthttp.Services) { s.Verifications = nil },
+		"Evaluations":   func(s *clienthttp.Services) { s.Evaluations = nil },
+		"Rooms":         func(s *clienthttp.Services) { s.Rooms = nil },
+		"Submissions":   func(s *clienthttp.Services) { s.Submissions = nil },
+		"Streams":       func(s *clienthttp.Services) { s.Streams = nil },
+		"Assets":        func(s *clienthttp.Services) { s.Assets = nil },
+		"Downloads":     func(s *clienthttp.Services) { s.Downloads = nil },
 	} {
 		v := f.services()
 		change(&v)

@@ -17,22 +17,23 @@ import (
 // once, here, and the client learns no details. Requests have been parsed as JSON
 // and their lengths bounded; what their octets hold is for the service to judge.
 type Services struct {
-	Accounts    Accounts
-	KeyPackages KeyPackages
-	Providers   Providers
-	Contacts    Contacts
-	Claims      Claims
-	Evaluations Evaluations
-	Rooms       Rooms
-	Finder      Finder
-	Recruits    Recruits
-	Knocks      Knocks
-	Pairings    Pairings
-	Signals     Signals
-	Submissions Submissions
-	Streams     Streams
-	Assets      Assets
-	Downloads   Downloads
+	Accounts      Accounts
+	KeyPackages   KeyPackages
+	Providers     Providers
+	Contacts      Contacts
+	Claims        Claims
+	Evaluations   Evaluations
+	Verifications Verifications
+	Rooms         Rooms
+	Finder        Finder
+	Recruits      Recruits
+	Knocks        Knocks
+	Pairings      Pairings
+	Signals       Signals
+	Submissions   Submissions
+	Streams       Streams
+	Assets        Assets
+	Downloads     Downloads
 }
 
 // Accounts knows users and their devices; *account.Registry is one.
@@ -84,6 +85,12 @@ type Claims interface {
 // CodeNotFound.
 type Evaluations interface {
 	Evaluate(ctx context.Context, who account.Identity, q *clientapi.Evaluate) (*clientapi.Evaluated, error)
+}
+
+// Verifications has identifiers verified by authorities.
+type Verifications interface {
+	Verify(ctx context.Context, who account.Identity, q *clientapi.NewVerification) error
+	AnswerVerification(ctx context.Context, who account.Identity, a *clientapi.VerificationAnswer) (*clientapi.Verified, error)
 }
 
 // Rooms reads rooms. A room that the user does not take part in is a Problem

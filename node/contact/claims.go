@@ -13,10 +13,6 @@ import (
 	"github.com/mimid/mimid/store"
 )
 
-// MethodUnverified is the method of a claim that nobody has verified: the
-// identifier is what the user says it is.
-const MethodUnverified discovery.Method = "unverified"
-
 // secretOf reads an identifier that an own user typed, and derives its secret.
 func (s *Service) secretOf(ctx context.Context, who account.Identity, text string) (discovery.SII, discovery.Secret, error) {
 	sii, err := discovery.ParseSII(text)
@@ -52,10 +48,9 @@ func (s *Service) PublishClaim(ctx context.Context, who account.Identity, n *cli
 		return nil, forbidden("the claim is of %s, and this is %s", v.User(), who.User)
 	case sii.Kind() == discovery.KindHandle && v.Method() != discovery.MethodAssigned:
 		return nil, invalid("a handle is assigned by its provider, so the claim's method has to be %q, not %q", discovery.MethodAssigned, v.Method())
-	case sii.Kind() != discovery.KindHandle && !s.cfg.Unverified:
-		return nil, forbidden("this provider has no way to verify a %s: publish a handle", sii.Kind())
-	case sii.Kind() != discovery.KindHandle && v.Method() != MethodUnverified:
-		return nil, invalid("this provider does not verify a %s, so the claim's method has to be %q, not %q", sii.Kind(), MethodUnverified, v.Method())
+	}
+	if err := s.standsUp(ctx, sii, v, now); err != nil {
+		return nil, err
 	}
 	if bad, err := s.ownKey(ctx, v); err != nil || bad != nil {
 		if bad != nil {

@@ -197,6 +197,8 @@ type Config struct {
 	// Unverified accepts claims of phone numbers and mail addresses although
 	// nobody verified that they are the user's. They are marked so.
 	Unverified bool
+	// Authorities are the verification authorities that are believed, by domain.
+	Authorities []string
 	// NoQueries answers each identifierQuery of another provider with forbidden.
 	NoQueries bool
 	// Mode is that of users who have chosen none. Default consent.Ask.

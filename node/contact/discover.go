@@ -53,7 +53,9 @@ func (s *Service) Discover(ctx context.Context, who account.Identity, q *clienta
 	out := &clientapi.Discovered{Found: []clientapi.Found{}, Asked: asked, Failed: failed}
 	for _, o := range discovery.Group(append(found, more...)).Owners {
 		for _, v := range o.Claims {
+			standing, by := s.judge(ctx, v, now)
 			out.Found = append(out.Found, clientapi.Found{User: v.User().String(), Provider: v.Provider().Domain(), Method: string(v.Method()),
+				Verified: string(standing), Authority: by.Domain(),
 				Tags: v.Tags(), Issued: v.Issued().UnixMilli(), Expires: v.Expires().UnixMilli(), Claim: v.Claim().Bytes()})
 		}
 	}

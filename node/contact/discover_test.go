@@ -225,7 +225,7 @@ func TestPublishRefusals(t *testing.T) {
 	if err := alice.publish("handle:boss", nil); err != nil {
 		t.Errorf("the same claim again: %v", err)
 	}
-	unverified := func(x *discovery.Terms) { x.Method = contact.MethodUnverified }
+	unverified := func(x *discovery.Terms) { x.Method = discovery.MethodUnverified }
 	other := alice.claims("handle:other", nil)
 	other.SII = "handle:boss"
 	stranger := *alice

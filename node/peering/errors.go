@@ -101,7 +101,8 @@ func Problem(err error) *clientapi.Problem {
 		switch p.Code {
 		case clientapi.CodeInvalid, clientapi.CodeForbidden, clientapi.CodeNotFound, clientapi.CodeExists,
 			clientapi.CodeTooLarge, clientapi.CodeTooMany,
-			clientapi.CodeLinkUnknown, clientapi.CodeLinkExpired, clientapi.CodeLinkUsed, clientapi.CodeLinkRevoked:
+			clientapi.CodeLinkUnknown, clientapi.CodeLinkExpired, clientapi.CodeLinkUsed, clientapi.CodeLinkRevoked,
+			clientapi.CodeWrongCode, clientapi.CodeSpent:
 			return &clientapi.Problem{Status: p.Status, Code: p.Code, Retry: p.Retry,
 				Detail: fmt.Sprintf("%s says: %.300q", refused.Target, p.Detail)}
 		}

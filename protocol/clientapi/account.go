@@ -28,6 +28,10 @@ type Provider struct {
 	// Evaluators is the key set (oprf.KeySet) of those who evaluate identifiers; absent in a
 	// network without. The own provider's only.
 	Evaluators []byte `json:"evaluators,omitempty" doc:"Key set of the network's evaluators"`
+	// Authorities are the verification authorities that the provider believes, this one
+	// among them if it is one; Methods are those by which it verifies itself, then.
+	Authorities []string `json:"authorities,omitempty" doc:"Verification authorities that are believed"`
+	Methods     []string `json:"methods,omitempty" doc:"Methods by which this provider verifies identifiers, if it is an authority"`
 	// MaxMessage is the largest MLS message, in octets, that a room takes.
 	MaxMessage int `json:"max_message,omitempty" doc:"Largest message in octets"`
 	// MaxAsset is the largest asset, in octets with its tag, that this provider keeps;

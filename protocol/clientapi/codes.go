@@ -50,6 +50,10 @@ const (
 	CodeLinkUsed Code = "link_used"
 	// CodeLinkRevoked (403): the join link was taken back.
 	CodeLinkRevoked Code = "link_revoked"
+	// CodeWrongCode (403): that is not the code which was sent. Enter it again, or ask for another.
+	CodeWrongCode Code = "wrong_code"
+	// CodeSpent (403): the code has ended, or too many wrong ones were tried. Ask for another.
+	CodeSpent Code = "code_spent"
 	// CodeRange (416): the range begins behind the end.
 	CodeRange Code = "range"
 	// CodeUnreachable (502): the hub or the other provider does not answer, or

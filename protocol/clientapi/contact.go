@@ -65,13 +65,36 @@ type Discovered struct {
 
 // Found is one claim.
 type Found struct {
-	User     string   `json:"user" doc:"URI of the user"`
-	Provider string   `json:"provider" doc:"Domain of the provider"`
-	Method   string   `json:"method" doc:"How the provider verified the identifier"`
-	Tags     []string `json:"tags,omitempty" doc:"The owner's preference tags"`
-	Issued   int64    `json:"issued" doc:"Unix milliseconds"`
-	Expires  int64    `json:"expires" doc:"Unix milliseconds"`
-	Claim    []byte   `json:"claim" doc:"The signed claim"`
+	User     string `json:"user" doc:"URI of the user"`
+	Provider string `json:"provider" doc:"Domain of the provider"`
+	Method   string `json:"method" doc:"How the identifier was verified"`
+	// Verified is who stands for it: an authority whose statement holds and whom the own
+	// provider believes, the user's provider alone, or nobody.
+	Verified  string   `json:"verified" enum:"authority,provider,nobody" doc:"Who stands for it that the user holds the identifier"`
+	Authority string   `json:"authority,omitempty" doc:"Domain of that authority"`
+	Tags      []string `json:"tags,omitempty" doc:"The owner's preference tags"`
+	Issued    int64    `json:"issued" doc:"Unix milliseconds"`
+	Expires   int64    `json:"expires" doc:"Unix milliseconds"`
+	Claim     []byte   `json:"claim" doc:"The signed claim"`
+}
+
+// NewVerification asks a verification authority to send a code to the identifier in Request, a
+// verification.Request, which the user key has signed. The own provider passes it on. The
+// same request again sends nothing more, unless the sending had failed.
+type NewVerification struct {
+	Authority string `json:"authority" maxLength:"253" doc:"Domain of the authority"`
+	Request   []byte `json:"request" maxLength:"12288" doc:"A verification.Request"`
+}
+
+// VerificationAnswer is the code, in a verification.Answer.
+type VerificationAnswer struct {
+	Authority string `json:"authority" maxLength:"253" doc:"Domain of the authority"`
+	Answer    []byte `json:"answer" maxLength:"1024" doc:"A verification.Answer"`
+}
+
+// Verified is what the authority states: a verification.Statement, to be put into a claim.
+type Verified struct {
+	Statement []byte `json:"statement" doc:"A verification.Statement"`
 }
 
 // SendConsent asks for consent, grants or takes it back: Entry is a ConsentEntry

@@ -25,9 +25,12 @@ const (
 	// MaxWord is the longest method or tag, in bytes.
 	MaxWord = 32
 	// MaxClaim is longer than any claim, in bytes.
-	MaxClaim = 6 << 10
+	MaxClaim = 7 << 10
+	// MaxStatement is longer than any statement of a verification authority, in bytes.
+	MaxStatement = 1536
 
 	claimVersion   = 1
+	statedVersion  = 2 // with a statement
 	maxCertificate = 4 << 10
 	maxSignature   = 128            // Ed25519 has 64, ECDSA on P-256 up to 72
 	maxMillis      = 253402300799e3 // the year 9999
@@ -45,6 +48,8 @@ const (
 	MethodMail     Method = "mail"     // a code by mail
 	MethodOperator Method = "operator" // the provider's operator knows the user
 	MethodAssigned Method = "assigned" // the provider hands it out: the usual for handles
+	// MethodUnverified: nobody has verified it; the identifier is what the user says it is.
+	MethodUnverified Method = "unverified"
 )
 
 // Terms are what a user claims, apart from the identifier.
@@ -64,6 +69,10 @@ type Terms struct {
 	// Tags say what the owner would use this account for, such as "work": at
 	// most MaxTags words like a Method, in any order, no two the same.
 	Tags []string
+	// Statement is what a verification authority states of the identifier and the user
+	// key (package verification), at most MaxStatement bytes; nil for none. Here it is
+	// only carried, and covered by both signatures: Verify does not judge it.
+	Statement []byte
 }
 
 // The numbers are on the wire.
@@ -77,7 +86,7 @@ const (
 // not change; safe for concurrent use.
 //
 //	struct {
-//	  uint8  version = 1;
+//	  uint8  version;                2 with a statement, else 1
 //	  uint8  kind;                   claim 1, withdrawal 2
 //	  opaque id[32];                 Secret.ClaimID
 //	  opaque user<V>;                URI of the user
@@ -86,6 +95,7 @@ const (
 //	  uint64 expires;
 //	  uint8  rank;
 //	  opaque tag<V> tags<V>;         ascending
+//	  opaque statement<V>;           of version 2 only, and not empty
 //	} ClaimTBS;
 //
 //	struct {
@@ -159,7 +169,11 @@ func appendTerms(b []byte, kind uint8, id [KeySize]byte, t Terms) ([]byte, error
 	if issued < 0 || expires < 0 {
 		return nil, fmt.Errorf("dates before 1970: %w", presentation.ErrMalformed)
 	}
-	b = append(b, claimVersion, kind)
+	version := byte(claimVersion)
+	if len(t.Statement) > 0 {
+		version = statedVersion
+	}
+	b = append(b, version, kind)
 	b = append(b, id[:]...)
 	b = presentation.AppendOpaque(b, []byte(t.User.String()))
 	b = presentation.AppendOpaque(b, []byte(t.Method))
@@ -167,12 +181,16 @@ func appendTerms(b []byte, kind uint8, id [KeySize]byte, t Terms) ([]byte, error
 	b = presentation.AppendU64(b, uint64(expires))
 	b = append(b, t.Rank)
 	tags := slices.Sorted(slices.Values(t.Tags))
-	return presentation.AppendList(b, func(b []byte) []byte {
+	b = presentation.AppendList(b, func(b []byte) []byte {
 		for _, tag := range tags {
 			b = presentation.AppendOpaque(b, []byte(tag))
 		}
 		return b
-	}), nil
+	})
+	if version == statedVersion {
+		b = presentation.AppendOpaque(b, t.Statement)
+	}
+	return b, nil
 }
 
 // ParseClaim reads a claim. It keeps no part of b.
@@ -193,7 +211,7 @@ func ParseClaim(b []byte) (*Claim, error) {
 func readClaim(r *presentation.Reader) *Claim {
 	c := &Claim{}
 	all := r.Rest()
-	readVersion(r)
+	stated := readClaimVersion(r)
 	c.kind = r.U8()
 	if r.Err() == nil && c.kind != kindClaim && c.kind != kindWithdrawal {
 		r.Fail(presentation.ErrMalformed, "kind %d of claim", c.kind)
@@ -210,6 +228,12 @@ func readClaim(r *presentation.Reader) *Claim {
 		}
 		c.terms.Tags = append(c.terms.Tags, tag)
 	})
+	if stated {
+		c.terms.Statement = readBounded(r, MaxStatement, "statement")
+		if r.Err() == nil && (len(c.terms.Statement) == 0 || c.kind == kindWithdrawal) {
+			r.Fail(presentation.ErrNonCanonical, "a statement that is empty or withdraws")
+		}
+	}
 	c.tbs = all[:len(all)-len(r.Rest())]
 	c.cert = readBounded(r, maxCertificate, "user certificate")
 	c.userSig = readBounded(r, maxSignature, "user signature")
@@ -220,6 +244,9 @@ func readClaim(r *presentation.Reader) *Claim {
 	}
 	return c
 }
+
+// ID is the identifier's (Secret.ClaimID).
+func (c *Claim) ID() [KeySize]byte { return c.id }
 
 // Bytes encodes the claim.
 func (c *Claim) Bytes() []byte { return presentation.AppendOpaque(c.unendorsed(), c.provider) }

@@ -43,7 +43,11 @@ func TestClaimSaysWhatWasSigned(t *testing.T) {
 // Every bit counts: whatever somebody changes, the claim is refused.
 func TestTamperedClaim(t *testing.T) {
 	w := newWorld(t)
-	for _, v := range []*discovery.VerifiedClaim{w.claim(w.alice, nil), w.withdrawal(w.alice, now)} {
+	stated := w.claim(w.alice, func(t *discovery.Terms) { t.Statement = []byte("stated") })
+	if !bytes.Equal(stated.Statement(), []byte("stated")) || w.claim(w.alice, nil).Statement() != nil {
+		t.Error("another statement than was signed")
+	}
+	for _, v := range []*discovery.VerifiedClaim{w.claim(w.alice, nil), w.withdrawal(w.alice, now), stated} {
 		good := v.Claim().Bytes()
 		for i := range good {
 			bad := bytes.Clone(good)
@@ -156,7 +160,7 @@ func TestImpossibleTerms(t *testing.T) {
 		t.Error("too large:", err)
 	}
 	b := w.claim(w.alice, nil).Claim().Bytes()
-	b[0] = 2
+	b[0] = 3
 	if _, err := discovery.ParseClaim(b); !errors.Is(err, discovery.ErrVersion) {
 		t.Error("another version:", err)
 	}
@@ -249,6 +253,7 @@ func FuzzParseClaim(f *testing.F) {
 	w := newWorld(f)
 	f.Add(w.claim(w.alice, nil).Claim().Bytes())
 	f.Add(w.withdrawal(w.bob, now).Claim().Bytes())
+	f.Add(w.claim(w.bob, func(t *discovery.Terms) { t.Statement = []byte("stated") }).Claim().Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		c, err := discovery.ParseClaim(b)
 		if err != nil {

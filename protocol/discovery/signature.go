@@ -27,6 +27,17 @@ func labelled(label string, content []byte) []byte {
 	return presentation.AppendOpaque(presentation.AppendOpaque(nil, []byte(label)), content)
 }
 
+// SignLabelled signs content under a label, as claims are signed, for what rests on claims
+// (package verification). Error: ErrKey.
+func SignLabelled(s crypto.Signer, label string, content []byte) ([]byte, error) {
+	return signWith(s, label, content)
+}
+
+// VerifyLabelled verifies what SignLabelled has signed. It is false for keys that sign nothing.
+func VerifyLabelled(key crypto.PublicKey, label string, content, signature []byte) bool {
+	return verifyWith(key, label, content, signature)
+}
+
 // signWith signs with Ed25519, or with ECDSA on P-256 and SHA-256: the keys that
 // users and providers have (x509auth).
 func signWith(s crypto.Signer, label string, content []byte) ([]byte, error) {
@@ -62,7 +73,7 @@ func verifyWith(key crypto.PublicKey, label string, content, signature []byte) b
 // the first error.
 
 func readVersion(r *presentation.Reader) {
-	if v := r.U8(); r.Err() == nil && v != claimVersion {
+	if v := r.U8(); r.Err() == nil && v != messageVersion {
 		r.Fail(ErrVersion, "version %d", v)
 	}
 }
@@ -103,6 +114,15 @@ func readDomain(r *presentation.Reader) uri.Provider {
 		r.Fail(presentation.ErrMalformed, "domain: %s", err)
 	}
 	return p
+}
+
+// readClaimVersion returns whether the claim has a statement.
+func readClaimVersion(r *presentation.Reader) bool {
+	v := r.U8()
+	if r.Err() == nil && v != claimVersion && v != statedVersion {
+		r.Fail(ErrVersion, "version %d", v)
+	}
+	return v == statedVersion
 }
 
 // readWord reads a method or a tag; it is either empty or not.

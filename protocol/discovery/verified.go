@@ -7,6 +7,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"fmt"
 	"slices"
 	"time"
 
@@ -41,6 +42,9 @@ func (v *VerifiedClaim) Rank() uint8 { return v.claim.terms.Rank }
 // Tags returns a copy of the owner's preference tags, in ascending order.
 func (v *VerifiedClaim) Tags() []string { return slices.Clone(v.claim.terms.Tags) }
 
+// Statement returns a copy of what a verification authority states, unjudged; nil for none.
+func (v *VerifiedClaim) Statement() []byte { return bytes.Clone(v.claim.terms.Statement) }
+
 // Issued returns when the user made the claim.
 func (v *VerifiedClaim) Issued() time.Time { return v.claim.terms.Issued }
 
@@ -55,15 +59,24 @@ func (v *VerifiedClaim) UserKey() crypto.PublicKey { return v.key }
 // KeyID returns the SHA-256 of the user key, as an MLS leaf would hold it. Equal
 // ids are equal keys.
 func (v *VerifiedClaim) KeyID() [sha256.Size]byte {
-	switch k := v.key.(type) {
+	id, err := KeyID(v.key)
+	if err != nil {
+		panic("discovery: verified claim with a key that verifies nothing")
+	}
+	return id
+}
+
+// KeyID names a user key: the SHA-256 of the key as an MLS leaf holds it. Error: ErrKey.
+func KeyID(key crypto.PublicKey) ([sha256.Size]byte, error) {
+	switch k := key.(type) {
 	case ed25519.PublicKey:
-		return sha256.Sum256(k)
+		return sha256.Sum256(k), nil
 	case *ecdsa.PublicKey:
 		if b, err := k.Bytes(); err == nil {
-			return sha256.Sum256(b)
+			return sha256.Sum256(b), nil
 		}
 	}
-	panic("discovery: verified claim with a key that verifies nothing")
+	return [sha256.Size]byte{}, fmt.Errorf("naming %T: %w", key, ErrKey)
 }
 
 // Owner is a user key and what it claims.

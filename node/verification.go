@@ -1,0 +1,124 @@
+package node
+
+import (
+	"context"
+	"crypto"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+
+	"github.com/mimid/mimid/node/authority"
+	"github.com/mimid/mimid/protocol/discovery"
+	"github.com/mimid/mimid/protocol/uri"
+)
+
+// Verification is the section [verification]. With a mail server this provider verifies mail
+// addresses, with a webhook telephone numbers: it is a verification authority then, and learns
+// these of whoever asks.
+type Verification struct {
+	// SMTP is the mail server, host:port, that takes codes for all addresses. TLS is required
+	// (STARTTLS) unless it is at a loopback address.
+	SMTP string `toml:"smtp" comment:"Mail server (host:port) that sends codes. Empty: no mail addresses are verified."`
+	// From is the address that codes come from.
+	From string `toml:"from" comment:"Address that codes come from."`
+	// Username logs in there, with the first line of the file SMTPPassword, whose path is
+	// relative to the data directory.
+	Username     string `toml:"smtp_username" comment:"Name to log in with; empty: without."`
+	SMTPPassword string `toml:"smtp_password_file" comment:"File with the password; relative to this directory."`
+	// SMTPRoots is a PEM file of those who may certify the mail server. Empty: the system's.
+	SMTPRoots string `toml:"smtp_roots" comment:"PEM file of those who may certify the mail server. Empty: the system's."`
+	// SMTPPlain sends codes without TLS to a mail server that offers none.
+	SMTPPlain bool `toml:"smtp_plain" comment:"Send without TLS to a mail server elsewhere that offers none: only over a network that is trusted."`
+	// Serve lists the providers for whose users codes are sent. Empty: all.
+	Serve []string `toml:"serve" comment:"Providers for whose users codes are sent. Empty: all."`
+}
+
+func (v *Verification) check() error {
+	if v.SMTP == "" && (v.From != "" || v.Username != "" || v.SMTPPassword != "" || v.SMTPRoots != "" || v.SMTPPlain) {
+		return errors.New("verification.smtp: it is empty, and other keys for mail are set")
+	}
+	if v.SMTP != "" {
+		if err := (&authority.SMTP{Server: v.SMTP, From: v.From, Username: v.Username}).Check(); err != nil {
+			return fmt.Errorf("verification.smtp and verification.from: %w", err)
+		}
+		if (v.Username == "") != (v.SMTPPassword == "") {
+			return errors.New("verification.smtp_username and verification.smtp_password_file: set both or none")
+		}
+	}
+	for _, d := range v.Serve {
+		if p, err := uri.ParseDomain(d); err != nil || p.Domain() != d {
+			return fmt.Errorf("verification.serve: %q is no domain in lower case", d)
+		}
+	}
+	return nil
+}
+
+// methods are those by which this provider verifies.
+func (v *Verification) methods() (out []string) {
+	if v.SMTP != "" {
+		out = append(out, string(discovery.MethodMail))
+	}
+	return out
+}
+
+// believe notes which authorities users are told to believe.
+func (n *Node) believe(p *parts) {
+	p.providers.methods = n.cfg.Verification.methods()
+	p.providers.authorities = slices.Clone(n.cfg.Discovery.Authorities)
+	if len(p.providers.methods) > 0 && !slices.Contains(p.providers.authorities, n.cfg.Domain) {
+		p.providers.authorities = append(p.providers.authorities, n.cfg.Domain)
+	}
+}
+
+// makeAuthority makes what verifies identifiers, and what brings own users' requests to those
+// who do.
+func (n *Node) makeAuthority(p *parts) (*authority.Service, error) {
+	v := &n.cfg.Verification
+	senders := map[discovery.Method]authority.Sender{}
+	if v.SMTP != "" {
+		s := &authority.SMTP{Server: v.SMTP, From: v.From, Username: v.Username, Plain: v.SMTPPlain}
+		if v.SMTPPassword != "" {
+			var err error
+			if s.Password, err = n.secretFile("verification.smtp_password_file", v.SMTPPassword); err != nil {
+				return nil, err
+			}
+		}
+		if v.SMTPRoots != "" {
+			b, err := readAtMost(n.path(v.SMTPRoots), maxConfig)
+			if err != nil {
+				return nil, fmt.Errorf("%w: verification.smtp_roots: %w", ErrConfig, err)
+			}
+			if s.Roots = x509.NewCertPool(); !s.Roots.AppendCertsFromPEM(b) {
+				return nil, fmt.Errorf("%w: verification.smtp_roots: there is no certificate in %s", ErrConfig, v.SMTPRoots)
+			}
+		}
+		senders[discovery.MethodMail] = s
+		if host, _, _ := net.SplitHostPort(v.SMTP); v.SMTPPlain {
+			n.log.Warn("codes are sent without TLS if the mail server offers none", "server", host)
+		}
+	}
+	return authority.New(authority.Config{
+		Domain: n.cfg.Domain, Store: p.store, Caller: p.caller, Senders: senders, Secrets: p.contacts, Serve: v.Serve,
+		Resolve: func(ctx context.Context, domain string) error {
+			_, err := p.overlay.Resolve(ctx, domain)
+			return err
+		},
+		Anchors: p.providers.anchors, ProviderKey: func() crypto.Signer { return n.keys.present() }, Now: n.now, Log: n.log.With("part", "authority"),
+	})
+}
+
+// secretFile reads a secret: the file's first line.
+func (n *Node) secretFile(key, file string) (string, error) {
+	b, err := readAtMost(n.path(file), 4<<10)
+	if err != nil {
+		return "", fmt.Errorf("%w: %s: %w", ErrConfig, key, err)
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	if line = strings.TrimSuffix(line, "\r"); line == "" {
+		return "", fmt.Errorf("%w: %s: %s is empty", ErrConfig, key, file)
+	}
+	return line, nil
+}
