@@ -40,6 +40,8 @@ func TestScripts(t *testing.T) {
 			"https":        https,
 			"throttle":     throttle,
 			"port":         port,
+			"mailserver":   mailserver,
+			"mailcode":     mailcode,
 		},
 	})
 }

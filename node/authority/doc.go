@@ -32,7 +32,8 @@
 //	                     counted back; MADE in milliseconds
 //
 // The identifier stands in the challenge until it is verified or deleted, in the clear: it
-// is needed to send again, and to derive the claim id.
+// is needed to send again, and to derive the claim id. What is deleted is gone from the disk
+// when the database has compacted its files.
 //
 // # Reading order
 //
