@@ -56,12 +56,8 @@ func (c *Client) publishClaim(ctx context.Context, sii string, p Preference) err
 	terms := discovery.Terms{User: m.user, Method: discovery.MethodAssigned, Issued: now, Expires: now.Add(claimLifetime), Rank: p.Rank, Tags: p.Tags}
 	if s.Kind() != discovery.KindHandle {
 		terms.Method = discovery.MethodUnverified
-		stated, method, err := c.stated(s, m, secret)
-		if err != nil {
+		if err := c.state(&terms, s, m, secret); err != nil {
 			return err
-		}
-		if stated != nil {
-			terms.Statement, terms.Method = stated, method
 		}
 	}
 	claim, err := discovery.Sign(ed25519.NewKeyFromSeed(m.UserKey), m.UserCert, secret, terms)

@@ -182,30 +182,34 @@ func (c *Client) enterCode(ctx context.Context, sii, code string) error {
 	return c.keepVerification(ctx, s, v)
 }
 
-// stated returns what an authority has stated of an identifier and holds still, and by which
-// method; nil for nothing.
-func (c *Client) stated(s discovery.SII, m *me, secret discovery.Secret) ([]byte, discovery.Method, error) {
+// state puts into the terms of a claim what an authority has stated of the identifier, if
+// that holds still. The claim ends with it.
+func (c *Client) state(t *discovery.Terms, s discovery.SII, m *me, secret discovery.Secret) error {
 	v, err := c.verification(s)
 	if err != nil || v == nil || v.Statement == nil {
-		return nil, "", err
+		return err
 	}
 	q, err := verification.ParseRequest(v.Request)
 	if err != nil {
-		return nil, "", fmt.Errorf("%w: %w", ErrStorage, err)
+		return fmt.Errorf("%w: %w", ErrStorage, err)
 	}
 	st, err := verification.Parse(v.Statement)
 	if err != nil {
-		return nil, "", fmt.Errorf("%w: %w", ErrStorage, err)
+		return fmt.Errorf("%w: %w", ErrStorage, err)
 	}
 	want := verification.Facts{ClaimID: secret.ClaimID(), User: m.user, Method: q.Ask().Method, Authority: q.Ask().Authority}
 	if want.KeyID, err = discovery.KeyID(ed25519.NewKeyFromSeed(m.UserKey).Public()); err != nil {
-		return nil, "", err
+		return err
 	}
 	// One that has ended, or was for a network with other evaluators, is as none.
 	if st.Check(want, c.trust.anchors, c.cfg.Now()) != nil {
-		return nil, "", nil
+		return nil
 	}
-	return v.Statement, want.Method, nil
+	t.Statement, t.Method = v.Statement, want.Method
+	if end := st.Expires(); t.Expires.After(end) {
+		t.Expires = end
+	}
+	return nil
 }
 
 // standing says who stands for a claim, as this device can tell.

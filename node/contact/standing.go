@@ -4,12 +4,11 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/mimid/mimid/protocol/discovery"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/verification"
-
-	"time"
 )
 
 // Secret derives an identifier's secret, for this provider itself.
@@ -39,8 +38,12 @@ func (s *Service) standsUp(ctx context.Context, sii discovery.SII, v *discovery.
 		if err := s.knowKeys(ctx, st.Authority()); err != nil {
 			return unreachable("the authority %s cannot be found now: try again", domain)
 		}
-		if _, err := st.Verify(v, s.cfg.Anchors, now); err != nil {
+		good, err := st.Verify(v, s.cfg.Anchors, now)
+		if err != nil {
 			return forbidden("%v", err)
+		}
+		if end := good.Facts().Expires; v.Expires().After(end) {
+			return invalid("the claim is to last until %s, and what %s states until %s", v.Expires().Format(time.RFC3339), domain, end.Format(time.RFC3339))
 		}
 		return nil
 	case !s.cfg.Unverified && len(s.cfg.Authorities) > 0:

@@ -126,6 +126,9 @@ func (s *Statement) Bytes() []byte {
 // that authority is believed.
 func (s *Statement) Authority() uri.Provider { return s.facts.Authority }
 
+// Expires is when it ends.
+func (s *Statement) Expires() time.Time { return s.facts.Expires }
+
 // Verified is a statement that was true, of a claim, when it was verified: the authority
 // has made it, and it binds the claim's identifier, user and user key. Only Verify makes one.
 type Verified struct{ facts Facts }

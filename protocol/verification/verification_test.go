@@ -303,7 +303,7 @@ func TestRequests(t *testing.T) {
 	if _, err := verification.MethodFor(handle.Kind()); !errors.Is(err, verification.ErrMethod) {
 		t.Errorf("a method for handles: %v", err)
 	}
-	if w.request(alice, nil).ID() == w.request(alice, nil).ID() {
+	if one, other := w.request(alice, nil), w.request(alice, nil); one.ID() == other.ID() {
 		t.Error("two requests have one id")
 	}
 }
