@@ -74,7 +74,7 @@ func runDeparture(r *simulations.Run, p Leaving) error {
 	victim := w.busiest()
 	var left []*bequest
 	for _, pl := range w.rooms {
-		if s := w.hubOf(pl); s != nil && s.at == victim {
+		if s := w.hubOf(pl); s != nil && s.at == victim && w.survives(pl, victim) {
 			left = append(left, &bequest{place: pl})
 		}
 	}
@@ -107,6 +107,17 @@ func runDeparture(r *simulations.Run, p Leaving) error {
 	w.inherit(r, left)
 	w.watching.close(w)
 	return nil
+}
+
+// survives says whether a room has a user at another provider: without one nobody is left who
+// could miss it.
+func (w *world) survives(pl *place, victim *provider) bool {
+	for _, c := range w.clients {
+		if c.place == pl && c.at != victim {
+			return true
+		}
+	}
+	return false
 }
 
 // depart ends a provider for good, and notes what its rooms have.

@@ -148,7 +148,9 @@ func (w *world) strikeMost(p Parameters, r *rand.Rand) {
 	most := victim.index
 	for _, pl := range w.rooms {
 		if s := w.hubOf(pl); s != nil && s.at == victim {
-			w.watching.struck(pl, w.e.Now())
+			if w.survives(pl, victim) { // else nobody would notice before the provider is back
+				w.watching.struck(pl, w.e.Now())
+			}
 			if p.Fault == "stall" {
 				s.stalled = logOf(s).Last().Term
 			}

@@ -13,14 +13,16 @@ import (
 // to be seen that this simulation finds what it is for.
 var planted = []struct {
 	tag   string
+	test  string
 	seeds string
 }{
-	{"mutant_forget_resubmission", "50"},
-	{"mutant_quorum_off_by_one", "50"},
-	{"mutant_no_term_fence", "100"},
-	{"mutant_restored_signs", "200"},
-	{"mutant_cosign_before_sync", "300"},
-	{"mutant_log_check_final_only", "300"},
+	{"mutant_forget_resubmission", "TestPlanted", "50"},
+	{"mutant_quorum_off_by_one", "TestPlanted", "50"},
+	{"mutant_no_term_fence", "TestPlanted", "100"},
+	{"mutant_restored_signs", "TestPlanted", "200"},
+	{"mutant_cosign_before_sync", "TestPlanted", "300"},
+	{"mutant_log_check_final_only", "TestPlanted", "300"},
+	{"mutant_no_term_fence", "TestPlantedExperiment", "1"},
 }
 
 // TestMutants runs seeds against the machine with each of them.
@@ -33,8 +35,8 @@ func TestMutants(t *testing.T) {
 		t.Skip("there is no go command to compile them with")
 	}
 	for _, p := range planted {
-		t.Run(p.tag, func(t *testing.T) {
-			cmd := exec.Command(goTool, "test", "-vet=off", "-count=1", "-tags="+p.tag, "-run=^TestPlanted$", "-v", ".")
+		t.Run(p.tag+"/"+p.test, func(t *testing.T) {
+			cmd := exec.Command(goTool, "test", "-vet=off", "-count=1", "-tags="+p.tag, "-run=^"+p.test+"$", "-v", ".")
 			cmd.Env = append(os.Environ(), "MIMID_SIM_PLANTED="+p.seeds)
 			out, err := cmd.CombinedOutput()
 			if err != nil {

@@ -12,7 +12,9 @@ import (
 
 // small are overrides with which each shipped scenario takes a second or so.
 var small = map[string][]simulations.Override{
-	"fanout": {{Key: "sweep.nodes", Value: "[10, 100]"}, {Key: "messages", Value: "5"}, {Key: "runs", Value: "2"}},
+	"failover":  {{Key: "sweep.suspect", Value: `["500ms"]`}, {Key: "faults", Value: "2"}, {Key: "runs", Value: "2"}},
+	"departure": {{Key: "sweep.replicas", Value: "[1, 3]"}, {Key: "runs", Value: "1"}},
+	"fanout":    {{Key: "sweep.nodes", Value: "[10, 100]"}, {Key: "messages", Value: "5"}, {Key: "runs", Value: "2"}},
 }
 
 func run(t *testing.T, s simulations.Simulation, over ...simulations.Override) *simulations.Result {

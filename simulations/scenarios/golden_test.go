@@ -1,0 +1,75 @@
+package scenarios_test
+
+import (
+	"encoding/json"
+	"math"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/mimid/mimid/simulations"
+	"github.com/mimid/mimid/simulations/scenarios"
+)
+
+// looked are the statistics that golden summaries hold.
+var looked = map[string][]struct{ metric, statistic string }{
+	"failover":  {{"service", "p50"}, {"service", "p95"}, {"served", "mean"}, {"final", "p50"}},
+	"departure": {{"kept_final", "mean"}, {"kept_accepted", "min"}, {"live", "min"}, {"service", "p50"}},
+	"fanout":    {{"latency", "p50"}, {"latency", "p95"}, {"octets", "mean"}, {"stretch", "p50"}, {"reached", "min"}},
+}
+
+// TestGolden runs each scenario as it is shipped, and compares what it gives with the golden
+// summary. With MIMID_GOLDEN=NAME it writes the summary of that one anew.
+func TestGolden(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a minute")
+	}
+	for _, s := range scenarios.All() {
+		t.Run(s.Name, func(t *testing.T) {
+			r := run(t, s)
+			if os.Getenv("MIMID_GOLDEN") == s.Name {
+				write(t, s.Name, r.Groups())
+			}
+			g, known, err := scenarios.Golden(s.Name)
+			if err != nil || !known {
+				t.Fatalf("golden summary: %v, %v", known, err)
+			}
+			for _, d := range g.Compare(r.Groups()) {
+				t.Errorf("%s, %v", d.Why, d.Labels)
+			}
+		})
+	}
+}
+
+// write makes a golden summary: within twice what the seeds leave open, at least a twentieth.
+func write(t *testing.T, name string, groups []simulations.Group) {
+	t.Helper()
+	g := simulations.Golden{Source: "the shipped scenario, " + time.Now().UTC().Format("2006-01-02")}
+	for _, l := range looked[name] {
+		for _, x := range groups {
+			if x.Metric != l.metric {
+				continue
+			}
+			v, _ := x.Statistic(l.statistic)
+			open := map[string]simulations.Interval{"mean": x.Of, "p50": x.OfP50, "p95": x.OfP95}[l.statistic]
+			e := simulations.Expected{Metric: x.Metric, Statistic: l.statistic, Value: v, Within: max(open.High-open.Low, math.Abs(v)/20)}
+			if l.statistic == "min" {
+				e.Within = 0
+			}
+			for _, label := range x.Labels {
+				if e.Labels == nil {
+					e.Labels = map[string]string{}
+				}
+				e.Labels[label.Key] = label.Value
+			}
+			g.Want = append(g.Want, e)
+		}
+	}
+	b, err := json.MarshalIndent(g, "", "\t")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(name+".golden.json", append(b, '\n'), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
