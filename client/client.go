@@ -322,7 +322,9 @@ func (c *Client) pump() (time.Time, error) {
 			c.topUp()
 		}
 	}
-	c.renewal.at = later(c.renewal.at, time.Unix(c.me.RenewAt, 0))
+	if !c.packages.renew {
+		c.renewal.at = later(c.renewal.at, time.Unix(c.me.RenewAt, 0))
+	}
 	if soon(&c.renewal) {
 		c.renew()
 	}
@@ -581,6 +583,10 @@ func (c *Client) handle(f frame) error {
 		c.within(id)
 		if n, tell := c.signalled(c.rooms[id], v.Data); tell {
 			b.tell(n)
+		}
+	case clientapi.EventStock:
+		if err := c.stocked(f.data); err != nil {
+			return bad(err)
 		}
 	case clientapi.EventHello:
 		v := new(clientapi.Hello)

@@ -257,7 +257,7 @@ func (c *Client) renew() {
 				return err
 			}
 			c.me = m
-			c.packages.fresh = true
+			c.packages.fresh, c.packages.renew = true, false
 			c.packages.at = time.Time{}
 			return nil
 		}, nil

@@ -281,11 +281,13 @@ func (c *Client) joinWelcome(b *batch, id room.ID, v *clientapi.Welcome) error {
 		r.roomRecord = old
 		return err
 	}
-	if !rec.LastResort {
+	if rec.LastResort {
+		rec.Used = true // it is replaced at the next look
+		b.put(tableKeyPackage, ref, rec)
+	} else {
 		b.del(tableKeyPackage, ref)
 	}
-	c.packages.at = c.cfg.Now() // one less
-	r.fetch = true              // what came before the Welcome did
+	r.fetch = true // what came before the Welcome did
 	c.rooms[id] = r
 	return nil
 }

@@ -67,6 +67,10 @@ type Typing struct {
 	On   bool
 }
 
+// StockChanged: by what others can add this user to rooms is another than it was; see
+// Stock.Level. At "none" nobody can add the user until some device of it has connected.
+type StockChanged struct{ Level string }
+
 // AttachFailed: a file that was to be attached did not go out, and will not.
 type AttachFailed struct {
 	Room uri.Room
@@ -183,6 +187,7 @@ func (SendState) notice()       {}
 func (ReceiptsChanged) notice() {}
 func (MessagesExpired) notice() {}
 func (Typing) notice()          {}
+func (StockChanged) notice()    {}
 func (AttachFailed) notice()    {}
 func (RoomJoined) notice()      {}
 func (RoomLeft) notice()        {}

@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"crypto"
+	"fmt"
 	"time"
 
 	"github.com/mimid/mimid/node/account"
@@ -10,6 +11,7 @@ import (
 	"github.com/mimid/mimid/node/evaluate"
 	"github.com/mimid/mimid/node/knocks"
 	"github.com/mimid/mimid/node/peering"
+	"github.com/mimid/mimid/node/stock"
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/room"
@@ -29,6 +31,52 @@ func (n *Node) makeContacts(p *parts, auth mls.Authenticator) (*contact.Service,
 		ProviderKey: func() crypto.Signer { return n.keys.present() },
 		Salt:        n.cfg.Discovery.Salt, Unverified: n.cfg.Discovery.Unverified, NoQueries: !n.cfg.Discovery.Queries, Authorities: p.providers.authorities, Now: n.now, Log: n.log.With("part", "contacts"),
 	})
+}
+
+// makeStock makes what watches by which KeyPackages users can be added.
+func (n *Node) makeStock(p *parts, auth mls.Authenticator) (*stock.Watch, error) {
+	return stock.New(stock.Config{
+		Accounts: p.accounts, Probe: p.contacts.Probe, Authenticator: auth, Now: n.now, Log: n.log.With("part", "stock"),
+		Tell: func(user uri.User, level stock.Level, dry []string) error {
+			return p.feed.Tell([]uri.User{user}, clientapi.EventStock, clientapi.Stock{Level: level.String(), Dry: dry})
+		},
+	})
+}
+
+// stocked is the registry, whose answers say how users can be added, too.
+type stocked struct {
+	*account.Registry
+	watch *stock.Watch
+}
+
+// CountKeyPackages implements clienthttp.KeyPackages.
+func (s stocked) CountKeyPackages(ctx context.Context, who account.Identity) (*clientapi.KeyPackageCount, error) {
+	n, err := s.Registry.CountKeyPackages(ctx, who)
+	if err != nil {
+		return nil, err
+	}
+	if level, ok := s.watch.Level(who.User); ok {
+		n.Level = level.String()
+	}
+	return n, nil
+}
+
+// Users implements admin.Accounts.
+func (s stocked) Users(ctx context.Context, after string, limit int) ([]account.User, error) {
+	all, err := s.Registry.Users(ctx, after, limit)
+	if err != nil {
+		return nil, err
+	}
+	for i := range all {
+		u, err := uri.ParseUser(all[i].URI)
+		if err != nil {
+			return nil, fmt.Errorf("reading the user %s: %w", all[i].URI, err)
+		}
+		if level, ok := s.watch.Level(u); ok {
+			all[i].Stock = level.String()
+		}
+	}
+	return all, nil
 }
 
 // makeEvaluate makes what has identifiers evaluated, if the network has evaluators.

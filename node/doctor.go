@@ -13,6 +13,7 @@ import (
 	"github.com/mimid/mimid/node/admin"
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/node/rooms"
+	"github.com/mimid/mimid/node/stock"
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/discovery"
@@ -313,28 +314,20 @@ func (n *Node) checkEvaluators(ctx context.Context, p *parts) []admin.Check {
 	return out
 }
 
-// checkKeyPackages counts users who cannot be added to rooms, and names none.
+// checkKeyPackages counts users who cannot be added to rooms as they should, and names none.
 func (n *Node) checkKeyPackages(ctx context.Context, p *parts) []admin.Check {
 	const part, page = "keypackages", 500
-	users, none, low := 0, 0, 0
+	if err := p.stock.Look(ctx); err != nil {
+		return []admin.Check{bad(part, "look in the log, and try mimid verify", "whether users can be added could not be found out: %v", err)}
+	}
+	low := 0
 	for after := ""; ; {
 		list, err := p.accounts.Users(ctx, after, page)
 		if err != nil {
 			return []admin.Check{bad(part, "mimid verify", "accounts could not be read: %v", err)}
 		}
 		for _, u := range list {
-			users++
-			// A user can be added with any device that has some, and is whole with all.
-			most, least := 0, -1
-			for _, d := range u.Devices {
-				most = max(most, d.KeyPackages)
-				if least < 0 || d.KeyPackages < least {
-					least = d.KeyPackages
-				}
-			}
-			if most == 0 {
-				none++
-			} else if least < lowPackages {
+			if slices.ContainsFunc(u.Devices, func(d clientapi.Device) bool { return d.KeyPackages < lowPackages }) {
 				low++
 			}
 		}
@@ -343,17 +336,32 @@ func (n *Node) checkKeyPackages(ctx context.Context, p *parts) []admin.Check {
 		}
 		after = list[len(list)-1].Name
 	}
+	return []admin.Check{judgeStock(part, p.stock.Counts(), low)}
+}
+
+// judgeStock says what the counts mean. Some devices are always away for long. When it is most
+// of all users, it is not the devices.
+func judgeStock(part string, c stock.Counts, low int) admin.Check {
+	const come = "mimid user list names them; devices bring KeyPackages when they come"
+	all := c.Users()
 	switch {
-	case none > 0:
-		return []admin.Check{worth(part, "their devices have not been here for long; they upload more when they come",
-			"%d of %d users have no single-use KeyPackage left, %d more have a device with fewer than %d", none, users, low, lowPackages)}
+	case all == 0:
+		return good(part, "there are no users yet")
+	case c.None > 1 && 2*c.None > all:
+		return bad(part, "look in the log for refused KeyPackages; after a change of the provider key devices need new certificates",
+			"%d of %d users cannot be added to rooms: no device has a KeyPackage that others take", c.None, all)
+	case c.None > 0:
+		return worth(part, come, "%d of %d users cannot be added to rooms: no device has a KeyPackage; %d more have a device without any", c.None, all, c.Partly)
+	case c.Partly > 0:
+		return worth(part, come, "%d of %d users have a device without any KeyPackage, which would be missing in new rooms", c.Partly, all)
+	case c.Reserve > 0:
+		return worth(part, come, "%d of %d users have a device whose last resort is all that is left", c.Reserve, all)
 	case low > 0:
-		return []admin.Check{worth(part, "", "%d of %d users have a device with fewer than %d KeyPackages", low, users, lowPackages)}
+		return worth(part, "", "%d of %d users have a device with fewer than %d KeyPackages", low, all, lowPackages)
+	case c.Unseen > 0:
+		return worth(part, "", "%d of %d users have not been looked at since the start", c.Unseen, all)
 	}
-	if users == 0 {
-		return []admin.Check{good(part, "there are no users yet")}
-	}
-	return []admin.Check{good(part, "all %d users have at least %d for each device", users, lowPackages)}
+	return good(part, "all %d users have at least %d for each device", all, lowPackages)
 }
 
 func (n *Node) checkQuotas(_ context.Context, p *parts) []admin.Check {

@@ -44,6 +44,9 @@ func (n *Node) register(p *parts) {
 	counter("abuse_reports_forged_total", "Reports of abuse that showed nothing.", func() float64 { return float64(r().Forged) })
 	counter("abuse_reports_resolved_total", "Reports of abuse that the operator resolved.", func() float64 { return float64(p.abuse.Stats().Resolved) })
 	gauge("abuse_reports_open", "Reports of abuse that wait for the operator.", func() float64 { return float64(p.abuse.Stats().Open) })
+	gauge("users_without_key_package", "Users who cannot be added to rooms, since no device has a KeyPackage.", func() float64 { return float64(p.stock.Counts().None) })
+	gauge("users_with_dry_device", "Users with a device that has no KeyPackage, and one that has.", func() float64 { return float64(p.stock.Counts().Partly) })
+	gauge("users_on_last_resort", "Users with a device that has its last resort only.", func() float64 { return float64(p.stock.Counts().Reserve) })
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
 

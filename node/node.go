@@ -35,9 +35,11 @@ import (
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/node/ration"
 	"github.com/mimid/mimid/node/rooms"
+	"github.com/mimid/mimid/node/stock"
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/store"
 )
 
@@ -81,6 +83,7 @@ type parts struct {
 	moved     *movedRooms
 	recruits  *recruits
 	contacts  *contact.Service
+	stock     *stock.Watch
 	evaluate  *evaluate.Service // nil: the network has no evaluators
 	authority *authority.Service
 	knocks    *knocks.Service
@@ -184,6 +187,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	s.start("moved", p.moved.run, nil)
 	s.start("outbox", p.outbox.Run, nil)
 	s.start("contacts", p.contacts.Run, nil)
+	s.start("stock", p.stock.Run, nil)
 	s.start("knocks", p.knocks.Run, nil)
 	s.start("authority", p.authority.Run, nil)
 	s.start("assets", p.assets.Run, nil)
@@ -245,6 +249,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		return p, err
 	}
 	if p.accounts, err = account.New(account.Config{Domain: domain, Store: st, Authenticator: auth, Now: n.now, Log: part("accounts"),
+		Changed:     func(u uri.User) { p.stock.Changed(u) }, // made below, and before anything runs
 		ProviderKey: func() crypto.Signer { return signer }}); err != nil {
 		return p, err
 	}
@@ -332,6 +337,9 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if p.authority, err = n.makeAuthority(p); err != nil {
 		return p, err
 	}
+	if p.stock, err = n.makeStock(p, auth); err != nil {
+		return p, err
+	}
 	budget := assets.NewBudget(assets.BudgetConfig{})
 	if err := n.makeAssets(p, budget); err != nil {
 		return p, err
@@ -356,7 +364,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		return p, err
 	}
 	if p.admin, err = admin.New(admin.Config{Dir: n.cfg.Dir, Log: part("operator"), Services: admin.Services{
-		Accounts: p.accounts, Rooms: operatorRooms{p.rooms, domain, ping(p.caller)}, Peers: operatorPeers{domain, p.overlay}, Node: n,
+		Accounts: stocked{p.accounts, p.stock}, Rooms: operatorRooms{p.rooms, domain, ping(p.caller)}, Peers: operatorPeers{domain, p.overlay}, Node: n,
 		Abuse: operatorAbuse{p.abuse, p.rooms}}}); err != nil {
 		return p, err
 	}
@@ -393,7 +401,7 @@ func (n *Node) makeClients(p *parts) (err error) {
 	p.clients, err = clienthttp.New(clienthttp.Config{
 		Listener: p.listener, TLS: conf, Ready: n.readiness, Version: n.version, Log: n.log.With("part", "clients"), Now: n.now,
 		Requests: ration.Config{PerSecond: rate, Burst: max(1, 4*rate)},
-		Services: clienthttp.Services{Accounts: p.accounts, KeyPackages: p.accounts, Providers: p.providers, Contacts: p.contacts,
+		Services: clienthttp.Services{Accounts: p.accounts, KeyPackages: stocked{p.accounts, p.stock}, Providers: p.providers, Contacts: p.contacts,
 			Claims: p.contacts, Evaluations: evaluations{p.evaluate}, Verifications: p.authority, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Knocks: p.knocks, Pairings: pairing.New(pairing.Config{Invites: p.accounts, Now: n.now, Log: n.log.With("part", "pairing")}), Signals: p.rooms, Submissions: p.rooms, Streams: streams{p.feed},
 			Assets: p.assets, Downloads: p.downloads},
 	})

@@ -67,9 +67,9 @@ func (c *usersCommand) Run(s *session) error {
 		}
 	}
 	return s.out.result(map[string]any{"users": all}, func(w io.Writer) {
-		table(w, "USER\tSINCE\tDEVICES", func(w io.Writer) {
+		table(w, "USER\tSINCE\tCAN BE ADDED\tDEVICES", func(w io.Writer) {
 			for _, u := range all {
-				fmt.Fprintf(w, "%s\t%s\t", u.Name, when(u.Created))
+				fmt.Fprintf(w, "%s\t%s\t%s\t", u.Name, when(u.Created), canBeAdded(u.Stock))
 				for i, d := range u.Devices {
 					if i > 0 {
 						fmt.Fprint(w, ", ")
@@ -80,6 +80,21 @@ func (c *usersCommand) Run(s *session) error {
 			}
 		})
 	})
+}
+
+// canBeAdded says in words by what a user can be added to rooms.
+func canBeAdded(stock string) string {
+	switch stock {
+	case "fresh":
+		return "yes"
+	case "reserve":
+		return "yes, by a last resort"
+	case "partly":
+		return "without some device"
+	case "none":
+		return "NO"
+	}
+	return "not looked yet"
 }
 
 type roomCommand struct {

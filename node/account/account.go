@@ -45,6 +45,10 @@ type Config struct {
 	// Log receives what an operator may want to know. Default: nothing.
 	Log *slog.Logger
 
+	// Changed, if not nil, hears after each commit that may have changed what a user can be
+	// added by. It is called on the store's goroutine: it must not wait, nor call the Registry.
+	Changed func(user uri.User)
+
 	// CertificateLifetime of user certificates. Default x509auth.Lifetime.
 	CertificateLifetime time.Duration
 	// ClaimLifetime is how long a repeated claim gets the same KeyPackages.

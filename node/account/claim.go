@@ -25,6 +25,9 @@ type Claim struct {
 	Suites []mls.CipherSuite
 	// Required is what the room requires of its members.
 	Required mls.RequiredCapabilities
+	// Probe asks what the claim would get: nothing is taken, and nobody's ration or share is
+	// looked at.
+	Probe bool
 }
 
 // Claimed is the result. Status and Clients go together as in a
@@ -44,6 +47,16 @@ func (r *Registry) Claim(ctx context.Context, c Claim) (*Claimed, error) {
 	now := r.cfg.Now()
 	var out *Claimed
 	spent := 0
+	if c.Probe {
+		err := r.cfg.Store.View(func(tx *store.Tx) (err error) {
+			out, err = r.claim(tx, &c, now, &spent)
+			return err
+		})
+		if err != nil {
+			return nil, fmt.Errorf("looking what a claim of %s would get: %w", c.Target, err)
+		}
+		return out, nil
+	}
 	err := r.cfg.Store.Update(ctx, func(tx *store.Tx) (err error) {
 		r.claims.Return(c.Provider, spent) // a second run begins anew
 		spent = 0
@@ -110,6 +123,9 @@ func (r *Registry) claimDevice(tx *store.Tx, c *Claim, name string, d *namedDevi
 	}
 	// Whether the ration allows one is asked when there is one to take.
 	kp, other, err := r.takeOne(tx, c, name, d, claim, now, func() bool {
+		if c.Probe {
+			return true
+		}
 		if r.claims.TakeUpTo(c.Provider, 1, now) == 0 {
 			return false
 		}
@@ -207,8 +223,12 @@ func (r *Registry) takeOne(tx *store.Tx, c *Claim, name string, d *namedDevice, 
 	if best == nil || !allowed() {
 		return nil, other, nil
 	}
+	if c.Probe {
+		return best.kp, nil, nil
+	}
 	until := min(millis(now.Add(r.cfg.ClaimLifetime)), (best.end-uint64(serveMargin/time.Second))*1000)
 	claimed := claimRecord{until: until, created: d.created, ref: best.ref, kp: best.rec.kp}
+	r.changed(tx, name)
 	used := usedRecord{best.end, name, claim, d.name}
 	if err := tx.Set(claimKey(name, claim, d.name), claimed.bytes()); err != nil {
 		return nil, nil, err

@@ -58,7 +58,7 @@ func (r *Registry) Devices(_ context.Context, who Identity) (*clientapi.Devices,
 				return err
 			}
 			out.Devices = append(out.Devices, clientapi.Device{Name: d.name, Client: id.Client.String(),
-				CreatedAt: int64(d.created), KeyPackages: n.Available})
+				CreatedAt: int64(d.created), KeyPackages: n.Available, LastResort: n.LastResort})
 		}
 		return nil
 	})
@@ -109,18 +109,26 @@ func (r *Registry) removeDevice(tx *store.Tx, name string, d *namedDevice) error
 	if err := r.dropToken(tx, d.token); err != nil {
 		return err
 	}
-	packages := store.Scan{Prefix: store.SpaceKeyPackages.Prefix(packagePrefix(name, d.name)), KeysOnly: true}
-	for it, err := range tx.Scan(packages) {
-		if err != nil {
-			return err
-		}
-		if err := tx.Delete(it.Key); err != nil {
-			return err
-		}
+	r.changed(tx, name)
+	if err := r.withdraw(tx, name, d.name); err != nil {
+		return err
 	}
 	// Claims on the device are void without it, see claim.
 	for _, k := range []store.Key{lastResortKey(name, d.name), inviteKey(d.invite), deviceKey(name, d.name)} {
 		if err := tx.Delete(k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// withdraw deletes a device's KeyPackages that are used once.
+func (r *Registry) withdraw(tx *store.Tx, name, device string) error {
+	for it, err := range tx.Scan(store.Scan{Prefix: store.SpaceKeyPackages.Prefix(packagePrefix(name, device)), KeysOnly: true}) {
+		if err != nil {
+			return err
+		}
+		if err := tx.Delete(it.Key); err != nil {
 			return err
 		}
 	}
@@ -133,6 +141,8 @@ type User struct {
 	URI     string
 	Created time.Time
 	Devices []clientapi.Device
+	// Stock is how the user can be added to rooms (package stock), for whoever knows; else empty.
+	Stock string
 }
 
 // Users lists accounts by name: at most limit of them (at least 1), after the
@@ -191,7 +201,7 @@ func (r *Registry) user(tx *store.Tx, it store.Item, now time.Time) (*User, erro
 		}
 		u.URI = id.User.String()
 		u.Devices = append(u.Devices, clientapi.Device{Name: d.name, Client: id.Client.String(),
-			CreatedAt: int64(d.created), KeyPackages: n.Available})
+			CreatedAt: int64(d.created), KeyPackages: n.Available, LastResort: n.LastResort})
 	}
 	if u.URI == "" {
 		user, err := r.provider.User(u.Name)

@@ -53,7 +53,7 @@ func (r *Registry) PublishKeyPackages(ctx context.Context, who Identity, n *clie
 	}
 	var out clientapi.KeyPackageCount
 	err := r.cfg.Store.Update(ctx, func(tx *store.Tx) (err error) {
-		out, err = r.publish(tx, who, all, last, now)
+		out, err = r.publish(tx, who, all, last, n.Replace, now)
 		return err
 	})
 	if errors.Is(err, store.ErrTooLarge) {
@@ -121,7 +121,7 @@ func endOf(kp *mls.KeyPackage) (uint64, error) {
 	return end, nil
 }
 
-func (r *Registry) publish(tx *store.Tx, who Identity, all []*published, last *published, now time.Time) (n clientapi.KeyPackageCount, err error) {
+func (r *Registry) publish(tx *store.Tx, who Identity, all []*published, last *published, replace bool, now time.Time) (n clientapi.KeyPackageCount, err error) {
 	name := who.User.Name()
 	// A device that is removed meanwhile must not leave KeyPackages behind.
 	if _, found, err := get(tx, deviceKey(name, who.Device), parseDevice); err != nil || !found {
@@ -129,6 +129,11 @@ func (r *Registry) publish(tx *store.Tx, who Identity, all []*published, last *p
 			err = unauthorized()
 		}
 		return n, err
+	}
+	if replace {
+		if err := r.withdraw(tx, name, who.Device); err != nil {
+			return n, err
+		}
 	}
 	for _, p := range all {
 		_, used, err := get(tx, usedKey(p.ref), parseUsed)
@@ -152,6 +157,7 @@ func (r *Registry) publish(tx *store.Tx, who Identity, all []*published, last *p
 	if err := r.dropExpired(tx, name, who.Device, now); err != nil {
 		return n, err
 	}
+	r.changed(tx, name)
 	if n, err = r.count(tx, name, who.Device, now); err != nil {
 		return n, err
 	}
@@ -167,8 +173,10 @@ func (r *Registry) CountKeyPackages(_ context.Context, who Identity) (*clientapi
 	var out clientapi.KeyPackageCount
 	now := r.cfg.Now()
 	err := r.cfg.Store.View(func(tx *store.Tx) (err error) {
-		out, err = r.count(tx, who.User.Name(), who.Device, now)
-		return err
+		if out, err = r.count(tx, who.User.Name(), who.Device, now); err != nil {
+			return err
+		}
+		return r.describe(tx, who, &out)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("counting KeyPackages of %s: %w", who.Client, err)
@@ -180,20 +188,39 @@ func (r *Registry) CountKeyPackages(_ context.Context, who Identity) (*clientapi
 func serveFrom(now time.Time) uint64 { return uint64(max(now.Add(serveMargin).Unix()+1, 0)) }
 
 func (r *Registry) count(tx *store.Tx, name, device string, now time.Time) (n clientapi.KeyPackageCount, err error) {
-	scan := store.Scan{
-		Prefix:   store.SpaceKeyPackages.Prefix(packagePrefix(name, device)),
-		From:     packageKey(name, device, serveFrom(now), [32]byte{}),
-		KeysOnly: true,
+	s, err := r.stockOf(tx, name, device, now)
+	if err != nil {
+		return n, err
 	}
-	for _, err := range tx.Scan(scan) {
-		if err != nil {
-			return n, err
-		}
-		n.Available++
+	n.Available, n.LastResort = s.Available, s.LastResort
+	if s.Available > 0 {
+		n.Ends = s.End.Unix()
+		n.Next = s.next[:]
 	}
-	last, found, err := get(tx, lastResortKey(name, device), parseLastResort)
-	n.LastResort = found && last.end >= serveFrom(now)
-	return n, err
+	if s.LastResort {
+		n.LastResortEnds = s.LastResortEnd.Unix()
+	}
+	return n, nil
+}
+
+// describe adds to a count what only the device itself is told.
+func (r *Registry) describe(tx *store.Tx, who Identity, n *clientapi.KeyPackageCount) error {
+	if !n.LastResort {
+		return nil
+	}
+	last, found, err := get(tx, lastResortKey(who.User.Name(), who.Device), parseLastResort)
+	if err != nil || !found {
+		return err
+	}
+	kp, err := r.parseStored(last.kp)
+	if err != nil {
+		return err
+	}
+	n.LastResortRef = kp.Ref()
+	if n.Next == nil {
+		n.Next = n.LastResortRef
+	}
+	return nil
 }
 
 // dropExpired deletes a device's KeyPackages that will not be handed out any more.

@@ -177,6 +177,7 @@ func (r *Registry) putDevice(tx *store.Tx, name, device string, d *deviceRecord)
 	if err := tx.Set(tokenKey(d.token), owner{name, device}.bytes()); err != nil {
 		return err
 	}
+	r.changed(tx, name)
 	return tx.Set(deviceKey(name, device), d.bytes())
 }
 

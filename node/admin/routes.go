@@ -226,9 +226,9 @@ func (s *Server) users(req *http.Request) (any, error) {
 	}
 	out := &UserList{Users: make([]User, 0, len(all))}
 	for _, u := range all {
-		x := User{Name: u.Name, URI: u.URI, Created: u.Created, Devices: []Device{}}
+		x := User{Name: u.Name, URI: u.URI, Created: u.Created, Devices: []Device{}, Stock: u.Stock}
 		for _, d := range u.Devices {
-			x.Devices = append(x.Devices, Device{Name: d.Name, Created: time.UnixMilli(d.CreatedAt), KeyPackages: d.KeyPackages})
+			x.Devices = append(x.Devices, Device{Name: d.Name, Created: time.UnixMilli(d.CreatedAt), KeyPackages: d.KeyPackages, LastResort: d.LastResort})
 		}
 		out.Users = append(out.Users, x)
 	}

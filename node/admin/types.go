@@ -68,6 +68,9 @@ type User struct {
 	URI     string    `json:"uri"`
 	Created time.Time `json:"created"`
 	Devices []Device  `json:"devices"`
+	// Stock is how the user can be added to rooms: fresh, reserve (some device by its last resort
+	// only), partly (some device not at all), none. Empty: nobody has looked yet.
+	Stock string `json:"stock,omitempty"`
 }
 
 // Device is one of a user's.
@@ -75,6 +78,7 @@ type Device struct {
 	Name        string    `json:"name"`
 	Created     time.Time `json:"created"`
 	KeyPackages int       `json:"key_packages"`
+	LastResort  bool      `json:"last_resort"`
 }
 
 // RoomList is a page of rooms by id.

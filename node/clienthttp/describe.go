@@ -187,6 +187,7 @@ func (s *Server) describeEvents(api huma.API) {
 		{clientapi.EventWelcome, reflect.TypeFor[clientapi.Welcome]()},
 		{clientapi.EventModes, reflect.TypeFor[clientapi.ModesEvent]()},
 		{clientapi.EventConsent, reflect.TypeFor[clientapi.ConsentEvent]()},
+		{clientapi.EventStock, reflect.TypeFor[clientapi.Stock]()},
 		{clientapi.EventHub, reflect.TypeFor[clientapi.HubState]()},
 		{clientapi.EventEphemeral, reflect.TypeFor[clientapi.Ephemeral]()},
 	} {

@@ -13,6 +13,7 @@ import (
 	"github.com/mimid/mimid/protocol/consent"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
+	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/wire"
 	"github.com/mimid/mimid/store"
@@ -204,19 +205,36 @@ func (s *Service) handleKeyMaterial(ctx context.Context, in *peering.Incoming) (
 // nothing is looked up that depends on whether the target exists, and the answer
 // is always the same. source is the provider that the request came from.
 func (s *Service) answer(ctx context.Context, c *claim, source string) ([]byte, error) {
-	resp := wire.KeyMaterialResponse{Status: wire.KeyMaterialNoConsent, User: c.request.TargetUser}
 	allowed, err := s.allowed(ctx, c, source)
 	if err != nil {
 		return nil, err
 	}
-	if allowed {
-		claimed, err := s.cfg.Accounts.Claim(ctx, account.Claim{Target: c.target, Requester: c.requester.String(), Room: c.room.String(),
-			Provider: c.requester.Provider().Domain(), Suites: c.request.Suites, Required: c.request.Required})
-		if err != nil {
-			return nil, fmt.Errorf("answering a request for KeyPackages: %w", err)
-		}
-		resp.Status, resp.Clients = claimed.Status, claimed.Clients
+	if !allowed {
+		return encode(&wire.KeyMaterialResponse{Status: wire.KeyMaterialNoConsent, User: c.request.TargetUser})
 	}
+	return s.take(ctx, account.Claim{Target: c.target, Requester: c.requester.String(), Room: c.room.String(),
+		Provider: c.requester.Provider().Domain(), Suites: c.request.Suites, Required: c.request.Required})
+}
+
+// Probe is the answer that somebody of another provider would get now who has the user's
+// consent and wants to add the user to a room, made by what makes those answers. Nothing is
+// used up, and nobody is asked.
+func (s *Service) Probe(ctx context.Context, target uri.User) ([]byte, error) {
+	return s.take(ctx, account.Claim{Target: target, Probe: true, Suites: []mls.CipherSuite{room.Suite},
+		Required: mls.RequiredCapabilities{Extensions: []mls.ExtensionType{mls.ExtAppDataDictionary},
+			Proposals: []mls.ProposalType{mls.ProposalAppDataUpdate, mls.ProposalSelfRemove}}})
+}
+
+// take makes a claim and encodes what it got.
+func (s *Service) take(ctx context.Context, c account.Claim) ([]byte, error) {
+	claimed, err := s.cfg.Accounts.Claim(ctx, c)
+	if err != nil {
+		return nil, fmt.Errorf("answering a request for KeyPackages: %w", err)
+	}
+	return encode(&wire.KeyMaterialResponse{Status: claimed.Status, User: wire.IdentifierURI(c.Target.String()), Clients: claimed.Clients})
+}
+
+func encode(resp *wire.KeyMaterialResponse) ([]byte, error) {
 	b, err := resp.Bytes()
 	if err != nil {
 		return nil, fmt.Errorf("answering a request for KeyPackages: %w", err)

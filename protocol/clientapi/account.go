@@ -97,20 +97,34 @@ type Device struct {
 	Client      string `json:"client" doc:"URI of the device"`
 	CreatedAt   int64  `json:"created_at" doc:"When it was registered, Unix milliseconds"`
 	KeyPackages int    `json:"key_packages" doc:"KeyPackages in store"`
+	LastResort  bool   `json:"last_resort" doc:"Whether a last resort is in store"`
 }
 
 // NewKeyPackages publishes KeyPackages of this device (each a bare KeyPackage of
 // RFC 9420). LastResort, if given, replaces the one that may be handed out more
-// than once. All or none are taken.
+// than once. All or none are taken. Replace withdraws those that are used once and were
+// published before: what has been handed out of them stays good.
 type NewKeyPackages struct {
 	KeyPackages [][]byte `json:"key_packages" maxItems:"100" nullable:"false" doc:"KeyPackages, each used once"`
 	LastResort  []byte   `json:"last_resort,omitempty" doc:"KeyPackage for when no other is left"`
+	Replace     bool     `json:"replace,omitempty" doc:"Withdraw the KeyPackages from before that are used once"`
 }
 
-// KeyPackageCount is what this device has in store.
+// KeyPackageCount is what this device has in store, and what a claim would get now.
 type KeyPackageCount struct {
 	Available  int  `json:"available" doc:"KeyPackages of this device in store"`
 	LastResort bool `json:"last_resort" doc:"Whether a last resort is there"`
+	// Ends is when the last of those that are used once is not handed out any more, and
+	// LastResortEnds likewise. Zero: there is none.
+	Ends           int64 `json:"ends,omitempty" doc:"Until when the available ones are handed out, Unix seconds"`
+	LastResortEnds int64 `json:"last_resort_ends,omitempty" doc:"Until when the last resort is handed out, Unix seconds"`
+	// Next and LastResortRef let a device see whether it has the private keys to what others get.
+	Next          []byte `json:"next,omitempty" doc:"KeyPackageRef of the one that a claim would get now; of the last resort, if it is that"`
+	LastResortRef []byte `json:"last_resort_ref,omitempty" doc:"KeyPackageRef of the last resort"`
+	// Level is how the user can be added, with all devices: fresh, reserve (some device by its last
+	// resort only), partly (some device not at all), none. It is that of the provider's last
+	// look from outside, which is less than a minute old.
+	Level string `json:"level,omitempty" enum:"fresh,reserve,partly,none" doc:"How the user can be added to rooms"`
 }
 
 // ClaimKeyPackages asks for another user's KeyPackages, for a room. Request is a

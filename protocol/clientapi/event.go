@@ -9,6 +9,7 @@ const (
 	EventKnock     = "knock"     // Knock: the user's own has got further, or somebody waits whom the user may let in
 	EventHub       = "hub"       // HubState; not stored, it leaves the cursor where it is
 	EventEphemeral = "ephemeral" // Ephemeral; not stored, it leaves the cursor where it is
+	EventStock     = "stock"     // Stock; not stored, it leaves the cursor where it is
 	EventHello     = "hello"     // Hello, the first of every stream
 	EventPing      = "ping"      // {}; at least every 20 seconds
 )
@@ -28,6 +29,15 @@ type Entries struct {
 	Room    string   `json:"room" doc:"Room id, hexadecimal"`
 	Entries [][]byte `json:"entries"`
 	Head    []byte   `json:"head"`
+}
+
+// Stock tells a user's devices that the user cannot be added to rooms as it should be. It is
+// told when that begins, and again from time to time while a device has nothing.
+type Stock struct {
+	// Level is the user's: reserve, partly or none; see KeyPackageCount.
+	Level string `json:"level"`
+	// Dry are the URIs of devices of which nothing can be claimed. They bring KeyPackages at once.
+	Dry []string `json:"dry,omitempty"`
 }
 
 // HubState tells how the provider that orders a room does, when that changes and again
