@@ -80,6 +80,7 @@ type fakeUser struct {
 	cert               []byte
 	packages           [][]byte
 	last               []byte
+	level              string // as the provider sees the user
 	feed               []fakeEvent
 	now                []fakeEvent // not kept
 	wake               chan struct{}
@@ -116,6 +117,7 @@ func newFake(t testing.TB) *fake {
 		"POST /v1/account/certificate":    f.certificate,
 		"POST /v1/keypackages":            f.publish,
 		"GET /v1/keypackages":             f.count,
+		"GET /v1/devices":                 f.ownDevices,
 		"POST /v1/keypackages/claim":      f.claim,
 		"POST /v1/consent":                f.consent,
 		"GET /v1/consent":                 f.consents,
@@ -317,6 +319,9 @@ func (f *fake) publish(r *http.Request, u *fakeUser) (any, error) {
 		}
 		return err
 	}
+	if n.Replace {
+		u.packages = nil
+	}
 	for _, raw := range n.KeyPackages {
 		if err := check(raw, false); err != nil {
 			return nil, err
@@ -333,7 +338,29 @@ func (f *fake) publish(r *http.Request, u *fakeUser) (any, error) {
 }
 
 func (f *fake) count(_ *http.Request, u *fakeUser) (any, error) {
-	return &clientapi.KeyPackageCount{Available: len(u.packages), LastResort: u.last != nil}, nil
+	n := &clientapi.KeyPackageCount{Available: len(u.packages), LastResort: u.last != nil, Level: u.level}
+	for _, raw := range slices.Concat([][]byte{u.last}, u.packages) {
+		if raw == nil {
+			continue
+		}
+		kp, err := mls.ParseKeyPackage(raw, mls.Limits{})
+		if err != nil {
+			return nil, err
+		}
+		if kp.LastResort(mls.Limits{}) {
+			n.LastResortEnds, n.LastResortRef, n.Next = int64(kp.Leaf.Lifetime.NotAfter), kp.Ref(), kp.Ref()
+			continue
+		}
+		if n.Ends == 0 {
+			n.Next = kp.Ref()
+		}
+		n.Ends = max(n.Ends, int64(kp.Leaf.Lifetime.NotAfter))
+	}
+	return n, nil
+}
+
+func (f *fake) ownDevices(_ *http.Request, u *fakeUser) (any, error) {
+	return &clientapi.Devices{Devices: []clientapi.Device{{Name: "phone", Client: u.client, KeyPackages: len(u.packages), LastResort: u.last != nil}}}, nil
 }
 
 func (f *fake) claim(r *http.Request, u *fakeUser) (any, error) {
