@@ -342,7 +342,7 @@ func (n *Node) checkKeyPackages(ctx context.Context, p *parts) []admin.Check {
 // judgeStock says what the counts mean. Some devices are always away for long. When it is most
 // of all users, it is not the devices.
 func judgeStock(part string, c stock.Counts, low int) admin.Check {
-	const come = "mimid user list names them; devices bring KeyPackages when they come"
+	const come = "mimid account list names them; devices bring KeyPackages when they come"
 	all := c.Users()
 	switch {
 	case all == 0:

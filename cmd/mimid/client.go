@@ -34,6 +34,7 @@ type clientCommand struct {
 	Register   clientRegister   `cmd:"" help:"Register this device, with an invite."`
 	Device     clientDevices    `cmd:"" help:"Add a device on another machine, or list yours."`
 	Whoami     clientWhoami     `cmd:"" help:"Say who this device is."`
+	Status     clientStatus     `cmd:"" help:"Say whether others can add you to rooms."`
 	Publish    clientPublish    `cmd:"" help:"Let others find you by a handle or number."`
 	Find       clientFind       `cmd:"" help:"Find people by a handle or number."`
 	Contact    clientContact    `cmd:"" help:"Ask somebody for consent to be added to rooms."`
