@@ -57,6 +57,10 @@ type Config struct {
 	// Claims is how many one-time KeyPackages another provider may claim.
 	// Default 5 per second, 500 at once.
 	Claims ration.Config
+	// RequesterShare and ProviderShare are how many of one user's KeyPackages that are used once
+	// the users who ask, each, and the users of one provider, together, get; after that they
+	// get last resorts. Default 10 and one each 2 hours, 25 and one each 30 minutes.
+	RequesterShare, ProviderShare Share
 	// CachedTokens is how many authenticated devices are remembered in memory.
 	// Default 8,192.
 	CachedTokens int
@@ -71,6 +75,7 @@ type Registry struct {
 	mls      mls.Config
 	claims   *ration.Ration
 	tokens   *tokenCache
+	shelf    *shelf
 }
 
 // Identity is who an authenticated request comes from.
@@ -102,6 +107,8 @@ func New(cfg Config) (*Registry, error) {
 	setDefault(&cfg.ClaimLifetime, time.Hour)
 	setDefault(&cfg.Claims.PerSecond, 5)
 	setDefault(&cfg.Claims.Burst, 500)
+	cfg.RequesterShare = cfg.RequesterShare.or(Share{10, 2 * time.Hour})
+	cfg.ProviderShare = cfg.ProviderShare.or(Share{25, 30 * time.Minute})
 	setDefault(&cfg.CachedTokens, 8192)
 	return &Registry{
 		cfg:      cfg,
@@ -109,6 +116,7 @@ func New(cfg Config) (*Registry, error) {
 		mls:      mls.Config{Authenticator: cfg.Authenticator, Limits: mls.Limits{MessageSize: MaxKeyPackage}},
 		claims:   ration.New(cfg.Claims),
 		tokens:   newTokenCache(cfg.CachedTokens),
+		shelf:    newShelf(),
 	}, nil
 }
 

@@ -44,6 +44,12 @@ func check(sp store.Space, name, v []byte) (err error) {
 		_, err = parseLastResort(v)
 	case sp == store.SpaceKeyPackages && kind == 3 && two && len(device) > 32:
 		_, err = parseClaim(v)
+	case sp == store.SpaceKeyPackages && kind == 5 && two && len(device) == 32:
+		_, err = parseShare(v)
+	case sp == store.SpaceKeyPackages && kind == 6 && len(rest) == 32:
+		if len(v) == 0 || len(v) > MaxKeyPackage {
+			return fmt.Errorf("a KeyPackage of %d octets: %w", len(v), ErrRecord)
+		}
 	case sp == store.SpaceKeyPackages && kind == 4 && len(rest) == 32:
 		_, err = parseUsed(v)
 	default:

@@ -77,14 +77,15 @@ func (r *Registry) claim(tx *store.Tx, c *Claim, now time.Time, spent *int) (*Cl
 	} else if !found {
 		return &Claimed{Status: wire.KeyMaterialUserUnknown}, nil
 	}
-	devices, err := r.devices(tx, name)
+	devices, err := r.claimable(tx, c, name)
 	if err != nil {
 		return nil, err
 	}
+	share := r.shareOf(c, name)
 	out := &Claimed{Status: wire.KeyMaterialNoCompatible}
 	good := 0
 	for i := range devices {
-		m, err := r.claimDevice(tx, c, name, &devices[i], now, spent)
+		m, err := r.claimDevice(tx, c, name, &devices[i], share, now, spent)
 		if err != nil {
 			return nil, err
 		}
@@ -92,6 +93,9 @@ func (r *Registry) claim(tx *store.Tx, c *Claim, now time.Time, spent *int) (*Cl
 			good++
 		}
 		out.Clients = append(out.Clients, *m)
+	}
+	if err := share.spend(tx, now); err != nil {
+		return nil, err
 	}
 	switch {
 	case good == 0:
@@ -103,7 +107,7 @@ func (r *Registry) claim(tx *store.Tx, c *Claim, now time.Time, spent *int) (*Cl
 	return out, nil
 }
 
-func (r *Registry) claimDevice(tx *store.Tx, c *Claim, name string, d *namedDevice, now time.Time, spent *int) (*wire.ClientKeyMaterial, error) {
+func (r *Registry) claimDevice(tx *store.Tx, c *Claim, name string, d *namedDevice, share *share, now time.Time, spent *int) (*wire.ClientKeyMaterial, error) {
 	id, err := r.identity(name, d.name)
 	if err != nil {
 		return nil, err
@@ -114,7 +118,7 @@ func (r *Registry) claimDevice(tx *store.Tx, c *Claim, name string, d *namedDevi
 		return out, nil
 	}
 	claim := hash(claimLabel, []byte(c.Requester), []byte(c.Room))
-	kp, err := r.claimedBefore(tx, c, claimKey(name, claim, d.name), d, now)
+	kp, ended, err := r.claimedBefore(tx, c, claimKey(name, claim, d.name), d, now)
 	if err != nil {
 		return nil, err
 	}
@@ -122,20 +126,24 @@ func (r *Registry) claimDevice(tx *store.Tx, c *Claim, name string, d *namedDevi
 		return success(kp)
 	}
 	// Whether the ration allows one is asked when there is one to take.
-	kp, other, err := r.takeOne(tx, c, name, d, claim, now, func() bool {
+	kp, other, err := r.takeOne(tx, c, name, d, claim, ended, now, func() (bool, error) {
 		if c.Probe {
-			return true
+			return true, nil
+		}
+		if ok, err := share.allows(tx, d.name, now); err != nil || !ok {
+			return false, err
 		}
 		if r.claims.TakeUpTo(c.Provider, 1, now) == 0 {
-			return false
+			return false, nil
 		}
 		*spent++
-		return true
+		return true, nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	if kp != nil {
+		share.took = true
 		return success(kp)
 	}
 	last, found, err := get(tx, lastResortKey(name, d.name), parseLastResort)
@@ -157,86 +165,133 @@ func (r *Registry) claimDevice(tx *store.Tx, c *Claim, name string, d *namedDevi
 	return out, nil
 }
 
-// claimedBefore returns what the same claim got, while it is still of use.
-func (r *Registry) claimedBefore(tx *store.Tx, c *Claim, k store.Key, d *namedDevice, now time.Time) (*mls.KeyPackage, error) {
+// claimedBefore returns what the same claim got, while it is still of use; and otherwise
+// whether there is a claim that is not.
+func (r *Registry) claimedBefore(tx *store.Tx, c *Claim, k store.Key, d *namedDevice, now time.Time) (kp *mls.KeyPackage, ended bool, err error) {
 	rec, found, err := get(tx, k, parseClaim)
 	// A claim on an earlier device of that name is void.
 	if err != nil || !found || rec.until <= millis(now) || rec.created != d.created {
-		return nil, err
+		return nil, found, err
 	}
-	kp, err := r.parseStored(rec.kp)
-	if err != nil || !c.fits(kp) {
-		return nil, err
+	b, err := body(tx, rec.kp, rec.ref)
+	if err != nil {
+		return nil, false, err
 	}
-	return kp, nil
+	if kp, err = r.parseStored(b); err != nil || !c.fits(kp) {
+		return nil, true, err
+	}
+	return kp, false, nil
+}
+
+// body is a KeyPackage that lies beside its record, or, as before, in it.
+func body(tx *store.Tx, in []byte, ref [32]byte) ([]byte, error) {
+	if len(in) > 0 {
+		return in, nil
+	}
+	b, err := tx.Get(bodyKey(ref))
+	if missing(err) {
+		return nil, fmt.Errorf("%w: the KeyPackage %x is not there", ErrRecord, ref[:8])
+	}
+	return b, err
 }
 
 // takeOne removes the device's first KeyPackage that fits, of the first cipher
 // suite that has one, and remembers the claim. Without one, other is any that is
 // there and does not fit.
-func (r *Registry) takeOne(tx *store.Tx, c *Claim, name string, d *namedDevice, claim [32]byte, now time.Time, allowed func() bool) (kp, other *mls.KeyPackage, err error) {
-	prefix := packagePrefix(name, d.name)
-	type candidate struct {
-		key  store.Key
-		end  uint64
-		ref  [32]byte
-		rank int
-		rec  packageRecord
-		kp   *mls.KeyPackage
+func (r *Registry) takeOne(tx *store.Tx, c *Claim, name string, d *namedDevice, claim [32]byte, ended bool, now time.Time, allowed func() (bool, error)) (kp, other *mls.KeyPackage, err error) {
+	best, kp, other, err := r.choose(tx, c, name, d.name, now)
+	if err != nil || kp == nil {
+		return nil, other, err
 	}
-	var best *candidate
-	scan := store.Scan{Prefix: store.SpaceKeyPackages.Prefix(prefix), From: packageKey(name, d.name, serveFrom(now), [32]byte{})}
-	for it, err := range tx.Scan(scan) {
-		if err != nil {
-			return nil, nil, err
-		}
-		key, err := store.SpaceKeyPackages.Parse(it.Key)
-		if err != nil {
-			return nil, nil, err
-		}
-		x := candidate{key: it.Key}
-		if x.end, x.ref, err = cutPackageKey(key, prefix); err != nil {
-			return nil, nil, err
-		}
-		if x.rec, err = parsePackage(it.Value); err != nil {
-			return nil, nil, err
-		}
-		x.rank = slices.Index(c.Suites, mls.CipherSuite(x.rec.suite))
-		if best != nil && (x.rank < 0 || x.rank >= best.rank) {
-			continue // not better
-		}
-		if x.rank < 0 && other != nil {
-			continue
-		}
-		if x.kp, err = r.parseStored(x.rec.kp); err != nil {
-			return nil, nil, err
-		}
-		if !c.fits(x.kp) {
-			other = x.kp
-			continue
-		}
-		best = &x
-		if x.rank == 0 {
-			break
-		}
-	}
-	if best == nil || !allowed() {
-		return nil, other, nil
+	if ok, err := allowed(); err != nil || !ok {
+		return nil, other, err
 	}
 	if c.Probe {
-		return best.kp, nil, nil
+		return kp, nil, nil
 	}
 	until := min(millis(now.Add(r.cfg.ClaimLifetime)), (best.end-uint64(serveMargin/time.Second))*1000)
-	claimed := claimRecord{until: until, created: d.created, ref: best.ref, kp: best.rec.kp}
-	r.changed(tx, name)
-	used := usedRecord{best.end, name, claim, d.name}
-	if err := tx.Set(claimKey(name, claim, d.name), claimed.bytes()); err != nil {
+	claimed := claimRecord{until: until, created: d.created, ref: best.ref, kp: best.inline}
+	k := claimKey(name, claim, d.name)
+	if ended { // and was not swept yet
+		if err := dropClaim(tx, k); err != nil {
+			return nil, nil, err
+		}
+	}
+	if err := tx.Set(k, claimed.bytes()); err != nil {
 		return nil, nil, err
 	}
+	r.changed(tx, name)
+	used := usedRecord{best.end, name, claim, d.name}
 	if err := tx.Set(usedKey(best.ref), used.bytes()); err != nil {
 		return nil, nil, err
 	}
-	return best.kp, nil, tx.Delete(best.key)
+	r.shelf.took(name, d.name, best.ref)
+	return kp, nil, tx.Delete(packageKey(name, d.name, best.end, best.ref))
+}
+
+// choose finds the KeyPackage that takeOne takes. It changes nothing.
+func (r *Registry) choose(tx *store.Tx, c *Claim, name, device string, now time.Time) (best item, kp, other *mls.KeyPackage, err error) {
+	for again := false; ; again = true {
+		list, known := []item(nil), false
+		if !c.Probe { // in a View the shelf is of another time than the transaction
+			list, known = r.shelf.front(name, device)
+		}
+		if !known {
+			if list, err = r.onShelf(tx, name, device, now); err != nil {
+				return item{}, nil, nil, err
+			}
+			if !c.Probe {
+				r.shelf.put(name, device, list)
+			}
+		}
+		best, kp, other, err = r.among(tx, c, name, device, list, now)
+		if err != errGone || again || !known {
+			return best, kp, other, err
+		}
+		r.shelf.forget(name, device) // of a transaction that did not happen
+	}
+}
+
+// errGone: what is remembered of the shelf is not what is stored.
+var errGone = fmt.Errorf("%w: a KeyPackage is not where it was", ErrRecord)
+
+// among chooses from a list that is sorted by end.
+func (r *Registry) among(tx *store.Tx, c *Claim, name, device string, list []item, now time.Time) (best item, kp, other *mls.KeyPackage, err error) {
+	rank := len(c.Suites)
+	for _, x := range list {
+		if x.end < serveFrom(now) {
+			continue
+		}
+		at := slices.Index(c.Suites, mls.CipherSuite(x.suite))
+		if kp != nil && (at < 0 || at >= rank) || at < 0 && other != nil {
+			continue // not better
+		}
+		rec, found, err := get(tx, packageKey(name, device, x.end, x.ref), parsePackage)
+		if err == nil && !found {
+			err = errGone
+		}
+		if err != nil {
+			return item{}, nil, nil, err
+		}
+		b, err := body(tx, rec.kp, x.ref)
+		if err != nil {
+			return item{}, nil, nil, err
+		}
+		one, err := r.parseStored(b)
+		if err != nil {
+			return item{}, nil, nil, err
+		}
+		if !c.fits(one) {
+			other = one
+			continue
+		}
+		best, kp, rank = x, one, at
+		best.inline = rec.kp
+		if rank == 0 {
+			break
+		}
+	}
+	return best, kp, other, nil
 }
 
 // parseStored reads a KeyPackage that was verified when it was published.
@@ -295,10 +350,22 @@ func (r *Registry) Joined(tx *store.Tx, refs ...[]byte) error {
 			return err
 		}
 		if found && c.ref == [32]byte(ref) {
-			if err := tx.Delete(k); err != nil {
+			if err := dropClaim(tx, k); err != nil {
 				return err
 			}
 		}
 	}
 	return nil
+}
+
+// dropClaim forgets a claim and what it got.
+func dropClaim(tx *store.Tx, k store.Key) error {
+	c, found, err := get(tx, k, parseClaim)
+	if err != nil || !found {
+		return err
+	}
+	if err := tx.Delete(bodyKey(c.ref)); err != nil {
+		return err
+	}
+	return tx.Delete(k)
 }

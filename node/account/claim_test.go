@@ -496,9 +496,9 @@ func TestSweep(t *testing.T) {
 	}
 	w.now = w.now.Add(100 * day)
 	// The invite, two KeyPackages, the last resort, the claim, and the memory of the
-	// third KeyPackage.
-	if n, err := w.Sweep(ctx); err != nil || n != 6 {
-		t.Errorf("removed %d, %v, want 6", n, err)
+	// third KeyPackage, and two shares.
+	if n, err := w.Sweep(ctx); err != nil || n != 8 {
+		t.Errorf("removed %d, %v, want 8", n, err)
 	}
 	if n, err := w.Sweep(ctx); err != nil || n != 0 {
 		t.Errorf("removed %d more, %v", n, err)

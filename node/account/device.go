@@ -110,6 +110,7 @@ func (r *Registry) removeDevice(tx *store.Tx, name string, d *namedDevice) error
 		return err
 	}
 	r.changed(tx, name)
+	r.shelf.forgetUser(name)
 	if err := r.withdraw(tx, name, d.name); err != nil {
 		return err
 	}
@@ -128,11 +129,27 @@ func (r *Registry) withdraw(tx *store.Tx, name, device string) error {
 		if err != nil {
 			return err
 		}
-		if err := tx.Delete(it.Key); err != nil {
+		if err := dropPackage(tx, it.Key); err != nil {
 			return err
 		}
 	}
+	r.shelf.forget(name, device)
 	return nil
+}
+
+// dropPackage deletes a KeyPackage that nobody has claimed, by its key.
+func dropPackage(tx *store.Tx, k store.Key) error {
+	key, err := store.SpaceKeyPackages.Parse(k)
+	if err != nil {
+		return err
+	}
+	if len(key) < 32 {
+		return fmt.Errorf("reading the key of a KeyPackage: %w", ErrRecord)
+	}
+	if err := tx.Delete(bodyKey([32]byte(key[len(key)-32:]))); err != nil {
+		return err
+	}
+	return tx.Delete(k)
 }
 
 // User is an account as an operator sees it.

@@ -3,8 +3,8 @@
 // (invites), and the KeyPackages by which others add them to groups.
 //
 // Read account.go (Registry and its configuration), invite.go, register.go,
-// token.go, device.go, keypackage.go (publishing), claim.go (handing out),
-// sweep.go, record.go (values as they are stored).
+// token.go, device.go, keypackage.go (publishing), claim.go (handing out), share.go,
+// shelf.go (what need not be looked for), stock.go (what is left), sweep.go, record.go (values as they are stored).
 //
 // # Becoming a user
 //
@@ -42,7 +42,9 @@
 // to the package has been delivered (Joined), since after that its private key
 // is gone. Each one-time package costs the claiming provider one unit of its
 // ration; a provider whose ration is used up gets last-resort packages, as
-// everybody does when the others have run out.
+// everybody does when the others have run out. And whoever asks has a share of each
+// user's one-time packages, as has its provider (share.go), so that neither one user
+// with a thousand rooms nor one provider leaves others with last resorts only.
 //
 // A claim does not ask for consent: whoever calls Claim has done that.
 //
@@ -57,10 +59,15 @@
 //	                                           optional<{opaque user_key<V>, device<V>; uint64 at}> used
 //	devices     01 NAME 00 DEVICE              uint64 created; opaque token_hash[32], invite_hash[32]
 //	devices     02 hash(token)[32]             opaque name<V>, device<V>
-//	keypackages 01 NAME 00 DEVICE 00 end[8] ref[32]   uint16 suite; KeyPackage
+//	keypackages 01 NAME 00 DEVICE 00 end[8] ref[32]   uint16 suite
 //	keypackages 02 NAME 00 DEVICE              uint64 end; KeyPackage: the last resort
-//	keypackages 03 NAME 00 claim[32] DEVICE    uint64 until, created (of the device); opaque ref[32]; KeyPackage
+//	keypackages 03 NAME 00 claim[32] DEVICE    uint64 until, created (of the device); opaque ref[32]
 //	keypackages 04 ref[32]                     uint64 end; opaque name<V>, claim[32], device<V>: it was handed out
+//
+//	keypackages 05 NAME 00 who[32]             uint64 full, when all of a share is back, ms; who = hash("requester" or "provider", which)
+//	keypackages 06 ref[32]                     KeyPackage, without a version: that of a 01, or of the claim that has taken it
+//
+// In stores of before, 01 and 03 end with the KeyPackage, and there is no 06 to them.
 //
 // claim = hash(requester<V>, room<V>). Neither tokens nor invites are stored, only
 // their hashes; both have at least 128 random bits, so a fast hash is enough.

@@ -143,7 +143,10 @@ func (r *Registry) publish(tx *store.Tx, who Identity, all []*published, last *p
 		if used {
 			continue
 		}
-		rec := packageRecord{p.suite, p.kp}
+		if err := tx.Set(bodyKey(p.ref), p.kp); err != nil {
+			return n, err
+		}
+		rec := packageRecord{suite: p.suite}
 		if err := tx.Set(packageKey(name, who.Device, p.end, p.ref), rec.bytes()); err != nil {
 			return n, err
 		}
@@ -157,6 +160,7 @@ func (r *Registry) publish(tx *store.Tx, who Identity, all []*published, last *p
 	if err := r.dropExpired(tx, name, who.Device, now); err != nil {
 		return n, err
 	}
+	r.shelf.forget(name, who.Device)
 	r.changed(tx, name)
 	if n, err = r.count(tx, name, who.Device, now); err != nil {
 		return n, err
@@ -242,7 +246,7 @@ func (r *Registry) dropExpired(tx *store.Tx, name, device string, now time.Time)
 		if end >= serveFrom(now) {
 			return nil
 		}
-		if err := tx.Delete(it.Key); err != nil {
+		if err := dropPackage(tx, it.Key); err != nil {
 			return err
 		}
 	}

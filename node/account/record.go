@@ -17,6 +17,7 @@ const (
 	tokenLabel  = "mimid device token v1"
 	inviteLabel = "mimid invite v1"
 	claimLabel  = "mimid key package claim v1"
+	shareLabel  = "mimid key package share v1"
 )
 
 func hash(label string, parts ...[]byte) [32]byte {
@@ -69,6 +70,10 @@ func claimKey(name string, claim [32]byte, device string) store.Key {
 
 func usedKey(ref [32]byte) store.Key {
 	return store.SpaceKeyPackages.Key(append([]byte{4}, ref[:]...))
+}
+
+func bodyKey(ref [32]byte) store.Key {
+	return store.SpaceKeyPackages.Key(append([]byte{6}, ref[:]...))
 }
 
 // Values.

@@ -178,6 +178,7 @@ func (r *Registry) putDevice(tx *store.Tx, name, device string, d *deviceRecord)
 		return err
 	}
 	r.changed(tx, name)
+	r.shelf.forgetUser(name)
 	return tx.Set(deviceKey(name, device), d.bytes())
 }
 

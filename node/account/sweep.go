@@ -44,6 +44,7 @@ func (r *Registry) Sweep(ctx context.Context) (removed int, err error) {
 		{store.SpaceKeyPackages.Prefix([]byte{2}), expiredLastResort},
 		{store.SpaceKeyPackages.Prefix([]byte{3}), expiredClaim},
 		{store.SpaceKeyPackages.Prefix([]byte{4}), expiredUse},
+		{store.SpaceKeyPackages.Prefix([]byte{5}), expiredShare},
 	} {
 		n, err := r.sweep(ctx, space.prefix, space.expired)
 		removed += n
@@ -108,11 +109,22 @@ func deleteExpired(tx *store.Tx, keys []store.Key, expired func(store.Item, time
 			}
 			continue
 		}
-		if err := tx.Delete(k); err != nil {
+		if err := drop(tx, k); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// drop deletes a record and, of KeyPackages and claims, what lies beside it.
+func drop(tx *store.Tx, k store.Key) error {
+	switch {
+	case store.SpaceKeyPackages.Prefix([]byte{1}).Has(k):
+		return dropPackage(tx, k)
+	case store.SpaceKeyPackages.Prefix([]byte{3}).Has(k):
+		return dropClaim(tx, k)
+	}
+	return tx.Delete(k)
 }
 
 func expiredInvite(it store.Item, now time.Time) (bool, error) {
