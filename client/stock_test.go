@@ -150,7 +150,7 @@ func TestRenewsBeforeTheEnd(t *testing.T) {
 	alice.settled()
 	alice.later(22 * day)
 	alice.stocked(50, last) // the last resort at its age
-	alice.stocked(50, nil)
+	alice.settled()
 	alice.later(2 * day) // 24 of 30
 	last = alice.stocked(100, nil)
 	f.mu.Lock()
