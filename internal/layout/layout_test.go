@@ -107,7 +107,7 @@ func TestImports(t *testing.T) {
 		{"protocol/discovery", "github.com/cloudflare/circl/oprf", ""},
 		{"protocol/consent", "github.com/cloudflare/circl/blindsign/blindrsa", ""},
 		{"protocol/discovery", "golang.org/x/net/idna", ""},
-		{"protocol/mls", "github.com/cloudflare/circl/hpke", "only protocol/oprf and protocol/discovery and protocol/consent may"},
+		{"protocol/mls", "github.com/cloudflare/circl/hpke", "only protocol/oprf and protocol/discovery and protocol/consent and protocol/privacypass may"},
 		{"protocol/room", "golang.org/x/net/idna", "only protocol/discovery and protocol/consent may"},
 		{"protocol/discovery", "golang.org/x/net/html", "has to trust what it imports"},
 		{"protocol/mls", "github.com/cisco/go-mls", "has to trust what it imports"},

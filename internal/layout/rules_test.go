@@ -64,7 +64,7 @@ var protocolMay = []struct {
 }{
 	{"golang.org/x/crypto", nil},
 	{"github.com/fxamacker/cbor", nil},
-	{"github.com/cloudflare/circl", []string{"protocol/oprf", "protocol/discovery", "protocol/consent"}},
+	{"github.com/cloudflare/circl", []string{"protocol/oprf", "protocol/discovery", "protocol/consent", "protocol/privacypass"}},
 	{"golang.org/x/net/idna", []string{"protocol/discovery", "protocol/consent"}},
 }
 
