@@ -227,7 +227,7 @@ func (c *Client) joinWelcome(b *batch, id room.ID, v *clientapi.Welcome) error {
 	if copy(at.Last[:], v.At.Last) != len(at.Last) {
 		return fmt.Errorf("position: %w", ErrProtocol)
 	}
-	lim := room.BodyLimits().Limits
+	lim := room.NoticeLimits().Limits
 	w := new(mls.Welcome)
 	rd := presentation.NewReader(v.Welcome)
 	w.Read(rd, lim)
@@ -492,7 +492,7 @@ func (c *Client) groupInfo(ctx context.Context, m *me, id room.ID, u uri.Room, l
 	bad := func(err error) (*mls.GroupInfo, *mls.RatchetTree, []*mls.PublicMessage, error) {
 		return nil, nil, nil, fmt.Errorf("GroupInfo of %s: %w: %w", u, ErrProtocol, err)
 	}
-	lim := room.BodyLimits()
+	lim := room.NoticeLimits()
 	resp, err := wire.ParseGroupInfoResponse(got.Response, lim)
 	if err != nil {
 		return bad(err)

@@ -23,6 +23,7 @@ import (
 	"github.com/mimid/mimid/protocol/ephemeral"
 	"github.com/mimid/mimid/protocol/replica"
 	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/wire"
 	"github.com/mimid/mimid/store"
 )
 
@@ -297,6 +298,9 @@ func (g roomGossip) Join(name string, h overlay.TopicHandler) (rooms.Topic, erro
 	return t, nil
 }
 
+// The outbox takes the longest notice.
+const _ = uint(outbox.MaxBody - room.MaxNotice)
+
 // roomOutbox delivers for rooms.
 type roomOutbox struct{ o *outbox.Outbox }
 
@@ -335,6 +339,8 @@ func roomRoutes(r *rooms.Rooms, heard func(domain string)) []peering.Route {
 			rt.MaxBody = replica.MaxRecruit
 		case rooms.EndpointHeads, rooms.EndpointNudge, rooms.EndpointReplica:
 			rt.MaxBody = 1 << 20
+		case wire.EndpointNotify.String():
+			rt.InRoom, rt.MaxBody = true, room.MaxNotice
 		default:
 			rt.InRoom, rt.MaxBody = true, 2<<20
 		}

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"fmt"
 
 	"github.com/mimid/mimid/store"
@@ -22,6 +23,16 @@ func Check(it store.Item) error {
 		_, err = parseItem(it.Key, it.Value)
 	case kindTarget:
 		_, err = parseQueue(it.Value)
+	case kindPiece:
+		if len(name) != 1+sha256.Size+2 {
+			return fmt.Errorf("%w: key %v", ErrDamaged, it.Key)
+		}
+		_, err = parsePiece(it.Value)
+	case kindUses:
+		if len(name) != 1+sha256.Size {
+			return fmt.Errorf("%w: key %v", ErrDamaged, it.Key)
+		}
+		_, err = parseUses(it.Value)
 	default:
 		err = fmt.Errorf("%w: a record of kind %d", ErrDamaged, name[0])
 	}

@@ -11,7 +11,7 @@ import (
 	"github.com/mimid/mimid/store"
 )
 
-// turnOctets bounds what a turn holds in memory.
+// turnOctets bounds what a turn holds in memory, but for one item, which may be larger.
 const turnOctets = 1 << 20
 
 // turn delivers the next items of a target, up to Turn, and deletes together
@@ -78,12 +78,17 @@ func (o *Outbox) next(name string) (items []*stored, err error) {
 			if err != nil {
 				return err
 			}
-			if octets += len(it.Value); octets > turnOctets && len(items) > 0 {
-				return nil
-			}
 			s, err := parseItem(it.Key, it.Value)
 			if err != nil {
 				return err
+			}
+			if octets += s.octets(); octets > turnOctets && len(items) > 0 {
+				return nil
+			}
+			if s.ref.size > 0 {
+				if s.Body, err = load(tx, s.ref); err != nil {
+					return err
+				}
 			}
 			items = append(items, s)
 		}
@@ -140,6 +145,11 @@ func (o *Outbox) finish(ctx context.Context, name string, done []*stored, back *
 		for _, s := range gone {
 			if err := tx.Delete(itemKey(name, s.number)); err != nil {
 				return err
+			}
+			if s.ref.size > 0 && s != back {
+				if err := drop(tx, s.ref); err != nil {
+					return err
+				}
 			}
 			q.items--
 			q.octets -= s.size()

@@ -3,8 +3,8 @@
 // the target has taken it. In return it may arrive more than once, always with
 // the same request id.
 //
-// Read item.go (what is stored), outbox.go (putting in), run.go (who is served
-// when), deliver.go (one target's turn), errors.go.
+// Read item.go (what is stored), body.go (large bodies), outbox.go (putting in), run.go
+// (who is served when), deliver.go (one target's turn), errors.go.
 //
 // # Order
 //
@@ -39,6 +39,11 @@
 //
 //	01 TARGET 00 number[8]   uint64 created; opaque id[16]; opaque endpoint<V>, subject<V>, room<V>, body<V>
 //	02 TARGET                uint64 next number, items, octets; uint64 since: what waits for a target
+//	03 hash[32] number[2]    opaque piece<V>: of a body, 64 KiB but for the last
+//	04 hash[32]              uint64 uses: how many items name that body
 //
-// A target with nothing waiting has no 02.
+// A target with nothing waiting has no 02. An item whose body is longer than 64 KiB is of
+// version 02 and ends with "opaque hash[32]; uint32 length" in the place of the body: that is
+// stored once for all items that have it, under its SHA-256, and deleted with the last of
+// them. It is sent as one request all the same, so no target ever has a part of it.
 package outbox

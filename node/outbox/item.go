@@ -13,12 +13,15 @@ import (
 
 const (
 	version    = 1
+	versionRef = 2 // of an item whose body is stored in pieces
 	kindItem   = 1
 	kindTarget = 2
+	kindPiece  = 3
+	kindUses   = 4
 
-	// MaxBody is the longest body of an item, so that an item fits into one
-	// value of the store.
-	MaxBody = 1_000_000
+	// MaxBody is the longest body of an item. One transaction of the store has to
+	// hold it beside what caused it, and the memory Parallel of them.
+	MaxBody = 4 << 20
 	// overhead is what an item counts beside its body.
 	overhead = 256
 )
@@ -38,15 +41,31 @@ type stored struct {
 	Item
 	number  uint64
 	created uint64
+	ref     ref // of a body in pieces, which Body holds only while it is sent
 }
 
-func (s *stored) size() uint64 { return uint64(len(s.Body)) + overhead }
+// octets is the body's length.
+func (s *stored) octets() int {
+	if s.ref.size > 0 {
+		return s.ref.size
+	}
+	return len(s.Body)
+}
+
+func (s *stored) size() uint64 { return uint64(s.octets()) + overhead }
 
 func (s *stored) bytes() []byte {
-	b := append(presentation.AppendU64([]byte{version}, s.created), s.ID[:]...)
+	v := byte(version)
+	if s.ref.size > 0 {
+		v = versionRef
+	}
+	b := append(presentation.AppendU64([]byte{v}, s.created), s.ID[:]...)
 	b = presentation.AppendOpaque(b, []byte(s.Endpoint))
 	b = presentation.AppendOpaque(b, []byte(s.Subject))
 	b = presentation.AppendOpaque(b, []byte(s.Room))
+	if s.ref.size > 0 {
+		return presentation.AppendU32(append(b, s.ref.hash[:]...), uint32(s.ref.size))
+	}
 	return presentation.AppendOpaque(b, s.Body)
 }
 
@@ -57,16 +76,25 @@ func parseItem(k store.Key, b []byte) (*stored, error) {
 	}
 	s := &stored{number: binary.BigEndian.Uint64(name[len(name)-8:])}
 	r := presentation.NewReader(b)
-	if v := r.U8(); v != version && r.Err() == nil {
+	v := r.U8()
+	if v != version && v != versionRef && r.Err() == nil {
 		return nil, fmt.Errorf("%w: version %d", ErrDamaged, v)
 	}
 	s.created = r.U64()
 	copy(s.ID[:], r.Fixed(len(s.ID)))
 	s.Endpoint, s.Subject = string(r.Opaque()), string(r.Opaque())
 	s.Room = wire.IdentifierURI(r.Opaque())
-	s.Body = r.Opaque()
+	if v == versionRef {
+		copy(s.ref.hash[:], r.Fixed(len(s.ref.hash)))
+		s.ref.size = int(r.U32())
+	} else {
+		s.Body = r.Opaque()
+	}
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	if v == versionRef && (s.ref.size <= pieceBytes || s.ref.size > MaxBody) {
+		return nil, fmt.Errorf("%w: a body of %d octets in pieces", ErrDamaged, s.ref.size)
 	}
 	return s, nil
 }

@@ -129,6 +129,11 @@ func (o *Outbox) append(tx *store.Tx, target string, s *stored) error {
 		}
 		q.since = s.created
 	}
+	if len(s.Body) > pieceBytes {
+		if s.ref, err = keep(tx, s.Body); err != nil {
+			return fmt.Errorf("storing body for %s: %w", target, err)
+		}
+	}
 	s.number = q.next
 	q.next++
 	q.items++

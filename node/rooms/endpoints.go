@@ -271,7 +271,7 @@ func (r *Rooms) serveNotify(ctx context.Context, q *Request) (*Response, error) 
 	if err != nil {
 		return nil, problem(422, clientapi.CodeInvalid, "%s", err)
 	}
-	msgs, err := wire.ParseFanout(q.Body, room.BodyLimits())
+	msgs, err := wire.ParseFanout(q.Body, room.NoticeLimits())
 	if err != nil {
 		return nil, problem(422, clientapi.CodeInvalid, "the notice cannot be read: %s", err)
 	}

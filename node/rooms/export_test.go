@@ -54,6 +54,9 @@ func (r *Rooms) Bans() (n int) {
 	return n
 }
 
+// LimitNotice makes the longest notice shorter.
+func (r *Rooms) LimitNotice(n int) { r.maxNotice = n }
+
 // LimitSearch makes searches shorter.
 func (r *Rooms) LimitSearch(n uint64) { r.searchLimit = n }
 

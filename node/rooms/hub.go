@@ -605,31 +605,44 @@ func union(a, b []uri.User) []uri.User { return slices.Concat(a, without(b, a)) 
 func (l *live) notify(tx *store.Tx, w welcome) error {
 	s := l.state
 	subject := s.URI().String()
-	told := []string{l.r.cfg.Domain}
-	send := func(domain string, m *wire.FanoutMessage) error {
-		if slices.Contains(told, domain) {
+	told := map[string]bool{l.r.cfg.Domain: true}
+	send := func(domain string, body []byte) error {
+		if told[domain] {
 			return nil
 		}
-		told = append(told, domain)
-		body, err := wire.Fanout{m}.Bytes()
-		if err != nil {
-			return err
-		}
+		told[domain] = true
 		return l.r.cfg.Outbox.Put(tx, Call{Target: domain, Endpoint: wire.EndpointNotify.String(), Subject: subject,
 			Room: wire.IdentifierURI(subject), Body: body})
 	}
 	if w.w != nil {
-		m := &wire.FanoutMessage{Timestamp: w.at.AcceptedAt, Message: w.w.Message(),
-			Tree: &wire.RatchetTreeOption{Representation: wire.TreeFull, Tree: w.tree}}
 		var own []uri.User
+		var others []string
 		for _, a := range w.added {
 			if d := a.User.Provider().Domain(); d == l.r.cfg.Domain {
 				own = append(own, a.User)
-			} else if err := send(d, m); err != nil {
+			} else {
+				others = append(others, d)
+			}
+		}
+		if len(others) > 0 {
+			body, err := l.noticeOf(w)
+			if err != nil {
 				return err
+			}
+			for _, d := range others {
+				if err := send(d, body); err != nil {
+					return err
+				}
 			}
 		}
 		if err := l.r.tellWelcome(tx, s.URI(), own, w.w, w.tree, w.at); err != nil {
+			return err
+		}
+	}
+	var commit []byte
+	if w.msg != nil && len(w.fresh)+len(w.gone) > 0 {
+		var err error
+		if commit, err = (wire.Fanout{{Timestamp: w.at.AcceptedAt, Message: w.msg}}).Bytes(); err != nil {
 			return err
 		}
 	}
@@ -641,11 +654,24 @@ func (l *live) notify(tx *store.Tx, w welcome) error {
 			}
 			continue
 		}
-		if err := send(d, &wire.FanoutMessage{Timestamp: w.at.AcceptedAt, Message: w.msg}); err != nil {
+		if err := send(d, commit); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// noticeOf is what other providers get of a commit that adds users of theirs: one text for
+// all of them, so that the outbox keeps it once. Where the tree is too large for a notice
+// they hear of the commit only, and the devices come in by themselves.
+func (l *live) noticeOf(w welcome) ([]byte, error) {
+	body, err := (wire.Fanout{{Timestamp: w.at.AcceptedAt, Message: w.w.Message(),
+		Tree: &wire.RatchetTreeOption{Representation: wire.TreeFull, Tree: w.tree}}}).Bytes()
+	if err != nil || len(body) <= l.r.maxNotice {
+		return body, err
+	}
+	l.r.log.Warn("room is too large for Welcomes to other providers", "room", l.h.id, "octets", len(body), "most", l.r.maxNotice)
+	return (wire.Fanout{{Timestamp: w.at.AcceptedAt, Message: w.msg}}).Bytes()
 }
 
 // tellWelcome puts a Welcome into local users' feeds.

@@ -158,6 +158,7 @@ type Rooms struct {
 	counts   counters
 
 	searchLimit uint64        // maxSearch, but for tests
+	maxNotice   int           // room.MaxNotice, but for tests
 	settleIn    time.Duration // settlingIn, but for tests
 }
 
@@ -198,7 +199,7 @@ func Open(cfg Config) (*Rooms, error) {
 	if cfg.Replica == nil {
 		cfg.Replica = func() room.Replica { return room.Replica{Domain: cfg.Domain} }
 	}
-	r := &Rooms{cfg: cfg, log: cfg.Log, rooms: map[room.ID]*handle{}, nodes: map[overlay.PeerID]string{}, ready: make(chan struct{}), searchLimit: maxSearch, settleIn: settlingIn}
+	r := &Rooms{cfg: cfg, log: cfg.Log, rooms: map[room.ID]*handle{}, nodes: map[overlay.PeerID]string{}, ready: make(chan struct{}), searchLimit: maxSearch, settleIn: settlingIn, maxNotice: room.MaxNotice}
 	r.signals = newSignals()
 	r.reporters, r.reporting = newRations()
 	r.entries = newEntries()

@@ -387,7 +387,15 @@ func (r *Rooms) toEntered(ctx context.Context, who account.Identity, id store.Ro
 	r.learnGone(ctx, room.ID(id), target, from.Unknown)
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
-	return r.cfg.Peers.Call(ctx, Call{Target: target, Endpoint: ep.String(), Subject: name.String(), Room: wire.IdentifierURI(name.String()), ID: nonce, Body: body, Max: pieceLimit})
+	return r.cfg.Peers.Call(ctx, Call{Target: target, Endpoint: ep.String(), Subject: name.String(), Room: wire.IdentifierURI(name.String()), ID: nonce, Body: body, Max: mostOf(ep)})
+}
+
+// mostOf is how long a hub's answer may be.
+func mostOf(ep wire.Endpoint) int {
+	if ep == wire.EndpointGroupInfo { // with the ratchet tree, as a notice
+		return room.MaxNotice
+	}
+	return pieceLimit
 }
 
 // prodAgain is how often a room's submissions have another hub looked for.
@@ -430,7 +438,7 @@ func (r *Rooms) bring(ctx context.Context, h *handle, ep wire.Endpoint, nonce ro
 	stop := h.whenMoved(cancel)
 	defer stop()
 	name := head.URI.String()
-	body, err = r.cfg.Peers.Call(ctx, Call{Target: head.Hub, Endpoint: ep.String(), Subject: name, Room: wire.IdentifierURI(name), ID: nonce, Body: body, Max: pieceLimit})
+	body, err = r.cfg.Peers.Call(ctx, Call{Target: head.Hub, Endpoint: ep.String(), Subject: name, Room: wire.IdentifierURI(name), ID: nonce, Body: body, Max: mostOf(ep)})
 	if err != nil && h.stand().Hub != head.Hub {
 		err = asProblem(fmt.Errorf("%s does not order the room any more: %w", head.Hub, errMoving))
 	}

@@ -14,6 +14,15 @@ func BodyLimits() wire.Limits {
 	return wire.Limits{Limits: mls.Limits{MessageSize: MaxBody}}
 }
 
+// MaxNotice is the longest notice to another provider (MIMI protocol section 5.5). A Welcome's has
+// the ratchet tree, nearly 900 octets for each client in the room.
+const MaxNotice = 4 << 20
+
+// NoticeLimits is what a notice may be.
+func NoticeLimits() wire.Limits {
+	return wire.Limits{Limits: mls.Limits{MessageSize: MaxNotice}}
+}
+
 // Create is the body of a room's first entry:
 //
 //	struct {
