@@ -172,16 +172,17 @@ func (c *Client) packagesOf(w *wish, who uri.User) (out []*mls.ValidKeyPackage, 
 // hundred are not a hundred commits. They find themselves added when it is their turn; what
 // one of them is refused for, its own turn tells.
 //
-// The hub tells each of their providers of the commit, with the tree: not more of them at
-// once than it can write in one transaction.
+// The hub keeps the tree for its own users, and once for all other providers: in a large
+// room a commit brings in users of one kind, since no transaction would hold both.
 func (c *Client) together(r *roomState, w *wish, o *mls.CommitOptions, as policy.Role, set []room.Participant) []room.Participant {
 	leaves := maxTogether
 	for range r.group.Public().Members() {
 		leaves++
 	}
-	providers := map[string]bool{}
+	own, others := false, false // users of the hub's provider, and of others
 	for _, p := range set {
-		providers[p.User.Provider().Domain()] = true
+		here := p.User.Provider().Domain() == r.Lead.Hub.Domain
+		own, others = own || here, others || !here
 	}
 	for _, x := range c.wishesOf(r) {
 		if x == w || x.Kind != wishAdd || x.Request != nil || x.Tries > 0 || w.Tries > 0 || len(o.Add)+len(x.KeyPackages) > maxTogether {
@@ -191,24 +192,24 @@ func (c *Client) together(r *roomState, w *wish, o *mls.CommitOptions, as policy
 		if err != nil || r.roster.Clients(who) > 0 || c.roleIn(r, who) != policy.None {
 			continue
 		}
-		of := who.Provider().Domain()
-		if !providers[of] && !treesFit(len(providers)+1, leaves) {
+		here := who.Provider().Domain() == r.Lead.Hub.Domain
+		if !treesFit(own || here, others || !here, leaves) {
 			continue
 		}
 		add, err := c.packagesOf(x, who)
 		if err != nil {
 			continue
 		}
-		providers[of] = true
+		own, others = own || here, others || !here
 		o.Add = append(o.Add, add...)
 		set = append(set, room.Participant{User: who, Role: as})
 	}
 	return set
 }
 
-// maxTrees is how many leaves all the trees may have that a hub sends to providers because
-// of one commit. A leaf with its certificates takes nearly 900 octets there, and the usual store
-// of a provider less than 5 MB in a transaction.
-const maxTrees = 4000
+// maxMixed is how many leaves the tree may have of a commit that adds users of the hub's provider
+// and of others. A leaf with its certificates takes nearly 900 octets, a third more for the own
+// users, and the usual store of a provider less than 5 MB in a transaction.
+const maxMixed = 2000
 
-func treesFit(providers, leaves int) bool { return providers == 1 || providers*leaves <= maxTrees }
+func treesFit(own, others bool, leaves int) bool { return !own || !others || leaves <= maxMixed }

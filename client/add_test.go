@@ -209,15 +209,16 @@ func TestAddUsersTogether(t *testing.T) {
 	}
 }
 
-// TestTreesFit: how many providers a commit brings in depends on how large the tree is that
-// each is sent; one always may.
+// TestTreesFit: a commit brings in users of the hub's provider and of others, unless the tree
+// is so large that the hub could not keep it for both.
 func TestTreesFit(t *testing.T) {
 	for _, x := range []struct {
-		providers, leaves int
-		want              bool
-	}{{1, 10_000, true}, {28, 140, true}, {29, 140, false}, {3, 1128, true}, {4, 1128, false}} {
-		if got := client.TreesFit(x.providers, x.leaves); got != x.want {
-			t.Errorf("%d providers, %d leaves: %v", x.providers, x.leaves, got)
+		own, others bool
+		leaves      int
+		want        bool
+	}{{true, true, 2000, true}, {true, true, 2001, false}, {true, false, 10_000, true}, {false, true, 10_000, true}} {
+		if got := client.TreesFit(x.own, x.others, x.leaves); got != x.want {
+			t.Errorf("own %t, others %t, %d leaves: %v", x.own, x.others, x.leaves, got)
 		}
 	}
 }

@@ -36,6 +36,7 @@ const (
 	wishDescribe = "describe" // fields of the room's metadata
 	wishEnd      = "end"      // of the room
 	wishLinks    = "links"    // made and revoked
+	wishDrop     = "drop"     // another client of the own user
 
 	wishClaim    = "claim"    // to succeed the administrators
 	wishEndorse  = "endorse"  // another's claim
@@ -52,6 +53,7 @@ type wish struct {
 	Room        room.ID
 	Kind        string
 	User        string      `json:",omitempty"`
+	Client      string      `json:",omitempty"` // of drop
 	Role        policy.Role `json:",omitempty"`
 	Roles       []byte      `json:",omitempty"` // roles_list
 	KeyPackages [][]byte    `json:",omitempty"` // of the user to add
@@ -447,6 +449,10 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 			return false, err
 		}
 		if len(o.Remove)+len(o.Proposals) == 0 {
+			return true, nil
+		}
+	case wishDrop:
+		if o.Remove = c.leavesOf(r, w.Client); len(o.Remove) == 0 {
 			return true, nil
 		}
 	case wishUpdate:

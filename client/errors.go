@@ -54,6 +54,10 @@ var (
 	// ErrNotReady: the client is in the room, but not in its group yet: the room
 	// is being created or entered again. Try again soon.
 	ErrNotReady = errors.New("client: room not ready")
+	// ErrOwnDevice: a device does not remove itself. Say it on another one.
+	ErrOwnDevice = errors.New("client: this is the device that you are using; remove it from another one")
+	// ErrNoDevice: the user has no device of that name, or had it removed before.
+	ErrNoDevice = errors.New("client: there is no such device in your account, nor in your rooms")
 	// ErrNoMessage: this device has no message of that index in the room.
 	ErrNoMessage = errors.New("client: there is no such message on this device")
 	// ErrNoAttachment: the message has no such attachment, or one that cannot be fetched

@@ -144,5 +144,5 @@ func (c *Client) SendIn(ctx context.Context, u uri.Room, m *content.Message) err
 	})
 }
 
-// TreesFit says whether so many providers may be told of one commit at once.
-func TreesFit(providers, leaves int) bool { return treesFit(providers, leaves) }
+// TreesFit says whether one commit may add users of the hub's provider, and others.
+func TreesFit(own, others bool, leaves int) bool { return treesFit(own, others, leaves) }

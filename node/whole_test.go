@@ -34,6 +34,7 @@ type running struct {
 	now   func() time.Time // the node's clock; nil: the real one
 	stop  func() error     // ends Run and returns its error
 	atEnd func(func())     // when users leave; nil: at the test's end
+	large bool             // users' devices have stores as people's devices do
 }
 
 type lockedBuffer struct {
@@ -153,7 +154,7 @@ func (r *running) userBy(name string, over *http.Client) *client.Client {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), name)
-	st, err := disk.Open(disk.Options{Dir: dir, Small: true})
+	st, err := disk.Open(disk.Options{Dir: dir, Small: !r.large})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func defaultClientData() string {
 
 type clientCommand struct {
 	Register   clientRegister   `cmd:"" help:"Register this device, with an invite."`
-	Device     clientDevices    `cmd:"" help:"Add a device on another machine, or list yours."`
+	Device     clientDevices    `cmd:"" help:"Add a device on another machine, list yours, or remove one."`
 	Whoami     clientWhoami     `cmd:"" help:"Say who this device is."`
 	Status     clientStatus     `cmd:"" help:"Say whether others can add you to rooms."`
 	Publish    clientPublish    `cmd:"" help:"Let others find you by a handle or number."`

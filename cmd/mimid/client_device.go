@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -16,6 +17,8 @@ import (
 type clientDevices struct {
 	Add  clientDeviceAdd  `cmd:"" help:"Show a code by which a device on another machine becomes yours."`
 	List clientDeviceList `cmd:"" help:"List your devices."`
+
+	Remove clientDeviceRemove `cmd:"" help:"Remove another device of yours, from your account and from all rooms."`
 }
 
 type clientDeviceAdd struct{ device }
@@ -79,6 +82,54 @@ func (c *clientDeviceList) Run(s *session) error {
 				}
 			})
 		})
+	})
+}
+
+type clientDeviceRemove struct {
+	Name   string `arg:"" help:"Name of the device, as mimid client device list shows it."`
+	device `embed:""`
+}
+
+func (c *clientDeviceRemove) Help() string {
+	return "For a device that is lost or given away. Your provider hears it no more, hands out none of its KeyPackages, and it is taken out of all rooms that this device is in: it receives nothing from there on. What it has received before it keeps. A room in which that cannot be done now is tried again whenever this device runs.\n\nExample:\n  mimid client device remove tablet"
+}
+
+func (c *clientDeviceRemove) Run(s *session) error {
+	return c.with(s, online, func(ctx context.Context, cl *client.Client) error {
+		list, err := cl.RemoveDevice(ctx, c.Name)
+		if err != nil {
+			return err
+		}
+		type room struct {
+			Room  string `json:"room"`
+			Name  string `json:"name"`
+			State string `json:"state"` // out, pending or refused
+			Why   string `json:"why,omitempty"`
+		}
+		views, refused := []room{}, []error{}
+		for _, x := range list {
+			v := room{Room: x.Room.String(), Name: x.Name, State: "out"}
+			switch {
+			case errors.Is(x.Err, client.ErrRefused):
+				v.State, v.Why = "refused", x.Err.Error()
+				refused = append(refused, fmt.Errorf("%s: %w", printable(x.Name, x.Room.String()), x.Err))
+			case x.Err != nil:
+				v.State, v.Why = "pending", x.Err.Error()
+			}
+			views = append(views, v)
+		}
+		err = s.out.result(map[string]any{"removed": c.Name, "rooms": views}, func(w io.Writer) {
+			fmt.Fprintf(w, "%s is no device of your account any more.\n", printable(c.Name, ""))
+			for _, v := range views {
+				switch v.State {
+				case "out":
+					fmt.Fprintf(w, "It is out of %s.\n", printable(v.Name, v.Room))
+				case "pending":
+					fmt.Fprintf(w, "It is not out of %s yet, and that is tried again whenever this device runs: %s\n", printable(v.Name, v.Room), v.Why)
+				}
+			}
+		})
+		return errors.Join(err, errors.Join(refused...))
 	})
 }
 
