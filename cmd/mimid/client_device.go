@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -112,7 +113,7 @@ func (c *clientDeviceRemove) Run(s *session) error {
 			switch {
 			case errors.Is(x.Err, client.ErrRefused):
 				v.State, v.Why = "refused", x.Err.Error()
-				refused = append(refused, fmt.Errorf("%s: %w", printable(x.Name, x.Room.String()), x.Err))
+				refused = append(refused, fmt.Errorf("%s: %w", cmp.Or(printable(x.Name, ""), x.Room.String()), x.Err))
 			case x.Err != nil:
 				v.State, v.Why = "pending", x.Err.Error()
 			}
@@ -123,9 +124,9 @@ func (c *clientDeviceRemove) Run(s *session) error {
 			for _, v := range views {
 				switch v.State {
 				case "out":
-					fmt.Fprintf(w, "It is out of %s.\n", printable(v.Name, v.Room))
+					fmt.Fprintf(w, "It is out of %s.\n", cmp.Or(printable(v.Name, ""), v.Room))
 				case "pending":
-					fmt.Fprintf(w, "It is not out of %s yet, and that is tried again whenever this device runs: %s\n", printable(v.Name, v.Room), v.Why)
+					fmt.Fprintf(w, "It is not out of %s yet, and that is tried again whenever this device runs: %s\n", cmp.Or(printable(v.Name, ""), v.Room), v.Why)
 				}
 			}
 		})
