@@ -142,6 +142,7 @@ func newFake(t testing.TB) *fake {
 		"GET /v1/pairings/{box}":          f.boxHello,
 		"POST /v1/pairings/{box}/answer":  f.boxAnswer,
 		"DELETE /v1/pairings/{box}":       f.closeBox,
+		"DELETE /v1/devices/{name}":       f.dropDevice,
 		"POST /v1/pairings/{box}/hello":   f.sayHello,
 		"POST /at/{domain}/v1/accounts":   f.register,
 		"GET /at/{domain}/v1/provider":    f.self,

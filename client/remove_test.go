@@ -59,7 +59,7 @@ func twoDevices(t *testing.T) (f *fake, phone, tablet, bob *person, rooms []uri.
 	}
 	tablet.run()
 	for _, u := range rooms {
-		eventually(t, "the tablet is in", func() bool { return tablet.clients(u, tablet.user()) == 2 && bob.clients(u, tablet.user()) == 2 })
+		eventually(t, "the tablet is in", func() bool { return tablet.clients(u, tablet.c.User()) == 2 && bob.clients(u, tablet.c.User()) == 2 })
 	}
 	return f, phone, tablet, bob, rooms
 }
@@ -68,7 +68,7 @@ func twoDevices(t *testing.T) (f *fake, phone, tablet, bob *person, rooms []uri.
 // more; what is said afterwards is for a group without it. It can be said again, and what the
 // account does not know, and no room has, is told.
 func TestRemoveDevice(t *testing.T) {
-	f, phone, tablet, bob, rooms := twoDevices(t)
+	f, _, tablet, bob, rooms := twoDevices(t)
 	if _, err := tablet.c.RemoveDevice(ctx10(t), "tablet"); !errors.Is(err, client.ErrOwnDevice) {
 		t.Errorf("itself: %v", err)
 	}
@@ -87,12 +87,12 @@ func TestRemoveDevice(t *testing.T) {
 		}
 	}
 	for _, u := range rooms {
-		if n := tablet.clients(u, tablet.user()); n != 1 {
+		if n := tablet.clients(u, tablet.c.User()); n != 1 {
 			t.Errorf("%d devices are left", n)
 		}
-		eventually(t, "bob sees one device", func() bool { return bob.clients(u, tablet.user()) == 1 })
+		eventually(t, "bob sees one device", func() bool { return bob.clients(u, tablet.c.User()) == 1 })
 		bob.send(u, "are you alone?")
-		tablet.hears(u, "are you alone?")
+		tablet.hears(u, "bob: are you alone?")
 	}
 	if list, err := tablet.c.RemoveDevice(ctx10(t), "phone"); !errors.Is(err, client.ErrNoDevice) {
 		t.Errorf("again: %+v, %v", list, err)
@@ -103,7 +103,6 @@ func TestRemoveDevice(t *testing.T) {
 	if known {
 		t.Error("the account has the device")
 	}
-	_ = phone
 }
 
 // TestRemoveDeviceOffline: nothing is removed where the provider does not answer; what was begun
@@ -121,7 +120,7 @@ func TestRemoveDeviceOffline(t *testing.T) {
 	if list, err := tablet.c.RemoveDevice(ctx10(t), "phone"); err == nil || len(list) > 0 {
 		t.Errorf("%+v, %v", list, err)
 	}
-	if n := tablet.clients(rooms[0], tablet.user()); n != 2 {
+	if n := tablet.clients(rooms[0], tablet.c.User()); n != 2 {
 		t.Errorf("%d devices, though the account has both", n)
 	}
 	// The answer is lost, and then the rooms' hub takes no changes.
@@ -152,6 +151,6 @@ func TestRemoveDeviceOffline(t *testing.T) {
 	f.set(func() { f.refuse = nil })
 	tablet.restart()
 	for _, u := range rooms {
-		eventually(t, "one device is left", func() bool { return tablet.clients(u, tablet.user()) == 1 && bob.clients(u, tablet.user()) == 1 })
+		eventually(t, "one device is left", func() bool { return tablet.clients(u, tablet.c.User()) == 1 && bob.clients(u, tablet.c.User()) == 1 })
 	}
 }
