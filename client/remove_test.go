@@ -58,6 +58,7 @@ func twoDevices(t *testing.T) (f *fake, phone, tablet, bob *person, rooms []uri.
 		t.Fatal(waited, came)
 	}
 	tablet.run()
+	t.Cleanup(func() { tablet.kill() })
 	for _, u := range rooms {
 		eventually(t, "the tablet is in", func() bool { return tablet.clients(u, tablet.c.User()) == 2 && bob.clients(u, tablet.c.User()) == 2 })
 	}
