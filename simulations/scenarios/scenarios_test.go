@@ -12,8 +12,8 @@ import (
 
 // small are overrides with which each shipped scenario takes a second or so.
 var small = map[string][]simulations.Override{
-	"failover":  {{Key: "sweep.suspect", Value: `["500ms"]`}, {Key: "faults", Value: "2"}, {Key: "runs", Value: "2"}},
-	"departure": {{Key: "sweep.replicas", Value: "[1, 3]"}, {Key: "runs", Value: "1"}},
+	"failover":  {{Key: "sweep.suspect", Value: `["500ms"]`}, {Key: "sweep.replicas", Value: "[3]"}, {Key: "faults", Value: "1"}, {Key: "runs", Value: "2"}},
+	"departure": {{Key: "sweep.replicas", Value: "[1, 3]"}, {Key: "sweep.announced", Value: "[false]"}, {Key: "runs", Value: "1"}},
 	"fanout":    {{Key: "sweep.nodes", Value: "[10, 100]"}, {Key: "messages", Value: "5"}, {Key: "runs", Value: "2"}},
 }
 
