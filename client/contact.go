@@ -2,9 +2,13 @@ package client
 
 import (
 	"context"
+	"crypto/ed25519"
+	"errors"
 	"fmt"
 
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/consent"
+	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/wire"
 )
@@ -101,12 +105,38 @@ func (c *Client) consented(b *batch, v *clientapi.ConsentEvent) error {
 	if err != nil {
 		return err
 	}
+	signed, err := c.signedConsent(e)
+	if err != nil {
+		return err
+	}
 	if to == c.user && v.State == "granted" && len(c.uninvited) > 0 {
 		c.unknown.at = c.cfg.Now() // one of these rooms may be one to come into now
 	}
 	if from == c.user && e.Scope.Room != "" {
 		c.invitationHeard(b, to, string(e.Scope.Room), v.State)
 	}
-	b.tell(ConsentChanged{Requester: from, Target: to, Room: string(e.Scope.Room), State: v.State})
+	b.tell(ConsentChanged{Requester: from, Target: to, Room: string(e.Scope.Room), State: v.State, Signed: signed})
 	return nil
+}
+
+// signedConsent says whether a word is signed by the user whose it is. A signature that does
+// not fit is an error; one that cannot be judged, as the user's provider is not known here, or by
+// another key, is none. Of the own user this device knows the key: what bears another one,
+// nobody of this user has said.
+func (c *Client) signedConsent(e *wire.ConsentEntry) (bool, error) {
+	who := e.Scope.Requester
+	if e.Operation == wire.ConsentGrant || e.Operation == wire.ConsentRevoke {
+		who = e.Scope.Target
+	}
+	s, err := consent.Verify(e, c.trust.anchors, c.cfg.Now())
+	own := string(who) == c.user.String()
+	switch {
+	case errors.Is(err, x509auth.ErrUnknownProvider), errors.Is(err, x509auth.ErrUntrusted) && !own:
+		return false, nil
+	case err != nil || s == nil:
+		return false, err
+	case own && !s.Key.Equal(ed25519.NewKeyFromSeed(c.me.UserKey).Public()):
+		return false, fmt.Errorf("a word of this user with another user's key: %w", consent.ErrSignature)
+	}
+	return true, nil
 }

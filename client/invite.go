@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"time"
@@ -205,9 +206,25 @@ func (c *Client) Invitations(ctx context.Context) ([]Invitation, error) {
 
 // consentAbout says a word on consent about one room, or about any if that is zero.
 func (c *Client) consentAbout(ctx context.Context, op wire.ConsentOperation, who uri.User, about uri.Room, offer *consent.Invitation) error {
-	m, api, err := c.self(ctx)
+	_, api, err := c.self(ctx)
 	if err != nil {
 		return err
+	}
+	entry, err := c.consentEntry(ctx, op, who, about, offer)
+	if err == nil {
+		err = api.call(ctx, "POST", "/v1/consent", &clientapi.SendConsent{Entry: entry}, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("sending consent (%v) about %s: %w", op, who, err)
+	}
+	return nil
+}
+
+// consentEntry is a word on consent, signed.
+func (c *Client) consentEntry(ctx context.Context, op wire.ConsentOperation, who uri.User, about uri.Room, offer *consent.Invitation) ([]byte, error) {
+	m, _, err := c.self(ctx)
+	if err != nil {
+		return nil, err
 	}
 	scope := wire.ConsentScope{Requester: wire.IdentifierURI(m.User), Target: wire.IdentifierURI(who.String()), Room: wire.IdentifierURI(about.String())}
 	if op == wire.ConsentGrant || op == wire.ConsentRevoke {
@@ -217,14 +234,10 @@ func (c *Client) consentAbout(ctx context.Context, op wire.ConsentOperation, who
 	if offer != nil {
 		e.Extensions = mls.Dictionary{consent.InvitationComponent: offer.Append(nil)}
 	}
-	entry, err := e.Bytes()
-	if err == nil {
-		err = api.call(ctx, "POST", "/v1/consent", &clientapi.SendConsent{Entry: entry}, nil)
+	if err := consent.Sign(e, ed25519.NewKeyFromSeed(m.UserKey), m.UserCert, c.cfg.Now()); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return fmt.Errorf("sending consent (%v) about %s: %w", op, who, err)
-	}
-	return nil
+	return e.Bytes()
 }
 
 // invitationHeard notes what has become of an own invitation.

@@ -1,6 +1,7 @@
 package client_test
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"testing"
@@ -9,7 +10,9 @@ import (
 
 	"github.com/mimid/mimid/client"
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/consent"
 	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
 )
 
 func (f *fake) consentModes(_ *http.Request, u *fakeUser) (any, error) {
@@ -127,5 +130,92 @@ func TestUninvitedByMode(t *testing.T) {
 	}
 	if s := grace.state(u); s != "" {
 		t.Errorf("grace's device is %s", s)
+	}
+}
+
+// TestSignedConsent: a device shows whether a word is signed by whose it is, and shows nothing
+// of a forged one, in another's name or in that of its own user.
+func TestSignedConsent(t *testing.T) {
+	f := newFake(t)
+	alice, bob, mallory := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example"), f.person("mallory", "atlanta.example")
+	f.ready(bob)
+	if err := alice.c.RequestContact(ctx10(t), bob.user()); err != nil {
+		t.Fatal(err)
+	}
+	if err := bob.c.RequestContact(ctx10(t), mallory.user()); err != nil {
+		t.Fatal(err)
+	}
+	var signed []byte
+	f.mu.Lock()
+	for _, e := range f.devices {
+		if e.uri == bob.user().String() {
+			for _, x := range e.feed {
+				if x.kind == clientapi.EventConsent {
+					var v clientapi.ConsentEvent
+					if err := json.Unmarshal(x.data, &v); err != nil {
+						t.Error(err)
+					}
+					signed = v.Entry
+				}
+			}
+		}
+	}
+	f.mu.Unlock()
+	push := func(entry []byte, state string) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		for _, e := range f.devices {
+			if e.uri == bob.user().String() {
+				f.push(e, clientapi.EventConsent, &clientapi.ConsentEvent{Entry: entry, State: state})
+			}
+		}
+	}
+	push(signed, "requested")
+	await(bob, func(x client.ConsentChanged) bool {
+		return x.Requester == alice.user() && x.State == "requested" && x.Signed
+	})
+	e, err := wire.ParseConsentEntry(signed, wire.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	bare := &wire.ConsentEntry{Operation: e.Operation, Scope: e.Scope}
+	b, err := bare.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	push(b, "granted")
+	await(bob, func(x client.ConsentChanged) bool { return x.State == "granted" && !x.Signed })
+	forged := func(change func(*wire.ConsentEntry)) {
+		t.Helper()
+		x := *e
+		change(&x)
+		b, err := x.Bytes()
+		if err != nil {
+			t.Fatal(err)
+		}
+		push(b, "revoked")
+		await(bob, func(x client.Problem) bool {
+			return errors.Is(x.Err, consent.ErrSignature) && errors.Is(x.Err, client.ErrProtocol)
+		})
+	}
+	forged(func(x *wire.ConsentEntry) { x.Scope.Requester = wire.IdentifierURI(mallory.user().String()) })
+	forged(func(x *wire.ConsentEntry) { x.Operation = wire.ConsentCancel })
+	// A grant to Mallory that Bob never gave, with a signature of Alice's.
+	forged(func(x *wire.ConsentEntry) {
+		x.Operation = wire.ConsentGrant
+		x.Scope.Requester = wire.IdentifierURI(mallory.user().String())
+	})
+	if err := bob.c.Sync(ctx10(t)); err != nil {
+		t.Fatal(err)
+	}
+	for more := true; more; {
+		select {
+		case n := <-bob.c.Events():
+			if x, ok := n.(client.ConsentChanged); ok && x.State == "revoked" {
+				t.Errorf("a forged word is shown: %+v", x)
+			}
+		default:
+			more = false
+		}
 	}
 }

@@ -104,6 +104,9 @@ type ConsentChanged struct {
 	Requester, Target uri.User
 	Room              string
 	State             string
+	// Signed says that the word is signed by the user whose it is, with a key that its
+	// provider, as this device knows it, has certified. Others come on providers' words.
+	Signed bool
 }
 
 // KnockChanged: an own knock got further, or somebody waits at a room whom this user may let

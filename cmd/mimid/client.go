@@ -274,10 +274,13 @@ func (c *clientFind) Run(s *session) error {
 
 type clientContact struct {
 	Who    string `arg:"" help:"User, such as bob@biloxi.example."`
+	Mutual bool   `help:"Let them add you, too."`
 	device `embed:""`
 }
 
-func (c *clientContact) Help() string { return "Example:\n  mimid client contact bob@biloxi.example" }
+func (c *clientContact) Help() string {
+	return "Example:\n  mimid client contact bob@biloxi.example\n  mimid client contact bob@biloxi.example --mutual"
+}
 
 func (c *clientContact) Run(s *session) error {
 	u, err := client.ParseUser(c.Who)
@@ -285,7 +288,11 @@ func (c *clientContact) Run(s *session) error {
 		return err
 	}
 	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
-		if err := cl.RequestContact(ctx, u); err != nil {
+		ask := cl.RequestContact
+		if c.Mutual {
+			ask = cl.Connect
+		}
+		if err := ask(ctx, u); err != nil {
 			return err
 		}
 		return s.out.result(map[string]string{"asked": u.String()}, func(w io.Writer) {
@@ -346,13 +353,15 @@ func (c *clientAccept) Run(s *session) error {
 }
 
 type clientReject struct {
-	Who    string `arg:"" help:"User, such as alice@atlanta.example."`
-	Room   string `help:"URI of the one room that it is about; without it, of any." placeholder:"URI"`
-	device `embed:""`
+	Who     string `arg:"" help:"User, such as alice@atlanta.example."`
+	Room    string `help:"URI of the one room that it is about; without it, of any." placeholder:"URI"`
+	Block   bool   `help:"Refuse them in all rooms, and never show that they ask."`
+	Unblock bool   `help:"Take a block back; they are refused still, and can be accepted."`
+	device  `embed:""`
 }
 
 func (c *clientReject) Help() string {
-	return "With --room it declines an invitation, and the inviter is told; otherwise nobody is.\n\nExample:\n  mimid client reject mallory@atlanta.example\n  mimid client reject alice@atlanta.example --room mimi://atlanta.example/r/clubhouse"
+	return "With --room it declines an invitation, and the inviter is told; otherwise nobody is.\n\nExample:\n  mimid client reject mallory@atlanta.example\n  mimid client reject mallory@atlanta.example --block\n  mimid client reject alice@atlanta.example --room mimi://atlanta.example/r/clubhouse"
 }
 
 func (c *clientReject) Run(s *session) error {
@@ -360,11 +369,21 @@ func (c *clientReject) Run(s *session) error {
 	if err != nil {
 		return err
 	}
+	if c.Room != "" && (c.Block || c.Unblock) {
+		return usageError("a block is of all rooms: leave out --room")
+	}
 	if c.Room != "" {
 		return answerInvite(s, &c.device, "declined", c.Room, u, "%s may not add you to %s.\n", (*client.Client).Decline)
 	}
 	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
-		if err := cl.Reject(ctx, u); err != nil {
+		say := cl.Reject
+		switch {
+		case c.Block:
+			say = cl.Block
+		case c.Unblock:
+			say = cl.Unblock
+		}
+		if err := say(ctx, u); err != nil {
 			return err
 		}
 		return s.out.result(map[string]string{"rejected": u.String()}, func(w io.Writer) { fmt.Fprintf(w, "%s may not add you to rooms.\n", u.Short()) })

@@ -27,6 +27,7 @@ type word struct {
 	entry *wire.ConsentEntry
 	scope
 	invited []byte // consent.Invitation of a request about a room; nil if it is none
+	block   string // of an own user's revocation, see clientapi.SendConsent
 }
 
 // fromRequester says whether it is the requester's to say, and travels as
@@ -44,6 +45,12 @@ func (w *word) event() consent.Event {
 		return consent.Cancel
 	case wire.ConsentGrant:
 		return consent.Grant
+	}
+	switch w.block {
+	case "block":
+		return consent.Block
+	case "unblock":
+		return consent.Unblock
 	}
 	return consent.Revoke
 }
@@ -82,21 +89,37 @@ func parseWord(b []byte) (*word, *clientapi.Problem) {
 	return w, nil
 }
 
+// signed checks the user's signature of a word, if it has one. MIMI's have none, and then it is
+// the provider's word, which has to do. A refusal depends on the entry alone.
+func (s *Service) signed(w *word, now time.Time) *clientapi.Problem {
+	if _, err := consent.Verify(w.entry, s.cfg.Anchors, now); err != nil {
+		return invalid("the signature in the consent entry: %v", err)
+	}
+	return nil
+}
+
 // SendConsent takes on a word on consent by an own user.
 func (s *Service) SendConsent(ctx context.Context, who account.Identity, c *clientapi.SendConsent) error {
-	w, bad := parseWord(c.Entry)
+	now := s.cfg.Now()
+	w, other, bad := s.ownWord(c.Entry, who.User, now)
 	if bad != nil {
 		return bad
 	}
-	speaker, other := w.target, w.requester
-	if w.fromRequester() {
-		speaker, other = w.requester, w.target
+	if w.block = c.Block; c.Block != "" && (w.entry.Operation != wire.ConsentRevoke || c.Block != "block" && c.Block != "unblock") {
+		return invalid("%.40q goes with a revocation, and is block or unblock", c.Block)
 	}
-	if speaker != who.User {
-		return forbidden("%s of consent is for %s to say, and this is %s", w.entry.Operation, speaker, who.User)
+	words := []*word{w}
+	if c.Also != nil {
+		also, about, bad := s.ownWord(c.Also, who.User, now)
+		if bad != nil {
+			return bad
+		}
+		if about != other || also.fromRequester() == w.fromRequester() || also.room != w.room {
+			return invalid("the second word is about %s and as a %s; it is to be the other half of the first", about, also.entry.Operation)
+		}
+		words = append(words, also)
 	}
-	now := s.cfg.Now()
-	if ok, wait := s.sent.Take(who.User.String(), 1, now); !ok {
+	if ok, wait := s.sent.Take(who.User.String(), float64(len(words)), now); !ok {
 		return tooMany(wait, "%s has sent many words on consent: wait", who.User)
 	}
 	exists, err := s.exists(ctx, other)
@@ -104,10 +127,16 @@ func (s *Service) SendConsent(ctx context.Context, who account.Identity, c *clie
 		return err
 	}
 	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-		if w.fromRequester() {
-			return s.ask(tx, w, exists, now)
+		for _, w := range words {
+			do := s.decide
+			if w.fromRequester() {
+				do = s.ask
+			}
+			if err := do(tx, w, exists, now); err != nil {
+				return err
+			}
 		}
-		return s.decide(tx, w, exists, now)
+		return nil
 	})
 	if errors.Is(err, outbox.ErrFull) {
 		return tooMany(time.Minute, "too much waits for %s, which does not answer: try again later", other.Provider().Domain())
@@ -116,6 +145,21 @@ func (s *Service) SendConsent(ctx context.Context, who account.Identity, c *clie
 		return fmt.Errorf("storing consent: %w", err)
 	}
 	return nil
+}
+
+// ownWord reads a word of an own user, and whom it is about.
+func (s *Service) ownWord(b []byte, speaker uri.User, now time.Time) (w *word, other uri.User, bad *clientapi.Problem) {
+	if w, bad = parseWord(b); bad != nil {
+		return nil, other, bad
+	}
+	says := w.target
+	if other = w.requester; w.fromRequester() {
+		says, other = w.requester, w.target
+	}
+	if says != speaker {
+		return nil, other, forbidden("%s of consent is for %s to say, and this is %s", w.entry.Operation, says, speaker)
+	}
+	return w, other, s.signed(w, now)
 }
 
 // exists says whether a user has an account here; false for users of others.
@@ -322,6 +366,9 @@ func (s *Service) handleConsent(ctx context.Context, in *peering.Incoming) (*pee
 		return nil, invalid("the consent entry is for %s, the request was for %.200q", to, in.Subject)
 	case in.Room != w.entry.Scope.Room && !in.Plain:
 		return nil, invalid("the consent entry is for room %q, the envelope for %q", w.entry.Scope.Room, in.Room)
+	}
+	if bad := s.signed(w, now); bad != nil {
+		return nil, bad
 	}
 	exists, err := s.exists(ctx, to)
 	if err != nil {

@@ -33,7 +33,9 @@
 // consent. The requester's provider keeps what its user asked for and heard,
 // for its devices to see; nothing depends on it. Words travel through the outbox,
 // so they arrive in the end, in order for each provider, perhaps twice. ConsentEntry
-// is not signed by users in MIMI: a provider is believed for its own users only.
+// is not signed by users in MIMI: a provider is believed for its own users only. Our
+// devices sign them (consent.Sign); a signature that does not fit is refused, and none is what
+// other implementations send, and this one itself where it answers for a user.
 //
 // An invitation is a request about one room that says what is offered (consent.Invitation).
 // Granting it accepts, and the inviter's device adds the user; refusing it is told to the

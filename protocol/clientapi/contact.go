@@ -102,6 +102,12 @@ type Verified struct {
 // (grant, revoke). The answer is 202: taken on, will be delivered.
 type SendConsent struct {
 	Entry []byte `json:"entry" doc:"ConsentEntry (MIMI section 5.7)"`
+	// Also is a second word about the same user, said in the same step: with a request, the
+	// grant to whom it goes to, so that one answer connects both ways.
+	Also []byte `json:"also,omitempty" doc:"A second ConsentEntry about the same user"`
+	// Block goes with a revocation, which then blocks, or lifts a block. What others are
+	// told is the same.
+	Block string `json:"block,omitempty" enum:"block,unblock" doc:"With a revocation: block, or lift a block"`
 }
 
 // Consents lists all consent that the user gave or asked for.
