@@ -16,8 +16,10 @@ import (
 	"github.com/pelletier/go-toml/v2"
 
 	"github.com/mimid/mimid/node/assets"
+	"github.com/mimid/mimid/node/contact"
 	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/protocol/asset"
+	"github.com/mimid/mimid/protocol/consent"
 	"github.com/mimid/mimid/protocol/uri"
 )
 
@@ -42,6 +44,7 @@ type Config struct {
 	Trust        Trust        `toml:"trust" comment:"Which key speaks for which provider."`
 	Failover     Failover     `toml:"failover" comment:"When another provider counts as dead, so that rooms move away from it."`
 	Discovery    Discovery    `toml:"discovery" comment:"How users are found by handle or phone number."`
+	Consent      Consent      `toml:"consent" comment:"What becomes of strangers who want something of users."`
 	Verification Verification `toml:"verification" comment:"Be an authority that verifies mail addresses and numbers for users of all providers; off without smtp and webhook."`
 	Assets       Assets       `toml:"assets" comment:"Attachments that users keep here, encrypted by their devices."`
 	Metrics      Metrics      `toml:"metrics" comment:"Prometheus metrics and health."`
@@ -159,6 +162,41 @@ type Discovery struct {
 	Authorities []string `toml:"authorities" comment:"Domains of the verification authorities that are believed, besides this provider if it is one."`
 }
 
+// Consent is the section [consent].
+type Consent struct {
+	// Mode is that of users who have chosen none: ask, open, quarantine or closed.
+	Mode string `toml:"mode" comment:"What becomes of strangers who want something of a user that has not said: ask, open, quarantine or closed."`
+	// HeldRooms bounds rooms in quarantine of one user, HeldRoomsOfProvider those of one user
+	// that users of one other provider have made. The newest are dropped.
+	HeldRooms           int `toml:"held_rooms" comment:"How many rooms one user may have in quarantine; what is over it is dropped."`
+	HeldRoomsOfProvider int `toml:"held_rooms_of_provider" comment:"How many of these users of one other provider may have made."`
+	// HeldKiB bounds the Welcomes of these rooms of one user, in KiB.
+	HeldKiB int `toml:"held_kib" comment:"How much of one user's is kept for these rooms, in KiB, beside their logs."`
+	// HeldFor is for how long rooms and requests are in quarantine.
+	HeldFor Duration `toml:"held_for" comment:"For how long rooms and requests are in quarantine."`
+}
+
+func (c *Consent) check() error {
+	if _, ok := consent.ParseMode(c.Mode); !ok {
+		return fmt.Errorf("consent.mode: %q is neither ask nor open, quarantine or closed", c.Mode)
+	}
+	if c.HeldRooms < 1 || c.HeldRooms > 10_000 || c.HeldRoomsOfProvider < 1 || c.HeldRoomsOfProvider > c.HeldRooms {
+		return fmt.Errorf("consent.held_rooms and consent.held_rooms_of_provider: %d and %d; 1 at least, 10000 at most, and the second no more than the first", c.HeldRooms, c.HeldRoomsOfProvider)
+	}
+	if c.HeldKiB < 64 || c.HeldKiB > 1<<20 {
+		return fmt.Errorf("consent.held_kib: %d; 64 at least, 1048576 at most", c.HeldKiB)
+	}
+	if d := time.Duration(c.HeldFor); d < time.Hour || d > 365*24*time.Hour {
+		return fmt.Errorf("consent.held_for: %s; 1h at least, 8760h at most", d)
+	}
+	return nil
+}
+
+// limits are those of the contacts, where the operator has a say.
+func (c *Consent) limits() contact.Limits {
+	return contact.Limits{HeldPerTarget: c.HeldRooms, HeldPerPair: c.HeldRoomsOfProvider, HeldOctets: c.HeldKiB << 10, HeldFor: time.Duration(c.HeldFor)}
+}
+
 // Assets is the section [assets].
 type Assets struct {
 	// MaxSize is how large an attachment may be, User how much one user may keep, and Total
@@ -212,6 +250,7 @@ func DefaultConfig(domain string) Config {
 		Metrics:      Metrics{Listen: "127.0.0.1:9448"},
 		Store:        Store{Memory: 512},
 		Log:          Log{Level: "info"},
+		Consent:      Consent{Mode: "ask", HeldRooms: 50, HeldRoomsOfProvider: 10, HeldKiB: 2 << 10, HeldFor: Duration(14 * 24 * time.Hour)},
 	}
 }
 
@@ -332,6 +371,9 @@ func (c *Config) check() error {
 		}
 	}
 	if err := c.Verification.check(); err != nil {
+		return err
+	}
+	if err := c.Consent.check(); err != nil {
 		return err
 	}
 	if a := c.Assets; a.MaxSize < 1 || a.User < a.MaxSize || a.Total < a.User || a.Total > 1<<40 || a.Keep < 0 {

@@ -13,6 +13,7 @@ import (
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/node/stock"
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/consent"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
@@ -24,7 +25,9 @@ func (n *Node) makeContacts(p *parts, auth mls.Authenticator) (*contact.Service,
 	if p.evaluate != nil {
 		evaluator = p.evaluate
 	}
+	mode, _ := consent.ParseMode(n.cfg.Consent.Mode) // checked with the configuration
 	return contact.New(contact.Config{
+		Mode: mode, Limits: n.cfg.Consent.limits(),
 		Evaluator: evaluator,
 		Domain:    n.cfg.Domain, Store: p.store, Accounts: p.accounts, Caller: p.caller, Outbox: p.outbox, Feed: p.feed, Hidden: p.feed, Rooms: p.rooms, Knocks: p.knocks, Waits: p.knocks.Waits, Reports: p.abuse,
 		Directory: directory{p.providers}, Authenticator: auth, Announcer: p.overlay, Anchors: p.providers.anchors,

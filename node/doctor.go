@@ -370,7 +370,9 @@ func (n *Node) checkQuotas(_ context.Context, p *parts) []admin.Check {
 	out := []admin.Check{good(part, "a user may look up an identifier each %.0f s (%.0f at once), another provider %.0f/s (%.0f at once)",
 		1/l.Searches.PerSecond, l.Searches.Burst, l.Lookups.PerSecond, l.Lookups.Burst),
 		good(part, "requests for consent: %.1f/s of another provider (%.0f at once), at most %d pending of one, %d for one user",
-			l.Requests.PerSecond, l.Requests.Burst, l.PendingPerProvider, l.PendingPerTarget)}
+			l.Requests.PerSecond, l.Requests.Burst, l.PendingPerProvider, l.PendingPerTarget),
+		good(part, "in quarantine: at most %d rooms of one user, %d of them by users of one provider, for %.0f days",
+			l.HeldPerTarget, l.HeldPerPair, l.HeldFor.Hours()/24)}
 	if p.evaluate != nil {
 		e := p.evaluate.Limits()
 		out = append(out, good(part, "evaluations: %.0f a day for a user (%.0f at once), %.0f/s for another provider (%.0f at once)",

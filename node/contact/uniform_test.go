@@ -26,7 +26,7 @@ func (s *stopwatch) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // TestRefusalsTakeTheSameTime: a stranger who asks for KeyPackages 10,000 times cannot tell by the
 // answers' octets, and not by how long they take, whether the user is unknown, deleted, has none
-// left, has not been asked, was asked, or has refused. The calls for the different users take turns, so that
+// left, has not been asked, was asked, has refused, lets nobody ask, or makes exceptions. The calls for the different users take turns, so that
 // whatever else this machine does falls on all of them alike; compared is the first
 // quartile, which is quiet when the machine is not. Three percent are some 5 us.
 func TestRefusalsTakeTheSameTime(t *testing.T) {
@@ -37,6 +37,9 @@ func TestRefusalsTakeTheSameTime(t *testing.T) {
 	alice := w.user("alice@atlanta.example")
 	never, asked, revoked := w.user("never@biloxi.example"), w.user("asked@biloxi.example"), w.user("revok@biloxi.example")
 	empty, gone := w.user("empty@biloxi.example"), w.user("goner@biloxi.example")
+	closed, except := w.user("closd@biloxi.example"), w.user("excpt@biloxi.example")
+	closed.set("closed")
+	except.set("open", atlanta, "quarantine", string(alice.uri()), "ask")
 	alice.mustSay(wire.ConsentRequest, asked.uri(), "")
 	revoked.mustSay(wire.ConsentGrant, alice.uri(), "")
 	revoked.mustSay(wire.ConsentRevoke, alice.uri(), "")
@@ -48,6 +51,7 @@ func TestRefusalsTakeTheSameTime(t *testing.T) {
 		name string
 		user wire.IdentifierURI
 	}{{"unknown", "mimi://biloxi.example/u/nobdy"}, {"never asked", never.uri()}, {"asked", asked.uri()}, {"revoked", revoked.uri()},
+		{"closed", closed.uri()}, {"exceptions", except.uri()},
 		{"exhausted", empty.uri()}, {"deleted", gone.uri()}}
 	bodies := make([][]byte, len(classes))
 	for i, c := range classes {
