@@ -557,6 +557,10 @@ func (c *Client) handle(f frame) error {
 		if len(c.uninvited) > 0 {
 			c.unknown.at = c.cfg.Now() // one of these rooms may be one to come into now
 		}
+	case clientapi.EventRivals:
+		if err := c.rivaled(b, f.data); err != nil {
+			return bad(err)
+		}
 	case clientapi.EventKnock:
 		if err := c.knocked(b, f.data); err != nil {
 			return bad(err)

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/url"
 
@@ -13,7 +14,7 @@ import (
 // Discover asks all providers for the owners of an identifier, such as
 // "handle:alice". Several owners are normal: let a person choose. Claims that the
 // own provider believed and this device does not are left out and counted as
-// failed.
+// failed. Nothing is sent to anybody who was found.
 func (c *Client) Discover(ctx context.Context, sii string) (*clientapi.Discovered, error) {
 	_, _, api, secret, err := c.identifier(ctx, sii)
 	out, about := new(clientapi.Discovered), new(clientapi.Provider)
@@ -26,7 +27,7 @@ func (c *Client) Discover(ctx context.Context, sii string) (*clientapi.Discovere
 	if err != nil {
 		return nil, fmt.Errorf("discovering %.80q: %w", sii, err)
 	}
-	var good []clientapi.Found
+	var claims []*discovery.VerifiedClaim
 	for _, x := range out.Found {
 		v, err := c.verifyClaim(ctx, secret, &x)
 		if err != nil || v.Withdrawn() {
@@ -34,15 +35,50 @@ func (c *Client) Discover(ctx context.Context, sii string) (*clientapi.Discovere
 			out.Failed++
 			continue
 		}
-		// What is shown is what was signed.
-		x.Provider, x.Method, x.Tags = v.Provider().Domain(), string(v.Method()), v.Tags()
-		standing, by := c.standing(ctx, v, about.Authorities)
-		x.Verified, x.Authority = string(standing), by.Domain()
-		x.Issued, x.Expires = v.Issued().UnixMilli(), v.Expires().UnixMilli()
-		good = append(good, x)
+		claims = append(claims, v)
 	}
-	out.Found = good
+	// What is shown is what was signed.
+	group := discovery.Group(claims)
+	out.Found, out.Conflict = []clientapi.Found{}, group.Conflict()
+	for i, o := range group.Owners {
+		for _, v := range o.Claims {
+			standing, by := c.standing(ctx, v, about.Authorities)
+			out.Found = append(out.Found, clientapi.Found{User: v.User().String(), Provider: v.Provider().Domain(), Method: string(v.Method()), Tags: v.Tags(),
+				Verified: string(standing), Authority: by.Authority(), VerifiedAt: by.At(), Owner: i + 1,
+				Issued: v.Issued().UnixMilli(), Expires: v.Expires().UnixMilli(), Claim: v.Claim().Bytes()})
+		}
+	}
 	return out, nil
+}
+
+// ErrSeveral: several people claim the identifier, so nothing was sent to any. Let a person
+// choose one by name.
+var ErrSeveral = errors.New("client: several people claim this; look with `mimid client find` and name the one you mean")
+
+// ErrNobody: nobody was found who claims the identifier.
+var ErrNobody = errors.New("client: nobody was found who claims this")
+
+// RequestContactBy asks the owner of an identifier for consent, the account that the owner
+// ranks first, and returns it. It asks nobody if several people claim it, whoever was
+// verified, and when.
+//
+// Errors: those of Discover and RequestContact, ErrSeveral, ErrNobody.
+func (c *Client) RequestContactBy(ctx context.Context, sii string) (uri.User, error) {
+	found, err := c.Discover(ctx, sii)
+	if err != nil {
+		return uri.User{}, err
+	}
+	switch {
+	case len(found.Found) == 0:
+		return uri.User{}, fmt.Errorf("%.80q: %w", sii, ErrNobody)
+	case found.Conflict:
+		return uri.User{}, fmt.Errorf("%.80q: %w", sii, ErrSeveral)
+	}
+	u, err := uri.ParseUser(found.Found[0].User)
+	if err != nil {
+		return u, fmt.Errorf("%w: %w", ErrProtocol, err)
+	}
+	return u, c.RequestContact(ctx, u)
 }
 
 // WhoOrders asks who orders a room, for who has only its URI: the provider in it need not

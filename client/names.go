@@ -27,6 +27,12 @@ func ParseUser(s string) (uri.User, error) {
 	return u, nil
 }
 
+// IsIdentifier says whether a text begins like an identifier that users publish.
+func IsIdentifier(s string) bool {
+	scheme, _, _ := strings.Cut(strings.ToLower(s), ":")
+	return scheme == "tel" || scheme == "mailto" || scheme == "handle"
+}
+
 // ParseRoom reads the URI of a room, which need not be one of this client's.
 func ParseRoom(s string) (uri.Room, error) {
 	u, err := uri.ParseRoom(s)

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/uri"
 )
 
@@ -96,6 +97,16 @@ type RoomMerged struct{ Room, Into uri.Room }
 type MembersChanged struct {
 	Room           uri.Room
 	Added, Removed []uri.User
+}
+
+// Rival is somebody else who claims an identifier of this user.
+type Rival = clientapi.Rival
+
+// RivalsChanged: others claim an identifier of this user by now, other ones than before, or
+// nobody any more. Who looks it up sees all of them.
+type RivalsChanged struct {
+	SII    string
+	Rivals []Rival
 }
 
 // ConsentChanged: somebody asked for consent, gave it, or took it back. State is
@@ -196,6 +207,7 @@ func (RoomJoined) notice()      {}
 func (RoomLeft) notice()        {}
 func (RoomMerged) notice()      {}
 func (MembersChanged) notice()  {}
+func (RivalsChanged) notice()   {}
 func (ConsentChanged) notice()  {}
 func (KnockChanged) notice()    {}
 func (UserKeyChanged) notice()  {}

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/discovery"
 	"github.com/mimid/mimid/protocol/oprf"
+	"github.com/mimid/mimid/protocol/uri"
 )
 
 // claimLifetime is how long a published identifier is good; publish it again
@@ -165,4 +167,22 @@ func (c *Client) secretOf(ctx context.Context, api *provider, about *clientapi.P
 		return discovery.Secret{}, fmt.Errorf("%w: the provider passed on what does not verify: %w", ErrProtocol, errors.Join(err, bad))
 	}
 	return network.Evaluated(values[0]), nil
+}
+
+// rivaled takes an event about others who claim what this user has published.
+func (c *Client) rivaled(b *batch, data []byte) error {
+	v := new(clientapi.RivalsEvent)
+	if err := json.Unmarshal(data, v); err != nil {
+		return err
+	}
+	if _, err := discovery.ParseSII(v.SII); err != nil {
+		return errors.New("rivals for no identifier")
+	}
+	for _, r := range v.Rivals {
+		if _, err := uri.ParseUser(r.User); err != nil {
+			return err
+		}
+	}
+	b.tell(RivalsChanged{SII: v.SII, Rivals: v.Rivals})
+	return nil
 }

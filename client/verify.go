@@ -213,7 +213,7 @@ func (c *Client) state(t *discovery.Terms, s discovery.SII, m *me, secret discov
 }
 
 // standing says who stands for a claim, as this device can tell.
-func (c *Client) standing(ctx context.Context, v *discovery.VerifiedClaim, believed []string) (verification.Standing, uri.Provider) {
+func (c *Client) standing(ctx context.Context, v *discovery.VerifiedClaim, believed []string) (verification.Standing, *verification.Verified) {
 	if a, ok := verification.AuthorityOf(v); ok {
 		for _, d := range believed {
 			if d == a.Domain() {

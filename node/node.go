@@ -188,6 +188,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	s.start("outbox", p.outbox.Run, nil)
 	s.start("contacts", p.contacts.Run, nil)
 	s.start("stock", p.stock.Run, nil)
+	s.start("rivals", p.contacts.WatchRivals, nil)
 	s.start("knocks", p.knocks.Run, nil)
 	s.start("authority", p.authority.Run, nil)
 	s.start("assets", p.assets.Run, nil)

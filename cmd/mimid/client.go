@@ -265,7 +265,10 @@ func (c *clientFind) Run(s *session) error {
 		}
 		return s.out.result(res, func(w io.Writer) {
 			for _, f := range res.Found {
-				fmt.Fprintf(w, "%s  (%s)\n", f.User, standing(f.Verified, f.Authority, f.Provider, f.Method))
+				fmt.Fprintf(w, "%s  (%s)%s\n", f.User, standing(f.Verified, f.Authority, f.Provider, f.Method), details(f.VerifiedAt, f.Tags))
+			}
+			if res.Conflict {
+				fmt.Fprintln(w, "Several people claim it. Numbers and addresses change hands: ask whom you mean, then name that one.")
 			}
 			fmt.Fprintf(w, "%s found in %d ms; %d providers asked, %d without a valid answer\n", plural(len(res.Found), "claim"), res.TookMS, res.Asked, res.Failed)
 		})
@@ -273,26 +276,32 @@ func (c *clientFind) Run(s *session) error {
 }
 
 type clientContact struct {
-	Who    string `arg:"" help:"User, such as bob@biloxi.example."`
+	Who    string `arg:"" help:"User, such as bob@biloxi.example, or handle:NAME, tel:+NUMBER or mailto:ADDRESS."`
 	Mutual bool   `help:"Let them add you, too."`
 	device `embed:""`
 }
 
 func (c *clientContact) Help() string {
-	return "Example:\n  mimid client contact bob@biloxi.example\n  mimid client contact bob@biloxi.example --mutual"
+	return "By an identifier, its owner is asked where there is one only; if several people claim it, nobody is.\n\n" +
+		"Example:\n  mimid client contact bob@biloxi.example\n  mimid client contact bob@biloxi.example --mutual\n  mimid client contact mailto:bob@mail.example"
 }
 
 func (c *clientContact) Run(s *session) error {
 	u, err := client.ParseUser(c.Who)
-	if err != nil {
+	identifier := err != nil && client.IsIdentifier(c.Who)
+	if err != nil && !identifier {
 		return err
 	}
-	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
-		ask := cl.RequestContact
-		if c.Mutual {
-			ask = cl.Connect
+	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) (err error) {
+		if identifier {
+			u, err = cl.RequestContactBy(ctx, c.Who)
+		} else if !c.Mutual {
+			err = cl.RequestContact(ctx, u)
 		}
-		if err := ask(ctx, u); err != nil {
+		if err == nil && c.Mutual {
+			err = cl.Connect(ctx, u)
+		}
+		if err != nil {
 			return err
 		}
 		return s.out.result(map[string]string{"asked": u.String()}, func(w io.Writer) {

@@ -188,6 +188,7 @@ func (s *Server) describeEvents(api huma.API) {
 		{clientapi.EventModes, reflect.TypeFor[clientapi.ModesEvent]()},
 		{clientapi.EventConsent, reflect.TypeFor[clientapi.ConsentEvent]()},
 		{clientapi.EventStock, reflect.TypeFor[clientapi.Stock]()},
+		{clientapi.EventRivals, reflect.TypeFor[clientapi.RivalsEvent]()},
 		{clientapi.EventHub, reflect.TypeFor[clientapi.HubState]()},
 		{clientapi.EventEphemeral, reflect.TypeFor[clientapi.Ephemeral]()},
 	} {

@@ -24,6 +24,9 @@ func Check(it store.Item) error {
 		return err
 	case name[0] == claimer && bytes.Equal(it.Value, []byte{version}):
 		return nil
+	case name[0] == rivals:
+		_, err = parseRivals(it.Value)
+		return err
 	}
 	return fmt.Errorf("%w: claims of kind %d", ErrDamaged, name[0])
 }

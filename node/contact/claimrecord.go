@@ -15,6 +15,7 @@ import (
 const (
 	claimOf = 1
 	claimer = 2
+	rivals  = 3
 )
 
 // claimRecord is a published claim, or a withdrawal that is remembered.
@@ -100,14 +101,14 @@ func writeClaim(tx *store.Tx, c *claimRecord) error {
 		return err
 	}
 	if c.withdrawn {
-		return tx.Delete(claimerKey(c.user, id))
+		return errors.Join(tx.Delete(claimerKey(c.user, id)), tx.Delete(rivalsKey(c.user, id)))
 	}
 	return tx.Set(claimerKey(c.user, id), []byte{version})
 }
 
 func deleteClaim(tx *store.Tx, c *claimRecord) error {
 	id := c.secret.ClaimID()
-	return errors.Join(tx.Delete(claimKey(c.user, id)), tx.Delete(claimerKey(c.user, id)))
+	return errors.Join(tx.Delete(claimKey(c.user, id)), tx.Delete(claimerKey(c.user, id)), tx.Delete(rivalsKey(c.user, id)))
 }
 
 // scanClaims calls fn with a user's claims, or with all of them for the zero

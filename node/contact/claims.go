@@ -126,7 +126,13 @@ func (s *Service) Claims(_ context.Context, who account.Identity) (*clientapi.Cl
 	err := s.cfg.Store.View(func(tx *store.Tx) error {
 		return scanClaims(tx, who.User, func(c *claimRecord) error {
 			if !c.withdrawn && c.ends > now {
-				out.Claims = append(out.Claims, *showClaim(c))
+				x := showClaim(c)
+				list, err := readRivals(tx, c.user, c.secret.ClaimID())
+				if err != nil {
+					return err
+				}
+				x.Rivals = showRivals(list)
+				out.Claims = append(out.Claims, *x)
 			}
 			return nil
 		})

@@ -123,6 +123,9 @@ type Limits struct {
 	Secrets int
 	// Derivations of such secrets at one time, with 19 MiB each. Default 2.
 	Derivations int
+	// LookPause is the least time between two looks for others who claim what own users
+	// have published; each claim is looked up once a day. Default 10 seconds: 8,640 a day.
+	LookPause time.Duration
 	// Scopes is how many scopes one user may have given, and asked for, consent
 	// in. Default 5,000 each.
 	Scopes int
@@ -149,6 +152,7 @@ func (l Limits) withDefaults() Limits {
 	setDefault(&l.Claims, 16)
 	setDefault(&l.Secrets, 4096)
 	setDefault(&l.Derivations, 2)
+	setDefault(&l.LookPause, 10*time.Second)
 	return l
 }
 

@@ -51,11 +51,13 @@ func (s *Service) Discover(ctx context.Context, who account.Identity, q *clienta
 	}
 	more, asked, failed := s.search(ctx, secret, now)
 	out := &clientapi.Discovered{Found: []clientapi.Found{}, Asked: asked, Failed: failed}
-	for _, o := range discovery.Group(append(found, more...)).Owners {
+	group := discovery.Group(append(found, more...))
+	out.Conflict = group.Conflict()
+	for i, o := range group.Owners {
 		for _, v := range o.Claims {
 			standing, by := s.judge(ctx, v, now)
 			out.Found = append(out.Found, clientapi.Found{User: v.User().String(), Provider: v.Provider().Domain(), Method: string(v.Method()),
-				Verified: string(standing), Authority: by.Domain(),
+				Verified: string(standing), Authority: by.Authority(), VerifiedAt: by.At(), Owner: i + 1,
 				Tags: v.Tags(), Issued: v.Issued().UnixMilli(), Expires: v.Expires().UnixMilli(), Claim: v.Claim().Bytes()})
 		}
 	}

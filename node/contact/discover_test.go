@@ -43,7 +43,7 @@ func (u *user) claims(sii string, change func(*discovery.Terms)) *clientapi.NewC
 	if change != nil {
 		change(&terms)
 	}
-	c := must(discovery.Sign(key(u.who.User.String()), u.cert, secret(t, sii), terms))(t)
+	c := must(discovery.Sign(u.p.w.userKey(u.who.User), u.cert, secret(t, sii), terms))(t)
 	return &clientapi.NewClaim{SII: sii, Claim: c.Bytes()}
 }
 
@@ -55,7 +55,7 @@ func (u *user) publish(sii string, change func(*discovery.Terms)) error {
 func (u *user) withdraw(sii string) error {
 	t := u.p.w.t
 	t.Helper()
-	c := must(discovery.Withdraw(key(u.who.User.String()), u.cert, secret(t, sii), u.who.User, u.p.w.clock()))(t)
+	c := must(discovery.Withdraw(u.p.w.userKey(u.who.User), u.cert, secret(t, sii), u.who.User, u.p.w.clock()))(t)
 	return u.p.WithdrawClaim(context.Background(), u.who, &clientapi.WithdrawClaim{SII: sii, Withdrawal: c.Bytes()})
 }
 
@@ -87,6 +87,20 @@ func (p *provider) run() (stop func()) {
 	})
 	p.w.t.Cleanup(stop)
 	return stop
+}
+
+// watch runs WatchRivals until the test ends or stop is called.
+func (p *provider) watch() (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	s := p.Service
+	go func() { ended <- s.WatchRivals(ctx) }()
+	return sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			p.w.t.Errorf("WatchRivals: %v", err)
+		}
+	})
 }
 
 // announcers waits until so many nodes announce the identifier for a day.

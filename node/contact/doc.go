@@ -6,7 +6,7 @@
 //
 // Read contact.go (the Service and its configuration), consent.go, scope.go (how
 // consent is stored), keymaterial.go; claims.go (publishing identifiers),
-// claimrecord.go, announce.go, discover.go (asking and answering), secrets.go;
+// claimrecord.go, standing.go (who stands for a claim), rivals.go, announce.go, discover.go (asking and answering), secrets.go;
 // errors.go.
 //
 // # Who may learn what
@@ -51,9 +51,10 @@
 // # Identifiers
 //
 // A user publishes a claim, which its provider endorses (package discovery): a
-// handle belongs to whoever comes first at this provider; nobody here verifies
-// telephone numbers and mail addresses, so they are refused, or accepted with the
-// method "unverified" if the operator says so. A user who withdraws frees the
+// handle belongs to whoever comes first at this provider; telephone numbers and mail
+// addresses need what an authority states that is believed here (package verification), or
+// are accepted with the method "unverified" if the operator says so. Where others claim the
+// same, searchers are shown all and this provider's own user is told (rivals.go). A user who withdraws frees the
 // handle, and no claim from before the withdrawal is accepted again.
 //
 // Run keeps today's and tomorrow's keys announced and renews endorsements before
@@ -96,4 +97,6 @@
 //
 //	01 USER 00 ID[32]   uint8 withdrawn; uint64 issued, ends, endorsed; opaque identifier<V>, secret<V>, claim<V>
 //	02 ID[32] USER      nothing: the user claims the identifier, and has not withdrawn it
+//	03 USER 00 ID[32]   who else claims it, as seen last: struct { opaque user<V>; opaque key[32]; uint64 issued, ends;
+//	                    uint8 standing; opaque authority<V> } rivals<V>; nothing if nobody
 package contact

@@ -24,3 +24,18 @@ func (s *Service) TakeDerivations() (release func()) {
 
 // ExpireHeld drops what has been in quarantine for too long, as Run does.
 func (s *Service) ExpireHeld(ctx context.Context) error { return s.expire(ctx) }
+
+// Look goes one round through all claims, looking for rivals; it returns how many it looked up.
+func (s *Service) Look(ctx context.Context) (n int, err error) {
+	var at watching
+	for err == nil {
+		before := at.after
+		if err = s.lookOnce(ctx, &at); at.ended {
+			return n, err
+		}
+		if at.after != before {
+			n++
+		}
+	}
+	return n, err
+}

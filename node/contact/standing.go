@@ -65,8 +65,8 @@ func (s *Service) knowKeys(ctx context.Context, p uri.Provider) error {
 	return err
 }
 
-// judge says who stands for a claim, and which authority if it is one.
-func (s *Service) judge(ctx context.Context, v *discovery.VerifiedClaim, now time.Time) (verification.Standing, uri.Provider) {
+// judge says who stands for a claim, and what the authority states if it is one.
+func (s *Service) judge(ctx context.Context, v *discovery.VerifiedClaim, now time.Time) (verification.Standing, *verification.Verified) {
 	if a, ok := verification.AuthorityOf(v); ok && slices.Contains(s.cfg.Authorities, a.Domain()) {
 		if err := s.knowKeys(ctx, a); err != nil && !errors.Is(err, context.Canceled) {
 			s.cfg.Log.Debug("an authority cannot be found", "provider", a.Domain(), "err", err)

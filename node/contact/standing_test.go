@@ -18,7 +18,7 @@ const phone = "tel:+16505551000"
 func (u *user) stated(by, sii string, change func(*verification.Facts)) []byte {
 	t := u.p.w.t
 	t.Helper()
-	f := verification.Facts{ClaimID: secret(t, sii).ClaimID(), User: u.who.User, KeyID: must(discovery.KeyID(key(u.who.User.String()).Public()))(t), Method: discovery.MethodSMS,
+	f := verification.Facts{ClaimID: secret(t, sii).ClaimID(), User: u.who.User, KeyID: must(discovery.KeyID(u.p.w.userKey(u.who.User).Public()))(t), Method: discovery.MethodSMS,
 		Authority: must(uri.ParseDomain(by))(t), Issued: u.p.w.clock(), Expires: u.p.w.clock().Add(150 * 24 * time.Hour)}
 	if change != nil {
 		change(&f)

@@ -65,6 +65,7 @@ type world struct {
 	ps    map[string]*provider
 	peers map[overlay.PeerID]*provider
 	rooms map[string]roomAt
+	same  map[string]string // users who have another one's user key
 
 	mu  sync.Mutex
 	now time.Time                     // guarded by mu
@@ -88,6 +89,7 @@ type provider struct {
 	down   bool
 	hidden *feed.Feed // for what is in quarantine
 	calls  []string   // endpoints that were called here
+	looks  int        // in the DHT; guarded by the world's mu
 
 	mu     sync.Mutex
 	users  map[string]*mls.KeyPackage // with what they hand out
@@ -239,7 +241,7 @@ func (p *provider) UserKey(_ context.Context, u uri.User) ([]byte, error) {
 	if ok, _ := p.Has(context.Background(), u); !ok {
 		return nil, &clientapi.Problem{Status: 404, Code: clientapi.CodeNotFound, Detail: "there is no such user"}
 	}
-	return key(u.String()).Public().(ed25519.PublicKey), nil
+	return p.w.userKey(u).Public().(ed25519.PublicKey), nil
 }
 
 func (p *provider) Claim(_ context.Context, c account.Claim) (*account.Claimed, error) {
@@ -275,6 +277,18 @@ func (f feedOf) Put(tx *store.Tx, user uri.User, event string, data any) error {
 			f.p.mu.Lock()
 			defer f.p.mu.Unlock()
 			f.p.events = append(f.p.events, fmt.Sprintf("%s: welcome %s", user.Name(), data))
+		})
+		return nil
+	}
+	if e, ok := data.(clientapi.RivalsEvent); ok {
+		text := e.SII + ":"
+		for _, r := range e.Rivals {
+			text += " " + r.User + " " + r.Verified
+		}
+		tx.OnCommit(func() {
+			f.p.mu.Lock()
+			defer f.p.mu.Unlock()
+			f.p.events = append(f.p.events, user.Name()+": "+text)
 		})
 		return nil
 	}
@@ -362,16 +376,24 @@ type user struct {
 	cert []byte // user certificate
 }
 
+// userKey is the user's own, unless it is said to have another one's.
+func (w *world) userKey(u uri.User) ed25519.PrivateKey {
+	if other, ok := w.same[u.String()]; ok {
+		return key(other)
+	}
+	return key(u.String())
+}
+
 func (w *world) user(short string) *user {
 	t := w.t
 	t.Helper()
 	u := must(uri.ParseShort(short))(t)
 	p := w.ps[u.Provider().Domain()]
 	v := x509auth.ValidFor(w.clock(), x509auth.Lifetime)
-	cert := must(x509auth.IssueUser(key(p.domain), u.String(), key(u.String()).Public(), v))(t)
+	cert := must(x509auth.IssueUser(key(p.domain), u.String(), w.userKey(u).Public(), v))(t)
 	sig := must(mls.GenerateSignatureKey(mls.X25519AES128Ed25519))(t)
 	c := must(u.Provider().Client(u.Name(), "phone"))(t)
-	leaf := must(x509auth.IssueClient(key(u.String()), cert, c.String(), sig.Public(), v))(t)
+	leaf := must(x509auth.IssueClient(w.userKey(u), cert, c.String(), sig.Public(), v))(t)
 	out := &user{p: p, who: account.Identity{User: u, Client: c, Device: "phone"}, sig: sig, cred: mls.X509Credential(leaf, cert), cert: cert}
 	kp := must(mls.NewKeyPackage(mls.LeafParams{Suite: mls.X25519AES128Ed25519, Signer: sig, Credential: out.cred,
 		Lifetime: mls.LifetimeOf(w.clock(), 24*time.Hour)}, false, nil))(t)
@@ -471,6 +493,7 @@ func (a announcer) Withdraw(k [32]byte) {
 func (a announcer) Announcers(_ context.Context, k [32]byte, limit int) iter.Seq[overlay.PeerID] {
 	return func(yield func(overlay.PeerID) bool) {
 		a.p.w.mu.Lock()
+		a.p.looks++
 		ids := a.p.w.dht[k]
 		a.p.w.mu.Unlock()
 		n := 0

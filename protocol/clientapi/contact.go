@@ -13,6 +13,18 @@ type Claim struct {
 	SII     string `json:"sii" doc:"The identifier" example:"handle:alice"`
 	Claim   []byte `json:"claim" doc:"Claim with both signatures"`
 	Expires int64  `json:"expires" doc:"Unix milliseconds"`
+	// Rivals are others who claim the identifier, as the provider has seen them last: it
+	// looks once a day. Searchers are shown all. For handles it does not look.
+	Rivals []Rival `json:"rivals,omitempty" doc:"Others who claim the identifier"`
+}
+
+// Rival is a claim of somebody else, under another user key.
+type Rival struct {
+	User      string `json:"user" doc:"URI of the user"`
+	Verified  string `json:"verified" enum:"authority,provider,nobody" doc:"Who stands for it that the user holds the identifier"`
+	Authority string `json:"authority,omitempty" doc:"Domain of the authority"`
+	Issued    int64  `json:"issued" doc:"Unix milliseconds"`
+	Expires   int64  `json:"expires" doc:"Unix milliseconds"`
 }
 
 // Claims lists the user's published claims.
@@ -56,6 +68,9 @@ type Discover struct {
 // in the owners' order. Several owners are normal.
 type Discovered struct {
 	Found []Found `json:"found"`
+	// Conflict: several people claim it. Nothing is sent to any of them before the user
+	// has chosen one.
+	Conflict bool `json:"conflict" doc:"Several user keys claim the identifier"`
 	// Asked is how many announcing providers were asked, and Failed how many of
 	// them did not answer or could not prove that they know the identifier.
 	Asked  int   `json:"asked" doc:"Announcing providers that were asked"`
@@ -76,6 +91,12 @@ type Found struct {
 	Issued    int64    `json:"issued" doc:"Unix milliseconds"`
 	Expires   int64    `json:"expires" doc:"Unix milliseconds"`
 	Claim     []byte   `json:"claim" doc:"The signed claim"`
+	// Owner is the same number for claims of one user key: one person, as far as can be
+	// told, at several providers. They stand beside each other, in the owner's order.
+	Owner int `json:"owner" doc:"Number of the user key among those found, from 1"`
+	// VerifiedAt is when the authority found it out. Numbers change hands: the later one is
+	// likelier to hold it still.
+	VerifiedAt int64 `json:"verified_at,omitempty" doc:"When the authority verified it, Unix milliseconds"`
 }
 
 // NewVerification asks a verification authority to send a code to the identifier in Request, a

@@ -7,6 +7,7 @@ const (
 	EventConsent   = "consent"   // ConsentEvent
 	EventModes     = "modes"     // ModesEvent: the modes of consent were set
 	EventKnock     = "knock"     // Knock: the user's own has got further, or somebody waits whom the user may let in
+	EventRivals    = "rivals"    // RivalsEvent
 	EventHub       = "hub"       // HubState; not stored, it leaves the cursor where it is
 	EventEphemeral = "ephemeral" // Ephemeral; not stored, it leaves the cursor where it is
 	EventStock     = "stock"     // Stock; not stored, it leaves the cursor where it is
@@ -89,6 +90,13 @@ type Position struct {
 	Next       uint64 `json:"next" doc:"Sequence number of the next entry"`
 	Last       []byte `json:"last" doc:"Hash of the last entry"`
 	AcceptedAt uint64 `json:"accepted_at" doc:"Unix milliseconds"`
+}
+
+// RivalsEvent tells that others claim an identifier of the user by now, or other ones than
+// before, or nobody any more.
+type RivalsEvent struct {
+	SII    string  `json:"sii" doc:"The identifier"`
+	Rivals []Rival `json:"rivals"`
 }
 
 // ConsentEvent tells of a ConsentEntry (wire) that another user sent, or that

@@ -22,18 +22,34 @@ const (
 // Judge says who stands for a claim: an authority among those believed whose statement holds,
 // which is returned then; or the user's provider, whatever an authority that is not believed
 // may say; or nobody.
-func Judge(v *discovery.VerifiedClaim, believed []string, anchors x509auth.Anchors, now time.Time) (Standing, uri.Provider) {
+func Judge(v *discovery.VerifiedClaim, believed []string, anchors x509auth.Anchors, now time.Time) (Standing, *Verified) {
 	if len(v.Statement()) > 0 {
 		if st, err := Parse(v.Statement()); err == nil && slices.Contains(believed, st.Authority().Domain()) {
-			if _, err := st.Verify(v, anchors, now); err == nil {
-				return ByAuthority, st.Authority()
+			if good, err := st.Verify(v, anchors, now); err == nil {
+				return ByAuthority, good
 			}
 		}
 	}
 	if v.Method() == discovery.MethodUnverified {
-		return ByNobody, uri.Provider{}
+		return ByNobody, nil
 	}
-	return ByProvider, uri.Provider{}
+	return ByProvider, nil
+}
+
+// Authority is who has made it, as domain; "" of nil.
+func (v *Verified) Authority() string {
+	if v == nil {
+		return ""
+	}
+	return v.facts.Authority.Domain()
+}
+
+// At is when it was found out, Unix milliseconds; 0 of nil.
+func (v *Verified) At() int64 {
+	if v == nil {
+		return 0
+	}
+	return v.facts.Issued.UnixMilli()
 }
 
 // AuthorityOf says which authority a claim's statement names, so that its keys can be looked

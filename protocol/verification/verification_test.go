@@ -126,11 +126,11 @@ func TestStatement(t *testing.T) {
 		if f := must[*verification.Verified](t)(got.Verify(v, w.anchors, now)).Facts(); f != w.facts(a, nil) {
 			t.Errorf("%+v", f)
 		}
-		if who, by := verification.Judge(v, []string{"other.example", chicago}, w.anchors, now); who != verification.ByAuthority || by.Domain() != chicago {
-			t.Errorf("judged %s %s", who, by.Domain())
+		if who, by := verification.Judge(v, []string{"other.example", chicago}, w.anchors, now); who != verification.ByAuthority || by.Authority() != chicago || by.At() != now.Add(-time.Hour).UnixMilli() {
+			t.Errorf("judged %s %s", who, by.Authority())
 		}
-		if who, by := verification.Judge(v, []string{atlanta}, w.anchors, now); who != verification.ByProvider || !by.IsZero() {
-			t.Errorf("by who does not believe it: %s %s", who, by.Domain())
+		if who, by := verification.Judge(v, []string{atlanta}, w.anchors, now); who != verification.ByProvider || by != nil || by.Authority() != "" {
+			t.Errorf("by who does not believe it: %s %s", who, by.Authority())
 		}
 		if who, _ := verification.Judge(w.claim(a, nil, discovery.MethodUnverified), []string{chicago}, w.anchors, now); who != verification.ByNobody {
 			t.Errorf("an unverified claim: %s", who)
