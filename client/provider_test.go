@@ -54,7 +54,8 @@ type fake struct {
 	// holdEntries keeps entries out of streams; hub logs have them.
 	holdEntries bool
 	claims      []*clientapi.Found
-	evaluators  *oprf.KeySet // nil: there are none
+	authority   *fakeAuthority // nil: none is believed
+	evaluators  *oprf.KeySet   // nil: there are none
 	shares      []*oprf.Share
 	evaluate    func([]clientapi.Evaluation) []clientapi.Evaluation // what is passed on of evaluations; nil: all
 	doubled     bool                                                // every event twice
@@ -127,6 +128,8 @@ func newFake(t testing.TB) *fake {
 		"DELETE /v1/claims":               f.withdrawClaim,
 		"POST /v1/discover":               f.discover,
 		"POST /v1/evaluate":               f.evaluated,
+		"POST /v1/verifications":          f.verify,
+		"POST /v1/verifications/answer":   f.answerVerification,
 		"GET /v1/provider":                f.ownProvider,
 		"POST /v1/rooms":                  f.create,
 		"GET /v1/rooms":                   f.list,
@@ -245,6 +248,9 @@ func (f *fake) about(domain string) *clientapi.Provider {
 	p := &clientapi.Provider{Domain: domain, Key: pub, Keys: [][]byte{pub}, Trust: "dns"}
 	if f.evaluators != nil {
 		p.Evaluators = f.evaluators.Bytes()
+	}
+	if f.authority != nil {
+		p.Authorities = []string{"chicago.example"}
 	}
 	return p
 }
