@@ -156,6 +156,9 @@ type Discovery struct {
 	// Queries answers MIMI's identifierQuery of other providers for handles that users have
 	// published. Without it all are refused as forbidden; the search in the overlay goes on.
 	Queries bool `toml:"queries" comment:"Answer other providers' queries for handles that users have published here."`
+	// Names lets users choose to be found by parts of their names in such queries. Nobody is
+	// who has not chosen that.
+	Names bool `toml:"names" comment:"Let users choose to be found by parts of their names in such queries."`
 	// Authorities are the providers whose word users and this provider take for it that
 	// somebody holds a mail address or number. This provider, if it is an authority, is
 	// always among them.

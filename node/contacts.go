@@ -32,7 +32,7 @@ func (n *Node) makeContacts(p *parts, auth mls.Authenticator) (*contact.Service,
 		Domain:    n.cfg.Domain, Store: p.store, Accounts: p.accounts, Caller: p.caller, Outbox: p.outbox, Feed: p.feed, Hidden: p.feed, Rooms: p.rooms, Knocks: p.knocks, Waits: p.knocks.Waits, Reports: p.abuse,
 		Directory: directory{p.providers}, Authenticator: auth, Announcer: p.overlay, Anchors: p.providers.anchors,
 		ProviderKey: func() crypto.Signer { return n.keys.present() },
-		Salt:        n.cfg.Discovery.Salt, Unverified: n.cfg.Discovery.Unverified, NoQueries: !n.cfg.Discovery.Queries, Authorities: p.providers.authorities, Now: n.now, Log: n.log.With("part", "contacts"),
+		Salt:        n.cfg.Discovery.Salt, Unverified: n.cfg.Discovery.Unverified, NoQueries: !n.cfg.Discovery.Queries, Authorities: p.providers.authorities, Names: n.cfg.Discovery.Names, Now: n.now, Log: n.log.With("part", "contacts"),
 	})
 }
 

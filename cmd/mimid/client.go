@@ -37,6 +37,7 @@ type clientCommand struct {
 	Status     clientStatus     `cmd:"" help:"Say whether others can add you to rooms."`
 	Publish    clientPublish    `cmd:"" help:"Let others find you by a handle or number."`
 	Find       clientFind       `cmd:"" help:"Find people by a handle or number."`
+	Findable   clientFindable   `cmd:"" help:"Say by what other providers may find you."`
 	Contact    clientContact    `cmd:"" help:"Ask somebody for consent to be added to rooms."`
 	Requests   clientRequests   `cmd:"" help:"List who asks for your consent."`
 	Accept     clientAccept     `cmd:"" help:"Give consent, or accept an invitation."`

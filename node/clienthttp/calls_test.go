@@ -39,6 +39,8 @@ var calls = []struct {
 	{"DELETE", "/v1/claims", clientapi.WithdrawClaim{SII: "handle:alice", Withdrawal: []byte{1}}, 204, "WithdrawClaim"},
 	{"POST", "/v1/discover", clientapi.Discover{Secret: []byte{1}}, 200, "Discover"},
 	{"POST", "/v1/evaluate", clientapi.Evaluate{Request: []byte{1}}, 200, "Evaluate"},
+	{"PUT", "/v1/findable", clientapi.Findable{Mode: clientapi.FindNone}, 200, "SetFindable"},
+	{"GET", "/v1/findable", nil, 200, "Findable"},
 	{"POST", "/v1/verifications", clientapi.NewVerification{Authority: "c.example", Request: []byte{1}}, 204, "Verify"},
 	{"POST", "/v1/verifications/answer", clientapi.VerificationAnswer{Authority: "c.example", Answer: []byte{1}}, 200, "AnswerVerification"},
 	{"POST", "/v1/consent", clientapi.SendConsent{Entry: []byte{1}}, 202, "SendConsent"},

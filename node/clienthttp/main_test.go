@@ -169,6 +169,12 @@ func (f *fake) WithdrawClaim(ctx context.Context, who account.Identity, w *clien
 func (f *fake) Evaluate(ctx context.Context, who account.Identity, q *clientapi.Evaluate) (*clientapi.Evaluated, error) {
 	return &clientapi.Evaluated{}, f.call(ctx, "Evaluate", &who, q)
 }
+func (f *fake) SetFindable(ctx context.Context, who account.Identity, q *clientapi.Findable) (*clientapi.Findable, error) {
+	return &clientapi.Findable{Mode: clientapi.FindExact}, f.call(ctx, "SetFindable", &who, q)
+}
+func (f *fake) Findable(ctx context.Context, who account.Identity) (*clientapi.Findable, error) {
+	return &clientapi.Findable{Mode: clientapi.FindExact}, f.call(ctx, "Findable", &who, nil)
+}
 func (f *fake) Verify(ctx context.Context, who account.Identity, q *clientapi.NewVerification) error {
 	return f.call(ctx, "Verify", &who, q)
 }

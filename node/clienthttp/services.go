@@ -79,6 +79,8 @@ type Claims interface {
 	Claims(ctx context.Context, who account.Identity) (*clientapi.Claims, error)
 	WithdrawClaim(ctx context.Context, who account.Identity, w *clientapi.WithdrawClaim) error
 	Discover(ctx context.Context, who account.Identity, d *clientapi.Discover) (*clientapi.Discovered, error)
+	SetFindable(ctx context.Context, who account.Identity, q *clientapi.Findable) (*clientapi.Findable, error)
+	Findable(ctx context.Context, who account.Identity) (*clientapi.Findable, error)
 }
 
 // Evaluations has identifiers evaluated. Without evaluators in the network it is a Problem with

@@ -17,13 +17,16 @@ func Check(it store.Item) error {
 	}
 	name, err := store.SpaceClaims.Parse(it.Key)
 	switch {
-	case err != nil || len(name) < 2+discovery.KeySize:
+	case err != nil || len(name) == 0 || name[0] != searchPolicy && len(name) < 2+discovery.KeySize:
 		return fmt.Errorf("%w: a key of %d octets", ErrDamaged, len(name))
 	case name[0] == claimOf:
 		_, err = parseClaimRecord(it.Key, it.Value)
 		return err
 	case name[0] == claimer && bytes.Equal(it.Value, []byte{version}):
 		return nil
+	case name[0] == searchPolicy:
+		_, err = parseFindable(it.Value)
+		return err
 	case name[0] == rivals:
 		_, err = parseRivals(it.Value)
 		return err

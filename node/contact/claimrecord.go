@@ -13,9 +13,10 @@ import (
 
 // Kinds of keys in store.SpaceClaims, see the package documentation.
 const (
-	claimOf = 1
-	claimer = 2
-	rivals  = 3
+	claimOf      = 1
+	claimer      = 2
+	rivals       = 3
+	searchPolicy = 4
 )
 
 // claimRecord is a published claim, or a withdrawal that is remembered.

@@ -206,7 +206,9 @@ type Config struct {
 	// NoQueries answers each identifierQuery of another provider with forbidden.
 	NoQueries bool
 	// Mode is that of users who have chosen none. Default consent.Ask.
-	Mode   consent.Mode
+	Mode consent.Mode
+	// Names lets users choose to be found by their names in identifierQuery.
+	Names  bool
 	Limits Limits
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
@@ -226,6 +228,9 @@ type Service struct {
 	lookups  *ration.Ration // by other provider
 	secrets  *secrets
 	index    *index
+
+	findMu sync.Mutex
+	found  map[uri.User]findable // by what users may be found; guarded by findMu, nil before it is read
 
 	sideMu sync.Mutex
 	side   *discovery.Announcer // guarded by sideMu

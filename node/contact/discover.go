@@ -254,14 +254,15 @@ func refusedLookup(err error) error {
 }
 
 // handleQuery serves identifierQuery (MIMI section 5.8): handles, all of one user who has
-// published them; notFound is whatever else is wrong with them. Any other code depends on
+// published them, and where the operator says so names of users who want to be found by them; notFound is whatever else is wrong with them. Any other code depends on
 // the query and this provider's configuration alone, so that it says nothing of users:
 //
 //   - forbidden: this provider answers no queries
 //   - unsupportedField: one of the fields is not kept here: nick, email, phone, OIDC claims
 //     and vCard properties
 //   - ambiguous: one of the elements is a part of a name or profile, and nobody is found
-//     here but by what matches exactly
+//     here but by what matches exactly; where users may be found by names, it is shorter than
+//     three characters or of a profile, or matches more than 16 users who want to be found so
 func (s *Service) handleQuery(_ context.Context, in *peering.Incoming) (*peering.Response, error) {
 	if _, bad := s.admitLookup(in); bad != nil {
 		return nil, bad
@@ -273,7 +274,11 @@ func (s *Service) handleQuery(_ context.Context, in *peering.Incoming) (*peering
 	case in.Subject != s.cfg.Domain:
 		return nil, invalid("this is %s, and the URL is for %.100q", s.cfg.Domain, in.Subject)
 	}
-	if more := min(len(m.Elements), maxHandles) - 1; more > 0 {
+	more := min(len(m.Elements), maxHandles) - 1
+	if slices.ContainsFunc(m.Elements, func(e wire.QueryElement) bool { return e.Type != wire.SearchHandle }) && s.cfg.Names {
+		more += nameCost
+	}
+	if more > 0 {
 		if ok, wait := s.lookups.Take(in.Source, float64(more), s.cfg.Now()); !ok {
 			return nil, tooMany(wait, "%s looks up many identifiers: wait", in.Source)
 		}
@@ -281,14 +286,13 @@ func (s *Service) handleQuery(_ context.Context, in *peering.Incoming) (*peering
 	out := wire.IdentifierResponse{Code: wire.QueryForbidden}
 	if !s.cfg.NoQueries {
 		out.Code = codeOf(m.Elements)
+		if s.cfg.Names {
+			out.Code = codeOfNames(m.Elements)
+		}
 	}
 	if out.Code == wire.QuerySuccess {
-		user, found, err := s.userOfAll(m.Elements)
-		if err != nil {
+		if out, err = s.answerQuery(m.Elements); err != nil {
 			return nil, err
-		}
-		if out.Code = wire.QueryNotFound; found {
-			out = wire.IdentifierResponse{Code: wire.QuerySuccess, URIs: []wire.IdentifierURI{wire.IdentifierURI(user.String())}}
 		}
 	}
 	b, err := out.Bytes()

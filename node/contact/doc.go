@@ -6,7 +6,7 @@
 //
 // Read contact.go (the Service and its configuration), consent.go, scope.go (how
 // consent is stored), keymaterial.go; claims.go (publishing identifiers),
-// claimrecord.go, standing.go (who stands for a claim), rivals.go, announce.go, discover.go (asking and answering), secrets.go;
+// claimrecord.go, standing.go (who stands for a claim), rivals.go, findable.go, announce.go, discover.go (asking and answering), secrets.go;
 // errors.go.
 //
 // # Who may learn what
@@ -65,7 +65,8 @@
 //
 // Looking up is rationed per own user and per other provider: an identifier costs
 // whoever guesses it 25 ms, and at most Limits.Derivations run here at one time.
-// identifierQuery answers for published handles only, and notFound to all else.
+// identifierQuery answers for published handles, and for names if the operator says so, as
+// each user lets itself be found (findable.go), and notFound to all else.
 //
 // # Keys and values
 //
@@ -99,4 +100,5 @@
 //	02 ID[32] USER      nothing: the user claims the identifier, and has not withdrawn it
 //	03 USER 00 ID[32]   who else claims it, as seen last: struct { opaque user<V>; opaque key[32]; uint64 issued, ends;
 //	                    uint8 standing; opaque authority<V> } rivals<V>; nothing if nobody
+//	04 USER             uint8 mode (0 none, 1 exact, 2 names); opaque given<V>, family<V>: by what it may be found
 package contact

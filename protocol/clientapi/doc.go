@@ -31,6 +31,8 @@
 //	POST   /v1/claims                        NewClaim -> Claim: publish an identifier
 //	GET    /v1/claims                        Claims
 //	DELETE /v1/claims                        WithdrawClaim
+//	PUT    /v1/findable                      Findable: by what others may find the user by identifierQuery
+//	GET    /v1/findable                      Findable
 //	POST   /v1/verifications                 NewVerification: have a code sent to a number or address
 //	POST   /v1/verifications/answer          VerificationAnswer -> Verified
 //	POST   /v1/evaluate                      Evaluate -> Evaluated, in a network with evaluators
