@@ -32,6 +32,12 @@ type Verification struct {
 	SMTPRoots string `toml:"smtp_roots" comment:"PEM file of those who may certify the mail server. Empty: the system's."`
 	// SMTPPlain sends codes without TLS to a mail server that offers none.
 	SMTPPlain bool `toml:"smtp_plain" comment:"Send without TLS to a mail server elsewhere that offers none: only over a network that is trusted."`
+	// Webhook is the URL of a service that sends text messages, as authority.Webhook calls it:
+	// https, or http on this machine.
+	Webhook string `toml:"webhook" comment:"URL of a service that sends codes as text messages, https. Empty: no telephone numbers are verified."`
+	// WebhookSecret is a file whose first line, of 16 octets at least, is the key of the
+	// HMAC-SHA256 in each request; relative to the data directory.
+	WebhookSecret string `toml:"webhook_secret_file" comment:"File with the secret that signs requests to it; relative to this directory."`
 	// Serve lists the providers for whose users codes are sent. Empty: all.
 	Serve []string `toml:"serve" comment:"Providers for whose users codes are sent. Empty: all."`
 }
@@ -48,6 +54,9 @@ func (v *Verification) check() error {
 			return errors.New("verification.smtp_username and verification.smtp_password_file: set both or none")
 		}
 	}
+	if (v.Webhook == "") != (v.WebhookSecret == "") {
+		return errors.New("verification.webhook and verification.webhook_secret_file: set both or none")
+	}
 	for _, d := range v.Serve {
 		if p, err := uri.ParseDomain(d); err != nil || p.Domain() != d {
 			return fmt.Errorf("verification.serve: %q is no domain in lower case", d)
@@ -60,6 +69,9 @@ func (v *Verification) check() error {
 func (v *Verification) methods() (out []string) {
 	if v.SMTP != "" {
 		out = append(out, string(discovery.MethodMail))
+	}
+	if v.Webhook != "" {
+		out = append(out, string(discovery.MethodSMS))
 	}
 	return out
 }
@@ -99,6 +111,17 @@ func (n *Node) makeAuthority(p *parts) (*authority.Service, error) {
 		if host, _, _ := net.SplitHostPort(v.SMTP); v.SMTPPlain {
 			n.log.Warn("codes are sent without TLS if the mail server offers none", "server", host)
 		}
+	}
+	if v.Webhook != "" {
+		secret, err := n.secretFile("verification.webhook_secret_file", v.WebhookSecret)
+		if err != nil {
+			return nil, err
+		}
+		h := &authority.Webhook{URL: v.Webhook, Secret: []byte(secret), Now: n.now}
+		if err := h.Check(); err != nil {
+			return nil, fmt.Errorf("%w: verification.webhook: %w", ErrConfig, err)
+		}
+		senders[discovery.MethodSMS] = h
 	}
 	return authority.New(authority.Config{
 		Domain: n.cfg.Domain, Store: p.store, Caller: p.caller, Senders: senders, Secrets: p.contacts, Serve: v.Serve,

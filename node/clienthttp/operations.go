@@ -196,7 +196,9 @@ func (s *Server) registerContacts(api huma.API) {
 			return v.Claims.SetFindable(ctx, who(ctx), &in.Body)
 		})
 	add(s, api, call{method: "GET", path: "/v1/findable", id: "get-findable", summary: "By what others may find the user", tag: "discovery"},
-		func(ctx context.Context, _ *none) (*clientapi.Findable, error) { return v.Claims.Findable(ctx, who(ctx)) })
+		func(ctx context.Context, _ *none) (*clientapi.Findable, error) {
+			return v.Claims.Findable(ctx, who(ctx))
+		})
 	add(s, api, call{method: "POST", path: "/v1/verifications", id: "begin-verification", summary: "Have a code sent to a number or address", tag: "discovery", status: http.StatusNoContent},
 		func(ctx context.Context, in *withBody[clientapi.NewVerification]) (*none, error) {
 			return nil, v.Verifications.Verify(ctx, who(ctx), &in.Body)
