@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"iter"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -44,35 +43,6 @@ func (o *Overlay) Announce(ctx context.Context, key [32]byte) error {
 func (o *Overlay) Withdraw(key [32]byte) {
 	if n := o.net.Load(); n != nil {
 		n.announcer.remove(key)
-	}
-}
-
-// Announcers finds nodes, up to limit and without this one, that have announced a key,
-// and connects to none of them. It ends early with ctx. Anybody can announce anything:
-// what an announcer is worth must be proven by what it says.
-func (o *Overlay) Announcers(ctx context.Context, key [32]byte, limit int) iter.Seq[PeerID] {
-	return func(yield func(PeerID) bool) {
-		n := o.net.Load()
-		if n == nil || limit <= 0 {
-			return
-		}
-		ctx, cancel := context.WithCancel(ctx)
-		defer cancel()
-		// The DHT stops at a number, and may count this node among them.
-		found := n.dht.FindProvidersAsync(ctx, announceCID(key), limit+1)
-		defer func() {
-			cancel()
-			for range found {
-			}
-		}()
-		for info := range found {
-			if info.ID == n.host.ID() {
-				continue
-			}
-			if limit--; limit < 0 || !yield(peerText(info.ID)) {
-				return
-			}
-		}
 	}
 }
 

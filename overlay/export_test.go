@@ -281,3 +281,27 @@ func StoredRooms(o *Overlay) (n int) {
 
 // WillingKey is what willing providers announce.
 func WillingKey() [32]byte { return willingKey() }
+
+// Turn replaces a node's part in the DHT, and ends the streams that are served.
+func Turn(o *Overlay, serve func(network.Stream)) {
+	h := o.net.Load().host
+	h.SetStreamHandler(dhtProtocol, serve)
+	for _, c := range h.Network().Conns() {
+		for _, s := range c.GetStreams() {
+			if s.Protocol() == dhtProtocol && s.Stat().Direction == network.DirInbound {
+				s.Reset()
+			}
+		}
+	}
+}
+
+// PlainAnnouncers is libp2p's own search.
+func PlainAnnouncers(ctx context.Context, o *Overlay, key [32]byte, limit int) (out []PeerID) {
+	for info := range o.net.Load().dht.FindProvidersAsync(ctx, announceCID(key), limit) {
+		out = append(out, peerText(info.ID))
+	}
+	return out
+}
+
+// TableSize is the size of a node's routing table.
+func TableSize(o *Overlay) int { return o.net.Load().dht.RoutingTable().Size() }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p-kad-dht"
+	pb "github.com/libp2p/go-libp2p-kad-dht/pb"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/prometheus/client_golang/prometheus"
@@ -100,6 +101,7 @@ type running struct {
 	*lookups
 	host      host.Host
 	dht       *dht.IpfsDHT
+	messenger *pb.ProtocolMessenger // asks single nodes of the DHT
 	gossip    *gossip
 	listener  *streamListener
 	publisher *publisher
@@ -352,6 +354,9 @@ func (o *Overlay) Run(ctx context.Context) error {
 			o.log.Warn("stopping the DHT", "error", err)
 		}
 	})
+	if n.messenger, err = newMessenger(n.dht.MessageSender()); err != nil {
+		return err
+	}
 	gossipCtx, stopGossip := context.WithCancel(context.WithoutCancel(ctx))
 	stop(stopGossip)
 	if n.gossip, err = newGossip(gossipCtx, h, &o.cfg, o.counters); err != nil {

@@ -1,0 +1,287 @@
+package overlay
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"slices"
+	"time"
+
+	kb "github.com/libp2p/go-libp2p-kbucket"
+	"github.com/libp2p/go-libp2p/core/peer"
+)
+
+// Bounds of a walk through the DHT.
+const (
+	walkPaths  = 4  // that share no node
+	walkAtOnce = 4  // requests of one path that wait for an answer
+	walkWidth  = 10 // nearest nodes of a path that are asked, wherever they are
+	walkAsked  = 96 // nodes that are asked by one walk
+	walkCloser = 20 // nodes that are believed of one answer
+	walkStart  = 40 // nodes of the routing table to begin with
+
+	// regionNodes is how many honest nodes are expected to be in the region of a key: those
+	// that hold its records, and half as many again, because the estimate is one.
+	regionNodes = 30
+
+	// answerAnnouncers is how many announcers are believed of one answer, and
+	// earlyAnnouncers, before a second node has named them, of one answer and of all.
+	answerAnnouncers   = 64
+	earlyOfAnswer      = 2
+	earlyAnnouncers    = 16
+	announcerWitnesses = 2
+)
+
+// A walk goes through the DHT towards a key, on paths that share no node: what a node
+// answers is followed by its own path only, so that who lies leads one path astray. It
+// does not end at the nodes that are nearest to the key, which somebody may have made for
+// it by trying keys, but asks all that it hears of in the key's region: as far around the
+// key as, by the size of the network, some 30 nodes are. Half of the requests go to the
+// nearest nodes and half to any of the region, so that a crowd of made ones next to the
+// key does not use up the walk.
+//
+// It is a plain value: it sends nothing and knows no time. One goroutine owns it.
+type walk struct {
+	self    peer.ID
+	target  kb.ID
+	radius  float64            // of the region, as a share of all ids
+	random  func(n int) int    // a random number below n
+	nodes   map[peer.ID]*heard // all that were heard of
+	paths   [walkPaths]path
+	asked   int
+	replies int
+	turn    int // of the paths
+
+	limit   int // announcers to name
+	named   int
+	early   int
+	votes   map[peer.ID]*announced
+	ordered []*announced // of votes, as they came
+}
+
+// A path is what one path has heard, the nearest first.
+type path struct {
+	known   []*heard
+	waiting int
+	asked   int
+}
+
+type heard struct {
+	info   peer.AddrInfo
+	far    kb.ID // xor of its id and the target
+	path   int
+	asked  bool
+	failed bool
+	slow   bool // it waits no longer in its path's account
+}
+
+type announced struct {
+	info  peer.AddrInfo
+	votes int
+	named bool
+}
+
+func newWalk(self peer.ID, target kb.ID, radius float64, limit int, random func(n int) int, start []peer.AddrInfo) *walk {
+	w := &walk{self: self, target: target, radius: radius, limit: limit, random: random,
+		nodes: make(map[peer.ID]*heard), votes: make(map[peer.ID]*announced)}
+	start = slices.Clone(start)
+	for i := len(start) - 1; i > 0; i-- {
+		j := random(i + 1)
+		start[i], start[j] = start[j], start[i]
+	}
+	for i, info := range start {
+		w.hear(i%walkPaths, info)
+	}
+	return w
+}
+
+// hear notes a node, which stays with the path that hears of it first.
+func (w *walk) hear(p int, info peer.AddrInfo) {
+	if info.ID == w.self || w.nodes[info.ID] != nil || info.ID.Validate() != nil {
+		return
+	}
+	h := &heard{info: info, far: xor(kb.ConvertPeerID(info.ID), w.target), path: p}
+	w.nodes[info.ID] = h
+	known := w.paths[p].known
+	i, _ := slices.BinarySearchFunc(known, h, func(a, b *heard) int { return bytes.Compare(a.far, b.far) })
+	w.paths[p].known = slices.Insert(known, i, h)
+}
+
+// next says whom to ask now; nil if nobody.
+func (w *walk) next() *heard {
+	if w.asked >= walkAsked {
+		return nil
+	}
+	for range walkPaths {
+		p := w.turn
+		w.turn = (w.turn + 1) % walkPaths
+		if w.paths[p].waiting >= walkAtOnce {
+			continue
+		}
+		if h := w.choose(p); h != nil {
+			h.asked = true
+			w.paths[p].waiting++
+			w.paths[p].asked++
+			w.asked++
+			return h
+		}
+	}
+	return nil
+}
+
+// choose takes the nearest and any of the region in turns.
+func (w *walk) choose(p int) *heard {
+	var nearest *heard
+	var region []*heard
+	width := 0
+	for _, h := range w.paths[p].known {
+		if h.failed {
+			continue
+		}
+		width++
+		within := share(h.far) < w.radius
+		if h.asked {
+			continue
+		}
+		if nearest == nil && (within || width <= walkWidth) {
+			nearest = h
+		}
+		if within {
+			region = append(region, h)
+		}
+	}
+	if len(region) > 0 && w.paths[p].asked%2 == 1 {
+		return region[w.random(len(region))]
+	}
+	return nearest
+}
+
+// release ends a request that is waited for; answer and fail call it, and whoever finds
+// that one takes long.
+func (w *walk) release(h *heard) {
+	if !h.slow {
+		h.slow = true
+		w.paths[h.path].waiting--
+	}
+}
+
+// fail notes that a node did not answer.
+func (w *walk) fail(h *heard) {
+	w.release(h)
+	h.failed = true
+}
+
+// answer notes what a node said, and returns the announcers that can be named now.
+func (w *walk) answer(h *heard, announcers, closer []peer.AddrInfo) []peer.AddrInfo {
+	w.release(h)
+	w.replies++
+	for _, info := range closer[:min(len(closer), walkCloser)] {
+		w.hear(h.path, info)
+	}
+	return w.count(announcers, 1, earlyOfAnswer)
+}
+
+// count counts a word on announcers and returns those that can be named: whom two nodes
+// have named, and before that a few of each answer, so that nobody has to wait for the
+// end of a walk, and yet who makes up announcers does not crowd out the true ones.
+func (w *walk) count(announcers []peer.AddrInfo, votes, early int) (out []peer.AddrInfo) {
+	seen := make(map[peer.ID]bool)
+	for _, info := range announcers[:min(len(announcers), answerAnnouncers)] {
+		if seen[info.ID] || info.ID == w.self || info.ID.Validate() != nil {
+			continue
+		}
+		seen[info.ID] = true
+		a := w.votes[info.ID]
+		if a == nil {
+			a = &announced{info: info}
+			w.votes[info.ID] = a
+			w.ordered = append(w.ordered, a)
+		}
+		a.votes += votes
+		if len(a.info.Addrs) == 0 {
+			a.info = info
+		}
+		first := a.votes < announcerWitnesses
+		if a.named || w.named >= w.limit || first && (early == 0 || w.early >= earlyAnnouncers) {
+			continue
+		}
+		if first {
+			early--
+			w.early++
+		}
+		a.named = true
+		w.named++
+		out = append(out, a.info)
+	}
+	return out
+}
+
+// rest returns, at the end of the walk, the announcers that were not named, up to the
+// limit: those of most nodes first.
+func (w *walk) rest() (out []peer.AddrInfo) {
+	left := slices.DeleteFunc(slices.Clone(w.ordered), func(a *announced) bool { return a.named })
+	slices.SortStableFunc(left, func(a, b *announced) int { return cmp.Compare(b.votes, a.votes) })
+	for _, a := range left[:min(len(left), w.limit-w.named)] {
+		a.named = true
+		w.named++
+		out = append(out, a.info)
+	}
+	return out
+}
+
+// region returns the nodes of the region that answered, the nearest first, and if those
+// are fewer than least, the nearest others as well.
+func (w *walk) region(least int) (out []*heard) {
+	for _, h := range w.nodes {
+		if h.asked && h.slow && !h.failed {
+			out = append(out, h)
+		}
+	}
+	slices.SortFunc(out, func(a, b *heard) int { return bytes.Compare(a.far, b.far) })
+	n := 0
+	for n < len(out) && (n < least || share(out[n].far) < w.radius) {
+		n++
+	}
+	return out[:n]
+}
+
+func xor(a, b kb.ID) kb.ID {
+	out := make(kb.ID, min(len(a), len(b)))
+	for i := range out {
+		out[i] = a[i] ^ b[i]
+	}
+	return out
+}
+
+// share is a distance as a share of the greatest.
+func share(far kb.ID) float64 {
+	return float64(binary.BigEndian.Uint64(far)) / (1 << 64)
+}
+
+// networkSize estimates how many nodes there are from how near those are that are
+// nearest to an id of ours: of n, the i-th is expected at i/(n+1). Who wants to deceive
+// has to come near our id, and not to the key, which all that search for have in common.
+func networkSize(self kb.ID, nearest []kb.ID) float64 {
+	var up, down float64
+	slices.SortFunc(nearest, func(a, b kb.ID) int { return bytes.Compare(xor(a, self), xor(b, self)) })
+	for i, id := range nearest {
+		k := float64(i + 1)
+		up += k * k
+		down += k * share(xor(id, self))
+	}
+	if down == 0 {
+		return float64(len(nearest))
+	}
+	return max(up/down-1, float64(len(nearest)))
+}
+
+// regionRadius is how far around a key its region reaches.
+func regionRadius(nodes float64) float64 { return min(1, regionNodes/(nodes+1)) }
+
+// Times of a walk.
+const (
+	askNodeWithin = 3 * time.Second        // one node
+	askNodeSlow   = 700 * time.Millisecond // after which another is asked as well
+	walkPatience  = time.Second            // without news, when enough have answered
+	walkEnough    = 10                     // answers
+)
