@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 )
@@ -40,6 +41,7 @@ func newDHT(h host.Host, c *Config, store *datastore, v *recordValidator, rooms 
 		dht.MaxRecordAge(MaxValidity),
 		dht.ProviderManagerOpts(records.ProvideValidity(announceValidity), records.ProviderAddrTTL(announceAddrs)),
 		dht.OnRequestHook(quota.check),
+		dht.WithCustomMessageSender(func(h host.Host, _ []protocol.ID) pb.MessageSenderWithDisconnect { return newMessageSender(h) }),
 	}
 	if c.Public {
 		// On the Internet these keep one operator from filling routing tables. On a

@@ -1,6 +1,7 @@
 package overlay
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/ed25519"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	ds "github.com/ipfs/go-datastore"
+	pb "github.com/libp2p/go-libp2p-kad-dht/pb"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 )
@@ -305,3 +307,8 @@ func PlainAnnouncers(ctx context.Context, o *Overlay, key [32]byte, limit int) (
 
 // TableSize is the size of a node's routing table.
 func TableSize(o *Overlay) int { return o.net.Load().dht.RoutingTable().Size() }
+
+// ReadAnswer reads what a peer answers to a request of the DHT.
+func ReadAnswer(b []byte, q *pb.Message) (*pb.Message, error) {
+	return readAnswer(bufio.NewReader(bytes.NewReader(b)), q)
+}

@@ -100,10 +100,15 @@ func garbage(*pb.Message) []byte {
 // tooMuch announces more bytes than there may be.
 func tooMuch(*pb.Message) []byte { return binary.AppendUvarint(nil, 1<<40) }
 
-// late answers nothing useful, late.
-func late(m *pb.Message) []byte {
-	time.Sleep(2500 * time.Millisecond)
-	return framed(pb.NewMessage(m.GetType(), m.GetKey(), 0))
+// late answers nothing useful, after a while.
+func late(t testing.TB) lie {
+	return func(m *pb.Message) []byte {
+		select {
+		case <-time.After(2500 * time.Millisecond):
+		case <-t.Context().Done():
+		}
+		return framed(pb.NewMessage(m.GetType(), m.GetKey(), 0))
+	}
 }
 
 // inventing says that peers that do not exist announce everything and are near it.
@@ -147,7 +152,7 @@ func crowd(t testing.TB, n int, change func(i int, c *overlay.Config)) (all []*o
 	}
 	one(0)
 	var wg sync.WaitGroup
-	slots := make(chan struct{}, 8)
+	slots := make(chan struct{}, 4)
 	for i := 1; i < n; i++ {
 		wg.Go(func() {
 			slots <- struct{}{}
@@ -195,7 +200,7 @@ func TestAnnouncersAmongDeadAndLying(t *testing.T) {
 	for _, o := range all[nodes-bad:] {
 		league = append(league, addrInfo(o))
 	}
-	lies := []lie{silent, garbage, tooMuch, late, inventing, inventing, inventing, hiding(league), hiding(league)}
+	lies := []lie{silent, garbage, tooMuch, late(t), inventing, inventing, inventing, hiding(league), hiding(league)}
 	for i := range bad {
 		o := all[nodes-bad+i]
 		if i < len(lies) {
