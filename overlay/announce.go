@@ -1,155 +1,206 @@
 package overlay
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"time"
 
 	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p-kad-dht/provider"
 	kb "github.com/libp2p/go-libp2p-kbucket"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
 	"github.com/multiformats/go-multihash"
 )
 
 const (
-	announceEvery   = 12 * time.Hour // well within announceValidity
-	announceRetry   = time.Minute
-	announceTick    = time.Second
-	announceWorkers = 4
+	announceEvery   = 11 * time.Hour // at most an hour later: well within announceValidity
+	announceDelay   = time.Hour
+	announceRetry   = time.Minute // of the offer to be a replica
 	announceTimeout = time.Minute
+	announceSend    = 5 * time.Second // one record to one node
+
+	// announceHolders is how many nodes hold a record. libp2p has 20 hold it, those that are
+	// nearest to the key; a search asks further around it, and so do we announce.
+	announceHolders = regionNodes
+
+	// announceAlone is how many keys are announced one by one, so that the caller hears
+	// what came of it. More are left to the sweep.
+	announceAlone = 4
 )
 
-// Announce says in the DHT that this node has something to do with a key, and goes on
-// saying so until Withdraw or the end of Run. The error is that of the first attempt,
-// for example ErrNoPeers; the next one follows in a minute. The set is not stored: after
+// Announce says in the DHT that this node has something to do with keys, and goes on
+// saying so until Withdraw or the end of Run. Of a few keys, the error is that of the
+// first attempt, for example ErrNoPeers; others follow. Many are announced in the
+// background, all that belong to the same nodes at one time. The set is not stored: after
 // a restart, announce again.
-func (o *Overlay) Announce(ctx context.Context, key [32]byte) error {
+func (o *Overlay) Announce(ctx context.Context, keys ...[32]byte) error {
 	n := o.net.Load()
 	if n == nil {
 		return ErrNotRunning
 	}
-	if err := n.announcer.add(key); err != nil {
+	fresh, err := n.announcer.add(keys)
+	if err != nil {
 		return err
 	}
-	err := n.provide(ctx, key)
-	n.announcer.done(key, err)
-	return err
+	var first error
+	if len(fresh) <= announceAlone {
+		for _, key := range fresh {
+			first = cmp.Or(first, n.provide(ctx, key))
+		}
+	}
+	return cmp.Or(first, n.announcer.sweep(fresh))
 }
 
 // Withdraw ends saying so. Others may return this node until a day after the last
 // announcement.
-func (o *Overlay) Withdraw(key [32]byte) {
+func (o *Overlay) Withdraw(keys ...[32]byte) {
 	if n := o.net.Load(); n != nil {
-		n.announcer.remove(key)
+		n.announcer.remove(keys)
 	}
 }
 
-func announceCID(key [32]byte) cid.Cid {
+func announceHash(key [32]byte) multihash.Multihash {
 	mh, err := multihash.Encode(key[:], multihash.SHA2_256)
 	if err != nil {
 		panic("overlay: " + err.Error()) // 32 bytes are a SHA-256
 	}
-	return cid.NewCidV1(cid.Raw, mh)
+	return mh
 }
 
+func announceCID(key [32]byte) cid.Cid { return cid.NewCidV1(cid.Raw, announceHash(key)) }
+
+// provide announces one key to the nodes of its region.
 func (n *running) provide(ctx context.Context, key [32]byte) error {
 	ctx, cancel := context.WithTimeout(ctx, announceTimeout)
 	defer cancel()
-	err := n.dht.Provide(ctx, announceCID(key), true)
-	if errors.Is(err, kb.ErrLookupFailure) {
-		return fmt.Errorf("%w: announcing", ErrNoPeers)
-	}
+	mh := announceHash(key)
+	holders, err := n.closest(ctx, string(mh), announceHolders)
 	if err != nil {
-		return fmt.Errorf("announcing: %w", err)
+		return err
+	}
+	self := peer.AddrInfo{ID: n.host.ID(), Addrs: n.dht.FilteredAddrs()}
+	var mu sync.Mutex
+	told := 0
+	var last error
+	var wg sync.WaitGroup
+	for _, p := range holders {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(ctx, announceSend)
+			defer cancel()
+			err := n.messenger.PutProviderAddrs(ctx, p, mh, self)
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				last = err
+				return
+			}
+			told++
+		})
+	}
+	wg.Wait()
+	if told == 0 {
+		return fmt.Errorf("%w: announcing: none of %d nodes takes it: %w", ErrNoPeers, len(holders), errors.Join(last, ctx.Err()))
 	}
 	return nil
 }
 
-// An announcer repeats announcements. It is safe for concurrent use.
+// GetClosestPeers lets the sweep look for nodes as searches do, see walk.
+func (n *running) GetClosestPeers(ctx context.Context, key string) ([]peer.ID, error) {
+	return n.closest(ctx, key, n.dht.BucketSize())
+}
+
+// closest returns nodes that are nearest to a key and answered, the nearest first. If the
+// region of the key holds many more than the size of the network lets expect, somebody
+// may have made them for it: then they are drawn of all that are in the region, so that
+// others among them are told as well.
+func (n *running) closest(ctx context.Context, key string, count int) ([]peer.ID, error) {
+	w := n.newWalk(kb.ConvertKey(key), 0)
+	n.walk(ctx, w, func(ctx context.Context, p peer.ID) (_, closer []*peer.AddrInfo, err error) {
+		closer, err = n.messenger.GetClosestPeers(ctx, p, peer.ID(key))
+		return nil, closer, err
+	}, func([]peer.AddrInfo) bool { return true })
+	out := w.holders(count)
+	if len(out) == 0 {
+		return nil, fmt.Errorf("%w: %w", ErrNoPeers, kb.ErrLookupFailure)
+	}
+	return out, nil
+}
+
+// An announcer repeats announcements by libp2p's sweep: twice a day it goes through the
+// keys in the order of the ids of nodes, and tells each node all that it is to hold at one
+// time. It is safe for concurrent use.
 type announcer struct {
-	limit int
+	limit  int
+	sweeps *provider.SweepingProvider
 
-	mu  sync.Mutex
-	due map[[32]byte]time.Time // guarded by mu; when to announce again
+	mu   sync.Mutex
+	keys map[[32]byte]struct{} // guarded by mu
 }
 
-func newAnnouncer(limit int) *announcer {
-	return &announcer{limit: limit, due: make(map[[32]byte]time.Time)}
+func newAnnouncer(n *running, limit int) (*announcer, error) {
+	sweeps, err := provider.New(
+		provider.WithHost(n.host),
+		provider.WithRouter(n),
+		provider.WithMessageSender(n.dht.MessageSender()),
+		provider.WithSelfAddrs(func() []multiaddr.Multiaddr { return n.dht.FilteredAddrs() }),
+		provider.WithReplicationFactor(announceHolders),
+		provider.WithReprovideInterval(announceEvery),
+		provider.WithMaxReprovideDelay(announceDelay),
+		provider.WithSendProviderRecordTimeout(announceSend),
+		provider.WithConnectivityCheckOnlineInterval(10*time.Second),
+		provider.WithResumeCycle(false),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("starting the sweep of announcements: %w", err)
+	}
+	return &announcer{limit: limit, sweeps: sweeps, keys: make(map[[32]byte]struct{})}, nil
 }
 
-func (a *announcer) add(key [32]byte) error {
+// add returns the keys that are not announced yet. It adds all or none.
+func (a *announcer) add(keys [][32]byte) (fresh [][32]byte, err error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if _, ok := a.due[key]; !ok && len(a.due) >= a.limit {
-		return fmt.Errorf("%w: %d keys are announced", ErrFull, a.limit)
+	for _, k := range keys {
+		if _, ok := a.keys[k]; !ok {
+			fresh = append(fresh, k)
+		}
 	}
-	a.due[key] = time.Now().Add(announceEvery)
+	if len(a.keys)+len(fresh) > a.limit {
+		return nil, fmt.Errorf("%w: %d keys are announced, and %d more would be over the limit of %d", ErrFull, len(a.keys), len(fresh), a.limit)
+	}
+	for _, k := range fresh {
+		a.keys[k] = struct{}{}
+	}
+	return fresh, nil
+}
+
+func (a *announcer) remove(keys [][32]byte) {
+	a.mu.Lock()
+	for _, k := range keys {
+		delete(a.keys, k)
+	}
+	a.mu.Unlock()
+	if err := a.sweeps.StopProviding(hashes(keys)...); err != nil && !errors.Is(err, provider.ErrClosed) {
+		panic("overlay: " + err.Error()) // the sweep's memory is a map, and fails not
+	}
+}
+
+// sweep leaves keys to the sweep, which announces them now, or once it finds other nodes,
+// and again when their turn comes.
+func (a *announcer) sweep(keys [][32]byte) error {
+	if err := a.sweeps.StartProviding(false, hashes(keys)...); err != nil {
+		return fmt.Errorf("announcing %d keys: %w", len(keys), err)
+	}
 	return nil
 }
 
-func (a *announcer) remove(key [32]byte) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.due, key)
-}
-
-// done sets the next time, spread so that keys announced together do not stay together.
-func (a *announcer) done(key [32]byte, err error) {
-	next := announceEvery - rand.N(announceEvery/4)
-	if err != nil {
-		next = announceRetry
-	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if _, ok := a.due[key]; ok {
-		a.due[key] = time.Now().Add(next)
-	}
-}
-
-// take returns up to max keys that are due, and puts them off so that they are not taken
-// twice.
-func (a *announcer) take(now time.Time, max int) [][32]byte {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var out [][32]byte
-	for key, due := range a.due {
-		if len(out) >= max {
-			break
-		}
-		if !due.After(now) {
-			a.due[key] = now.Add(2 * announceTimeout)
-			out = append(out, key)
-		}
+func hashes(keys [][32]byte) (out []multihash.Multihash) {
+	for _, k := range keys {
+		out = append(out, announceHash(k))
 	}
 	return out
-}
-
-// announce works off what is due, a few at a time.
-func (n *running) announce(ctx context.Context) {
-	tick := time.NewTicker(announceTick)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		var wg sync.WaitGroup
-		keys := make(chan [32]byte)
-		due := n.announcer.take(time.Now(), 256)
-		for range min(announceWorkers, len(due)) {
-			wg.Go(func() {
-				for key := range keys {
-					n.announcer.done(key, n.provide(ctx, key))
-				}
-			})
-		}
-		for _, key := range due {
-			keys <- key
-		}
-		close(keys)
-		wg.Wait()
-	}
 }

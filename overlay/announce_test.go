@@ -79,7 +79,6 @@ func TestAnnouncementsAreRepeated(t *testing.T) {
 		}
 		return nil
 	})
-	overlay.AnnouncementsAreDue(a) // as a minute later
 	eventually(t, "repeated", func() error {
 		if n := overlay.StoredAnnouncements(b); n != 1 {
 			return fmt.Errorf("%d", n)

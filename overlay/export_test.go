@@ -136,16 +136,6 @@ func Subscriptions(o *Overlay) (n int) {
 	return n
 }
 
-// AnnouncementsAreDue lets all be announced again.
-func AnnouncementsAreDue(o *Overlay) {
-	a := o.net.Load().announcer
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for key := range a.due {
-		a.due[key] = time.Time{}
-	}
-}
-
 // StoredAnnouncements counts what the DHT server keeps for others.
 func StoredAnnouncements(o *Overlay) (n int) {
 	d := o.net.Load().dht

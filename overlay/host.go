@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"net/netip"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/quicreuse"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	"github.com/libp2p/go-libp2p/x/rate"
 	"github.com/multiformats/go-multiaddr"
@@ -51,9 +53,6 @@ func newHost(c *Config, gater *gater) (host.Host, error) {
 	opts := []libp2p.Option{
 		libp2p.Identity(key),
 		libp2p.NoListenAddrs, // Run listens once everything is in place
-		// With port reuse, two nodes on one machine could listen on one port, and
-		// each would get some of the other's connections without an error.
-		libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()),
 		libp2p.Transport(libp2pquic.NewTransport),
 		libp2p.Security(libp2ptls.ID, libp2ptls.New),
 		libp2p.Security(noise.ID, noise.New),
@@ -73,6 +72,16 @@ func newHost(c *Config, gater *gater) (host.Host, error) {
 			return addrs
 		}),
 	}
+	if c.ListenUDP != nil {
+		opts = append(opts, libp2p.QUICReuse(quicreuse.NewConnManager,
+			quicreuse.OverrideListenUDP(c.ListenUDP),
+			quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return sourceOf(c.Listen) })),
+			libp2p.DisableIdentifyAddressDiscovery())
+	} else {
+		// With port reuse, two nodes on one machine could listen on one port, and
+		// each would get some of the other's connections without an error.
+		opts = append(opts, libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()))
+	}
 	if c.Registerer != nil {
 		opts = append(opts, libp2p.PrometheusRegisterer(c.Registerer))
 	} else {
@@ -84,6 +93,28 @@ func newHost(c *Config, gater *gater) (host.Host, error) {
 		return nil, fmt.Errorf("making libp2p host: %w", err)
 	}
 	return h, nil
+}
+
+// sourceOf is the address of a node that has sockets of its own making: the one that it
+// listens on.
+func sourceOf(listen []string) (fixedSource, error) {
+	mas, err := multiaddrs(listen)
+	if err != nil {
+		return nil, err
+	}
+	for _, a := range mas {
+		if ip, err := manet.ToIP(a); err == nil {
+			return fixedSource(ip), nil
+		}
+	}
+	return nil, fmt.Errorf("%w: ListenUDP needs an IP address to listen on", ErrConfig)
+}
+
+// A fixedSource implements quicreuse.SourceIPSelector.
+type fixedSource net.IP
+
+func (s fixedSource) PreferredSourceIPForDestination(*net.UDPAddr) (net.IP, error) {
+	return net.IP(s), nil
 }
 
 // newResources raises libp2p's limits where they are made for a file-sharing network of

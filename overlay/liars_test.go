@@ -166,7 +166,7 @@ func crowd(t testing.TB, n int, change func(i int, c *overlay.Config)) (all []*o
 	}
 	eventually(t, "routing tables fill", func() error {
 		for i, o := range all {
-			if known := overlay.TableSize(o); known < min(n/2, 20) {
+			if known := overlay.TableSize(o); known < min(n/2, 15) {
 				return fmt.Errorf("node %d knows %d", i, known)
 			}
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"sync"
 	"sync/atomic"
@@ -62,9 +63,14 @@ type Config struct {
 	// with IsNotFound means that there are none; any other means that it is unknown.
 	TXT func(ctx context.Context, name string) ([]string, error)
 
-	Handler    http.Handler          // serves requests of peers, see RequestPeer; nil answers 404
-	Limits     Limits                // zero fields have defaults
-	Log        *slog.Logger          // nil discards
+	Handler http.Handler // serves requests of peers, see RequestPeer; nil answers 404
+	Limits  Limits       // zero fields have defaults
+	Log     *slog.Logger // nil discards
+
+	// ListenUDP opens the sockets of QUIC in place of the system, for networks inside one
+	// process: there is no TCP then, and Listen must name UDP addresses with an IP.
+	ListenUDP func(network string, addr *net.UDPAddr) (net.PacketConn, error)
+
 	Registerer prometheus.Registerer // nil measures nothing
 
 	// Now is the clock by which records are judged and dated; nil is time.Now.
@@ -341,7 +347,7 @@ func (o *Overlay) Run(ctx context.Context) error {
 	// stops the parts one after the other.
 	runCtx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	stop(cancel)
-	n := &running{lookups: &lookups{o: o, ctx: runCtx}, host: h, listener: newStreamListener(h.ID()), announcer: newAnnouncer(l.Announced)}
+	n := &running{lookups: &lookups{o: o, ctx: runCtx}, host: h, listener: newStreamListener(h.ID())}
 	n.lookups.net = n
 	n.publisher = newPublisher(n)
 	n.quota = newQuota(l)
@@ -378,6 +384,14 @@ func (o *Overlay) Run(ctx context.Context) error {
 		<-served
 	})
 
+	if n.announcer, err = newAnnouncer(n, l.Announced); err != nil {
+		return err
+	}
+	stop(func() {
+		if err := n.announcer.sweeps.Close(); err != nil {
+			o.log.Warn("stopping the sweep of announcements", "error", err)
+		}
+	})
 	o.net.Store(n) // before listening: a handler may call us at once
 	o.lookups.Store(n.lookups)
 	var tasks sync.WaitGroup
@@ -404,7 +418,6 @@ func (o *Overlay) Run(ctx context.Context) error {
 	joined := make(chan struct{})
 	tasks.Go(func() { n.watch(runCtx, events) })
 	tasks.Go(func() { n.join(runCtx, func() { close(joined) }) })
-	tasks.Go(func() { n.announce(runCtx) })
 	tasks.Go(func() { o.tidy(runCtx) })
 	if o.cfg.ReplicaWilling {
 		tasks.Go(func() { n.announceWilling(runCtx) })

@@ -24,6 +24,10 @@ const (
 	// that hold its records, and half as many again, because the estimate is one.
 	regionNodes = 30
 
+	// crowd is how many nodes in a region are so many that they are not there by chance: of
+	// 30 that are expected, 60 come in one of ten million regions.
+	crowd = 2 * regionNodes
+
 	// answerAnnouncers is how many announcers are believed of one answer, and
 	// earlyAnnouncers, before a second node has named them, of one answer and of all.
 	answerAnnouncers   = 64
@@ -67,12 +71,13 @@ type path struct {
 }
 
 type heard struct {
-	info   peer.AddrInfo
-	far    kb.ID // xor of its id and the target
-	path   int
-	asked  bool
-	failed bool
-	slow   bool // it waits no longer in its path's account
+	info     peer.AddrInfo
+	far      kb.ID // xor of its id and the target
+	path     int
+	asked    bool
+	failed   bool
+	answered bool
+	slow     bool // it waits no longer in its path's account
 }
 
 type announced struct {
@@ -174,6 +179,7 @@ func (w *walk) fail(h *heard) {
 // answer notes what a node said, and returns the announcers that can be named now.
 func (w *walk) answer(h *heard, announcers, closer []peer.AddrInfo) []peer.AddrInfo {
 	w.release(h)
+	h.answered = true
 	w.replies++
 	for _, info := range closer[:min(len(closer), walkCloser)] {
 		w.hear(h.path, info)
@@ -229,20 +235,34 @@ func (w *walk) rest() (out []peer.AddrInfo) {
 	return out
 }
 
-// region returns the nodes of the region that answered, the nearest first, and if those
-// are fewer than least, the nearest others as well.
-func (w *walk) region(least int) (out []*heard) {
+// holders returns, at the end of the walk, who is to hold what belongs to the key: the
+// nearest of those that answered. If more than crowd of them are in the region, somebody may
+// have made nodes for this key, to be the nearest: then they are drawn from the region.
+func (w *walk) holders(count int) (out []peer.ID) {
+	var answered []*heard
 	for _, h := range w.nodes {
-		if h.asked && h.slow && !h.failed {
-			out = append(out, h)
+		if h.answered {
+			answered = append(answered, h)
 		}
 	}
-	slices.SortFunc(out, func(a, b *heard) int { return bytes.Compare(a.far, b.far) })
-	n := 0
-	for n < len(out) && (n < least || share(out[n].far) < w.radius) {
-		n++
+	slices.SortFunc(answered, func(a, b *heard) int { return bytes.Compare(a.far, b.far) })
+	within := 0
+	for within < len(answered) && share(answered[within].far) < w.radius {
+		within++
 	}
-	return out[:n]
+	if within > crowd {
+		region := answered[:within]
+		for i := len(region) - 1; i > 0; i-- {
+			j := w.random(i + 1)
+			region[i], region[j] = region[j], region[i]
+		}
+		answered = region[:min(count, within)]
+		slices.SortFunc(answered, func(a, b *heard) int { return bytes.Compare(a.far, b.far) })
+	}
+	for _, h := range answered[:min(count, len(answered))] {
+		out = append(out, h.info.ID)
+	}
+	return out
 }
 
 func xor(a, b kb.ID) kb.ID {

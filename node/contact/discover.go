@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/mimid/mimid/node/account"
@@ -29,9 +28,11 @@ const (
 )
 
 const (
-	maxAnnouncers = 16               // that are asked about one identifier
+	maxAnnouncers = 64               // that are asked about one identifier, all at once
 	askWithin     = 5 * time.Second  // one of them
+	findWithin    = 6 * time.Second  // until the last is found
 	searchWithin  = 12 * time.Second // altogether
+	foundWithin   = 2 * time.Second  // after a claim is found, and no announcer any more: the rest are slow or lie
 	maxMessage    = 1 << 10          // Query, Challenge, Reveal
 )
 
@@ -65,7 +66,8 @@ func (s *Service) Discover(ctx context.Context, who account.Identity, q *clienta
 	return out, nil
 }
 
-// search asks announcers as they are found.
+// search asks announcers as they are found, all at once. One that does not answer costs
+// no other's time, and once a claim is there, little of the searcher's.
 func (s *Service) search(ctx context.Context, secret discovery.Secret, now time.Time) (found []*discovery.VerifiedClaim, asked, failed int) {
 	if s.cfg.Announcer == nil {
 		return nil, 0, 0
@@ -73,26 +75,40 @@ func (s *Service) search(ctx context.Context, secret discovery.Secret, now time.
 	ctx, cancel := context.WithTimeout(ctx, searchWithin)
 	defer cancel()
 	day := discovery.DayOf(now)
-	var mu sync.Mutex // guards found and failed
-	var group sync.WaitGroup
-	finding, stop := context.WithTimeout(ctx, askWithin)
+	type answer struct {
+		claims []*discovery.VerifiedClaim
+		err    error
+	}
+	answers := make(chan answer, maxAnnouncers) // nobody who asks waits for us
+	finding, stop := context.WithTimeout(ctx, findWithin)
 	defer stop()
 	for id := range s.cfg.Announcer.Announcers(finding, secret.DayKey(day), maxAnnouncers) {
 		asked++
-		group.Go(func() {
+		go func() {
 			ctx, cancel := context.WithTimeout(ctx, askWithin)
 			defer cancel()
 			claims, err := s.askAnnouncer(ctx, id, secret, day, now)
-			mu.Lock()
-			defer mu.Unlock()
-			found = append(found, claims...)
 			if err != nil {
-				failed++
 				s.cfg.Log.Debug("asking an announcer", "peer", id, "err", err)
 			}
-		})
+			answers <- answer{claims, err}
+		}()
 	}
-	group.Wait()
+	var enough <-chan time.Time
+	for left := asked; left > 0; left-- {
+		select {
+		case a := <-answers:
+			found = append(found, a.claims...)
+			if a.err != nil {
+				failed++
+			}
+			if len(found) > 0 && enough == nil {
+				enough = time.After(foundWithin)
+			}
+		case <-enough:
+			return found, asked, failed + left
+		}
+	}
 	return found, asked, failed
 }
 
