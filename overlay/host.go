@@ -28,6 +28,8 @@ import (
 	"github.com/libp2p/go-libp2p/x/rate"
 	"github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
+	"github.com/quic-go/quic-go"
+	"go.uber.org/fx"
 )
 
 type protocolID = protocol.ID
@@ -73,7 +75,7 @@ func newHost(c *Config, gater *gater) (host.Host, error) {
 		}),
 	}
 	if c.ListenUDP != nil {
-		opts = append(opts, libp2p.QUICReuse(quicreuse.NewConnManager,
+		opts = append(opts, libp2p.QUICReuse(ownQUIC,
 			quicreuse.OverrideListenUDP(c.ListenUDP),
 			quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return sourceOf(c.Listen) })),
 			libp2p.DisableIdentifyAddressDiscovery())
@@ -93,6 +95,17 @@ func newHost(c *Config, gater *gater) (host.Host, error) {
 		return nil, fmt.Errorf("making libp2p host: %w", err)
 	}
 	return h, nil
+}
+
+// ownQUIC makes libp2p's QUIC with sockets of our making, and ends it with the host, which
+// libp2p does for its own only.
+func ownQUIC(host fx.Lifecycle, reset quic.StatelessResetKey, token quic.TokenGeneratorKey, opts ...quicreuse.Option) (*quicreuse.ConnManager, error) {
+	m, err := quicreuse.NewConnManager(reset, token, opts...)
+	if err != nil {
+		return nil, err
+	}
+	host.Append(fx.StopHook(m.Close))
+	return m, nil
 }
 
 // sourceOf is the address of a node that has sockets of its own making: the one that it

@@ -14,7 +14,7 @@ import (
 // Bounds of a walk through the DHT.
 const (
 	walkPaths  = 4  // that share no node
-	walkAtOnce = 4  // requests of one path that wait for an answer
+	walkAtOnce = 8  // requests of one path that wait for an answer
 	walkWidth  = 10 // nearest nodes of a path that are asked, wherever they are
 	walkAsked  = 96 // nodes that are asked by one walk
 	walkCloser = 20 // nodes that are believed of one answer

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/discovery"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/uri"
@@ -19,8 +20,6 @@ const (
 	// renewAfter is how old an endorsement gets: user certificates end after 90
 	// days.
 	renewAfter = 30 * 24 * time.Hour
-	// announceAtOnce is how many announcements are made at one time.
-	announceAtOnce = 8
 	// refreshEvery is how often all claims are looked at, besides midnight.
 	refreshEvery = time.Hour
 )
@@ -160,26 +159,23 @@ func (s *Service) announce(ctx context.Context, announced map[dayKey]bool) {
 		return
 	}
 	more, less := s.index.difference(announced)
+	s.cfg.Announcer.Withdraw(less...)
 	for _, k := range less {
-		s.cfg.Announcer.Withdraw(k)
 		delete(announced, k)
 	}
-	var group sync.WaitGroup
-	defer group.Wait()
-	places := make(chan struct{}, announceAtOnce)
-	for _, k := range more {
-		select {
-		case places <- struct{}{}:
-		case <-ctx.Done():
-			return
+	if len(more) == 0 {
+		return
+	}
+	// All at once: the overlay tells each node what it is to hold at one time.
+	if err := s.cfg.Announcer.Announce(ctx, more...); err != nil {
+		if errors.Is(err, overlay.ErrFull) {
+			s.cfg.Log.Error("identifiers are not announced, so that nobody finds their users", "keys", len(more), "err", err)
+			return // with the next change it is tried again
 		}
+		s.cfg.Log.Debug("announcing identifiers", "keys", len(more), "err", err)
+	}
+	for _, k := range more {
 		announced[k] = true
-		group.Go(func() {
-			defer func() { <-places }()
-			if err := s.cfg.Announcer.Announce(ctx, k); err != nil {
-				s.cfg.Log.Debug("announcing an identifier", "err", err)
-			}
-		})
 	}
 }
 

@@ -73,9 +73,10 @@ type Knocks interface {
 // Announcer says in the network, and finds out, who knows something of a key;
 // *overlay.Overlay is one.
 type Announcer interface {
-	// Announce says it until Withdraw. After a restart it is to be said again.
-	Announce(ctx context.Context, key [32]byte) error
-	Withdraw(key [32]byte)
+	// Announce says it until Withdraw. After a restart it is to be said again. Many keys
+	// are announced in the background.
+	Announce(ctx context.Context, keys ...[32]byte) error
+	Withdraw(keys ...[32]byte)
 	// Announcers are nodes that say it, this one left out. Any node can.
 	Announcers(ctx context.Context, key [32]byte, limit int) iter.Seq[overlay.PeerID]
 	// Self is this node.

@@ -476,18 +476,22 @@ type announcer struct{ p *provider }
 
 func (a announcer) Self() overlay.PeerID { return a.p.self }
 
-func (a announcer) Announce(_ context.Context, k [32]byte) error {
-	a.Withdraw(k)
+func (a announcer) Announce(_ context.Context, keys ...[32]byte) error {
+	a.Withdraw(keys...)
 	a.p.w.mu.Lock()
 	defer a.p.w.mu.Unlock()
-	a.p.w.dht[k] = append(a.p.w.dht[k], a.p.self)
+	for _, k := range keys {
+		a.p.w.dht[k] = append(a.p.w.dht[k], a.p.self)
+	}
 	return nil
 }
 
-func (a announcer) Withdraw(k [32]byte) {
+func (a announcer) Withdraw(keys ...[32]byte) {
 	a.p.w.mu.Lock()
 	defer a.p.w.mu.Unlock()
-	a.p.w.dht[k] = slices.DeleteFunc(slices.Clone(a.p.w.dht[k]), func(id overlay.PeerID) bool { return id == a.p.self })
+	for _, k := range keys {
+		a.p.w.dht[k] = slices.DeleteFunc(slices.Clone(a.p.w.dht[k]), func(id overlay.PeerID) bool { return id == a.p.self })
+	}
 }
 
 func (a announcer) Announcers(_ context.Context, k [32]byte, limit int) iter.Seq[overlay.PeerID] {
