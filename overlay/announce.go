@@ -9,7 +9,10 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
+	ds "github.com/ipfs/go-datastore"
+	dssync "github.com/ipfs/go-datastore/sync"
 	"github.com/libp2p/go-libp2p-kad-dht/provider"
+	"github.com/libp2p/go-libp2p-kad-dht/provider/keystore"
 	kb "github.com/libp2p/go-libp2p-kbucket"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
@@ -46,13 +49,19 @@ func (o *Overlay) Announce(ctx context.Context, keys ...[32]byte) error {
 	if err != nil {
 		return err
 	}
-	var first error
-	if len(fresh) <= announceAlone {
-		for _, key := range fresh {
-			first = cmp.Or(first, n.provide(ctx, key))
-		}
+	if len(fresh) > announceAlone {
+		return n.announcer.sweep(fresh)
 	}
-	return cmp.Or(first, n.announcer.sweep(fresh))
+	var first error
+	for _, key := range fresh {
+		err := n.provide(ctx, key)
+		later := n.announcer.later
+		if err != nil {
+			later = n.announcer.sweep
+		}
+		first = cmp.Or(first, err, later([][32]byte{key}))
+	}
+	return first
 }
 
 // Withdraw ends saying so. Others may return this node until a day after the last
@@ -136,13 +145,19 @@ func (n *running) closest(ctx context.Context, key string, count int) ([]peer.ID
 type announcer struct {
 	limit  int
 	sweeps *provider.SweepingProvider
+	store  keystore.Keystore // of the sweep: the keys again, in memory
 
 	mu   sync.Mutex
 	keys map[[32]byte]struct{} // guarded by mu
 }
 
 func newAnnouncer(n *running, limit int) (*announcer, error) {
+	store, err := keystore.NewKeystore(dssync.MutexWrap(ds.NewMapDatastore()))
+	if err != nil {
+		return nil, fmt.Errorf("starting the sweep of announcements: %w", err)
+	}
 	sweeps, err := provider.New(
+		provider.WithKeystore(store),
 		provider.WithHost(n.host),
 		provider.WithRouter(n),
 		provider.WithMessageSender(n.dht.MessageSender()),
@@ -155,9 +170,10 @@ func newAnnouncer(n *running, limit int) (*announcer, error) {
 		provider.WithResumeCycle(false),
 	)
 	if err != nil {
+		store.Close()
 		return nil, fmt.Errorf("starting the sweep of announcements: %w", err)
 	}
-	return &announcer{limit: limit, sweeps: sweeps, keys: make(map[[32]byte]struct{})}, nil
+	return &announcer{limit: limit, sweeps: sweeps, store: store, keys: make(map[[32]byte]struct{})}, nil
 }
 
 // add returns the keys that are not announced yet. It adds all or none.
@@ -197,6 +213,22 @@ func (a *announcer) sweep(keys [][32]byte) error {
 	}
 	return nil
 }
+
+// later leaves keys to the sweep that have just been announced.
+func (a *announcer) later(keys [][32]byte) error {
+	// Not with a caller's context: what the sweep has is what we think that it has.
+	_, err := a.store.Put(context.Background(), hashes(keys)...)
+	if err == nil {
+		err = a.sweeps.AddToSchedule(hashes(keys)...)
+	}
+	if err != nil {
+		return fmt.Errorf("announcing %d keys: %w", len(keys), err)
+	}
+	return nil
+}
+
+// close ends the sweep, and then what it reads.
+func (a *announcer) close() error { return errors.Join(a.sweeps.Close(), a.store.Close()) }
 
 func hashes(keys [][32]byte) (out []multihash.Multihash) {
 	for _, k := range keys {

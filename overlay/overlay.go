@@ -388,7 +388,7 @@ func (o *Overlay) Run(ctx context.Context) error {
 		return err
 	}
 	stop(func() {
-		if err := n.announcer.sweeps.Close(); err != nil {
+		if err := n.announcer.close(); err != nil {
 			o.log.Warn("stopping the sweep of announcements", "error", err)
 		}
 	})
