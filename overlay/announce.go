@@ -119,7 +119,7 @@ func (n *running) provide(ctx context.Context, key [32]byte) error {
 
 // GetClosestPeers lets the sweep look for nodes as searches do, see walk.
 func (n *running) GetClosestPeers(ctx context.Context, key string) ([]peer.ID, error) {
-	return n.closest(ctx, key, n.dht.BucketSize())
+	return n.closest(ctx, key, announceHolders)
 }
 
 // closest returns nodes that are nearest to a key and answered, the nearest first. If the

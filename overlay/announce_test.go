@@ -103,7 +103,7 @@ func TestAnnouncementsAreRepeated(t *testing.T) {
 func TestQuotas(t *testing.T) {
 	nodes := providers(t, 3, func(i int, c *overlay.Config) {
 		if i == 0 {
-			c.Limits.AnnouncementsPerPeer = 3
+			c.Limits.AnnouncementsPerPeer, c.Limits.AnnouncementsPerKey = 3, 1
 		}
 	})
 	for i := range 6 {
@@ -118,6 +118,15 @@ func TestQuotas(t *testing.T) {
 	nodes[2].Announce(within(t, 10*time.Second), [32]byte{2})
 	eventually(t, "stored for another peer", func() error {
 		if n := overlay.StoredAnnouncements(nodes[0]); n != 4 {
+			return fmt.Errorf("%d", n)
+		}
+		return nil
+	})
+	// Of one key it is bounded, too, whoever announces it: key 1,0 is taken.
+	nodes[2].Announce(within(t, 10*time.Second), [32]byte{1})
+	nodes[2].Announce(within(t, 10*time.Second), [32]byte{3})
+	eventually(t, "stored of another key", func() error {
+		if n := overlay.StoredAnnouncements(nodes[0]); n != 5 {
 			return fmt.Errorf("%d", n)
 		}
 		return nil

@@ -3,6 +3,7 @@ package overlay
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -132,10 +133,12 @@ type quota struct {
 	each  quotaUse // what one peer may
 	total quotaUse // what all together may
 	peers int
+	key   int // announcements of one key
 
 	mu    sync.Mutex
 	since time.Time             // guarded by mu, begin of the hour
 	used  map[peer.ID]*quotaUse // guarded by mu, at most peers entries
+	keys  map[[8]byte]int       // guarded by mu, announcements of a key, by a part of its hash; at most total.providers entries
 	all   quotaUse              // guarded by mu
 }
 
@@ -155,6 +158,7 @@ func newQuota(l Limits) *quota {
 		each:  quotaUse{l.ValuesPerPeer, l.AnnouncementsPerPeer, l.RoomsPerPeer},
 		total: quotaUse{l.StoredValues, l.StoredAnnouncements, l.StoredRooms},
 		peers: 16384, used: make(map[peer.ID]*quotaUse),
+		key: l.AnnouncementsPerKey, keys: make(map[[8]byte]int),
 	}
 }
 
@@ -171,10 +175,24 @@ func (q *quota) check(_ context.Context, s network.Stream, m *pb.Message) {
 			m.Record = nil
 		}
 	case pb.Message_ADD_PROVIDER:
-		if !q.take(s.Conn().RemotePeer(), quotaUse{providers: 1}) {
+		if !q.take(s.Conn().RemotePeer(), quotaUse{providers: 1}) || !q.takeKey(m.GetKey()) {
 			m.ProviderPeers = nil
 		}
 	}
+}
+
+// takeKey counts an announcement of a key, which was taken: so that nobody with many names
+// fills what this node holds of one key.
+func (q *quota) takeKey(key []byte) bool {
+	sum := sha256.Sum256(key)
+	part := [8]byte(sum[:])
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.keys[part] >= q.key {
+		return false
+	}
+	q.keys[part]++
+	return true
 }
 
 func (q *quota) take(p peer.ID, use quotaUse) bool {
@@ -183,6 +201,7 @@ func (q *quota) take(p peer.ID, use quotaUse) bool {
 	if now := time.Now(); now.Sub(q.since) >= time.Hour {
 		q.since, q.all = now, quotaUse{}
 		clear(q.used)
+		clear(q.keys)
 	}
 	u := q.used[p]
 	if u == nil {

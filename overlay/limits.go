@@ -29,6 +29,7 @@ type Limits struct {
 	StoredAnnouncements  int // of others, and new ones in an hour. Default 1,000,000
 	ValuesPerPeer        int // that one peer may store here in an hour. Default 600
 	AnnouncementsPerPeer int // that one peer may store here in an hour. Default 200,000
+	AnnouncementsPerKey  int // of all peers together, in an hour. Default 256
 
 	StoredRooms  int // room records of others, and new ones in an hour. Default 100,000
 	RoomsPerPeer int // room records that one peer may store here in an hour. Default 1200
@@ -52,6 +53,7 @@ func (l *Limits) withDefaults() error {
 		{"StoredAnnouncements", &l.StoredAnnouncements, 1_000_000},
 		{"ValuesPerPeer", &l.ValuesPerPeer, 600},
 		{"AnnouncementsPerPeer", &l.AnnouncementsPerPeer, 200_000},
+		{"AnnouncementsPerKey", &l.AnnouncementsPerKey, 256},
 		{"StoredRooms", &l.StoredRooms, 100_000},
 		{"RoomsPerPeer", &l.RoomsPerPeer, 1200},
 	}

@@ -24,9 +24,10 @@ const (
 	// that hold its records, and half as many again, because the estimate is one.
 	regionNodes = 30
 
-	// crowd is how many nodes in a region are so many that they are not there by chance: of
-	// 30 that are expected, 60 come in one of ten million regions.
-	crowd = 2 * regionNodes
+	// crowd is how many nodes in a region are more than come by chance: of 30 that are
+	// expected, more than 45 come in one of 250 regions, and to take them for a crowd then
+	// does no harm.
+	crowd = 45
 
 	// answerAnnouncers is how many announcers are believed of one answer, and
 	// earlyAnnouncers, before a second node has named them, of one answer and of all.
