@@ -199,7 +199,7 @@ func body(tx *store.Tx, in []byte, ref [32]byte) ([]byte, error) {
 // suite that has one, and remembers the claim. Without one, other is any that is
 // there and does not fit.
 func (r *Registry) takeOne(tx *store.Tx, c *Claim, name string, d *namedDevice, claim [32]byte, ended bool, now time.Time, allowed func() (bool, error)) (kp, other *mls.KeyPackage, err error) {
-	best, kp, other, err := r.choose(tx, c, name, d.name, now)
+	best, list, kp, other, err := r.choose(tx, c, name, d.name, now)
 	if err != nil || kp == nil {
 		return nil, other, err
 	}
@@ -225,35 +225,28 @@ func (r *Registry) takeOne(tx *store.Tx, c *Claim, name string, d *namedDevice, 
 	if err := tx.Set(usedKey(best.ref), used.bytes()); err != nil {
 		return nil, nil, err
 	}
-	r.shelf.took(name, d.name, best.ref)
+	if at := r.shelf.took(name, d.name, best.ref); list != nil {
+		list = slices.DeleteFunc(list, func(x item) bool { return x.ref == best.ref })
+		tx.OnCommit(func() { r.shelf.put(name, d.name, list, at) })
+	}
 	return kp, nil, tx.Delete(packageKey(name, d.name, best.end, best.ref))
 }
 
-// choose finds the KeyPackage that takeOne takes. It changes nothing.
-func (r *Registry) choose(tx *store.Tx, c *Claim, name, device string, now time.Time) (best item, kp, other *mls.KeyPackage, err error) {
-	for again := false; ; again = true {
-		list, known := []item(nil), false
-		if !c.Probe { // in a View the shelf is of another time than the transaction
-			list, known = r.shelf.front(name, device)
+// choose finds the KeyPackage that takeOne takes. It changes nothing. list is what the device
+// has, if that had to be read.
+func (r *Registry) choose(tx *store.Tx, c *Claim, name, device string, now time.Time) (best item, list []item, kp, other *mls.KeyPackage, err error) {
+	if !c.Probe { // in a View the shelf is of another time than the transaction
+		if list, known := r.shelf.front(name, device); known {
+			best, kp, other, err = r.among(tx, c, name, device, list, now)
+			return best, nil, kp, other, err
 		}
-		if !known {
-			if list, err = r.onShelf(tx, name, device, now); err != nil {
-				return item{}, nil, nil, err
-			}
-			if !c.Probe {
-				r.shelf.put(name, device, list)
-			}
-		}
-		best, kp, other, err = r.among(tx, c, name, device, list, now)
-		if err != errGone || again || !known {
-			return best, kp, other, err
-		}
-		r.shelf.forget(name, device) // of a transaction that did not happen
 	}
+	if list, err = r.onShelf(tx, name, device, now); err != nil {
+		return item{}, nil, nil, nil, err
+	}
+	best, kp, other, err = r.among(tx, c, name, device, list, now)
+	return best, list, kp, other, err
 }
-
-// errGone: what is remembered of the shelf is not what is stored.
-var errGone = fmt.Errorf("%w: a KeyPackage is not where it was", ErrRecord)
 
 // among chooses from a list that is sorted by end.
 func (r *Registry) among(tx *store.Tx, c *Claim, name, device string, list []item, now time.Time) (best item, kp, other *mls.KeyPackage, err error) {
@@ -266,12 +259,15 @@ func (r *Registry) among(tx *store.Tx, c *Claim, name, device string, list []ite
 		if kp != nil && (at < 0 || at >= rank) || at < 0 && other != nil {
 			continue // not better
 		}
-		rec, found, err := get(tx, packageKey(name, device, x.end, x.ref), parsePackage)
-		if err == nil && !found {
-			err = errGone
-		}
-		if err != nil {
-			return item{}, nil, nil, err
+		var rec packageRecord
+		if x.inside {
+			found := false
+			if rec, found, err = get(tx, packageKey(name, device, x.end, x.ref), parsePackage); err == nil && !found {
+				err = fmt.Errorf("%w: the KeyPackage %x is not there", ErrRecord, x.ref[:8])
+			}
+			if err != nil {
+				return item{}, nil, nil, err
+			}
 		}
 		b, err := body(tx, rec.kp, x.ref)
 		if err != nil {

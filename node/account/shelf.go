@@ -13,30 +13,38 @@ const maxShelves = 4096
 
 // item is a KeyPackage of a device that is used once, as its key and record have it.
 type item struct {
-	end   uint64
-	ref   [32]byte
-	suite uint16
-	// inline is the KeyPackage, if it lies in the record as in stores of before; only of one
-	// that was chosen.
+	end    uint64
+	ref    [32]byte
+	suite  uint16
+	inside bool // the KeyPackage lies in the record, as in stores of before
+	// inline is then the KeyPackage, in the one that was chosen.
 	inline []byte
 }
 
 // shelf remembers which KeyPackages and devices users have, so that a claim need not scan for
 // them, which takes longer than all else that it does. The Registry is the only writer of
-// them, and its transactions run one after the other: each that changes something says so as
-// it runs. What it says may not have happened, if the transaction fails in the end: so KeyPackages
-// are looked at before they are believed (errGone), and devices are remembered only once
-// what was read is durable and nothing has changed meanwhile. Safe for concurrent use.
+// them, and its transactions run one after the other: each that takes one away or brings
+// others says so as it runs. What was read is remembered only once it is durable that it was
+// so, and if nobody has said anything in between: so that whatever is remembered is stored,
+// and nobody has taken it. What a transaction took that failed in the end is only left out until
+// the rest is used up, and all is read again. Safe for concurrent use.
 type shelf struct {
 	mu    sync.Mutex
 	users map[string]*shelved // guarded by mu, by name
-	// changes counts changes of anybody's devices; guarded by mu.
+	// changes counts what was said; guarded by mu.
 	changes uint64
+	// moved is that count at the last change of anybody's devices; guarded by mu.
+	moved uint64
 }
 
 type shelved struct {
-	devices  []namedDevice     // nil: not known
-	packages map[string][]item // by device, sorted by end
+	devices  []namedDevice        // nil: not known
+	packages map[string]*packages // by device
+}
+
+type packages struct {
+	list  []item // sorted by end; empty: not known
+	since uint64 // shelf.changes at the last change
 }
 
 func newShelf() *shelf { return &shelf{users: map[string]*shelved{}} }
@@ -48,7 +56,7 @@ func (s *shelf) user(name string) *shelved {
 		if len(s.users) >= maxShelves {
 			clear(s.users)
 		}
-		u = &shelved{packages: map[string][]item{}}
+		u = &shelved{packages: map[string]*packages{}}
 		s.users[name] = u
 	}
 	return u
@@ -58,45 +66,54 @@ func (s *shelf) user(name string) *shelved {
 func (s *shelf) front(name, device string) (list []item, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u := s.users[name]
-	if u == nil {
-		return nil, false
+	if u := s.users[name]; u != nil && u.packages[device] != nil {
+		list = u.packages[device].list
 	}
-	list, known = u.packages[device]
-	return list, known && len(list) > 0 // an empty one is looked at again: nothing is gained by it
+	return list, len(list) > 0
 }
 
-func (s *shelf) put(name, device string, list []item) {
+// put remembers what is left of a list that was read, after took had said at.
+func (s *shelf) put(name, device string, list []item, at uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.user(name).packages[device] = list
+	if u := s.users[name]; u != nil && u.packages[device] != nil && u.packages[device].since == at {
+		u.packages[device].list = list
+	}
 }
 
 // took says that one is not there any more.
-func (s *shelf) took(name, device string, ref [32]byte) {
+func (s *shelf) took(name, device string, ref [32]byte) (at uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	u := s.users[name]
-	if u == nil {
-		return
-	}
-	list := u.packages[device]
-	i := slices.IndexFunc(list, func(x item) bool { return x.ref == ref })
+	p := s.change(name, device)
+	i := slices.IndexFunc(p.list, func(x item) bool { return x.ref == ref })
 	switch {
 	case i == 0:
-		u.packages[device] = list[1:]
+		p.list = p.list[1:]
 	case i > 0:
-		u.packages[device] = slices.Concat(list[:i], list[i+1:]) // others may read the old one
+		p.list = slices.Concat(p.list[:i], p.list[i+1:]) // others may read the old one
 	}
+	return p.since
 }
 
 // forget says that a device's KeyPackages are others.
 func (s *shelf) forget(name, device string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if u := s.users[name]; u != nil {
-		delete(u.packages, device)
+	s.change(name, device).list = nil
+}
+
+// change notes that something was said of a device. The mutex is held.
+func (s *shelf) change(name, device string) *packages {
+	s.changes++
+	u := s.user(name)
+	p := u.packages[device]
+	if p == nil {
+		p = new(packages)
+		u.packages[device] = p
 	}
+	p.since = s.changes
+	return p
 }
 
 // forgetUser says that a user's devices are others.
@@ -105,6 +122,7 @@ func (s *shelf) forgetUser(name string) {
 	defer s.mu.Unlock()
 	delete(s.users, name)
 	s.changes++
+	s.moved = s.changes
 }
 
 func (s *shelf) devices(name string) (list []namedDevice, at uint64) {
@@ -113,14 +131,14 @@ func (s *shelf) devices(name string) (list []namedDevice, at uint64) {
 	if u := s.users[name]; u != nil {
 		list = u.devices
 	}
-	return list, s.changes
+	return list, s.moved
 }
 
-// keep remembers devices that were read when changes was at.
+// keep remembers devices that were read when moved was at.
 func (s *shelf) keep(name string, list []namedDevice, at uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.changes == at {
+	if s.moved == at {
 		s.user(name).devices = list
 	}
 }
@@ -161,7 +179,7 @@ func (r *Registry) onShelf(tx *store.Tx, name, device string, now time.Time) (ou
 		if err != nil {
 			return nil, err
 		}
-		x.suite = rec.suite
+		x.suite, x.inside = rec.suite, len(rec.kp) > 0
 		out = append(out, x)
 	}
 	return out, nil
