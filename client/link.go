@@ -75,6 +75,9 @@ func (c *Client) MakeLink(ctx context.Context, u uri.Room, t LinkTerms) (*HeldLi
 	if err == nil {
 		err = c.change(ctx, u, &wish{Kind: wishLinks, Data: (&room.JoinLinksUpdate{Made: []room.JoinLink{l}}).Append(nil)})
 	}
+	if err == nil { // and with it what makes it good, so nobody can show another room for it
+		err = c.joined(ctx, u, func(r *roomState) error { h.Pin(r.At); return nil })
+	}
 	if err != nil {
 		return nil, fmt.Errorf("making a join link to %s: %w", u, err)
 	}
@@ -226,6 +229,22 @@ func (e *entering) link() *HeldLink {
 		return nil // as it would be without one: refused, if it needs one
 	}
 	return h
+}
+
+// swapped says whether a room that this device comes into by a link is another one than the
+// link was made for: whoever answers under its name has made it up, or leads another branch.
+func (c *Client) swapped(r *roomState, entries []*room.Entry) error {
+	link := r.Entering.link()
+	if link == nil {
+		return nil
+	}
+	for _, e := range entries {
+		entered := r.attempt != nil && e.Kind == room.KindHandshake && e.Txn == r.attempt.txn
+		if err := link.Judge(e, entered); err != nil {
+			return fmt.Errorf("%w: what is shown under its name is not the room that it was made for; ask whoever gave it to you: %w: %w", ErrLink, ErrRefused, err)
+		}
+	}
+	return nil
 }
 
 // linkRefusal says to a person what a link's fault means, and what to do.

@@ -2,6 +2,8 @@ package client_test
 
 import (
 	"bytes"
+	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/http"
@@ -12,6 +14,7 @@ import (
 	"github.com/mimid/mimid/client"
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 )
 
@@ -46,7 +49,7 @@ func (m *memory) holds(h *client.HeldLink) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, v := range m.data {
-		if bytes.Contains(v, []byte(h.Reveal()[len(h.Room.String()):])) {
+		if secret, _, _ := strings.Cut(h.Reveal()[len(h.Room.String()):], "."); bytes.Contains(v, []byte(secret)) {
 			return true
 		}
 	}
@@ -88,7 +91,7 @@ func TestJoinByLink(t *testing.T) {
 		list[1].Role != "member" || list[1].Uses != 3 || !list[1].Expires.IsZero() {
 		t.Fatalf("%+v, %v", list, err)
 	}
-	if strings.Contains(fmt.Sprintf("%+v %v", list, many), many.Reveal()[len(u.String())+6:]) {
+	if strings.Contains(fmt.Sprintf("%+v %v", list, many), many.Reveal()[len(u.String())+6:][:43]) {
 		t.Error("a link is printed")
 	}
 	if err := alice.c.RevokeLinks(ctx10(t), u, list[1].ID); err != nil {
@@ -305,4 +308,42 @@ func TestLinkText(t *testing.T) {
 	if _, err := bob.c.JoinRoom(ctx10(t), " "+text+"\n"); err != nil {
 		t.Errorf("pasted with spaces around it: %v", err)
 	}
+}
+
+// TestLinkToASwappedRoom: a device that holds a link does not come into a room that is shown
+// under the name and is another one than the link was made for: the entry that the link names is
+// another one, or the log is shorter than it was. Nothing of it is left, and the link as it was
+// made leads into the room that it is for.
+func TestLinkToASwappedRoom(t *testing.T) {
+	f := newFake(t)
+	alice, bob := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example")
+	u := alice.create("club")
+	h := alice.link(u, client.LinkTerms{})
+	rest, pin, pinned := strings.Cut(h.Reveal()[len(u.String()):], ".")
+	raw, err := base64.RawURLEncoding.DecodeString(pin)
+	if !pinned || err != nil || len(raw) != 24 {
+		t.Fatalf("a link with %q, %v", pin, err)
+	}
+	at := binary.BigEndian.Uint64(raw)
+	for what, change := range map[string]func(b []byte){
+		"another entry":   func(b []byte) { b[23] ^= 1 },
+		"a shorter log":   func(b []byte) { binary.BigEndian.PutUint64(b, at+2) }, // it would be let in by the entry at at+1
+		"just so short":   func(b []byte) { binary.BigEndian.PutUint64(b, at+1) },
+		"its first entry": func(b []byte) { binary.BigEndian.PutUint64(b, 0) },
+	} {
+		b := bytes.Clone(raw)
+		change(b)
+		_, err := bob.c.JoinRoom(ctx10(t), u.String()+rest+"."+base64.RawURLEncoding.EncodeToString(b))
+		if !errors.Is(err, client.ErrLink) || !errors.Is(err, client.ErrRefused) || !errors.Is(err, room.ErrWrongRoom) {
+			t.Errorf("%s: %v", what, err)
+		}
+		if rooms, err := bob.c.Rooms(ctx10(t)); err != nil || len(rooms) != 0 {
+			t.Errorf("%s: something is left of it: %+v, %v", what, rooms, err)
+		}
+	}
+	if err := bob.joins(h); err != nil {
+		t.Fatal(err)
+	}
+	bob.send(u, "the right one")
+	alice.hears(u, "bob: the right one")
 }

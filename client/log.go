@@ -53,6 +53,12 @@ func (c *Client) take(b *batch, id room.ID, raw [][]byte, head []byte) error {
 	if len(entries) == 0 {
 		return c.commit(b)
 	}
+	if err := c.swapped(r, entries); err != nil {
+		if bad := c.commit(b); bad != nil {
+			return bad
+		}
+		return c.refusedEntry(r, err)
+	}
 	r.badLog = false
 	part := new(batch)
 	for _, e := range entries {

@@ -1,9 +1,11 @@
 package room
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -369,13 +371,47 @@ func (j *judgement) changesLinks(p *mls.UsedProposal, user string, role policy.R
 type HeldLink struct {
 	Room uri.Room
 	key  ed25519.PrivateKey
+	mark mark
+}
+
+// mark is an entry of the room's log as who made the link has it. It tells the room from
+// another one that is shown under its name, whoever answers for it: each entry names the one
+// before by its hash.
+type mark struct {
+	seq  uint64
+	hash [markHash]byte // the beginning of the entry's
+	set  bool
+}
+
+const markHash = 16
+
+// Pin has the link tell the room by the log as it stands, which is not empty.
+func (h *HeldLink) Pin(at Position) {
+	h.mark = mark{seq: at.Next - 1, set: at.Next > 0}
+	copy(h.mark.hash[:], at.Last[:])
+}
+
+// Judge says whether a room whose log has this entry is the one that the link was made for: an
+// error if it is not, which is ErrWrongRoom. A link without a mark, and other entries than the
+// marked one, say nothing. Whoever comes in by the link does so behind the marked entry, so
+// entered, that this is the entry that lets it in, is an error before that.
+func (h *HeldLink) Judge(e *Entry, entered bool) error {
+	m := &h.mark
+	switch hash := e.Hash(); {
+	case !m.set:
+	case e.Seq == m.seq && !bytes.Equal(hash[:markHash], m.hash[:]):
+		return fmt.Errorf("entry %d of %s is another one than when the link was made: %w", e.Seq, h.Room, ErrWrongRoom)
+	case entered && e.Seq <= m.seq:
+		return fmt.Errorf("the log of %s had %d entries when the link was made and has fewer now: %w", h.Room, m.seq+1, ErrWrongRoom)
+	}
+	return nil
 }
 
 // NewLink makes a link, and what the room is to know of it but for its terms.
 func NewLink(u uri.Room) (*HeldLink, JoinLink) {
 	seed := make([]byte, ed25519.SeedSize)
 	rand.Read(seed) // never fails
-	h := &HeldLink{u, ed25519.NewKeyFromSeed(seed)}
+	h := &HeldLink{Room: u, key: ed25519.NewKeyFromSeed(seed)}
 	return h, JoinLink{Key: h.Key()}
 }
 
@@ -388,9 +424,15 @@ func (h *HeldLink) Key() (k [ed25519.PublicKeySize]byte) {
 const linkQuery = "?join="
 
 // Reveal returns the link as people pass it on: the room's URI, "?join=", and the seed of the
-// private key in base64url without padding. Whoever sees it may come in.
+// private key in base64url without padding; if it is pinned, a dot, and in the same form 8 octets
+// with the number of an entry of the log and the first 16 of its hash. Whoever sees it may come
+// in.
 func (h *HeldLink) Reveal() string {
-	return h.Room.String() + linkQuery + base64.RawURLEncoding.EncodeToString(h.key.Seed())
+	out := h.Room.String() + linkQuery + base64.RawURLEncoding.EncodeToString(h.key.Seed())
+	if h.mark.set {
+		out += "." + base64.RawURLEncoding.EncodeToString(append(presentation.AppendU64(nil, h.mark.seq), h.mark.hash[:]...))
+	}
+	return out
 }
 
 // String returns the room only.
@@ -406,11 +448,21 @@ func ParseLink(s string) (*HeldLink, error) {
 	if !found || err != nil {
 		return nil, fmt.Errorf("not of the form mimi://atlanta.example/r/clubhouse%sCODE: %w", linkQuery, ErrJoinLink)
 	}
+	code, pin, pinned := strings.Cut(code, ".")
 	seed, err := base64.RawURLEncoding.Strict().DecodeString(code)
 	if err != nil || len(seed) != ed25519.SeedSize {
 		return nil, fmt.Errorf("the code of a link to %s is mistyped or cut: %w", u, ErrJoinLink)
 	}
-	return &HeldLink{u, ed25519.NewKeyFromSeed(seed)}, nil
+	h := &HeldLink{Room: u, key: ed25519.NewKeyFromSeed(seed), mark: mark{set: pinned}}
+	if pinned {
+		b, err := base64.RawURLEncoding.Strict().DecodeString(pin)
+		if err != nil || len(b) != 8+markHash {
+			return nil, fmt.Errorf("the end of a link to %s is mistyped or cut: %w", u, ErrJoinLink)
+		}
+		h.mark.seq = binary.BigEndian.Uint64(b)
+		copy(h.mark.hash[:], b[8:])
+	}
+	return h, nil
 }
 
 // Use makes the proposal by which a user comes in: for its external commit in an epoch of the

@@ -198,10 +198,54 @@ func TestLinkText(t *testing.T) {
 			t.Errorf("printed as %q", s)
 		}
 	}
-	for _, bad := range []string{"", u.String(), text[:len(text)-1], text + "A", text + "=", strings.Replace(text, "/r/", "/u/", 1), u.String() + "?join=" + code[:20]} {
+	at := room.Position{Next: 7, Last: [32]byte{1, 2, 3}}
+	h.Pin(at)
+	pinned := h.Reveal()
+	if got, err := room.ParseLink(pinned); err != nil || got.Reveal() != pinned || got.Key() != l.Key || !strings.HasPrefix(pinned, text+".") {
+		t.Errorf("pinned: %v, %v", got, err)
+	}
+	for _, bad := range []string{"", u.String(), text[:len(text)-1], text + "A", text + "=", text + ".", pinned[:len(pinned)-1], pinned + "A", pinned + ".A", strings.Replace(text, "/r/", "/u/", 1), u.String() + "?join=" + code[:20]} {
 		if _, err := room.ParseLink(bad); !errors.Is(err, room.ErrJoinLink) || strings.Contains(err.Error(), code[:10]) {
 			t.Errorf("%q: %v", bad, err)
 		}
+	}
+}
+
+// TestLinkPinned: a pinned link tells the room that it was made for from another log under the
+// same name, at the entry that it names and nowhere else, and lets nobody in before that entry.
+func TestLinkPinned(t *testing.T) {
+	u := must(uri.ParseRoom("mimi://atlanta.example/r/clubhouse"))(t)
+	entry := func(seq uint64, body string) *room.Entry {
+		return &room.Entry{Room: room.IDOf([]byte(u.String())), Term: room.FirstTerm, Seq: seq, Kind: room.KindMessage, Body: []byte(body)}
+	}
+	bare, _ := room.NewLink(u)
+	h := must(room.ParseLink(bare.Reveal()))(t)
+	marked := entry(6, "ours")
+	h.Pin(room.Position{Next: 7, Last: marked.Hash()})
+	for what, x := range map[string]struct {
+		h       *room.HeldLink
+		e       *room.Entry
+		entered bool
+		ok      bool
+	}{
+		"the marked entry":                   {h, marked, false, true},
+		"another in its place":               {h, entry(6, "theirs"), false, false},
+		"one before it":                      {h, entry(5, "theirs"), false, true},
+		"one behind it":                      {h, entry(7, "theirs"), false, true},
+		"let in behind it":                   {h, entry(7, "in"), true, true},
+		"let in by it":                       {h, marked, true, false},
+		"let in before it":                   {h, entry(3, "in"), true, false},
+		"another in its place, without mark": {bare, entry(6, "theirs"), false, true},
+		"let in, without mark":               {bare, entry(0, "in"), true, true},
+	} {
+		if err := x.h.Judge(x.e, x.entered); (err == nil) != x.ok || err != nil && !errors.Is(err, room.ErrWrongRoom) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	empty, _ := room.NewLink(u)
+	empty.Pin(room.Position{})
+	if empty.Judge(entry(0, "x"), false) != nil || strings.Contains(empty.Reveal()[len(u.String()):], ".") {
+		t.Error("a link is pinned to an empty log")
 	}
 }
 
