@@ -87,8 +87,9 @@ func TestJoinLinkAcrossProviders(t *testing.T) {
 	if err := takesLink(t, out, revoked); !errors.Is(err, client.ErrLink) || !strings.Contains(err.Error(), "it was revoked") {
 		t.Errorf("revoked: %v", err)
 	}
-	last := revoked[len(revoked)-1:]
-	wrong := strings.TrimSuffix(revoked, last) + strings.Map(func(r rune) rune {
+	code, _, _ := strings.Cut(revoked[len(room.String()):], ".")
+	last := code[len(code)-1:]
+	wrong := room.String() + strings.TrimSuffix(code, last) + strings.Map(func(r rune) rune {
 		if r == 'A' {
 			return 'E' // the last of 43 characters has two bits that are none of the code's
 		}
