@@ -18,7 +18,8 @@
 // local part, at most 64 bytes, is folded to lower case, although a mail server
 // might tell case apart: people do not. Its dots and what follows a plus sign
 // stay, because what they mean is up to each mail server. Local parts have no
-// letter that a mailto URI would percent-encode, and none outside ASCII. A
+// letter that a mailto URI would percent-encode, and none outside ASCII. Handles in other
+// scripts become A-labels between their dots, likewise by UTS 46, and are shown so. A
 // handle has no domain; with one it would be a user's full name, which needs no
 // discovery. Claims for handles are always shown with their domains.
 //

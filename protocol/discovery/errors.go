@@ -26,7 +26,8 @@ var (
 	// another script that IDNA does not allow.
 	ErrDomain = errors.New("discovery: not a usable mail domain")
 	// ErrHandle: the handle is not 1 to 64 plain letters and digits, with
-	// hyphens, dots and underscores only between them.
+	// hyphens, dots and underscores only between them; or, in another script, IDNA does
+	// not allow it, or its A-labels are longer.
 	ErrHandle = errors.New("discovery: not a usable handle")
 	// ErrFullName: a handle with a domain, such as handle:ekr@rtfm.example. That
 	// is a user's full name already and needs no discovery: use it without

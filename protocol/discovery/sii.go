@@ -172,9 +172,16 @@ func canonicalDomain(s string) (string, error) {
 }
 
 func canonicalHandle(s string) (string, error) {
-	switch {
-	case strings.Contains(s, "@"):
+	if strings.Contains(s, "@") {
 		return "", ErrFullName
+	}
+	if foreign(s) {
+		var err error
+		if s, err = labels(s); err != nil {
+			return "", err
+		}
+	}
+	switch {
 	case s == "" || len(s) > maxHandle:
 		return "", fmt.Errorf("%d bytes (1 to %d): %w", len(s), maxHandle, ErrHandle)
 	case !isAlnum(s[0]) || !isAlnum(s[len(s)-1]):
@@ -186,6 +193,36 @@ func canonicalHandle(s string) (string, error) {
 		}
 	}
 	return schemeHandle + lower(s), nil
+}
+
+// foreign says whether a handle has letters outside ASCII, or A-labels, which stand for some.
+func foreign(s string) bool {
+	for _, c := range []byte(s) {
+		if c >= 0x80 {
+			return true
+		}
+	}
+	for label := range strings.SplitSeq(s, ".") {
+		if strings.HasPrefix(lower(label), "xn--") {
+			return true
+		}
+	}
+	return false
+}
+
+// labels brings a handle in another script into A-labels, between its dots, as UTS 46 does with
+// domains: so it is shown in ASCII, and no letter can pass for another. What else is allowed in
+// a handle is for the caller to judge.
+func labels(s string) (string, error) {
+	profile := idna.New(idna.MapForLookup(), idna.Transitional(false), idna.BidiRule(), idna.StrictDomainName(false), idna.VerifyDNSLength(true))
+	once, err := profile.ToASCII(s)
+	if err != nil {
+		return "", fmt.Errorf("%+.100q: %w", s, ErrHandle)
+	}
+	if twice, err := profile.ToASCII(once); err != nil || twice != once {
+		return "", fmt.Errorf("%+.100q has no stable form: %w", s, ErrHandle)
+	}
+	return once, nil
 }
 
 // Kind says what the identifier is.

@@ -34,6 +34,13 @@ func TestIdentifiersHaveOneSpelling(t *testing.T) {
 		{"folded", "Handle:Ekr.The_2-nd", "handle:ekr.the_2-nd", discovery.KindHandle},
 		{"one letter", "handle:x", "handle:x", discovery.KindHandle},
 		{"longest", "handle:" + long, "handle:" + long, discovery.KindHandle},
+		{"Cyrillic letter, which is shown as none of ASCII", "handle:\u0435kr", "handle:xn--kr-mlc", discovery.KindHandle},
+		{"another script", "handle:Bücher", "handle:xn--bcher-kva", discovery.KindHandle},
+		{"its A-label", "handle:XN--bcher-KVA", "handle:xn--bcher-kva", discovery.KindHandle},
+		{"composed of two", "handle:bu\u0308cher", "handle:xn--bcher-kva", discovery.KindHandle},
+		{"sharp s is not ss", "handle:Faß.x_y", "handle:xn--fa-hia.x_y", discovery.KindHandle},
+		{"an emoji, which UTS 46 allows", "handle:\U0001f600", "handle:xn--e28h", discovery.KindHandle},
+		{"full-width letters", "handle:\uff25\uff2b\uff32", "handle:ekr", discovery.KindHandle},
 	} {
 		got, err := discovery.ParseSII(c.in)
 		if err != nil || got.String() != c.want || got.Kind() != c.kind {
@@ -91,7 +98,14 @@ func TestNoIdentifiers(t *testing.T) {
 		{"with a domain", "handle:ekr@rtfm.example", discovery.ErrFullName},
 		{"dot at the end", "handle:ekr.", discovery.ErrHandle},
 		{"underscore first", "handle:_ekr", discovery.ErrHandle},
-		{"Cyrillic letter", "handle:\u0435kr", discovery.ErrHandle},
+		{"space, other script", "handle:\u0435 kr", discovery.ErrHandle},
+		{"symbol, other script", "handle:\u0435!kr", discovery.ErrHandle},
+		{"colon, other script", "handle:\u0435:kr", discovery.ErrHandle},
+		{"not a valid A-label", "handle:xn--a", discovery.ErrHandle},
+		{"bad UTF-8", "handle:\xff", discovery.ErrHandle},
+		{"right to left and a digit first", "handle:1\u05d0", discovery.ErrHandle},
+		{"invisible letter", "handle:e\u200dkr", discovery.ErrHandle},
+		{"A-labels of more than 64", "handle:" + strings.Repeat("\u0435", 30) + "." + strings.Repeat("\u0436", 30), discovery.ErrHandle},
 		{"space", "handle:e kr", discovery.ErrHandle},
 	} {
 		got, err := discovery.ParseSII(c.in)
@@ -114,6 +128,33 @@ func TestIdentifierAsText(t *testing.T) {
 	if err := json.Unmarshal([]byte(`{"A":"nobody"}`), &out); !errors.Is(err, discovery.ErrScheme) {
 		t.Fatal(err)
 	}
+}
+
+// Whatever is typed has no canonical form, or one in ASCII that is parsed as itself; letters of
+// other scripts meet in either case, in domains and handles.
+func TestScriptsMeet(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		any := rapid.StringOfN(rapid.Rune(), 0, 20, -1).Draw(t, "any")
+		for _, scheme := range []string{"tel:+", "mailto:a@", "mailto:", "handle:"} {
+			got, err := discovery.ParseSII(scheme + any)
+			if err != nil {
+				continue
+			}
+			again, err := discovery.ParseSII(got.String())
+			if err != nil || again != got || strings.Trim(got.String(), "abcdefghijklmnopqrstuvwxyz0123456789-._~!$'*+:@") != "" {
+				t.Fatalf("%q gives %q, and that %q, %v", scheme+any, got, again, err)
+			}
+		}
+		label := rapid.StringMatching(`[a-zäéñжпяλ]{1,8}`)
+		a, b := label.Draw(t, "one"), label.Draw(t, "other")
+		for _, scheme := range []string{"mailto:x@", "handle:"} {
+			small, err1 := discovery.ParseSII(scheme + a + "." + b)
+			large, err2 := discovery.ParseSII(scheme + strings.ToUpper(a) + "\u3002" + strings.ToUpper(b))
+			if err1 != nil || err2 != nil || small != large {
+				t.Fatalf("%q: %q, %v; in capitals %q, %v", a+"."+b, small, err1, large, err2)
+			}
+		}
+	})
 }
 
 // Whatever separators and case people choose, the name is the same.
