@@ -149,6 +149,12 @@ func (m *mailServer) only(t *testing.T) mailed {
 	return m.mails[0]
 }
 
+func (m *mailServer) count() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.mails)
+}
+
 func message() authority.Message {
 	made := time.Date(2026, 11, 29, 4, 0, 0, 0, time.UTC)
 	return authority.Message{To: "alice+x@mail.example", Method: discovery.MethodMail, Code: "01234567", User: "mimi://atlanta.example/u/alice", Authority: chicago,
@@ -211,7 +217,7 @@ func TestSMTPRefuses(t *testing.T) {
 	s.Plain = true
 	s.Server = strings.Replace(open.addr, "127.0.0.1", "localhost.example", 1)
 	s.Dial(func(ctx context.Context, network, _ string) (net.Conn, error) { return far(ctx, network, open.addr) })
-	if err := s.Send(t.Context(), message()); err == nil || len(open.mails) != 0 {
+	if err := s.Send(t.Context(), message()); err == nil || open.count() != 0 {
 		t.Errorf("a password without TLS: %v", err)
 	}
 	s.Username, s.Password = "", ""
@@ -222,7 +228,7 @@ func TestSMTPRefuses(t *testing.T) {
 	sealed := startMail(t, true, nil)
 	s = sealed.sender()
 	s.Roots = x509.NewCertPool()
-	if err := s.Send(t.Context(), message()); err == nil || len(sealed.mails) != 0 {
+	if err := s.Send(t.Context(), message()); err == nil || sealed.count() != 0 {
 		t.Errorf("a certificate by nobody: %v", err)
 	}
 	s = sealed.sender()
@@ -268,7 +274,7 @@ func TestHeaderInjection(t *testing.T) {
 		m := startMail(t, false, nil)
 		x := message()
 		x.To = to
-		if err := m.sender().Send(t.Context(), x); !errors.Is(err, authority.ErrRefused) || len(m.mails) != 0 {
+		if err := m.sender().Send(t.Context(), x); !errors.Is(err, authority.ErrRefused) || m.count() != 0 {
 			t.Errorf("to %q: %v", to, err)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -24,8 +26,15 @@ var webhookSecret = []byte("0123456789abcdef")
 // without end not read, and who does not answer is left.
 func TestWebhook(t *testing.T) {
 	at := time.Unix(1796000000, 0)
-	var got []map[string]string
-	answer := http.StatusOK
+	var mu sync.Mutex
+	var got []map[string]string // guarded by mu
+	calls := func() []map[string]string {
+		mu.Lock()
+		defer mu.Unlock()
+		return got
+	}
+	var answer atomic.Int32
+	answer.Store(http.StatusOK)
 	silent := make(chan struct{})
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body := must(io.ReadAll(r.Body))(t)
@@ -38,7 +47,9 @@ func TestWebhook(t *testing.T) {
 		if err := json.Unmarshal(body, &m); err != nil {
 			t.Error(err)
 		}
+		mu.Lock()
 		got = append(got, m)
+		mu.Unlock()
 		switch r.URL.Path {
 		case "/elsewhere":
 			http.Redirect(w, r, "/", http.StatusTemporaryRedirect)
@@ -52,7 +63,7 @@ func TestWebhook(t *testing.T) {
 		case "/silent":
 			<-silent
 		default:
-			w.WriteHeader(answer)
+			w.WriteHeader(int(answer.Load()))
 			io.WriteString(w, "what +16505551000 did: 01234567")
 		}
 	}))
@@ -66,12 +77,12 @@ func TestWebhook(t *testing.T) {
 	if err := h.Send(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
-	if x := got[0]; len(x) != 4 || x["to"] != "+16505551000" || x["method"] != "sms" || x["code"] != "01234567" ||
+	if x := calls()[0]; len(x) != 4 || x["to"] != "+16505551000" || x["method"] != "sms" || x["code"] != "01234567" ||
 		!strings.Contains(x["text"], "01234567") || !strings.Contains(x["text"], m.User) || len(x["text"]) > 160 {
 		t.Errorf("sent %v", x)
 	}
 	for code, refused := range map[int]bool{201: false, 204: false, 400: true, 404: true, 410: true, 422: true, 401: false, 403: false, 429: false, 500: false, 503: false} {
-		answer = code
+		answer.Store(int32(code))
 		err := h.Send(t.Context(), m)
 		if (err == nil) != (code/100 == 2) || errors.Is(err, authority.ErrRefused) != refused {
 			t.Errorf("answered %d: %v", code, err)
@@ -80,7 +91,7 @@ func TestWebhook(t *testing.T) {
 			t.Errorf("the error tells: %v", err)
 		}
 	}
-	n := len(got)
+	n := len(calls())
 	for path, ok := range map[string]bool{"/elsewhere": false, "/endless": true, "/silent?key=secret": false} {
 		x := *h
 		x.URL += path
@@ -90,8 +101,8 @@ func TestWebhook(t *testing.T) {
 			t.Errorf("%s: %v", path, err)
 		}
 	}
-	if len(got) != n+3 {
-		t.Errorf("%d calls, want 3: a redirect was followed", len(got)-n)
+	if len(calls()) != n+3 {
+		t.Errorf("%d calls, want 3: a redirect was followed", len(calls())-n)
 	}
 }
 
