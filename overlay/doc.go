@@ -6,8 +6,9 @@
 // record.go (what a provider signs about itself), trust.go (whom to believe), resolve.go
 // and publish.go (records in the DHT), offline.go (records in HTTPS directories),
 // room_record.go and room_find.go (who orders a room), http.go, topic.go and mesh.go,
-// announce.go, peers.go (joining, and who is connected), host.go and limits.go (what peers
-// can make us hold).
+// announce.go, walk.go and search.go (who announces a key), messages.go (of the DHT),
+// peers.go (joining, and who is connected), host.go and limits.go (what peers can make us
+// hold).
 //
 // A node speaks /mimi/kad/1.0.0 (a private Kademlia DHT, always as a server),
 // /meshsub/1.3.0 to 1.1.0 (gossipsub) and /mimid/http/1.1 (HTTP/1.1, a stream being a
@@ -93,6 +94,28 @@
 // A record is valid for a week, but forgotten two days after it was last put. Repeating
 // it, at a pace, is for the caller.
 //
+// # Who announces a key
+//
+// Anybody can announce any key, each node of the DHT can hide what it holds, and whoever
+// tries some thousands of node keys can put nodes next to a key. So neither side relies on
+// the twenty nodes that are nearest to it, as Kademlia does.
+//
+// A search (walk.go) takes four paths that share no node, so that who lies leads one of
+// them astray, and asks all that it hears of in the key's region: as far around it as some
+// 30 nodes are, by the size of the network, which is estimated from who is near to our own
+// id and not to the key. At most 96 nodes are asked, half of them the nearest and half any
+// of the region. Announcers are named at once when two nodes have named them, and a few
+// before that, and the rest at the end, those of most nodes first: one node that makes up
+// hundreds does not crowd out a true one.
+//
+// Announcements go to 30 nodes, found in the same way. If many more are in the region than
+// come by chance, the 30 are drawn of all of it. They are repeated by libp2p's sweep, which
+// goes through the keys in the order of the nodes' ids twice a day, so that for 200,000
+// keys a node is looked for once and not once for each key.
+//
+// libp2p has no paths that share no node. What it has against such attacks, a limit of
+// nodes for each block of addresses, is on where the network is the Internet (Public).
+//
 // # Gossip
 //
 // Messages carry no author and no signature: what they contain proves itself. The id of a
@@ -118,7 +141,7 @@
 //
 // Connections, streams and their number by peer and by address are bounded by libp2p's
 // resource manager with our numbers; HTTP requests by the server's timeouts and sizes;
-// what the DHT stores by number, and by peer and hour; records by 4 KiB, of rooms by 412
+// what the DHT stores by number, and by peer and hour, announcements also by key; records by 4 KiB, of rooms by 412
 // bytes and one for each room; topics by number
 // for each peer; messages by 256 KiB; and everything that is decoded before it is decoded.
 // A response's body is bounded by whoever reads it, with a context that ends.
