@@ -303,6 +303,10 @@ func TestRacer(t *testing.T) {
 		got, err := alice.AddUsers(ctx, u, []uri.User{racer.user})
 		return err == nil && got[0].State == client.AddListed
 	})
+	within(t, "bob hears that he is an administrator", func() bool {
+		r, err := bob.FindRoom(ctx, u.String())
+		return err == nil && slices.ContainsFunc(r.Participants, func(x client.Participant) bool { return x.User == bob.User() && x.Role == "admin" })
+	})
 	open, err := racer.groupInfo(nil)
 	if err != nil {
 		t.Fatal(err)
