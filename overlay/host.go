@@ -55,7 +55,6 @@ func newHost(c *Config, gater *gater) (host.Host, error) {
 	opts := []libp2p.Option{
 		libp2p.Identity(key),
 		libp2p.NoListenAddrs, // Run listens once everything is in place
-		libp2p.Transport(libp2pquic.NewTransport),
 		libp2p.Security(libp2ptls.ID, libp2ptls.New),
 		libp2p.Security(noise.ID, noise.New),
 		libp2p.Muxer(yamux.ID, yamux.DefaultTransport),
@@ -74,15 +73,18 @@ func newHost(c *Config, gater *gater) (host.Host, error) {
 			return addrs
 		}),
 	}
-	if c.ListenUDP != nil {
-		opts = append(opts, libp2p.QUICReuse(ownQUIC,
+	switch {
+	case c.Transport != nil:
+		opts = append(opts, libp2p.Transport(c.Transport), libp2p.DisableIdentifyAddressDiscovery())
+	case c.ListenUDP != nil:
+		opts = append(opts, libp2p.Transport(libp2pquic.NewTransport), libp2p.QUICReuse(ownQUIC,
 			quicreuse.OverrideListenUDP(c.ListenUDP),
 			quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return sourceOf(c.Listen) })),
 			libp2p.DisableIdentifyAddressDiscovery())
-	} else {
+	default:
 		// With port reuse, two nodes on one machine could listen on one port, and
 		// each would get some of the other's connections without an error.
-		opts = append(opts, libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()))
+		opts = append(opts, libp2p.Transport(libp2pquic.NewTransport), libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()))
 	}
 	if c.Registerer != nil {
 		opts = append(opts, libp2p.PrometheusRegisterer(c.Registerer))

@@ -71,6 +71,10 @@ type Config struct {
 	// process: there is no TCP then, and Listen must name UDP addresses with an IP.
 	ListenUDP func(network string, addr *net.UDPAddr) (net.PacketConn, error)
 
+	// Transport, if it is not nil, is the constructor of a libp2p transport (libp2p.Transport) in
+	// place of QUIC and TCP, for networks inside one process. Listen must name its addresses.
+	Transport any
+
 	Registerer prometheus.Registerer // nil measures nothing
 
 	// Now is the clock by which records are judged and dated; nil is time.Now.

@@ -28,7 +28,7 @@ type Outcome struct {
 	Events       uint64        // event engine: how many there were
 	Virtual      time.Duration // virtual time at its end
 	Wall         time.Duration
-	Err          error // it did not end by itself
+	Err          error `json:"-"` // it did not end by itself
 }
 
 // A Result is all runs of a scenario, in the order of settings and seeds.
@@ -104,45 +104,66 @@ type execution struct {
 
 // run makes the run of one index: settings change slower than seeds.
 func (e *execution) run(i int) {
-	setting := e.s.Settings[i/e.s.Runs]
-	r := &Run{Seed: e.s.Seed + uint64(i%e.s.Runs), ctx: e.ctx, limits: e.s.Limits, begun: e.begun,
-		report: func(virtual time.Duration, share float64) { e.reached(i, virtual, share) }}
-	begun := time.Now()
-	err := e.guarded(r, setting.Parameters)
-	if r.full && err == nil {
-		err = fmt.Errorf("%w: a run may make %d", ErrObservations, MaxObservations)
+	report := func(virtual time.Duration, share float64) { e.reached(i, virtual, share) }
+	seed, virtual := e.s.Seed+uint64(i%e.s.Runs), time.Duration(0)
+	var o *Outcome
+	var graph *Graph
+	var err error
+	if e.s.Simulation.Engine == Stack && e.s.Worker != nil {
+		if o, graph, err = e.s.remote(e.ctx, i/e.s.Runs, seed, report); o == nil {
+			o = &Outcome{Setting: e.s.Settings[i/e.s.Runs].Labels, Seed: seed}
+		}
+		if e.ctx.Err() != nil && err != nil {
+			err = e.ctx.Err()
+		}
+		o.Err = err
+	} else {
+		o, graph, err = e.local(i, seed, report)
 	}
-	o := &Outcome{setting.Labels, r.Seed, r.observed, r.violations, r.digest, r.events, r.virtual, time.Since(begun), err}
+	virtual = o.Virtual
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.outcomes[i] = o
 	e.shares[i] = 1
 	e.done++
 	if i == 0 {
-		e.graph = r.graph
+		e.graph = graph
 	}
 	if err != nil && e.err == nil {
 		e.err = err
 		e.cancel() // the other runs would meet the same limit, or the same mistake
 	}
-	e.tell(r.virtual)
+	e.tell(virtual)
+}
+
+// local makes a run in this process.
+func (e *execution) local(i int, seed uint64, report func(time.Duration, float64)) (*Outcome, *Graph, error) {
+	setting := e.s.Settings[i/e.s.Runs]
+	since := func() time.Duration { return time.Since(e.begun) }
+	r := &Run{Seed: seed, ctx: e.ctx, limits: e.s.Limits, wall: since, report: report}
+	begun := time.Now()
+	err := guarded(e.s.Simulation, r, setting.Parameters)
+	return &Outcome{setting.Labels, r.Seed, r.observed, r.violations, r.digest, r.events, r.virtual, time.Since(begun), err}, r.graph, err
 }
 
 // guarded turns a panic of a simulation into an error that names the seed.
-func (e *execution) guarded(r *Run, p any) (err error) {
+func guarded(s Simulation, r *Run, p any) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			err = fmt.Errorf("simulation %s, seed %d: panic: %v\n%s", e.s.Simulation.Name, r.Seed, v, debug.Stack())
+			err = fmt.Errorf("simulation %s, seed %d: panic: %v\n%s", s.Name, r.Seed, v, debug.Stack())
+		}
+		if r.full && err == nil {
+			err = fmt.Errorf("%w: a run may make %d", ErrObservations, MaxObservations)
 		}
 	}()
 	if err := r.At(0, 0); err != nil {
 		return err
 	}
-	if err := e.s.Simulation.run(r, p); err != nil {
+	if err := s.run(r, p); err != nil {
 		if errors.Is(err, context.Canceled) || errors.Is(err, ErrLimit) || errors.Is(err, ErrObservations) {
 			return err
 		}
-		return fmt.Errorf("simulation %s, seed %d: %w", e.s.Simulation.Name, r.Seed, err)
+		return fmt.Errorf("simulation %s, seed %d: %w", s.Name, r.Seed, err)
 	}
 	return nil
 }

@@ -25,10 +25,12 @@ type Run struct {
 	Seed uint64
 
 	ctx     context.Context
+	stop    func() error         // in a worker: whether the run has to end; else nil
+	wall    func() time.Duration // a clock on the wall: time.Now may be virtual
 	limits  Limits
-	begun   time.Time
+	begun   time.Duration // by wall, of all runs
 	report  func(time.Duration, float64)
-	reports time.Time
+	reports time.Duration
 
 	observed   []Observation
 	violations []string
@@ -76,11 +78,16 @@ func (r *Run) At(virtual time.Duration, share float64) error {
 	if err := r.ctx.Err(); err != nil {
 		return err
 	}
+	if r.stop != nil {
+		if err := r.stop(); err != nil {
+			return err
+		}
+	}
 	if r.full {
 		return fmt.Errorf("%w: a run may make %d", ErrObservations, MaxObservations)
 	}
-	now := time.Now()
-	if wall, has := r.limits.wall(); has && now.Sub(r.begun) > wall {
+	now := r.wall()
+	if wall, has := r.limits.wall(); has && now-r.begun > wall {
 		return fmt.Errorf("%w: limits.wall = %s is over", ErrLimit, wall)
 	}
 	if r.limits.Memory > 0 {
@@ -88,7 +95,7 @@ func (r *Run) At(virtual time.Duration, share float64) error {
 			return fmt.Errorf("%w: %d MiB of heap are in use, limits.memory = %d", ErrLimit, used, r.limits.Memory)
 		}
 	}
-	if r.report != nil && now.Sub(r.reports) > 50*time.Millisecond {
+	if r.report != nil && now-r.reports > 50*time.Millisecond {
 		r.reports = now
 		r.report(virtual, share)
 	}

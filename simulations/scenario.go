@@ -1,9 +1,11 @@
 package simulations
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math"
+	"os/exec"
 	"slices"
 	"strings"
 	"time"
@@ -26,6 +28,10 @@ type Scenario struct {
 	Runs       int
 	Limits     Limits
 	Settings   []Setting
+
+	// Worker starts a process that makes one run of the stack engine (virtual.Serve) with its standard input and
+	// output. nil has the runs made by whoever calls Execute, who then has made virtual time.
+	Worker func(context.Context) *exec.Cmd
 
 	text []byte // the file with all that was set, to be kept beside the results
 }

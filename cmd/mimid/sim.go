@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/mimid/mimid/simulations"
 	simreport "github.com/mimid/mimid/simulations/report"
 	"github.com/mimid/mimid/simulations/scenarios"
+	"github.com/mimid/mimid/simulations/virtual"
 )
 
 type simCommand struct {
@@ -21,6 +23,7 @@ type simCommand struct {
 	Show   simShowCommand   `cmd:"" help:"Show a simulation's parameters and the scenario to begin with."`
 	Run    simRunCommand    `cmd:"" help:"Run a scenario and keep what was measured."`
 	Report simReportCommand `cmd:"" help:"Draw the plots and the page of results again."`
+	Worker simWorkerCommand `cmd:"" hidden:"" help:"Make one run of the stack engine; run by mimid sim run."`
 }
 
 type simListCommand struct{}
@@ -186,6 +189,15 @@ func (c *simRunCommand) Run(s *session) error {
 	if err != nil {
 		return err
 	}
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("finding this program: %w", err)
+	}
+	sc.Worker = func(ctx context.Context) *exec.Cmd {
+		cmd := exec.CommandContext(ctx, program, "sim", "worker")
+		cmd.Stderr = s.errw
+		return cmd
+	}
 	if c.Out == "" {
 		c.Out = "sim-" + sc.Simulation.Name
 	}
@@ -288,6 +300,19 @@ func drawReport(dir string, x simulations.Simulation) (page string, err error) {
 		return "", fmt.Errorf("drawing the report: %w", err)
 	}
 	return files[len(files)-1], nil
+}
+
+type simWorkerCommand struct{}
+
+func (simWorkerCommand) Help() string {
+	return `Reads a request as JSON and writes replies as JSON, one per line.
+
+Example:
+  mimid sim run gossip     # which starts workers`
+}
+
+func (simWorkerCommand) Run(s *session) error {
+	return virtual.Serve(s.in, s.out.w, scenarios.All())
 }
 
 type simReportCommand struct {

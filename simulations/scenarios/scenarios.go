@@ -13,6 +13,7 @@ import (
 	"github.com/mimid/mimid/simulations"
 	"github.com/mimid/mimid/simulations/failover"
 	"github.com/mimid/mimid/simulations/fanout"
+	"github.com/mimid/mimid/simulations/stack"
 )
 
 //go:embed *.toml *.golden.json
@@ -25,7 +26,7 @@ var Readme string
 
 // All are the simulations, in the order in which they are listed.
 func All() []simulations.Simulation {
-	return []simulations.Simulation{failover.Simulation(), failover.Departure(), fanout.Simulation()}
+	return []simulations.Simulation{failover.Simulation(), failover.Departure(), fanout.Simulation(), stack.Gossip()}
 }
 
 // Find returns the simulation of a name.

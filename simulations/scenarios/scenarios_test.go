@@ -27,6 +27,7 @@ func run(t *testing.T, s simulations.Simulation, over ...simulations.Override) *
 	if err != nil {
 		t.Fatal(err)
 	}
+	sc.Worker = worker
 	r := sc.Execute(t.Context(), nil)
 	if r.Err != nil {
 		t.Fatal(r.Err)

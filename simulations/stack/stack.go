@@ -1,0 +1,128 @@
+// Package stack has the simulations that run mimid's own overlay nodes: the real libp2p
+// host, DHT and gossipsub of package overlay, on a network in memory, in virtual time. They
+// answer what the models of the event engine leave out, and are what these are compared with.
+//
+// Left out: encryption, the CPU time of the nodes (virtual time stands still while they compute),
+// TCP's and QUIC's congestion control.
+package stack
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/simulations"
+	"github.com/mimid/mimid/simulations/links"
+	"github.com/mimid/mimid/simulations/memnet"
+)
+
+// A network is nodes that run. It belongs to the run's goroutine, but for what is said otherwise.
+type network struct {
+	fabric *memnet.Fabric
+	nodes  []*node
+	cancel context.CancelFunc
+	ended  sync.WaitGroup
+}
+
+type node struct {
+	*overlay.Overlay
+	err error // after it has ended
+}
+
+// path is a links.Model as memnet asks it, from many goroutines.
+type path struct {
+	model *links.Model
+	mu    sync.Mutex
+	rand  *rand.Rand
+}
+
+func (p *path) Transit(from, to, octets int) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.model.Transit(from, to, octets, p.rand)
+}
+
+func (p *path) Sending(_, octets int) time.Duration { return p.model.Sending(octets) }
+
+// key is a node's key: the same for the same seed, so that ids are, too.
+func key(seed uint64, node int, what string) ed25519.PrivateKey {
+	h := sha256.Sum256(fmt.Appendf(nil, "mimid simulation key %d %d %s", seed, node, what))
+	return ed25519.NewKeyFromSeed(h[:])
+}
+
+// joining is how many nodes join at a time: as many as a network that grows would have.
+const joining = 8
+
+// start makes nodes and lets them join, the first being who the others begin with.
+func start(r *simulations.Run, count int, spec links.Spec) (*network, error) {
+	source := rand.New(rand.NewPCG(r.Seed, 1))
+	model := links.New(spec, count, source)
+	n := &network{fabric: memnet.New(&path{model: model, rand: source})}
+	ctx, cancel := context.WithCancel(r.Context())
+	n.cancel = cancel
+	var boot []string
+	for i := 0; i < count; i += joining {
+		var batch []*node
+		for k := i; k < min(i+joining, count); k++ {
+			x, err := n.add(ctx, r.Seed, k, boot)
+			if err != nil {
+				return n, err
+			}
+			batch = append(batch, x)
+			if k == 0 {
+				break
+			}
+		}
+		if i == 0 {
+			i -= joining - 1 // the first alone
+		}
+		for _, x := range batch {
+			select {
+			case <-x.Ready():
+			case <-time.After(time.Minute):
+				return n, fmt.Errorf("a node is not ready after a minute of its time: %w", x.err)
+			}
+		}
+		if boot == nil {
+			for _, a := range n.nodes[0].Addrs() {
+				boot = append(boot, a+"/p2p/"+string(n.nodes[0].Self()))
+			}
+		}
+		if err := r.At(0, float64(len(n.nodes))/float64(2*count)); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+func (n *network) add(ctx context.Context, seed uint64, i int, boot []string) (*node, error) {
+	o, err := overlay.New(overlay.Config{
+		Domain: fmt.Sprintf("p%d.example", i), ProviderKey: key(seed, i, "provider"), NodeKey: key(seed, i, "node"), KV: &overlay.MemoryKV{},
+		Listen: []string{memnet.Addr(i).String()}, Bootstrap: boot, Log: slog.New(slog.DiscardHandler), Transport: n.fabric.Node(i),
+	})
+	if err != nil {
+		return nil, err
+	}
+	x := &node{Overlay: o}
+	n.nodes = append(n.nodes, x)
+	n.ended.Go(func() { x.err = o.Run(ctx) })
+	return x, nil
+}
+
+// stop ends all nodes, which virtual time needs.
+func (n *network) stop() error {
+	n.cancel()
+	n.ended.Wait()
+	var err error
+	for _, x := range n.nodes {
+		err = errors.Join(err, x.err)
+	}
+	return err
+}
