@@ -84,7 +84,9 @@ func TestWorkersThatEnd(t *testing.T) {
 	})
 	t.Run("dies", func(t *testing.T) {
 		sc := stackScenario(t, text)
-		sc.Worker = func(ctx context.Context) *exec.Cmd { return exec.CommandContext(ctx, os.Args[0], "-test.run=NoSuchTest") }
+		sc.Worker = func(ctx context.Context) *exec.Cmd {
+			return exec.CommandContext(ctx, os.Args[0], "-test.run=NoSuchTest")
+		}
 		if r := sc.Execute(t.Context(), nil); r.Err == nil {
 			t.Error("a worker without a result counts as one with")
 		}
