@@ -305,10 +305,10 @@ func drawReport(dir string, x simulations.Simulation) (page string, err error) {
 type simWorkerCommand struct{}
 
 func (simWorkerCommand) Help() string {
-	return `Reads a request as JSON and writes replies as JSON, one per line.
+	return `Reads a request as JSON and writes replies as JSON, one per line; mimid sim run starts it.
 
 Example:
-  mimid sim run gossip     # which starts workers`
+  mimid sim worker <request.json`
 }
 
 func (simWorkerCommand) Run(s *session) error {

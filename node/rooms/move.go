@@ -74,12 +74,13 @@ func (l *live) beginMove(s *submission, to *room.Hosting) (result, error) {
 	case len(body) > replica.MaxBytes-4<<10:
 		return result{}, fmt.Errorf("a move by a commit of %d bytes: %w", len(body), errLarge)
 	}
+	if l.state.Hub().Domain == l.r.cfg.Domain {
+		// An election was faster than the wish, whoever of the set is gone since: its client looks again.
+		return result{}, fmt.Errorf("the room is here: %w", mls.ErrWrongEpoch)
+	}
 	alive := l.mayMove()
 	if _, ok := l.state.Replica(l.r.cfg.Domain); alive != nil && !ok {
 		return result{}, alive
-	}
-	if alive != nil && l.state.Hub().Domain == l.r.cfg.Domain {
-		return result{}, fmt.Errorf("the room is here: %w", mls.ErrWrongEpoch) // its client looks again
 	}
 	ch, err := l.state.CheckMove(h, to.Hub, to.Term, uint64(max(l.r.cfg.Now().UnixMilli(), 0)))
 	if err == nil {

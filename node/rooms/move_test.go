@@ -139,6 +139,10 @@ func TestMoveOfTwo(t *testing.T) {
 		t.Fatal(err)
 	}
 	bob.say(id, "alone")
+	// Who wishes it again is told that there is something newer to look at, not that something is wrong.
+	if err := bob.update(id, bob.moving(three[1], 2)); err == nil || !strings.Contains(err.Error(), "wrongEpoch") {
+		t.Errorf("the room is moved to where it is: %v", err)
+	}
 	w.heal()
 	alice.read(id, "alone")
 }
