@@ -191,13 +191,13 @@ func (r *running) userBy(name string, over *http.Client) *client.Client {
 
 func within(t testing.TB, what string, f func() bool) {
 	t.Helper()
-	for range 1500 {
+	for range 4000 {
 		if f() {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	t.Fatalf("%s: not within 15 s", what)
+	t.Fatalf("%s: not within 40 s", what)
 }
 
 // room has alice at a and bob at b share a room and say something.
