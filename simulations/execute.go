@@ -60,7 +60,9 @@ func (s *Scenario) Execute(ctx context.Context, progress func(Progress)) *Result
 	for range workers {
 		wg.Go(func() {
 			for i := range next {
-				e.run(i)
+				if ctx.Err() == nil {
+					e.run(i)
+				}
 			}
 		})
 	}

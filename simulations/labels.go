@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // merge puts labels of a setting and of an observation together, by key. What the
@@ -38,17 +39,28 @@ func compareLabels(a, b []Label) int {
 	})
 }
 
-// CompareValues orders values of labels: numbers by size and before text.
+// CompareValues orders values of labels: numbers and durations by size and before text.
 func CompareValues(a, b string) int {
-	x, errX := strconv.ParseFloat(a, 64)
-	y, errY := strconv.ParseFloat(b, 64)
+	x, isX := Number(a)
+	y, isY := Number(b)
 	switch {
-	case errX == nil && errY == nil:
+	case isX && isY:
 		return cmp.Compare(x, y)
-	case errX == nil:
+	case isX:
 		return -1
-	case errY == nil:
+	case isY:
 		return 1
 	}
 	return strings.Compare(a, b)
+}
+
+// Number is a label's value as a number, of a duration in seconds.
+func Number(value string) (float64, bool) {
+	if x, err := strconv.ParseFloat(value, 64); err == nil && x-x == 0 {
+		return x, true
+	}
+	if d, err := time.ParseDuration(value); err == nil {
+		return d.Seconds(), true
+	}
+	return 0, false
 }

@@ -4,9 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"image/color"
-	"math"
 	"slices"
-	"strconv"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -52,12 +50,15 @@ func drawn(p simulations.Plot, groups []simulations.Group) ([]byte, error) {
 	pl.Legend.Padding = vg.Points(3)
 	pl.Add(plotter.NewGrid())
 	lines := split(mine, p.By)
+	if p.Kind != simulations.Distribution && !slices.ContainsFunc(mine, func(g simulations.Group) bool { return g.Label(p.X) != "" }) {
+		return nil, nil // it was not swept over
+	}
 	var err error
 	switch p.Kind {
 	case simulations.Distribution:
 		pl.X.Label.Text, pl.Y.Label.Text = axis(p.Metric, mine[0].Unit), "share"
 		pl.Y.Min, pl.Y.Max = 0, 1
-		err = distribution(pl, lines, p.LogX)
+		err = distribution(pl, p, lines)
 		pl.Legend.Top, pl.Legend.Left = false, false
 	default:
 		pl.X.Label.Text, pl.Y.Label.Text = p.X, axis(p.Metric, mine[0].Unit)
@@ -162,7 +163,7 @@ func overX(pl *plot.Plot, p simulations.Plot, lines []series) error {
 		line.Color, points.Color = c, c
 		line.Width, points.Radius, points.Shape = vg.Points(1.6), vg.Points(2.4), draw.CircleGlyph{}
 		pl.Add(line, points)
-		pl.Legend.Add(l.name, line, points)
+		pl.Legend.Add(legend(p.By, l.name), line, points)
 	}
 	if names {
 		var n []string
@@ -196,10 +197,8 @@ func places(lines []series, key string) (all []place, names bool) {
 			if slices.ContainsFunc(all, func(p place) bool { return p.name == v }) {
 				continue
 			}
-			x, err := strconv.ParseFloat(v, 64)
-			if err != nil || math.IsNaN(x) || math.IsInf(x, 0) {
-				names = true
-			}
+			x, ok := simulations.Number(v)
+			names = names || !ok
 			all = append(all, place{v, x})
 		}
 	}
@@ -229,7 +228,15 @@ func at(groups []simulations.Group, key, value string) (simulations.Group, bool)
 	return simulations.Pool(found), true
 }
 
-func distribution(pl *plot.Plot, lines []series, log bool) error {
+// legend names a line.
+func legend(by, name string) string {
+	if name == "" {
+		return ""
+	}
+	return by + " = " + name
+}
+
+func distribution(pl *plot.Plot, p simulations.Plot, lines []series) error {
 	const steps = 400
 	for i, l := range lines {
 		v := simulations.Pool(l.groups).Values
@@ -237,7 +244,7 @@ func distribution(pl *plot.Plot, lines []series, log bool) error {
 		for k := range steps + 1 {
 			q := float64(k) / steps
 			x := simulations.Quantile(v, q)
-			if log && x <= 0 {
+			if p.LogX && x <= 0 {
 				continue
 			}
 			xy = append(xy, plotter.XY{X: x, Y: q})
@@ -251,7 +258,7 @@ func distribution(pl *plot.Plot, lines []series, log bool) error {
 		}
 		line.Color, line.Width = palette[i%len(palette)], vg.Points(1.6)
 		pl.Add(line)
-		pl.Legend.Add(l.name, line)
+		pl.Legend.Add(legend(p.By, l.name), line)
 	}
 	return nil
 }
