@@ -32,6 +32,7 @@ const (
 	recruitWithin = 5 * time.Second  // each
 	recruitSearch = 40 * time.Second // altogether
 	recruitKnown  = time.Minute      // for which who is willing is remembered
+	recruitAnew   = 5 * time.Second  // likewise, once none of them has taken a room
 )
 
 // recruits finds replicas for rooms in which too few providers take part. Safe for
@@ -121,6 +122,7 @@ func (r *recruits) Recruit(ctx context.Context, who account.Identity, id store.R
 			return recruitOf(rec.Domain, a, false), nil
 		}
 	}
+	r.exhausted()
 	switch {
 	case refused:
 		return &clientapi.Recruit{}, nil // better none than one that does not keep it
@@ -132,6 +134,16 @@ func (r *recruits) Recruit(ctx context.Context, who account.Identity, id store.R
 		detail = fmt.Sprintf("%d offer to be replicas, and none takes this room: %s; try again later", len(list), strings.Join(why, "; "))
 	}
 	return nil, &clientapi.Problem{Status: http.StatusNotFound, Code: clientapi.CodeNotFound, Detail: "no willing provider was found: " + detail}
+}
+
+// exhausted is called when none of those who are known takes a room: who has offered it since is looked
+// for sooner than otherwise.
+func (r *recruits) exhausted() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if anew := r.now().Add(recruitAnew); anew.Before(r.until) {
+		r.until = anew
+	}
 }
 
 func recruitOf(domain string, a *replica.RecruitAnswer, present bool) *clientapi.Recruit {
