@@ -181,14 +181,14 @@ func FuzzSignature(f *testing.F) {
 	if err := consent.Sign(e, seedKey(3), certify(f, 1, aliceURI, seedKey(3)), signTime); err != nil {
 		f.Fatal(err)
 	}
-	good := e.Extensions[consent.SignatureComponent]
-	f.Add(good)
+	f.Add(e.Extensions[consent.SignatureComponent])
 	f.Add([]byte{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e := entryOf(wire.ConsentRequest)
 		e.Extensions[consent.SignatureComponent] = b
 		s, err := consent.Verify(e, anchors, signTime)
-		if (err == nil) != (s != nil) || s != nil && !bytes.Equal(b, good) {
+		// What is good is another signature in each of fuzzing's processes, so nothing is compared with it.
+		if (err == nil) != (s != nil) {
 			t.Fatalf("%x: %v, %v", b, s, err)
 		}
 	})
