@@ -58,12 +58,12 @@ var ErrSeveral = errors.New("client: several people claim this; look with `mimid
 // ErrNobody: nobody was found who claims the identifier.
 var ErrNobody = errors.New("client: nobody was found who claims this")
 
-// RequestContactBy asks the owner of an identifier for consent, the account that the owner
-// ranks first, and returns it. It asks nobody if several people claim it, whoever was
-// verified, and when.
+// Owner returns the account of whoever owns an identifier, the one that the owner ranks
+// first, to be asked for consent. There is none if several people claim it, whoever was
+// verified, and when. It sends nothing to anybody.
 //
-// Errors: those of Discover and RequestContact, ErrSeveral, ErrNobody.
-func (c *Client) RequestContactBy(ctx context.Context, sii string) (uri.User, error) {
+// Errors: those of Discover, ErrSeveral, ErrNobody.
+func (c *Client) Owner(ctx context.Context, sii string) (uri.User, error) {
 	found, err := c.Discover(ctx, sii)
 	if err != nil {
 		return uri.User{}, err
@@ -78,7 +78,7 @@ func (c *Client) RequestContactBy(ctx context.Context, sii string) (uri.User, er
 	if err != nil {
 		return u, fmt.Errorf("%w: %w", ErrProtocol, err)
 	}
-	return u, c.RequestContact(ctx, u)
+	return u, nil
 }
 
 // WhoOrders asks who orders a room, for who has only its URI: the provider in it need not

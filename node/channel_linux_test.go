@@ -173,7 +173,7 @@ func (b *countedBody) Read(p []byte) (int, error) {
 // and by the link, read what is said.
 func TestChannelOfThousands(t *testing.T) {
 	if testing.Short() {
-		t.Skip("takes two minutes")
+		t.Skip("-short: 2,000 members take two minutes")
 	}
 	const here, there, together = 960, 1040, 120
 	ctx := t.Context()

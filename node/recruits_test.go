@@ -104,6 +104,32 @@ func TestRecruitsSpread(t *testing.T) {
 	}
 }
 
+// TestRecruitsLookAnew: when none of those who are known takes a room, who has offered it since is found
+// in seconds, and not only when what is known is a minute old.
+func TestRecruitsLookAnew(t *testing.T) {
+	r, a, _, searches := recruiter("chicago.example")
+	now := r.now()
+	r.now = func() time.Time { return now }
+	a.answers = map[string]*replica.RecruitAnswer{} // it is dead
+	recruit := func() error {
+		_, err := r.Recruit(context.Background(), anAdmin, store.RoomID{1})
+		return err
+	}
+	if err := recruit(); err == nil {
+		t.Fatal("the dead one keeps the room")
+	}
+	now = now.Add(recruitAnew - time.Second)
+	if err := recruit(); err == nil || *searches != 1 {
+		t.Errorf("%d searches, %v", *searches, err)
+	}
+	r.find = func(context.Context) []*overlay.Record { *searches++; return []*overlay.Record{recordOf("dover.example")} }
+	a.answers["dover.example"] = promiseOf("dover.example")
+	now = now.Add(recruitAnew)
+	if err := recruit(); err != nil || *searches != 2 {
+		t.Errorf("%d searches, %v", *searches, err)
+	}
+}
+
 // TestRecruitsAsk: who is asked, and what comes of it.
 func TestRecruitsAsk(t *testing.T) {
 	no := func(why string) *replica.RecruitAnswer { return &replica.RecruitAnswer{Why: why} }

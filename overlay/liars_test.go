@@ -187,7 +187,7 @@ func crowd(t testing.TB, n int, change func(i int, c *overlay.Config)) (all []*o
 // searches still finds the true one, among as few as it asked for.
 func TestAnnouncersAmongDeadAndLying(t *testing.T) {
 	if testing.Short() {
-		t.Skip("40 nodes")
+		t.Skip("-short: 40 whole nodes take a minute")
 	}
 	const nodes, bad, limit = 40, 12, 24
 	all, stops := crowd(t, nodes, nil)

@@ -157,7 +157,7 @@ func (s *simulated) found(nodes []peer.ID) bool {
 // store, the 20 nearest, and by ours.
 func TestSybilsNextToAKey(t *testing.T) {
 	if testing.Short() {
-		t.Skip("long")
+		t.Skip("-short: 360 searches in networks of 600 nodes")
 	}
 	const honest, keys, searches = 600, 6, 10
 	for _, c := range []struct {

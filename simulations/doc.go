@@ -49,7 +49,8 @@
 // Runs of the event engine go side by side, one goroutine each, and share nothing.
 // A Run is used by the goroutine that was given it.
 //
-// Read simulation.go, scenario.go (files), run.go, execute.go (all runs), summary.go,
-// save.go, golden.go, errors.go. Packages links, gossip and engine are what simulations
-// are made of; package scenarios lists those that mimid ships.
+// Read simulation.go, scenario.go (files), run.go, execute.go (all runs), worker.go (runs in
+// other processes), summary.go, save.go and load.go, golden.go, errors.go. Packages links, gossip
+// and engine are what simulations of the event engine are made of; virtual, memnet and stack those
+// of the other. Package scenarios lists those that mimid ships.
 package simulations

@@ -295,14 +295,15 @@ func (c *clientContact) Run(s *session) error {
 	}
 	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) (err error) {
 		if identifier {
-			u, err = cl.RequestContactBy(ctx, c.Who)
-		} else if !c.Mutual {
-			err = cl.RequestContact(ctx, u)
+			if u, err = cl.Owner(ctx, c.Who); err != nil {
+				return err
+			}
 		}
-		if err == nil && c.Mutual {
-			err = cl.Connect(ctx, u)
+		ask := cl.RequestContact
+		if c.Mutual {
+			ask = cl.Connect
 		}
-		if err != nil {
+		if err := ask(ctx, u); err != nil {
 			return err
 		}
 		return s.out.result(map[string]string{"asked": u.String()}, func(w io.Writer) {

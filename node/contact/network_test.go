@@ -174,7 +174,7 @@ func (u *user) finds(t testing.TB, sii string) (found []string, d *clientapi.Dis
 // is overlay's TestAnnouncersAmongDeadAndLying.)
 func TestLookupAmongDeadAndLying(t *testing.T) {
 	if testing.Short() {
-		t.Skip("30 nodes")
+		t.Skip("-short: 30 whole overlay nodes take a minute")
 	}
 	const sii, nodes = "handle:bob", 30
 	w := newNetwork(t, nodes, nil)
@@ -307,7 +307,7 @@ func eventually(t testing.TB, what string, fn func() error) {
 // part where the searcher holds the announcement itself, or the two know each other.
 func TestLookupTime(t *testing.T) {
 	if testing.Short() {
-		t.Skip("40 nodes")
+		t.Skip("-short: 40 whole overlay nodes take a minute")
 	}
 	nodes := 40
 	if s := os.Getenv("MIMID_LOOKUP_NODES"); s != "" {

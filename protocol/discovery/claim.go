@@ -229,15 +229,15 @@ func readClaim(r *presentation.Reader) *Claim {
 		c.terms.Tags = append(c.terms.Tags, tag)
 	})
 	if stated {
-		c.terms.Statement = readBounded(r, MaxStatement, "statement")
+		c.terms.Statement = r.Bounded(MaxStatement, "statement")
 		if r.Err() == nil && (len(c.terms.Statement) == 0 || c.kind == kindWithdrawal) {
 			r.Fail(presentation.ErrNonCanonical, "a statement that is empty or withdraws")
 		}
 	}
 	c.tbs = all[:len(all)-len(r.Rest())]
-	c.cert = readBounded(r, maxCertificate, "user certificate")
-	c.userSig = readBounded(r, maxSignature, "user signature")
-	c.provider = readBounded(r, maxSignature, "provider signature")
+	c.cert = r.Bounded(maxCertificate, "user certificate")
+	c.userSig = r.Bounded(maxSignature, "user signature")
+	c.provider = r.Bounded(maxSignature, "provider signature")
 	if c.kind == kindWithdrawal && len(c.provider) > 0 {
 		// There would be two withdrawals that say the same.
 		r.Fail(presentation.ErrNonCanonical, "withdrawal with a provider signature")

@@ -146,7 +146,7 @@ func ParseAnswer(b []byte) (Answer, error) {
 	return parse(b, MaxAnswer, "answer", func(r *presentation.Reader) (a Answer) {
 		readVersion(r)
 		r.List(MaxClaims, func() {
-			if b := readBounded(r, MaxClaim, "claim"); r.Err() == nil {
+			if b := r.Bounded(MaxClaim, "claim"); r.Err() == nil {
 				c, err := ParseClaim(b)
 				if err != nil {
 					r.Fail(err, "in place %d", len(a.Claims))

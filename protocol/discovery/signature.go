@@ -83,17 +83,8 @@ func readKey(r *presentation.Reader) (k [KeySize]byte) {
 	return k
 }
 
-func readBounded(r *presentation.Reader, limit int, what string) []byte {
-	b := r.Opaque()
-	if len(b) > limit {
-		r.Fail(presentation.ErrTooLarge, "%s of %d bytes (limit %d)", what, len(b), limit)
-		return nil
-	}
-	return b
-}
-
 func readUser(r *presentation.Reader) uri.User {
-	b := readBounded(r, uri.MaxLength, "user")
+	b := r.Bounded(uri.MaxLength, "user")
 	if r.Err() != nil {
 		return uri.User{}
 	}
@@ -105,7 +96,7 @@ func readUser(r *presentation.Reader) uri.User {
 }
 
 func readDomain(r *presentation.Reader) uri.Provider {
-	b := readBounded(r, uri.MaxLength, "domain")
+	b := r.Bounded(uri.MaxLength, "domain")
 	if r.Err() != nil {
 		return uri.Provider{}
 	}
@@ -127,7 +118,7 @@ func readClaimVersion(r *presentation.Reader) bool {
 
 // readWord reads a method or a tag; it is either empty or not.
 func readWord(r *presentation.Reader, empty bool) string {
-	b := readBounded(r, MaxWord, "word")
+	b := r.Bounded(MaxWord, "word")
 	if r.Err() != nil {
 		return ""
 	}

@@ -169,6 +169,16 @@ func (r *Reader) Opaque() []byte {
 	return out
 }
 
+// Bounded reads opaque<V> of at most so many bytes; what says what it is, if it is longer: ErrTooLarge.
+func (r *Reader) Bounded(limit int, what string) []byte {
+	b := r.Opaque()
+	if len(b) > limit {
+		r.Fail(ErrTooLarge, "%s of %d bytes (limit %d)", what, len(b), limit)
+		return nil
+	}
+	return b
+}
+
 // List reads a vector of elements, at most limit of them, calling each with the
 // reader confined to the vector.
 func (r *Reader) List(limit int, each func()) {

@@ -215,7 +215,7 @@ func ParseChallenge(b []byte) (*Challenge, error) {
 		}
 		c.method = readMethod(r)
 		c.user = readUser(r)
-		c.key = readBounded(r, maxKey, "user key")
+		c.key = r.Bounded(maxKey, "user key")
 		if n := len(c.key); r.Err() == nil && n != ed25519.PublicKeySize && n != maxKey {
 			r.Fail(presentation.ErrMalformed, "user key of %d bytes", n)
 		}
@@ -224,7 +224,7 @@ func ParseChallenge(b []byte) (*Challenge, error) {
 		c.sent = r.Optional()
 		c.attempts = r.U8()
 		copy(c.code[:], r.Fixed(len(c.code)))
-		if s := readBounded(r, MaxStatement, "statement"); len(s) > 0 {
+		if s := r.Bounded(MaxStatement, "statement"); len(s) > 0 {
 			c.statement = s
 		}
 		if r.Err() == nil && open == (c.statement != nil) {

@@ -119,15 +119,15 @@ func ParseRequest(b []byte) (*Request, error) {
 		q.ask.At = readTime(r)
 		r.Fixed(nonceSize)
 		q.tbs = all[:len(all)-len(r.Rest())]
-		q.cert = readBounded(r, maxCertificate, "user certificate")
-		q.signature = readBounded(r, maxSignature, "signature")
+		q.cert = r.Bounded(maxCertificate, "user certificate")
+		q.signature = r.Bounded(maxSignature, "signature")
 		return q
 	})
 }
 
 // readIdentifier reads an SII in the one spelling that it has.
 func readIdentifier(r *presentation.Reader) discovery.SII {
-	b := readBounded(r, discovery.MaxSII, "identifier")
+	b := r.Bounded(discovery.MaxSII, "identifier")
 	if r.Err() != nil {
 		return discovery.SII{}
 	}
@@ -246,13 +246,13 @@ func ParseAnswer(b []byte) (*Answer, error) {
 		all := r.Rest()
 		readVersion(r)
 		copy(a.id[:], r.Fixed(len(a.id)))
-		code := readBounded(r, CodeDigits, "code")
+		code := r.Bounded(CodeDigits, "code")
 		if r.Err() == nil && !isCode(code) {
 			r.Fail(presentation.ErrMalformed, "a code that is not %d digits", CodeDigits)
 		}
 		a.code = string(code)
 		a.tbs = all[:len(all)-len(r.Rest())]
-		a.signature = readBounded(r, maxSignature, "signature")
+		a.signature = r.Bounded(maxSignature, "signature")
 		return a
 	})
 }

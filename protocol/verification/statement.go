@@ -112,7 +112,7 @@ func Parse(b []byte) (*Statement, error) {
 		s.facts.Authority = readDomain(r)
 		s.facts.Issued, s.facts.Expires = readTime(r), readTime(r)
 		s.tbs = all[:len(all)-len(r.Rest())]
-		s.signature = readBounded(r, maxSignature, "signature")
+		s.signature = r.Bounded(maxSignature, "signature")
 		return s
 	})
 }
@@ -235,17 +235,8 @@ func readVersion(r *presentation.Reader) {
 	}
 }
 
-func readBounded(r *presentation.Reader, limit int, what string) []byte {
-	b := r.Opaque()
-	if len(b) > limit {
-		r.Fail(presentation.ErrTooLarge, "%s of %d bytes (limit %d)", what, len(b), limit)
-		return nil
-	}
-	return b
-}
-
 func readUser(r *presentation.Reader) uri.User {
-	b := readBounded(r, uri.MaxLength, "user")
+	b := r.Bounded(uri.MaxLength, "user")
 	if r.Err() != nil {
 		return uri.User{}
 	}
@@ -257,7 +248,7 @@ func readUser(r *presentation.Reader) uri.User {
 }
 
 func readDomain(r *presentation.Reader) uri.Provider {
-	b := readBounded(r, uri.MaxLength, "domain")
+	b := r.Bounded(uri.MaxLength, "domain")
 	if r.Err() != nil {
 		return uri.Provider{}
 	}
@@ -270,7 +261,7 @@ func readDomain(r *presentation.Reader) uri.Provider {
 
 // readMethod reads one of the methods that there are.
 func readMethod(r *presentation.Reader) discovery.Method {
-	m := discovery.Method(readBounded(r, discovery.MaxWord, "method"))
+	m := discovery.Method(r.Bounded(discovery.MaxWord, "method"))
 	switch m {
 	case discovery.MethodMail, discovery.MethodSMS, discovery.MethodCall:
 	default:
