@@ -122,7 +122,10 @@ func TestRecruitsLookAnew(t *testing.T) {
 	if err := recruit(); err == nil || *searches != 1 {
 		t.Errorf("%d searches, %v", *searches, err)
 	}
-	r.find = func(context.Context) []*overlay.Record { *searches++; return []*overlay.Record{recordOf("dover.example")} }
+	r.find = func(context.Context) []*overlay.Record {
+		*searches++
+		return []*overlay.Record{recordOf("dover.example")}
+	}
 	a.answers["dover.example"] = promiseOf("dover.example")
 	now = now.Add(recruitAnew)
 	if err := recruit(); err != nil || *searches != 2 {
