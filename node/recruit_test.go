@@ -80,7 +80,7 @@ func TestRecruitedReplica(t *testing.T) {
 	say(alice, alice, bob)
 	within(t, "the recruit's operator sees what it is", func() bool {
 		x, err := willing[first].operator().Room(ctx, room.String())
-		return err == nil && x.Role == "replica" && slices.Equal(x.Recruited, []string{first}) && len(x.Participants) == 2
+		return err == nil && x.Role == "replica" && slices.Equal(x.Outside, []string{first}) && len(x.Participants) == 2
 	})
 
 	// It is gone for good.
@@ -108,7 +108,7 @@ func TestRecruitedReplica(t *testing.T) {
 	})
 	within(t, "the recruit knows", func() bool {
 		x, err := willing[second].operator().Room(ctx, room.String())
-		return err == nil && len(x.Recruited) == 0 && x.Role == "follower"
+		return err == nil && len(x.Outside) == 0 && x.Role == "follower"
 	})
 	within(t, "carol is in", func() bool { _, err := carol.Verify(ctx, room); return err == nil })
 	say(carol, alice, bob)
@@ -239,7 +239,7 @@ func TestRecruitWithdraws(t *testing.T) {
 	for d, r := range willing {
 		within(t, d+" is free of it", func() bool {
 			x, err := r.operator().Room(ctx, room.String())
-			return err == nil && !slices.Contains(x.Recruited, d) && x.Role == "follower"
+			return err == nil && !slices.Contains(x.Outside, d) && x.Role == "follower"
 		})
 	}
 	if _, err := bob.Send(ctx, room, "among us"); err != nil {

@@ -217,8 +217,8 @@ func (c *roomShowCommand) Run(s *session) error {
 		if len(r.NextReplicas) > 0 {
 			fmt.Fprintf(w, "  soon     by %s\n", strings.Join(r.NextReplicas, ", "))
 		}
-		if len(r.Recruited) > 0 {
-			fmt.Fprintf(w, "  recruit  %s, in which nobody takes part\n", strings.Join(r.Recruited, ", "))
+		if len(r.Outside) > 0 {
+			fmt.Fprintf(w, "  outside  %s, in which nobody takes part\n", strings.Join(r.Outside, ", "))
 		}
 		fmt.Fprintf(w, "  here     %s\n", roleText(r))
 		if r.Seen != "" {

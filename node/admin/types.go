@@ -99,8 +99,8 @@ type Room struct {
 	Epoch    uint64   `json:"epoch"`
 	Members  int      `json:"members,omitempty"` // clients in the MLS group; of a room that is shown by itself
 	Replicas []string `json:"replicas,omitempty"`
-	// Recruited are those of the replicas that have no participant.
-	Recruited []string `json:"recruited,omitempty"`
+	// Outside are those of the replicas, and the hub, that have no participant.
+	Outside []string `json:"outside,omitempty"`
 	// NextReplicas are those that are to decide, while the set changes; in the answer
 	// for one room, as what follows.
 	NextReplicas []string `json:"next_replicas,omitempty"`

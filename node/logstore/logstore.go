@@ -64,11 +64,11 @@ const version = 1
 // versionReplicated is that of heads and batches of rooms with several replicas.
 const versionReplicated = 2
 
-// versionRecruited is that of heads of rooms with a replica that has no participant.
-const versionRecruited = 3
+// versionOutside is that of heads of rooms with a replica that has no participant.
+const versionOutside = 3
 
-// maxOutside is how many such there are: while one replaces another, two.
-const maxOutside = 2
+// maxOutside is how many such there are at most: all of two sets, and the hub.
+const maxOutside = 2*5 + 1
 
 // maxSet is the largest replica set; while it changes there are two.
 const maxSet = 5
@@ -92,8 +92,8 @@ type Head struct {
 	// hub.
 	Set  []Member
 	Auto bool
-	// Outside are those of Providers that are recruited as replicas and have no
-	// participant.
+	// Outside are those of Providers that have no participant: they decide about the room,
+	// recruited, or until a commit replaces them.
 	Outside []string
 }
 
@@ -122,7 +122,7 @@ func (h *Head) bytes() []byte {
 		v = versionReplicated
 	}
 	if len(h.Outside) > 0 {
-		v = versionRecruited
+		v = versionOutside
 	}
 	b := presentation.AppendOpaque([]byte{v}, []byte(h.URI.String()))
 	b = presentation.AppendU64(presentation.AppendU32(b, h.At.Term.Era), h.At.Term.Number)
@@ -161,7 +161,7 @@ func parseHead(b []byte) (*Head, error) {
 	h := new(Head)
 	r := presentation.NewReader(b)
 	v := r.U8()
-	if (v < version || v > versionRecruited) && r.Err() == nil {
+	if (v < version || v > versionOutside) && r.Err() == nil {
 		return nil, fmt.Errorf("room head of version %d: %w", v, ErrDamaged)
 	}
 	name := string(r.Opaque())
@@ -182,7 +182,7 @@ func parseHead(b []byte) (*Head, error) {
 		})
 		h.Auto = r.Optional()
 	}
-	if v == versionRecruited {
+	if v == versionOutside {
 		r.List(maxOutside, func() { h.Outside = append(h.Outside, string(r.Opaque())) })
 	}
 	err := r.Done()

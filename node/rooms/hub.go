@@ -435,7 +435,7 @@ type standing struct {
 	epoch        uint64
 	set          []logstore.Member // none where the hub decides alone
 	auto         bool
-	outside      []string // those of providers that are recruited
+	outside      []string // those of providers that have no participant
 }
 
 func standingOf(s *room.State) standing {

@@ -17,7 +17,7 @@ type Parties struct {
 	URI string
 	// Hub is the provider that orders the room.
 	Hub string
-	// Providers are those whose users take part. A recruited replica is none.
+	// Providers are those whose users take part. A replica without a participant is none.
 	Providers []string
 	// Assets is what the room's policy says of attachments, nil if it says nothing.
 	Assets *policy.Assets

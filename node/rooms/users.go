@@ -473,7 +473,7 @@ type Summary struct {
 	Held      string // why the next entry cannot be verified yet
 	Accused   string // a hub that has signed what cannot be; the proof is kept
 	Replicas  []string
-	Outside   []string // those of Replicas that are recruited and have no participant
+	Outside   []string // those of Replicas, and the hub, that have no participant
 	Tail      uint64   // entries that are here and not final
 	Auto      bool     // the replicas may elect another hub
 	Loaded    bool

@@ -98,6 +98,9 @@
 // providers take part no commit that changes the set may keep it. Administrators' commits
 // name it and unname it; whether it is willing is between it and who asked it.
 //
+// A provider whose last participant has gone is like a recruit as long as it is in the set or
+// orders the room: it reads what it decides about until a commit has replaced it.
+//
 // # Franks
 //
 // frank.go has what a sender commits to, how the hub stamps it, and what receivers check;

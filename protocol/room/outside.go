@@ -176,35 +176,49 @@ func (j *judgement) outside() error {
 	return nil
 }
 
-// followOutside notes which providers follow the log as recruits: from the commit that
-// names them until they are in no set any more, and do not order the room. So a recruit
-// that is dropped helps to settle the set without it, hands the room over if it has to,
-// and reads nothing after that.
+// maxOutside is how many providers follow the log without a participant at most: those of
+// two sets, and the hub.
+const maxOutside = 2*5 + 1
+
+// followOutside notes which providers follow the log without a participant: recruits, from
+// the commit that names them, and those whose last participant has gone while they are in a
+// set or order the room; until they are in no set any more, and do not order it. So who
+// decides about the room can read what it decides about, however late an administrator's
+// commit replaces it; and who is dropped helps to settle the set without it, hands the room
+// over if it has to, and reads nothing after that.
 func (s *State) followOutside(c *mls.Change) error {
-	out := s.outside
+	out := slices.Clone(s.outside)
+	add := func(d string) {
+		if !slices.Contains(out, d) {
+			out = append(out, d)
+		}
+	}
 	if c != nil {
 		o, err := OutsideOf(c.Context)
 		if err != nil {
 			return err
 		}
-		if o.Recruit != "" && !slices.Contains(out, o.Recruit) {
-			out = append(slices.Clone(out), o.Recruit)
+		if o.Recruit != "" {
+			add(o.Recruit)
 		}
 	}
-	var keep []string
-	for _, d := range out {
-		if len(keysIn(d, s.lead.Now, s.lead.Next)) > 0 || s.lead.Hub.Domain == d {
-			keep = append(keep, d)
+	part := s.Participating()
+	for _, x := range slices.Concat(s.lead.Now, s.lead.Next, []Replica{s.lead.Hub}) {
+		if !slices.Contains(part, x.Domain) {
+			add(x.Domain)
 		}
 	}
-	if !slices.Equal(keep, s.outside) {
-		s.outside, s.unsavedOutside = keep, true
+	out = slices.DeleteFunc(out, func(d string) bool {
+		return len(keysIn(d, s.lead.Now, s.lead.Next)) == 0 && s.lead.Hub.Domain != d
+	})
+	if !slices.Equal(out, s.outside) {
+		s.outside, s.unsavedOutside = out, true
 	}
 	return nil
 }
 
-// Outside returns the providers that follow the log without a participant, because the
-// room has recruited them: at most two, while one replaces another.
+// Outside returns the providers that follow the log without a participant: the room has
+// recruited them, or they have lost their last one and still decide about it.
 func (s *State) Outside() []string {
 	var out []string
 	part := s.Participating()
@@ -228,9 +242,9 @@ func appendDomains(b []byte, list []string) []byte {
 	})
 }
 
-// parseDomains reads what appendDomains has written, of which there are two at most.
+// parseDomains reads what appendDomains has written.
 func parseDomains(b []byte) (out []string, err error) {
 	r := presentation.NewReader(b)
-	r.List(2, func() { out = append(out, readDomain(r)) })
+	r.List(maxOutside, func() { out = append(out, readDomain(r)) })
 	return out, r.Done()
 }

@@ -371,3 +371,61 @@ func FuzzOutside(f *testing.F) {
 		}
 	})
 }
+
+// TestDepartedReads: a replica whose last participant has gone reads the log until a commit
+// has replaced it in the set, votes and is elected until then, and counts as no participant.
+func TestDepartedReads(t *testing.T) {
+	w, alice, _ := pair(t)
+	carol := w.device("carol@chicago.example", "phone")
+	if err := errors.Join(alice.add(carol), alice.rehost(nil, atlanta, biloxi, chicago)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.settle(atlanta, biloxi); err != nil {
+		t.Fatal(err)
+	}
+	parts := map[string][]byte{}
+	reads := func(why string, to uint64, outside ...string) {
+		t.Helper()
+		w.reload(parts)
+		for _, s := range []*room.State{w.hub, w.follower} {
+			if last, ok := s.MayRead(chicago); !ok || last != to {
+				t.Errorf("%s: it reads to %d, %t; %d expected", why, last, ok, to)
+			}
+			if got := s.Outside(); !slices.Equal(got, outside) {
+				t.Errorf("%s: %v are outside, %v expected", why, got, outside)
+			}
+		}
+	}
+	all := ^uint64(0)
+	reads("before", all)
+	p, err := room.UpdateParticipants(w.hub.Group().Context(), nil, []uri.User{carol.user})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.commit(mls.CommitOptions{Remove: w.hub.Roster().Leaves(carol.user), Proposals: []*mls.Proposal{p}}); err != nil {
+		t.Fatal(err)
+	}
+	reads("its user is gone", all, chicago)
+	if slices.Contains(w.hub.Participating(), chicago) {
+		t.Error("it counts as one that takes part")
+	}
+	if _, err := w.put(w.entry(w.change(room.ByVotes, chicago, biloxi, chicago))); err != nil {
+		t.Fatal(err)
+	}
+	reads("it is elected", all, chicago)
+	if err := alice.rehost(nil, atlanta); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.settle(atlanta, biloxi); err != nil {
+		t.Fatal(err)
+	}
+	reads("it still orders", all, chicago)
+	if _, err := w.put(w.entry(w.change(room.ByVotes, atlanta, atlanta))); err != nil {
+		t.Fatal(err)
+	}
+	end := w.hub.At().Next - 1
+	if err := alice.send("nobody else's business"); err != nil {
+		t.Fatal(err)
+	}
+	reads("replaced", end)
+}

@@ -50,7 +50,7 @@ type State struct {
 	pending *View             // view with what is pending; nil: not asked since
 	list    []Participant     // the participant list, read out
 	left    map[string]uint64 // domain -> seq of the entry with which it stopped following
-	outside []string          // recruits that are in a set, see followOutside
+	outside []string          // who follows without a participant, see followOutside
 	former  []Replica         // who ordered the room before, by franking keys, see Former
 
 	unsavedFormer bool
@@ -518,8 +518,8 @@ func (s *State) Ended() *Tombstone {
 // Role returns a user's role.
 func (s *State) Role(u uri.User) policy.Role { return s.view.Role(u.String()) }
 
-// Providers returns who follows the log: the providers that take part, and those that
-// are recruited. Domains, each once, sorted.
+// Providers returns who follows the log: the providers that take part, and those without a
+// participant that decide about it (Outside). Domains, each once, sorted.
 func (s *State) Providers() []string {
 	out := append(s.Participating(), s.outside...)
 	slices.Sort(out)
@@ -540,8 +540,8 @@ func (s *State) Participating() []string {
 }
 
 // MayRead says up to which entry, itself included, a provider may read the log:
-// all of it while one of its users takes part or it is recruited, and to the entry that
-// ended that afterwards.
+// all of it while one of its users takes part or it decides about the room, and to the
+// entry that ended that afterwards.
 func (s *State) MayRead(domain string) (last uint64, ok bool) {
 	if slices.Contains(s.Providers(), domain) {
 		return ^uint64(0), true
@@ -560,7 +560,7 @@ type Part = mls.Part
 //	h           who orders and who decides (Lead.Append); without it, as
 //	            room_hosting says: nothing has moved yet
 //	l DOMAIN    uint64 seq of the entry with which a provider stopped following
-//	o           recruits that are in a set: opaque domain<V> list<V>; without it, none
+//	o           who follows without a participant: opaque domain<V> list<V>; without it, nobody
 //	f           former hubs: Replica list<V>, the latest last; without it, none
 //	j           join links that count no longer: EndedLink list<V>; without it, none
 const (
