@@ -503,9 +503,15 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 	if p := c.namesHub(r, w, lead); p != nil {
 		o.Proposals = append(o.Proposals, p)
 	}
-	s, err := g.Commit(o, c.cfg.Now())
-	if err == nil {
-		err = c.judgeAs(r, s.Change, lead, c.cfg.Now())
+	s, err := c.judged(r, o, lead)
+	if err == nil && w.Kind != wishMove && w.Kind != wishHosting {
+		if h := c.replacing(r, s.Change.Context); h != nil {
+			// If that cannot be, a commit of its own sees to it later.
+			o.Proposals = append(slices.DeleteFunc(slices.Clone(o.Proposals), func(x *mls.Proposal) bool { return x == p }), h)
+			if with, err := c.judged(r, o, lead); err == nil {
+				s = with
+			}
+		}
 	}
 	if err != nil && together {
 		w.Tries++
@@ -523,6 +529,15 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 		return false, err
 	}
 	return false, w.submitAs(b, bundle, g.Epoch())
+}
+
+// judged makes a commit, and judges it as everybody will.
+func (c *Client) judged(r *roomState, o mls.CommitOptions, lead *room.Lead) (*mls.StagedCommit, error) {
+	s, err := r.group.Commit(o, c.cfg.Now())
+	if err != nil {
+		return nil, err
+	}
+	return s, c.judgeAs(r, s.Change, lead, c.cfg.Now())
 }
 
 func (w *wish) submitAs(b *batch, bundle wire.HandshakeBundle, epoch uint64) error {

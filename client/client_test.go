@@ -117,7 +117,7 @@ func (p *person) user() uri.User {
 }
 
 func ctx10(t testing.TB) context.Context {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -125,7 +125,7 @@ func ctx10(t testing.TB) context.Context {
 // await waits for a notice that fits, and remembers all that came.
 func await[T client.Notice](p *person, fits func(T) bool) T {
 	p.t.Helper()
-	limit := time.After(10 * time.Second)
+	limit := time.After(time.Minute)
 	for {
 		select {
 		case n := <-p.c.Events():
@@ -138,7 +138,7 @@ func await[T client.Notice](p *person, fits func(T) bool) T {
 			}
 		case <-limit:
 			var zero T
-			p.t.Fatalf("%s: no %T within 10 s; there were %v", p.name, zero, p.seen)
+			p.t.Fatalf("%s: no %T within a minute; there were %v", p.name, zero, p.seen)
 		}
 	}
 }
@@ -216,7 +216,7 @@ func (p *person) hears(u uri.Room, want ...string) {
 
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if ok() {
 			return
 		}
@@ -224,7 +224,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	if os.Getenv("CLIENT_TEST_STACKS") != "" {
 		pprof.Lookup("goroutine").WriteTo(os.Stderr, 1)
 	}
-	t.Fatalf("not within 10 s: %s", what)
+	t.Fatalf("not within a minute: %s", what)
 }
 
 // ready waits until somebody's KeyPackages are published.

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,11 +22,15 @@ import (
 // providers returns the domains of the participants that are not banned, in the
 // order of the list.
 func (r *roomState) providers() []string {
-	list, err := room.ParticipantsOf(r.group.Public().Context())
+	return providersIn(r.group.Public().Context(), r.roles())
+}
+
+// providersIn is that of a GroupContext.
+func providersIn(ctx *mls.GroupContext, roles *policy.Roles) []string {
+	list, err := room.ParticipantsOf(ctx)
 	if err != nil {
 		return nil
 	}
-	roles := r.roles()
 	var out []string
 	for _, p := range list {
 		u, err := uri.ParseUser(string(p.User))
@@ -54,7 +59,11 @@ func setSize(n int) int {
 // empty; false if a provider has to be looked up first. The hub comes first, unless it was
 // recruited and is to be no more, and who decides already stays.
 func (c *Client) replicasFor(r *roomState, recruit string) ([]room.Replica, bool) {
-	providers := r.providers()
+	return c.replicasAmong(r, r.providers(), recruit)
+}
+
+// replicasAmong is replicasFor where these providers take part.
+func (c *Client) replicasAmong(r *roomState, providers []string, recruit string) ([]room.Replica, bool) {
 	out := []room.Replica{r.Lead.Hub}
 	if r.Lead.Hub.Domain == r.recruited() && r.Lead.Hub.Domain != recruit {
 		out = nil
@@ -177,9 +186,12 @@ func (c *Client) stageHosting(r *roomState, w *wish) (p *mls.Proposal, done bool
 		if same {
 			want = r.Lead.Now
 		}
-		h.Replicas, h.Failover = want, room.FailoverAdmin
-		if len(want) > 1 {
-			h.Failover = room.FailoverAuto
+		h.Replicas, h.Failover = want, failoverOf(want)
+		providers := r.providers()
+		if slices.ContainsFunc(r.Lead.Now, func(x room.Replica) bool {
+			return !slices.Contains(providers, x.Domain) && !slices.ContainsFunc(want, func(y room.Replica) bool { return x.Domain == y.Domain })
+		}) {
+			rand.Read(h.Topic[:]) // who reads no more listens no more
 		}
 		stale = true
 	}
@@ -188,6 +200,47 @@ func (c *Client) stageHosting(r *roomState, w *wish) (p *mls.Proposal, done bool
 	}
 	p, err = room.UpdateHosting(h)
 	return p, false, err
+}
+
+// replacing returns room_hosting as it should be after a commit of an administrator that
+// takes a provider's last participant away, nil if it takes nobody's: the provider is
+// replaced in the set, and the room's gossip gets another topic, which that provider does
+// not know. after is the context that the commit makes.
+func (c *Client) replacing(r *roomState, after *mls.GroupContext) *mls.Proposal {
+	if r.Lead.Changing() || !c.admin(r) {
+		return nil
+	}
+	left := providersIn(after, r.roles())
+	gone := slices.DeleteFunc(r.providers(), func(d string) bool { return slices.Contains(left, d) })
+	// A hub without participants is asked to hand the room over first.
+	if len(gone) == 0 || slices.Contains(gone, r.Lead.Hub.Domain) {
+		return nil
+	}
+	h, err := room.HostingOf(after)
+	if err != nil {
+		return nil
+	}
+	h, _ = r.Lead.Refreshed(h)
+	rand.Read(h.Topic[:])
+	// Where one is recruited, which is named by the same commit, an own one sees to it.
+	if slices.ContainsFunc(r.Lead.Now, func(x room.Replica) bool { return slices.Contains(gone, x.Domain) }) && r.recruited() == "" {
+		if set, ok := c.replicasAmong(r, left, ""); ok {
+			h.Replicas, h.Failover = set, failoverOf(set)
+		}
+	}
+	p, err := room.UpdateHosting(h)
+	if err != nil {
+		return nil
+	}
+	return p
+}
+
+// failoverOf says how a set replaces its hub.
+func failoverOf(set []room.Replica) room.Failover {
+	if len(set) > 1 {
+		return room.FailoverAuto
+	}
+	return room.FailoverAdmin
 }
 
 // namesHub returns the proposal that names the room's hub as the group's external sender, so

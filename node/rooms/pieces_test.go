@@ -145,7 +145,7 @@ func TestDamagedRanges(t *testing.T) {
 		if l := biloxi.rooms.List()[0]; l.Next != 2 || l.Broken != "" {
 			t.Errorf("%s: %+v", name, l)
 		}
-		if asked := atlanta.called(rooms.EndpointLog) - n; asked > 3 {
+		if asked := atlanta.called(rooms.EndpointLog) - n; asked > 10 { // a slow machine asks again after its pause meanwhile
 			t.Errorf("%s: asked %d times at once", name, asked)
 		}
 	}

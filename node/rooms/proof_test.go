@@ -184,7 +184,7 @@ func TestShownAndTrue(t *testing.T) {
 // TestShownByAnybody: what no replica has signed is not even looked at: a participant
 // could have the room read anew and again.
 func TestShownByAnybody(t *testing.T) {
-	w, users, id := impatient(t)
+	w, users, id := impatient(t, func(c *rooms.Config) { c.Idle = time.Hour })
 	users["bob"].say(id, "before")
 	w.alike(id, 5)
 	chicago, from := w.ps[three[2]], w.ps[delta]

@@ -21,12 +21,18 @@ const delta = "delta.example"
 
 // impatient is a room that three providers decide about, with users of them and of a
 // fourth, none of which leaves a submission lying for long.
-func impatient(t *testing.T) (w *world, users map[string]*device, id store.RoomID) {
+func impatient(t *testing.T, more ...func(c *rooms.Config)) (w *world, users map[string]*device, id store.RoomID) {
 	w = prepareWorld(t, true, append([]string{delta}, three...)...)
 	watched(w)
 	for _, p := range w.ps {
 		tweak := p.tweak
-		p.tweak = func(c *rooms.Config) { tweak(c); c.Stall = 200 * time.Millisecond }
+		p.tweak = func(c *rooms.Config) {
+			tweak(c)
+			c.Stall = 200 * time.Millisecond
+			for _, f := range more {
+				f(c)
+			}
+		}
 	}
 	w.start()
 	users = map[string]*device{}

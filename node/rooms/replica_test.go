@@ -88,7 +88,7 @@ func (d *device) say(id store.RoomID, text string) time.Duration {
 	m := d.message(text)
 	start := time.Now()
 	var last error
-	for time.Since(start) < 15*time.Second {
+	for time.Since(start) < time.Minute {
 		r, err := d.send(id, m)
 		if err == nil && r.Code == wire.SubmitAccepted {
 			return time.Since(start)

@@ -60,7 +60,7 @@ func TestRequest(t *testing.T) {
 
 	bob.say(id, "before")
 	carol.read(id, "before")
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for biloxi.stand(id).Hub != three[1] && time.Now().Before(deadline) {
 		if err := bob.update(id, wish); err == nil || !strings.Contains(err.Error(), "moving") && !strings.Contains(err.Error(), "wrongEpoch") {
 			t.Errorf("until it is here: %v", err)

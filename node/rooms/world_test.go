@@ -567,7 +567,7 @@ func (d *device) send(id store.RoomID, m *clientapi.SubmitMessage) (*wire.Submit
 func (d *device) listen(cursor string, f func(id, event, data string) bool) {
 	t := d.p.w.t
 	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	s := must(d.p.feed.Open(ctx, d.who.User, d.who.Client, cursor))(t)
 	defer s.Close()
