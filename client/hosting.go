@@ -260,7 +260,7 @@ func (c *Client) namesHub(r *roomState, w *wish, lead *room.Lead) *mls.Proposal 
 func (c *Client) hubState(b *batch, id room.ID, v *clientapi.HubState) {
 	r := c.rooms[id]
 	if v.Lied && r != nil && r.State == roomJoined {
-		b.tell(HubLied{Room: r.uri, Hub: v.Hub})
+		b.tell(HubLied{Room: r.uri, Hub: v.Hub, Votes: v.Votes})
 		return
 	}
 	if v.Parting != nil && r != nil {

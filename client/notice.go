@@ -165,9 +165,13 @@ type HubStalls struct {
 
 // HubLied: the provider has proof that the one that orders the room has signed what
 // cannot be, or two histories of it. What is final stays; another one is looked for.
+//
+// With Votes the proof is of two votes in one term for who is to order the room, and the
+// provider is one of those that decide about that, not always the hub.
 type HubLied struct {
-	Room uri.Room
-	Hub  string
+	Room  uri.Room
+	Hub   string
+	Votes bool
 }
 
 // RoomParted: an administrator has moved the room away from before the end of what this

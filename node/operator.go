@@ -122,6 +122,9 @@ func describe(s *rooms.Summary) admin.Room {
 	if trouble == "" && s.Accused != "" {
 		trouble = s.Accused + " has signed what cannot be, and was the room's hub: the proof is kept"
 	}
+	if trouble == "" && s.Twice != "" {
+		trouble = s.Twice + ": the proof is kept"
+	}
 	return admin.Room{ID: s.ID, URI: s.URI, Hub: s.Hub, Term: s.Term, Next: s.Next, Head: s.Head, Epoch: s.Epoch,
 		Replicas: s.Replicas, Outside: s.Outside, Unfinal: s.Tail, Trouble: trouble}
 }

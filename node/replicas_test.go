@@ -245,6 +245,24 @@ func TestThreeNodes(t *testing.T) {
 	if notes := strings.Join(checked.Notes, "; "); len(checked.Faults) > 0 || !strings.Contains(notes, "two histories of it are final") || !strings.Contains(notes, "biloxi.example, chicago.example: it stands still") {
 		t.Errorf("two final histories: faults %q, notes %q", checked.Faults, notes)
 	}
+	// twice is the proof that chicago has voted twice in one term.
+	twice := func(change func(v *logstore.Voted)) func(tx *store.Tx) error {
+		return func(tx *store.Tx) error {
+			id := protocolroom.ID(roomOf(tx))
+			one := protocolroom.Vote{Room: id, Term: protocolroom.Term{Number: 9}, Candidate: a.cfg.Domain,
+				Head: protocolroom.Head{Room: id, Term: protocolroom.FirstTerm, Seq: 1}}
+			other := one
+			other.Candidate = b.cfg.Domain
+			v := &logstore.Voted{Key: [32]byte(c.providerKey().Public().(ed25519.PublicKey)), Proof: protocolroom.DoubleVote{
+				A: protocolroom.SignVote(one, c.cfg.Domain, c.providerKey()), B: protocolroom.SignVote(other, c.cfg.Domain, c.providerKey())}}
+			change(v)
+			return logstore.PutVoted(tx, v)
+		}
+	}
+	checked = b.verified(twice(func(*logstore.Voted) {}))
+	if notes := strings.Join(checked.Notes, "; "); len(checked.Faults) > 0 || !strings.Contains(notes, "chicago.example has voted twice in term 0.9") || !strings.Contains(notes, "counts as failed") {
+		t.Errorf("two votes: faults %q, notes %q", checked.Faults, notes)
+	}
 	for _, x := range []struct {
 		why  string
 		want string // of the fault; "" if it is none
@@ -349,6 +367,8 @@ func TestThreeNodes(t *testing.T) {
 		{"a proof is of another room", "proof against its hub", b, func(tx *store.Tx) error {
 			return logstore.PutCondemned(tx, &logstore.Condemned{Room: protocolroom.ID(roomOf(tx)), Why: "planted"})
 		}},
+		{"one of two votes is forged", "two votes of chicago.example", b, twice(func(v *logstore.Voted) { v.Proof.B.Signature[0] ^= 1 })},
+		{"two votes are one", "two votes of chicago.example", b, twice(func(v *logstore.Voted) { v.Proof.B = v.Proof.A })},
 		{"the other history is the same one", "is the log's", b, conflict(func(c *logstore.Condemned, own *protocolroom.Entry) { c.Entries[0] = own })},
 		{"the other history is certified by one", "who are no majority", b, conflict(func(c *logstore.Condemned, _ *protocolroom.Entry) { c.Cert.Signers = c.Cert.Signers[:1] })},
 		{"the other history's certificate is forged", "signature", b, conflict(func(c *logstore.Condemned, _ *protocolroom.Entry) { c.Cert.Signers[1].Signature[0] ^= 1 })},

@@ -160,6 +160,9 @@ func (v *verifier) room() error {
 	if err := v.condemned(); err != nil {
 		return err
 	}
+	if err := v.votedTwice(); err != nil {
+		return err
+	}
 	if err := v.branches(); err != nil {
 		return err
 	}

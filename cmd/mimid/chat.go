@@ -281,7 +281,9 @@ func (ch *chat) notice(n client.Notice) {
 			ch.succession(n)
 		}
 	case client.HubLied:
-		if n.Room == ch.room.URI {
+		if n.Room == ch.room.URI && n.Votes {
+			ch.say("hub_lied", n.Hub, "WARNING  %s, one of those that decide who orders the room, has voted twice; nothing that it says about that counts any more. Your operator has the proof.", n.Hub)
+		} else if n.Room == ch.room.URI {
 			ch.say("hub_lied", n.Hub, "WARNING  %s, which orders the room, has signed what cannot be; another provider is looked for. Your operator has the proof.", n.Hub)
 		}
 	case client.ProviderSilent:

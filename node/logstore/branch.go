@@ -252,6 +252,9 @@ func DeleteCondemned(tx *store.Tx, id room.ID) error {
 		if err != nil {
 			return err
 		}
+		if name, err := store.SpaceCondemned.Parse(it.Key); err == nil && isVoted(name) {
+			continue // whoever has voted twice is no better for a branch that is lost
+		}
 		old = append(old, it.Key)
 	}
 	for _, k := range old {

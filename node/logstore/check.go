@@ -35,6 +35,8 @@ func Check(it store.Item) (err error) {
 		_, err = readBan(it)
 	case in(store.SpaceCondemned) && len(name) == id:
 		_, err = parseCondemned(room.ID(name), it.Value)
+	case in(store.SpaceCondemned) && isVoted(name):
+		_, err = parseVoted(room.ID(name[:id]), string(name[id+1:]), it.Value)
 	case in(store.SpaceCondemned) && len(name) == id+8:
 		err = entry(last())
 	case in(store.SpaceReplica) && len(name) == id+1 && name[id] == replicaState:

@@ -95,6 +95,9 @@ func ReadCondemned(tx *store.Tx, id room.ID) (*Condemned, error) {
 		if err != nil {
 			return nil, err
 		}
+		if name, err := store.SpaceCondemned.Parse(it.Key); err == nil && isVoted(name) {
+			break // what follows is of voters
+		}
 		e, err := room.ParseEntry(it.Value)
 		if err != nil {
 			return nil, fmt.Errorf("entry against room %s: %w: %w", id, err, ErrDamaged)

@@ -45,7 +45,8 @@
 //	optional<Certificate> cert  from version 3: of another history that is final, too
 //
 // and under room[32] seq[8] the entries that the head signs, as they are, from the
-// one on that cannot be.
+// one on that cannot be. Beside them are the proofs against who has voted twice
+// (doublevote.go).
 package logstore
 
 import (

@@ -334,8 +334,11 @@ func (l *live) perform(ctx context.Context, effects []hub.Effect, head *room.Sig
 			l.h.mu.Unlock()
 			l.tellStopped()
 		case hub.Convicted:
+			if e.Proof.Votes && l.h.twoVotes(rep.names.Name(e.Proof.Liar)) {
+				continue // told already
+			}
 			l.r.counts.convicted.Add(1)
-			l.r.log.Error("a provider has signed two histories of a room", "room", l.h.id, "provider", rep.names.Name(e.Proof.Liar),
+			l.r.log.Error("a provider has signed what contradicts itself", "room", l.h.id, "provider", rep.names.Name(e.Proof.Liar),
 				"term", e.Proof.Term, "one", e.Proof.A.Hash, "other", e.Proof.B.Hash)
 		case hub.Wait:
 			l.alarm(shortWait)

@@ -64,6 +64,17 @@
 // users' and the others' devices are told, and another one is elected from before the
 // lie.
 //
+// # A voter for two (voted.go)
+//
+// Whoever votes twice in one term may have made two hubs. Votes are compared as they are
+// heard, with those that hub_change entries hold (room.Ballots); what an earlier term's were
+// is looked up in the log when somebody's vote in it comes. Two of them are a proof that fits
+// into a message: it is kept (logstore.Voted, one per voter, sixteen per room), given to all
+// who keep the room, and by each of them on once; an exchange repeats it to who was away. A
+// receiver believes it if both votes are signed with a key that has, or had when it voted, a
+// vote in the room. The machine takes that provider for failed; a machine that is made anew
+// is told again of the proofs that are kept.
+//
 // # A hub that does not do its work (relay.go)
 //
 // What a user submits to another provider's hub is looked after until it is final here.

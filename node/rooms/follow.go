@@ -38,6 +38,8 @@ func (r *Rooms) receive(h *handle, data []byte) overlay.Verdict {
 		return overlay.Ignore
 	case p.Head.Seq+1 == head.At.Next && p.Head.Hash != head.At.Last && head.Hub != r.cfg.Domain:
 		// Another one at the end of what is here: its hub has signed two histories.
+	case rival(p, head):
+		// Somebody has voted for both.
 	case p.Head.Seq < head.At.Next && (len(head.Set) == 0 || p.Head.Term.Compare(head.At.Term) >= 0):
 		return overlay.Ignore // of an ended term: its hub is told so
 	case head.Hub == r.cfg.Domain && len(head.Set) == 0 && r.signedBy(h, p, head):
@@ -109,6 +111,7 @@ func (l *live) adopt(ctx context.Context, p *room.Piece, from string) error {
 	if err := l.h.stopped(); err != nil {
 		return err
 	}
+	l.compareVotes(ctx, p)
 	if len(p.Entries) > 0 && l.parted(ctx, p) {
 		return l.h.stopped()
 	}
@@ -592,6 +595,7 @@ func (r *Rooms) Exchange(ctx context.Context, domain string) {
 		r.log.Debug("looking up provider", "domain", domain, "err", err)
 		return
 	}
+	r.repeatVoted(domain)
 	var stands []room.Stand
 	for _, h := range r.all() {
 		if head := h.stand(); head != nil && (h.stopped() == nil && r.comparable(head, domain) || h.stuck() && domain != head.Hub && slices.Contains(head.Providers, domain)) {

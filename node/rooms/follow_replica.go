@@ -159,7 +159,7 @@ func (l *live) accusedHub() string {
 
 // lost says whether the hub is dead, or has lied.
 func (l *live) lost(hub string) bool {
-	return l.r.dead(hub) || l.accusedHub() == hub || l.stalled(hub)
+	return l.r.dead(hub) || l.accusedHub() == hub || l.failed(hub) || l.stalled(hub)
 }
 
 // fence tells a hub whose term has ended so.

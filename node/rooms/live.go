@@ -28,6 +28,8 @@ type live struct {
 	rep      *replicaState // nil where the hub decides alone
 	timer    *time.Timer   // of rep
 
+	ballots room.Ballots // votes that are known here, see voted.go
+
 	debts   []*debt   // what the hub owes, see relay.go
 	newer   string    // whose head of a higher term did not connect; "" if nobody's
 	reading string    // who the log is being read from; "" if nobody

@@ -2,13 +2,11 @@ package rooms
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/protocol/hub"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/store"
@@ -29,7 +27,7 @@ type Standing struct {
 	Seen room.Term
 	// To is whom the room was released to, for RoleReleasing.
 	To string
-	// Proof says what is kept against a hub of the room, "" if nothing is.
+	// Proof says what is kept against providers of the room, "" if nothing is.
 	Proof string
 	// Claim says who claims to succeed the room's administrators; empty: nobody.
 	Claim string
@@ -77,13 +75,7 @@ func (r *Rooms) Standing(ctx context.Context, id room.ID) (*Standing, error) {
 		return nil, asProblem(err)
 	}
 	err = r.cfg.Store.View(func(tx *store.Tx) error {
-		c, err := logstore.ReadCondemned(tx, id)
-		if errors.Is(err, store.ErrNotFound) {
-			return nil
-		}
-		if err == nil {
-			out.Proof = c.Why
-		}
+		out.Proof, err = proofText(tx, id)
 		return err
 	})
 	return out, asProblem(err)

@@ -28,6 +28,7 @@ type handle struct {
 	broken   string              // guarded by mu: why the log cannot be followed
 	brokeIn  uint32              // guarded by mu: the era of the log then
 	accused  string              // guarded by mu: a hub of several replicas that has signed what cannot be
+	twice    []votedIn           // guarded by mu: who has voted twice in one term; the slice never changes
 	held     string              // guarded by mu: why the next entry cannot be verified yet
 	parting  *clientapi.Parting  // guarded by mu: a branch that the room was moved away from; it never changes
 	conflict *clientapi.Conflict // guarded by mu: with broken: two histories are final; it never changes
@@ -122,6 +123,9 @@ func (r *Rooms) readHeads() error {
 			r.rooms[id] = h
 			r.turns.Add(1)
 			r.counts.here.Add(1)
+		}
+		if err := r.readVoted(tx); err != nil {
+			return err
 		}
 		for c, err := range logstore.AllCondemned(tx) {
 			if err != nil {

@@ -259,8 +259,12 @@ func (l *live) restart(ctx context.Context, st hub.State, marks []hub.Mark, n *n
 	rep.m, effects = hub.Restart(rep.cfg, hub.Durable{State: st, Log: log}, restored)
 	rep.effects = append(rep.effects, effects...)
 	rep.dirty = fresh
+	if err := l.convictAgain(); err != nil {
+		l.rep = nil
+		return err
+	}
 	l.refreeze()
-	if h := l.state.Hub().Domain; l.accusedHub() == h || l.stalled(h) {
+	if h := l.state.Hub().Domain; l.accusedHub() == h || l.failed(h) || l.stalled(h) {
 		l.step(hub.Event{Kind: hub.Suspect})
 	} else {
 		l.doubt() // of many rooms of a dead hub each has its turn
@@ -304,7 +308,7 @@ func (l *live) advanceTail(st *room.Step, welcomes []welcome) (*hub.Entry, error
 	if e.Kind != room.KindMessage {
 		readers = l.state.Providers()
 	}
-	before := l.state.Participants()
+	before, lead := l.state.Participants(), l.state.Lead()
 	adopted := l.entering(st)
 	if err := l.state.Advance(st); err != nil {
 		return nil, err
@@ -326,6 +330,7 @@ func (l *live) advanceTail(st *room.Step, welcomes []welcome) (*hub.Entry, error
 			return nil, err
 		}
 		out.Kind, out.Hub, out.Via = hub.Change, rep.names.Number(c.Hub.Domain), hub.Via(c.Via)
+		l.noteChange(c, &lead)
 		for _, v := range c.Votes {
 			out.Voters = out.Voters.With(rep.names.Number(v.Voter))
 		}

@@ -75,7 +75,7 @@ func (l *live) say(m *hub.Message) {
 			out.Ack, err = l.acknowledge(m.Term, to, rep.voted.Set, rep.absence, m.Head)
 		}
 	default:
-		return // proofs do not travel yet
+		return // proofs travel as pieces (proof.go), or as they are (voted.go)
 	}
 	if err != nil {
 		l.r.log.Error("signing for a room", "room", l.h.id, "what", out.Kind, "err", err)
@@ -237,6 +237,9 @@ func (l *live) hear(ctx context.Context, m *replica.Message, from string) error 
 	if m.Kind == replica.Relayed {
 		return l.hearRelay(m.Relay, from)
 	}
+	if m.Kind == replica.Voted {
+		return l.hearVoted(ctx, m.Twice, from)
+	}
 	if rep == nil {
 		if m.Kind != replica.Release && m.Kind != replica.Ask && !replicated(l.state) {
 			return nil // late
@@ -285,12 +288,18 @@ func (l *live) hear(ctx context.Context, m *replica.Message, from string) error 
 			in.Excuse = hub.NoExcuse
 		}
 		in.Kind = hub.Stand
+		if m.Vote != nil {
+			l.noteVote(ctx, m.Vote) // a release
+		}
 		rep.asked[in.From] = m.Set
 	case replica.Grant:
 		in.Kind = hub.Grant
 		if m.Grant {
 			x, ok := l.state.Replica(from)
 			v := m.Vote
+			if ok && v.Voter == from {
+				l.noteVote(ctx, v)
+			}
 			if !ok || v.Candidate != l.r.cfg.Domain || v.Voter != from || v.Set != l.setHash() {
 				return fmt.Errorf("vote of %s for something else", from)
 			}
@@ -422,6 +431,7 @@ func (l *live) hearRelease(ctx context.Context, in *hub.Message, v *room.SignedV
 		}
 		in.From, in.To = l.rep.names.Number(from), l.rep.cfg.Self
 	}
+	l.noteVote(ctx, v)
 	l.rep.votes[in.From] = *v
 	in.Kind = hub.Release
 	l.step(hub.Event{Kind: hub.Deliver, Message: in})
@@ -455,7 +465,7 @@ const sayTimeout = 3 * time.Second
 func fit(list []*replica.Message) int {
 	size := 8
 	for i, m := range list {
-		if size += 1<<10 + len(m.Commit) + len(m.Piece) + relaySize(m.Relay); size > replica.MaxBytes && i > 0 {
+		if size += 1<<10 + len(m.Commit) + len(m.Piece) + relaySize(m.Relay) + votedSize(m.Twice); size > replica.MaxBytes && i > 0 {
 			return i
 		}
 	}

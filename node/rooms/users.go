@@ -472,6 +472,7 @@ type Summary struct {
 	Broken    string // why the log is not followed any further
 	Held      string // why the next entry cannot be verified yet
 	Accused   string // a hub that has signed what cannot be; the proof is kept
+	Twice     string // who has voted twice in one term; the proof is kept
 	Replicas  []string
 	Outside   []string // those of Replicas, and the hub, that have no participant
 	Tail      uint64   // entries that are here and not final
@@ -488,6 +489,12 @@ func (r *Rooms) List() []Summary {
 			s := Summary{Room: describe(h.head), Head: h.head.At.Last.String(), Providers: h.head.Providers, Broken: h.broken, Held: h.held,
 				Accused: h.accused, Auto: h.head.Auto, Outside: h.head.Outside, Loaded: h.live != nil}
 			s.Parting, s.Conflict = h.parting, h.conflict
+			for i, v := range h.twice {
+				if i > 0 {
+					s.Twice += "; "
+				}
+				s.Twice += v.String()
+			}
 			if tip := h.tip.Load(); tip > h.head.At.Next {
 				s.Tail = tip - h.head.At.Next
 			}

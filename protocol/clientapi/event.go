@@ -53,6 +53,9 @@ type HubState struct {
 	// Lied: there is proof that it has signed what cannot be, or two histories of the
 	// room. Its other providers look for another hub.
 	Lied bool `json:"lied,omitempty"`
+	// Votes, with Lied: what is proven is that it has voted twice in one term, for who is to
+	// order the room. It need not be the hub; it counts as failed.
+	Votes bool `json:"votes,omitempty"`
 	// Stalls: it gives signs of life and leaves lying what is brought to it.
 	Stalls bool `json:"stalls,omitempty"`
 	// Stopped: this provider follows the room no further. What the hub has signed cannot

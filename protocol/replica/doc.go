@@ -38,6 +38,7 @@
 //	        case ack(12):     Term term; Place head; Term seen; optional<SignedAck> ack;
 //	        case show(13):    opaque piece<V>;                       /* a Piece */
 //	        case relayed(14): Relay relay;                           /* see Relay */
+//	        case voted_twice(15): DoubleVote proof;                  /* of this room */
 //	    };
 //	} Message;
 //	struct { Message messages<V>; } Messages;

@@ -32,13 +32,14 @@ const (
 	Ack     Kind = 12 // answer to it, with the acknowledgement if it is one
 	Show    Kind = 13 // a piece of the log, which proves something against its hub
 	Relayed Kind = 14 // a submission that the hub leaves lying
+	Voted   Kind = 15 // the proof that somebody has voted twice in one term
 )
 
 var kindNames = [...]string{CoSign: "co-sign", Refuse: "refuse", Need: "need", AskVote: "ask-vote", Would: "would", Stand: "stand",
-	Grant: "grant", Release: "release", Ask: "ask", Answer: "answer", Move: "move", Ack: "ack", Show: "show", Relayed: "relayed"}
+	Grant: "grant", Release: "release", Ask: "ask", Answer: "answer", Move: "move", Ack: "ack", Show: "show", Relayed: "relayed", Voted: "voted-twice"}
 
 func (k Kind) String() string {
-	if k < CoSign || k > Relayed {
+	if k < CoSign || k > Voted {
 		return fmt.Sprintf("Kind(%d)", uint8(k))
 	}
 	return kindNames[k]
@@ -63,6 +64,7 @@ type Message struct {
 	Ack    *room.SignedAck  // of Ack
 	Piece  []byte           // of Show: a room.Piece
 	Relay  *Relay           // of Relayed
+	Twice  *room.DoubleVote // of Voted
 }
 
 // Bounds of one request.
@@ -135,6 +137,8 @@ func (m *Message) append(b []byte) []byte {
 		return presentation.AppendOpaque(b, m.Piece)
 	case Relayed:
 		return m.Relay.append(b)
+	case Voted:
+		return m.Twice.Append(b)
 	case Move:
 		return presentation.AppendOpaque(appendPlace(appendPlace(appendTerm(b, m.Term), m.Head), m.Final), m.Commit)
 	case Ack:
@@ -195,6 +199,13 @@ func (m *Message) read(r *presentation.Reader) {
 	case Relayed:
 		m.Relay = new(Relay)
 		m.Relay.read(r)
+	case Voted:
+		m.Twice = new(room.DoubleVote)
+		m.Twice.A.Read(r)
+		m.Twice.B.Read(r)
+		if a, b := &m.Twice.A, &m.Twice.B; r.Err() == nil && (a.Room != m.Room || b.Room != m.Room || a.Voter != b.Voter || a.Term != b.Term || a.Vote == b.Vote) {
+			r.Fail(ErrMessage, "votes of %q and %q that contradict nothing in the room", a.Voter, b.Voter)
+		}
 	case Move:
 		m.Term, m.Head, m.Final = readTerm(r), readPlace(r), readPlace(r)
 		m.Commit = slices.Clone(r.Opaque())

@@ -47,7 +47,7 @@ func vote(t *rapid.T, m *replica.Message, release bool) *room.SignedVote {
 
 // message draws a message as a provider sends it.
 func message(t *rapid.T) *replica.Message {
-	m := &replica.Message{Kind: replica.Kind(rapid.IntRange(1, 14).Draw(t, "kind"))}
+	m := &replica.Message{Kind: replica.Kind(rapid.IntRange(1, 15).Draw(t, "kind"))}
 	m.Room = room.ID(hash(t))
 	switch m.Kind {
 	case replica.CoSign:
@@ -94,6 +94,9 @@ func message(t *rapid.T) *replica.Message {
 		}
 	case replica.Answer:
 		m.Head, m.Seen = place(t), term(t)
+	case replica.Voted:
+		v := replica.Message{Room: m.Room, Term: term(t), Head: place(t)}
+		m.Twice = &room.DoubleVote{A: *vote(t, &v, false), B: *vote(t, &v, true)}
 	case replica.Relayed:
 		y, err := replica.SignRelay(m.Room, replica.Request(rapid.IntRange(1, 2).Draw(t, "request")), "a.example",
 			room.TxnNonce(rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "nonce")), rapid.SliceOfN(rapid.Byte(), 1, 300).Draw(t, "body"), key)
@@ -154,6 +157,21 @@ func TestRefused(t *testing.T) {
 	if _, err := replica.Parse(replica.Append(nil, []*replica.Message{grant(signed(func(*room.Vote) {}))})); err != nil {
 		t.Fatalf("a good vote: %v", err)
 	}
+	twice := func(a, b room.SignedVote) *replica.Message {
+		return &replica.Message{Room: id, Kind: replica.Voted, Twice: &room.DoubleVote{A: a, B: b}}
+	}
+	released := func(v *room.Vote) { v.Release = true }
+	foreign := func(release bool) room.SignedVote {
+		return *signed(func(v *room.Vote) { v.Room, v.Head.Room, v.Release = room.ID{9}, room.ID{9}, release })
+	}
+	by := func(voter string) room.SignedVote {
+		v := signed(released)
+		v.Voter = voter
+		return *v
+	}
+	if _, err := replica.Parse(replica.Append(nil, []*replica.Message{twice(*signed(func(*room.Vote) {}), *signed(released))})); err != nil {
+		t.Fatalf("a good proof: %v", err)
+	}
 	for what, m := range map[string]*replica.Message{
 		"co-signature of another room": {Room: id, Kind: replica.CoSign, Sign: &cosigned},
 		"vote in another term":         grant(signed(func(v *room.Vote) { v.Term.Number = 3 })),
@@ -163,6 +181,10 @@ func TestRefused(t *testing.T) {
 		"grant as a release":           {Room: id, Kind: replica.Release, Vote: signed(func(*room.Vote) {})},
 		"excuse 4":                     {Room: id, Kind: replica.Stand, Excuse: 4},
 		"relay of request 3":           {Room: id, Kind: replica.Relayed, Relay: &replica.Relay{Request: 3, Origin: "a.example"}},
+		"one vote twice":               twice(*signed(func(*room.Vote) {}), *signed(func(*room.Vote) {})),
+		"votes in two terms":           twice(*signed(func(*room.Vote) {}), *signed(func(v *room.Vote) { v.Term.Number++ })),
+		"votes of another room":        twice(foreign(false), foreign(true)),
+		"votes of two voters":          twice(*signed(func(*room.Vote) {}), by("c.example")),
 		"relay of nobody":              {Room: id, Kind: replica.Relayed, Relay: &replica.Relay{Request: 1}},
 	} {
 		if _, err := replica.Parse(replica.Append(nil, []*replica.Message{m})); !errors.Is(err, replica.ErrMessage) {
@@ -238,6 +260,10 @@ func TestRelay(t *testing.T) {
 func FuzzMessages(f *testing.F) {
 	f.Add(replica.Append(nil, nil))
 	f.Add(replica.Append(nil, []*replica.Message{{Kind: replica.AskVote}, {Kind: replica.Would, Grant: true}, {Kind: replica.Refuse, Hub: "a.example"}}))
+	v := room.Vote{Term: room.Term{Number: 2}, Candidate: "b.example", Head: room.Head{Term: room.Term{Number: 1}}}
+	w := v
+	w.Candidate = "c.example"
+	f.Add(replica.Append(nil, []*replica.Message{{Kind: replica.Voted, Twice: &room.DoubleVote{A: room.SignVote(v, "a.example", key), B: room.SignVote(w, "a.example", key)}}}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		list, err := replica.Parse(b)
 		if err != nil {
