@@ -6,7 +6,9 @@ import (
 
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/content"
+	"github.com/mimid/mimid/protocol/introduction"
 	"github.com/mimid/mimid/protocol/mls"
+	"github.com/mimid/mimid/protocol/privacypass"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/wire"
@@ -52,6 +54,11 @@ func (c *Client) Looked() (n uint64) {
 		return nil, nil
 	})
 	return n
+}
+
+// Token gets a token for an anonymous request.
+func (c *Client) Token(ctx context.Context, origin string) (*privacypass.Token, introduction.Week, error) {
+	return c.token(ctx, origin)
 }
 
 // SendReport sends any octets in the place of a report, as a hostile device does.

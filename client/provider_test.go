@@ -54,6 +54,7 @@ type fake struct {
 	// holdEntries keeps entries out of streams; hub logs have them.
 	holdEntries bool
 	claims      []*clientapi.Found
+	issuer      *fakeIssuer    // nil: no tokens
 	authority   *fakeAuthority // nil: none is believed
 	evaluators  *oprf.KeySet   // nil: there are none
 	shares      []*oprf.Share
@@ -124,6 +125,8 @@ func newFake(t testing.TB) *fake {
 		"GET /v1/consent":                 f.consents,
 		"GET /v1/consent/modes":           f.consentModes,
 		"PUT /v1/consent/modes":           f.setConsentModes,
+		"GET /v1/tokens":                  f.tokenKeys,
+		"POST /v1/tokens":                 f.newTokens,
 		"POST /v1/claims":                 f.publishClaim,
 		"DELETE /v1/claims":               f.withdrawClaim,
 		"POST /v1/discover":               f.discover,

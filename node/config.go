@@ -45,6 +45,7 @@ type Config struct {
 	Failover     Failover     `toml:"failover" comment:"When another provider counts as dead, so that rooms move away from it."`
 	Discovery    Discovery    `toml:"discovery" comment:"How users are found by handle or phone number."`
 	Consent      Consent      `toml:"consent" comment:"What becomes of strangers who want something of users."`
+	Introduction Introduction `toml:"introduction" comment:"Requests of users who do not say who they are, for first contact."`
 	Verification Verification `toml:"verification" comment:"Be an authority that verifies mail addresses and numbers for users of all providers; off without smtp and webhook."`
 	Assets       Assets       `toml:"assets" comment:"Attachments that users keep here, encrypted by their devices."`
 	Metrics      Metrics      `toml:"metrics" comment:"Prometheus metrics and health."`
@@ -248,6 +249,7 @@ func DefaultConfig(domain string) Config {
 		Failover: Failover{Interval: Duration(400 * time.Millisecond), Idle: Duration(5 * time.Second), Timeout: Duration(time.Second), Stall: Duration(5 * time.Second),
 			ReplicaRooms: 1000, ReplicaRoomsPerProvider: 100, RecruitPatience: Duration(time.Hour)},
 		Discovery:    Discovery{Salt: "mimi", Queries: true, Authorities: []string{}},
+		Introduction: Introduction{TokensPerDay: 5},
 		Verification: Verification{Serve: []string{}},
 		Assets:       Assets{MaxSize: 100, User: 1 << 10, Total: 10 << 10, Keep: Duration(90 * 24 * time.Hour)},
 		Metrics:      Metrics{Listen: "127.0.0.1:9448"},
@@ -377,6 +379,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := c.Consent.check(); err != nil {
+		return err
+	}
+	if err := c.Introduction.check(); err != nil {
 		return err
 	}
 	if a := c.Assets; a.MaxSize < 1 || a.User < a.MaxSize || a.Total < a.User || a.Total > 1<<40 || a.Keep < 0 {

@@ -28,6 +28,7 @@ import (
 	"github.com/mimid/mimid/node/contact"
 	"github.com/mimid/mimid/node/evaluate"
 	"github.com/mimid/mimid/node/feed"
+	"github.com/mimid/mimid/node/introduce"
 	"github.com/mimid/mimid/node/knocks"
 	"github.com/mimid/mimid/node/mimihttps"
 	"github.com/mimid/mimid/node/outbox"
@@ -87,6 +88,7 @@ type parts struct {
 	evaluate  *evaluate.Service // nil: the network has no evaluators
 	authority *authority.Service
 	knocks    *knocks.Service
+	introduce *introduce.Service
 	web       *web // nil: HTTPS is off
 	assets    *assets.Store
 	downloads *assets.Proxy
@@ -191,6 +193,7 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	s.start("rivals", p.contacts.WatchRivals, nil)
 	s.start("knocks", p.knocks.Run, nil)
 	s.start("authority", p.authority.Run, nil)
+	s.start("introductions", p.introduce.Run, nil)
 	s.start("assets", p.assets.Run, nil)
 	s.start("clients", p.clients.Run, nil)
 	s.start("operator", p.admin.Run, p.admin.Ready())
@@ -335,6 +338,9 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if p.contacts, err = n.makeContacts(p, auth); err != nil {
 		return p, err
 	}
+	if p.introduce, err = n.makeIntroduce(p); err != nil {
+		return p, err
+	}
 	if p.authority, err = n.makeAuthority(p); err != nil {
 		return p, err
 	}
@@ -350,7 +356,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		return p, err
 	}
 	if p.server, err = peering.NewServer(peering.Config{
-		Domain: domain, Aliases: []string{host}, Routes: slices.Concat(roomRoutes(p.rooms, p.hear), p.contacts.Routes(), p.evaluateRoutes(), p.authority.Routes(), p.knocks.Routes(), []peering.Route{p.downloads.Route()}), Directory: directory{p.providers},
+		Domain: domain, Aliases: []string{host}, Routes: slices.Concat(roomRoutes(p.rooms, p.hear), p.contacts.Routes(), p.evaluateRoutes(), p.authority.Routes(), p.knocks.Routes(), p.introduce.Routes(), []peering.Route{p.downloads.Route()}), Directory: directory{p.providers},
 		Peer:      peerOf,
 		Certified: mimihttps.Source, PlainIDs: n.keys.plainIDs(), Record: p.web.record(p.overlay),
 		Now: n.now, Log: part("peering"),
@@ -403,7 +409,7 @@ func (n *Node) makeClients(p *parts) (err error) {
 		Listener: p.listener, TLS: conf, Ready: n.readiness, Version: n.version, Log: n.log.With("part", "clients"), Now: n.now,
 		Requests: ration.Config{PerSecond: rate, Burst: max(1, 4*rate)},
 		Services: clienthttp.Services{Accounts: p.accounts, KeyPackages: stocked{p.accounts, p.stock}, Providers: p.providers, Contacts: p.contacts,
-			Claims: p.contacts, Evaluations: evaluations{p.evaluate}, Verifications: p.authority, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Knocks: p.knocks, Pairings: pairing.New(pairing.Config{Invites: p.accounts, Now: n.now, Log: n.log.With("part", "pairing")}), Signals: p.rooms, Submissions: p.rooms, Streams: streams{p.feed},
+			Claims: p.contacts, Evaluations: evaluations{p.evaluate}, Verifications: p.authority, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Knocks: p.knocks, Introductions: p.introduce, Pairings: pairing.New(pairing.Config{Invites: p.accounts, Now: n.now, Log: n.log.With("part", "pairing")}), Signals: p.rooms, Submissions: p.rooms, Streams: streams{p.feed},
 			Assets: p.assets, Downloads: p.downloads},
 	})
 	return err

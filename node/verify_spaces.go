@@ -11,6 +11,7 @@ import (
 	"github.com/mimid/mimid/node/authority"
 	"github.com/mimid/mimid/node/contact"
 	"github.com/mimid/mimid/node/feed"
+	"github.com/mimid/mimid/node/introduce"
 	"github.com/mimid/mimid/node/knocks"
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/node/outbox"
@@ -63,6 +64,8 @@ func checkOf(sp store.Space) func(it store.Item) error {
 		return abuse.Check
 	case store.SpaceVerifications:
 		return authority.Check
+	case store.SpaceTokens:
+		return introduce.Check
 	case store.SpaceProviders, store.SpaceClient:
 		return func(store.Item) error { return errors.New("nothing of a provider's is kept there") }
 	}

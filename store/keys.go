@@ -59,11 +59,13 @@ const (
 
 	SpaceVerifications Space = 0x34 // codes that this provider, as a verification authority, has sent
 
-	lastSpace = SpaceVerifications
+	SpaceTokens Space = 0x35 // keys for tokens of anonymous requests, what was asked for and what was spent
+
+	lastSpace = SpaceTokens
 )
 
 var spaceNames = [...]string{"accounts", "devices", "keypackages", "consent", "providers", "overlay", "feed", "outbox", "claims", "client",
-	"condemned", "restored", "replica", "heard", "promises", "knocks", "branches", "assets", "abuse", "bans", "verifications"}
+	"condemned", "restored", "replica", "heard", "promises", "knocks", "branches", "assets", "abuse", "bans", "verifications", "tokens"}
 
 // Spaces are all of them, in the order of their keys.
 func Spaces() (out []Space) {

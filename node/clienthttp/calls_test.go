@@ -45,6 +45,8 @@ var calls = []struct {
 	{"POST", "/v1/verifications/answer", clientapi.VerificationAnswer{Authority: "c.example", Answer: []byte{1}}, 200, "AnswerVerification"},
 	{"POST", "/v1/consent", clientapi.SendConsent{Entry: []byte{1}}, 202, "SendConsent"},
 	{"GET", "/v1/consent", nil, 200, "Consents"},
+	{"GET", "/v1/tokens", nil, 200, "TokenKeys"},
+	{"POST", "/v1/tokens", clientapi.NewTokens{Requests: [][]byte{{1}}}, 200, "NewTokens"},
 	{"GET", "/v1/consent/modes", nil, 200, "ConsentModes"},
 	{"PUT", "/v1/consent/modes", clientapi.ConsentModes{Mode: "open", Exceptions: []clientapi.ConsentException{{Who: "chicago.example", Mode: "closed"}}}, 200, "SetConsentModes"},
 	{"POST", "/v1/rooms", clientapi.NewRoom{URI: "mimi://atlanta.example/r/x", GroupInfo: []byte{1}, Tree: []byte{2}, Nonce: nonce}, 200, "CreateRoom"},

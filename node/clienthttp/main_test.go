@@ -236,6 +236,14 @@ func (f *fake) RefuseKnock(ctx context.Context, who account.Identity, id store.R
 	return f.call(ctx, "RefuseKnock", &who, r)
 }
 
+func (f *fake) TokenKeys(ctx context.Context, who account.Identity) (*clientapi.TokenKeys, error) {
+	return &clientapi.TokenKeys{Left: 5}, f.call(ctx, "TokenKeys", &who, nil)
+}
+
+func (f *fake) NewTokens(ctx context.Context, who account.Identity, n *clientapi.NewTokens) (*clientapi.Tokens, error) {
+	return &clientapi.Tokens{Responses: [][]byte{{1}}}, f.call(ctx, "NewTokens", &who, n)
+}
+
 func (f *fake) Recruit(ctx context.Context, who account.Identity, id store.RoomID) (*clientapi.Recruit, error) {
 	if id != room {
 		return nil, fmt.Errorf("recruiting: %w", notFound())
@@ -460,7 +468,7 @@ func (s *fakeStream) isClosed() bool {
 }
 
 func (f *fake) services() clienthttp.Services {
-	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Evaluations: f, Verifications: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Pairings: f, Signals: f, Submissions: f, Streams: f, Assets: fakeAssets{f}, Downloads: f}
+	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Evaluations: f, Verifications: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Introductions: f, Pairings: f, Signals: f, Submissions: f, Streams: f, Assets: fakeAssets{f}, Downloads: f}
 }
 
 // site is a running server.

@@ -121,6 +121,7 @@ func (s *Server) register(api huma.API) {
 	s.registerContacts(api)
 	s.registerRooms(api)
 	s.registerKnocks(api)
+	s.registerIntroductions(api)
 	s.registerPairings(api)
 	s.registerAssets(api)
 }

@@ -28,6 +28,7 @@ type Services struct {
 	Finder        Finder
 	Recruits      Recruits
 	Knocks        Knocks
+	Introductions Introductions
 	Pairings      Pairings
 	Signals       Signals
 	Submissions   Submissions
@@ -130,6 +131,13 @@ type Knocks interface {
 	Knocks(ctx context.Context, who account.Identity) (*clientapi.Knocks, error)
 	RoomKnocks(ctx context.Context, who account.Identity, room store.RoomID) (*clientapi.Knocks, error)
 	RefuseKnock(ctx context.Context, who account.Identity, room store.RoomID, r *clientapi.RefuseKnock) error
+}
+
+// Introductions lets users ask others without saying who they are; *introduce.Service does.
+type Introductions interface {
+	// TokenKeys and NewTokens are a Problem with CodeNotFound where no tokens are given.
+	TokenKeys(ctx context.Context, who account.Identity) (*clientapi.TokenKeys, error)
+	NewTokens(ctx context.Context, who account.Identity, n *clientapi.NewTokens) (*clientapi.Tokens, error)
 }
 
 // Pairings keeps what a device and a new one of the same user say to each other. Whoever says

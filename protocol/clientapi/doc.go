@@ -43,6 +43,8 @@
 //	PUT    /v1/consent/modes                 ConsentModes -> ConsentModes: all of them anew
 //	GET    /v1/quarantine                    Quarantine: who has put the user into which room, or asks
 //	POST   /v1/quarantine/{room}             JudgeHeld: accept, reject or report such a room
+//	GET    /v1/tokens                        TokenKeys: with what tokens for anonymous requests are signed
+//	POST   /v1/tokens                        NewTokens -> Tokens
 //	POST   /v1/knocks                        SendKnock -> Knock: ask to be let into a room, or no longer
 //	GET    /v1/knocks                        Knocks: the user's own
 //	POST   /v1/rooms                         NewRoom -> Submitted

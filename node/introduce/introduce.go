@@ -1,0 +1,124 @@
+package introduce
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/mimid/mimid/node/peering"
+	"github.com/mimid/mimid/node/ration"
+	"github.com/mimid/mimid/protocol/introduction"
+	"github.com/mimid/mimid/protocol/privacypass"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/store"
+)
+
+// EndpointKeys tells other providers with which keys this one signs tokens; not MIMI's. The
+// subject is the issuer's domain, the body is empty, the answer introduction.Keys.
+const EndpointKeys = "tokenKeys"
+
+// Store is what a Service needs of a *store.Store, which is one.
+type Store interface {
+	Update(ctx context.Context, fn func(tx *store.Tx) error) error
+	View(fn func(tx *store.Tx) error) error
+}
+
+// Limits bounds what is asked for. A zero field means its default, but for PerDay.
+type Limits struct {
+	// PerDay is how many tokens an own user gets a day; 0: none.
+	PerDay int
+	// Keys is how often another provider may ask for the issuer's keys. Default one in 10
+	// seconds, 20 at once.
+	Keys ration.Config
+	// Users is how many tokens, new and again, a user may ask for. Default one in 10 seconds,
+	// 20 at once and not less than PerDay.
+	Users ration.Config
+}
+
+// MaxPerDay bounds Limits.PerDay.
+const MaxPerDay = 1000
+
+// Config configures a Service.
+type Config struct {
+	// Domain is the own provider's.
+	Domain string
+	Store  Store
+	Limits Limits
+	// Now is the clock. Default time.Now.
+	Now func() time.Time
+	// Log receives what an operator may want to know, never a token. Default: nothing.
+	Log *slog.Logger
+}
+
+// Service gives tokens. Safe for concurrent use. What a client or another provider did wrong is a
+// *clientapi.Problem; other errors went wrong here.
+type Service struct {
+	cfg   Config
+	keys  *ration.Ration // by other provider
+	users *ration.Ration // by own user
+
+	mu      sync.Mutex                                // held while a key is made
+	issuers map[introduction.Week]*privacypass.Issuer // this week's and the last; guarded by mu
+}
+
+// New returns a Service. It starts nothing. Error: ErrConfig.
+func New(cfg Config) (*Service, error) {
+	p, err := uri.ParseDomain(cfg.Domain)
+	if err != nil || p.Domain() != cfg.Domain {
+		return nil, fmt.Errorf("%w: domain %.100q", ErrConfig, cfg.Domain)
+	}
+	if cfg.Store == nil {
+		return nil, fmt.Errorf("%w: no store", ErrConfig)
+	}
+	if n := cfg.Limits.PerDay; n < 0 || n > MaxPerDay {
+		return nil, fmt.Errorf("%w: %d tokens a day; 0 to %d", ErrConfig, n, MaxPerDay)
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	l := &cfg.Limits
+	setDefault(&l.Keys.PerSecond, 0.1)
+	setDefault(&l.Keys.Burst, 20)
+	setDefault(&l.Users.PerSecond, 0.1)
+	setDefault(&l.Users.Burst, float64(max(20, l.PerDay)))
+	return &Service{cfg: cfg, keys: ration.New(l.Keys), users: ration.New(l.Users), issuers: map[introduction.Week]*privacypass.Issuer{}}, nil
+}
+
+func setDefault[T int | float64](p *T, d T) {
+	if *p <= 0 {
+		*p = d
+	}
+}
+
+// Routes are the endpoints that other providers call.
+func (s *Service) Routes() []peering.Route {
+	return []peering.Route{{Endpoint: EndpointKeys, Handler: s.handleKeys, MaxBody: 16, Idempotent: true}}
+}
+
+// Run deletes what is kept no longer, until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	timer := time.NewTicker(time.Hour)
+	defer timer.Stop()
+	for {
+		if err := s.Forget(ctx); err != nil {
+			switch {
+			case ctx.Err() != nil:
+				return nil
+			case errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrFailed):
+				return fmt.Errorf("deleting old tokens: %w", err)
+			}
+			s.cfg.Log.Error("old tokens could not be deleted", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+	}
+}
