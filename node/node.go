@@ -49,6 +49,7 @@ type Node struct {
 	cfg     Config
 	version string
 	keys    *Keys
+	memory  *Memory // nil but in simulations
 	log     *slog.Logger
 	now     func() time.Time
 	ready   chan struct{}
@@ -66,6 +67,8 @@ type Options struct {
 	LogTo io.Writer
 	// Now is the clock of rooms and certificates. Default time.Now.
 	Now func() time.Time
+	// Memory, if it is not nil, has the node live in memory, for simulations.
+	Memory *Memory
 }
 
 // parts is everything a node is made of.
@@ -106,11 +109,14 @@ func New(cfg *Config, o Options) (*Node, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
 	}
+	if err := o.Memory.check(cfg); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConfig, err)
+	}
 	// Before the store is looked at: it is marked, too, but not from its first moment on.
 	if _, err := os.Lstat(filepath.Join(cfg.Dir, unfinishedName)); err == nil {
 		return nil, fmt.Errorf("%w: there is a file %s in %s: remove the directory and restore again", store.ErrUnfinished, unfinishedName, cfg.Dir)
 	}
-	keys, err := ReadKeys(cfg.Dir)
+	keys, err := o.Memory.readKeys(cfg.Dir)
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +134,7 @@ func New(cfg *Config, o Options) (*Node, error) {
 	if o.Version == "" {
 		o.Version = "dev"
 	}
-	return &Node{cfg: *cfg, version: o.Version, keys: keys, now: o.Now, ready: make(chan struct{}),
+	return &Node{cfg: *cfg, version: o.Version, keys: keys, memory: o.Memory, now: o.Now, ready: make(chan struct{}),
 		log: slog.New(h).With("node", cfg.Domain)}, nil
 }
 
@@ -142,7 +148,9 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	n.mu.Lock()
 	n.started = n.now()
 	n.mu.Unlock()
-	st, err := store.Open(store.Options{Dir: filepath.Join(n.cfg.Dir, "store"), Small: n.cfg.Store.Small, Log: n.log.With("part", "store")})
+	where := n.memory.store(n.cfg.Dir)
+	where.Small, where.Log = n.cfg.Store.Small, n.log.With("part", "store")
+	st, err := store.Open(where)
 	if err != nil {
 		return fmt.Errorf("opening store: %w", err)
 	}
@@ -272,7 +280,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		Listen: n.cfg.Overlay.Listen, Announce: n.cfg.Overlay.Announce, Bootstrap: n.cfg.Overlay.Bootstrap,
 		MDNS: n.cfg.Overlay.MDNS, Public: n.cfg.Overlay.Public, ReplicaWilling: n.cfg.Failover.ReplicaForOthers,
 		KV: kv{st}, Pins: n.cfg.Trust.Pins, TXT: txt(n.cfg.Trust.DNS), Handler: late,
-		Log: part("overlay"), Registerer: p.registry, Now: n.now,
+		Log: part("overlay"), Registerer: p.registry, Now: n.now, Transport: n.memory.transport(),
 	}); err != nil {
 		return p, err
 	}
@@ -370,7 +378,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if err := n.makeClients(p); err != nil {
 		return p, err
 	}
-	if p.admin, err = admin.New(admin.Config{Dir: n.cfg.Dir, Log: part("operator"), Services: admin.Services{
+	if p.admin, err = admin.New(admin.Config{Dir: n.cfg.Dir, Listener: n.memory.operator(), Log: part("operator"), Services: admin.Services{
 		Accounts: stocked{p.accounts, p.stock}, Rooms: operatorRooms{p.rooms, domain, ping(p.caller)}, Peers: operatorPeers{domain, p.overlay}, Node: n,
 		Abuse: operatorAbuse{p.abuse, p.rooms}}}); err != nil {
 		return p, err
@@ -397,7 +405,7 @@ func (n *Node) makeClients(p *parts) (err error) {
 		}
 		conf = &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13}
 	}
-	if p.listener, err = listen("clients.listen", n.cfg.Clients.Listen); err != nil {
+	if p.listener, err = n.memory.listen(n.cfg.Clients.Listen); err != nil {
 		return err
 	}
 	if a, ok := p.listener.Addr().(*net.TCPAddr); conf == nil && (!ok || !a.IP.IsLoopback()) {

@@ -26,7 +26,6 @@ const maxAnswer = 64 << 20
 // Client talks to a running node. Safe for concurrent use. Its methods return
 // *clientapi.Problem where the node refuses, and ErrNotRunning when it has gone.
 type Client struct {
-	path string
 	http *http.Client
 }
 
@@ -34,18 +33,23 @@ type Client struct {
 // ErrNotRunning, ErrDenied.
 func Dial(ctx context.Context, dir string) (*Client, error) {
 	path := filepath.Join(dir, SocketName)
-	c := &Client{path: path}
-	c.http = &http.Client{Transport: &http.Transport{
-		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx, path) },
-		DisableCompression: true,
-		MaxIdleConns:       1,
-	}}
+	c := NewClient(func(ctx context.Context) (net.Conn, error) { return dial(ctx, path) })
 	conn, err := dial(ctx, path)
 	if err != nil {
 		return nil, err
 	}
 	_ = conn.Close()
 	return c, nil
+}
+
+// NewClient returns a Client whose connections come from a function, for a node that has no
+// socket (Config.Listener).
+func NewClient(dial func(ctx context.Context) (net.Conn, error)) *Client {
+	return &Client{http: &http.Client{Transport: &http.Transport{
+		DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return dial(ctx) },
+		DisableCompression: true,
+		MaxIdleConns:       1,
+	}}}
 }
 
 func dial(ctx context.Context, path string) (net.Conn, error) {

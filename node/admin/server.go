@@ -20,7 +20,9 @@ const SocketName = "admin.sock"
 // Config configures a Server.
 type Config struct {
 	// Dir is the data directory, in which the socket is made.
-	Dir      string
+	Dir string
+	// Listener brings connections in place of the socket, which is not made then. Run closes it.
+	Listener net.Listener
 	Services Services
 	// Log receives a line for everything that changes something.
 	Log *slog.Logger
@@ -62,9 +64,14 @@ func (s *Server) Ready() <-chan struct{} { return s.ready }
 // Run makes the socket and answers until ctx ends; then it removes it. Call it once.
 // Errors: ErrRunning, ErrSocket.
 func (s *Server) Run(ctx context.Context) error {
-	l, err := listen(ctx, s.path)
-	if err != nil {
-		return err
+	l := s.cfg.Listener
+	remove := func() {} // the socket's name
+	if l == nil {
+		var err error
+		if l, err = listen(ctx, s.path); err != nil {
+			return err
+		}
+		remove = func() { _ = os.Remove(s.path) }
 	}
 	close(s.ready) // whoever connects now waits in the queue of the socket
 	srv := &http.Server{
@@ -80,12 +87,12 @@ func (s *Server) Run(ctx context.Context) error {
 	go func() { ended <- srv.Serve(l) }()
 	select {
 	case err := <-ended:
-		_ = os.Remove(s.path)
+		remove()
 		return fmt.Errorf("serving the operator on %s: %w", s.path, err)
 	case <-ctx.Done():
 	}
 	// First the name, so that the next node finds the place free.
-	_ = os.Remove(s.path)
+	remove()
 	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.cfg.ShutdownTimeout)
 	defer cancel()
 	if srv.Shutdown(stop) != nil {

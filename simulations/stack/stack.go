@@ -26,12 +26,12 @@ import (
 // A network is nodes that run. It belongs to the run's goroutine, but for what is said otherwise.
 type network struct {
 	fabric *memnet.Fabric
-	nodes  []*node
+	nodes  []*bare
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
 }
 
-type node struct {
+type bare struct {
 	*overlay.Overlay
 	err error // after it has ended
 }
@@ -69,7 +69,7 @@ func start(r *simulations.Run, count int, spec links.Spec) (*network, error) {
 	n.cancel = cancel
 	var boot []string
 	for i := 0; i < count; i += joining {
-		var batch []*node
+		var batch []*bare
 		for k := i; k < min(i+joining, count); k++ {
 			x, err := n.add(ctx, r.Seed, k, boot)
 			if err != nil {
@@ -102,7 +102,7 @@ func start(r *simulations.Run, count int, spec links.Spec) (*network, error) {
 	return n, nil
 }
 
-func (n *network) add(ctx context.Context, seed uint64, i int, boot []string) (*node, error) {
+func (n *network) add(ctx context.Context, seed uint64, i int, boot []string) (*bare, error) {
 	o, err := overlay.New(overlay.Config{
 		Domain: fmt.Sprintf("p%d.example", i), ProviderKey: key(seed, i, "provider"), NodeKey: key(seed, i, "node"), KV: &overlay.MemoryKV{},
 		Listen: []string{memnet.Addr(i).String()}, Bootstrap: boot, Log: slog.New(slog.DiscardHandler), Transport: n.fabric.Node(i),
@@ -110,7 +110,7 @@ func (n *network) add(ctx context.Context, seed uint64, i int, boot []string) (*
 	if err != nil {
 		return nil, err
 	}
-	x := &node{Overlay: o}
+	x := &bare{Overlay: o}
 	n.nodes = append(n.nodes, x)
 	n.ended.Go(func() { x.err = o.Run(ctx) })
 	return x, nil
