@@ -25,6 +25,7 @@ import (
 // to the run's goroutine.
 type world struct {
 	seed      uint64
+	model     *links.Model
 	fabric    *memnet.Fabric
 	dir       string // for what providers keep in files: attachments, of which there are none
 	providers []*provider
@@ -42,21 +43,25 @@ type provider struct {
 	cancel  context.CancelFunc
 	done    chan struct{}
 	err     error // once done
+	dead    bool  // it was killed
 }
 
 // person is a user with one device.
 type person struct {
 	*client.Client
-	at     *provider
-	web    *http.Transport
-	cancel context.CancelFunc
-	ended  sync.WaitGroup
+	at      *provider
+	web     *http.Transport
+	running context.Context // of the device
+	cancel  context.CancelFunc
+	ended   sync.WaitGroup
+	ran     error // once ended: why the device stopped by itself
 }
 
 // newWorld makes some providers, who all know the first one, and waits until they are ready.
 func newWorld(ctx context.Context, seed uint64, count int, spec links.Spec, edit func(*node.Config), log io.Writer) (*world, error) {
 	source := rand.New(rand.NewPCG(seed, 1))
-	w := &world{seed: seed, fabric: memnet.New(&path{model: links.New(spec, count, source), rand: source}), log: log}
+	w := &world{seed: seed, model: links.New(spec, count, source), log: log}
+	w.fabric = memnet.New(&path{model: w.model, rand: source})
 	var err error
 	if w.dir, err = os.MkdirTemp("", "mimid-sim-"); err != nil {
 		return w, err
@@ -127,13 +132,12 @@ func (w *world) enter(ctx context.Context, p *provider, name string) (*person, e
 	if x.Client, err = client.Open(client.Config{Storage: newStorage(), HTTP: &http.Client{Transport: x.web}, Notices: 1 << 14, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		return nil, err
 	}
-	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	x.cancel = cancel
+	x.running, x.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	w.people = append(w.people, x)
 	if err := x.Register(ctx, "http://"+p.clients.Addr().String(), inv.Code, "device"); err != nil {
 		return nil, fmt.Errorf("registering %s at %s: %w", name, p.domain, err)
 	}
-	x.ended.Go(func() { x.Client.Run(run) })
+	x.ended.Go(func() { x.ran = x.Client.Run(x.running) })
 	return x, nil
 }
 
@@ -151,6 +155,7 @@ func (w *world) close() (err error) {
 		x.cancel()
 		x.ended.Wait()
 		x.web.CloseIdleConnections()
+		err = errors.Join(err, x.ran)
 	}
 	for _, p := range w.providers {
 		err = errors.Join(err, p.stop())
