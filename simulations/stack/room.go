@@ -126,8 +126,9 @@ func runRoom(r *simulations.Run, p RoomParameters) (err error) {
 	left := w.alive()
 	if err := await(r.Context(), "all that was said is final and read", func() bool { return ear.settled(left) }); err != nil {
 		r.Violate("%v: %s", err, ear.open(left))
+	} else {
+		ear.check(r, left, u)
 	}
-	ear.check(r, left, u)
 	for _, x := range left {
 		if v, err := x.at.n.Verify(r.Context()); err != nil || len(v.Faults) > 0 {
 			r.Violate("the store of %s: %v, %v", x.at.domain, v, err)

@@ -1,9 +1,14 @@
-// Package stack has the simulations that run mimid's own overlay nodes: the real libp2p
-// host, DHT and gossipsub of package overlay, on a network in memory, in virtual time. They
-// answer what the models of the event engine leave out, and are what these are compared with.
+// Package stack has the simulations that run mimid's own code as it is, on a network in memory, in virtual
+// time: gossip runs overlay nodes (package overlay, with the real libp2p host, DHT and gossipsub), room whole
+// providers (package node) with clients (package client). They answer what the models of the event engine
+// leave out, and are what these are compared with.
 //
-// Left out: encryption, the CPU time of the nodes (virtual time stands still while they compute),
-// TCP's and QUIC's congestion control.
+// Left out: encryption between nodes, the CPU time of the nodes (virtual time stands still while they compute),
+// TCP's and QUIC's congestion control; of whole providers also disks, HTTPS, and the way from a client to its
+// own provider.
+//
+// Read stack.go and gossip.go for overlay nodes; provider.go (a world of providers and people), room.go
+// (the experiment), ear.go (what is said and heard), storage.go (a client's, in memory) for whole ones.
 package stack
 
 import (
