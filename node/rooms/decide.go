@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/protocol/hub"
@@ -341,6 +342,7 @@ func (l *live) perform(ctx context.Context, effects []hub.Effect, head *room.Sig
 			l.r.log.Error("a provider has signed what contradicts itself", "room", l.h.id, "provider", rep.names.Name(e.Proof.Liar),
 				"term", e.Proof.Term, "one", e.Proof.A.Hash, "other", e.Proof.B.Hash)
 		case hub.Wait:
+			l.contest.later(time.Now())
 			l.alarm(shortWait)
 		}
 	}

@@ -27,6 +27,7 @@ type live struct {
 	entrants map[uri.User]uri.User
 	rep      *replicaState // nil where the hub decides alone
 	timer    *time.Timer   // of rep
+	contest  contest       // while nobody orders the room
 
 	ballots room.Ballots // votes that are known here, see voted.go
 

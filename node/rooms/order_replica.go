@@ -186,10 +186,13 @@ func (l *live) tick(ctx context.Context) {
 	l.unanswered()
 	switch role := rep.m.Role(); {
 	case (role == hub.Follower || role == hub.Canvasser || role == hub.Candidate) && l.lost(hubOf):
-		l.step(hub.Event{Kind: hub.Suspect})
+		l.contend()
 		l.ownOrFail()
 		l.settleUp(ctx)
 		l.again()
+		return
+	case role == hub.Waiting && l.contest.open(time.Now()):
+		l.alarm(shortWait)
 		return
 	case role == hub.Follower && rep.m.State().Restored:
 		l.step(hub.Event{Kind: hub.Resend})
@@ -286,7 +289,13 @@ func (l *live) happen(ctx context.Context, ev hub.Event, target string) error {
 		ev.Target = l.rep.names.Number(target)
 	}
 	var why error
-	for _, e := range l.step(ev) {
+	var effects []hub.Effect
+	if ev.Kind == hub.Suspect {
+		effects = l.contend()
+	} else {
+		effects = l.step(ev)
+	}
+	for _, e := range effects {
 		if e.Kind == hub.Rejected {
 			why = e.Why
 		}

@@ -265,7 +265,7 @@ func (l *live) restart(ctx context.Context, st hub.State, marks []hub.Mark, n *n
 	}
 	l.refreeze()
 	if h := l.state.Hub().Domain; l.accusedHub() == h || l.failed(h) || l.stalled(h) {
-		l.step(hub.Event{Kind: hub.Suspect})
+		l.contend()
 	} else {
 		l.doubt() // of many rooms of a dead hub each has its turn
 	}
@@ -375,6 +375,7 @@ func (l *live) step(ev hub.Event) []hub.Effect {
 }
 
 func (l *live) adoptStep(m hub.Machine, effects []hub.Effect) {
+	l.contest.follow(&l.rep.m, &m, time.Now())
 	l.rep.m = m
 	l.rep.effects = append(l.rep.effects, effects...)
 	for _, e := range effects {

@@ -36,6 +36,8 @@ type world struct {
 	lazy bool
 	ps   map[string]*provider
 
+	delay time.Duration // of each request, and of each answer
+
 	mu   sync.Mutex
 	side map[string]bool // guarded by mu: who of these does not reach the others
 }
@@ -222,7 +224,9 @@ func (n peers) Call(ctx context.Context, c rooms.Call) ([]byte, error) {
 	if to == nil || to.isDown() || n.p.isDown() || mute || n.p.w.cut(n.p.domain, c.Target) {
 		return nil, &clientapi.Problem{Status: 502, Code: clientapi.CodeUnreachable, Detail: "down"}
 	}
+	time.Sleep(n.p.w.delay)
 	res, err := to.serve(ctx, c.Endpoint, &rooms.Request{Source: n.p.domain, Subject: c.Subject, Room: c.Room, ID: c.ID, Body: c.Body})
+	time.Sleep(n.p.w.delay)
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,64 @@
+package rooms_test
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/mimid/mimid/protocol/room"
+)
+
+// TestElectionOverSlowLinks: the hub of five dies where a message takes longer than the
+// pause between two attempts. Somebody is elected all the same, and after few candidacies.
+func TestElectionOverSlowLinks(t *testing.T) {
+	five := append([]string{delta, "echo.example"}, three...)
+	w := prepareWorld(t, true, five...)
+	watched(w)
+	w.start()
+	var all []*device
+	for i, d := range five {
+		all = append(all, w.device(fmt.Sprintf("user%d@%s", i, d), "phone"))
+	}
+	alice := all[0]
+	id, _, err := alice.create("slow")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := alice.add(id, all[1:]...); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range all {
+		d.follow(id, 2)
+	}
+	if err := alice.rehost(id, w.hosting(alice, five[0], room.FirstTerm, five...)); err != nil {
+		t.Fatal(err)
+	}
+	for _, d := range all {
+		d.follow(id, 4)
+	}
+	w.delay = 250 * time.Millisecond
+	for round, dead := range []string{five[0], ""} {
+		if dead == "" {
+			dead = all[1].p.stand(id).Hub
+		}
+		was := all[4].p.stand(id).Term
+		w.ps[dead].set(func() { w.ps[dead].down = true })
+		for _, d := range five {
+			if !w.ps[d].isDown() {
+				w.ps[d].rooms.Suspect(room.ID(id))
+			}
+		}
+		speaker := all[slices.IndexFunc(all, func(d *device) bool { return !d.p.isDown() })]
+		speaker.say(id, fmt.Sprint("without the hub ", round))
+		now := speaker.p.stand(id)
+		var from, to room.Term
+		if _, err := fmt.Sscanf(was+" "+now.Term, "%d.%d %d.%d", &from.Era, &from.Number, &to.Era, &to.Number); err != nil {
+			t.Fatal(err)
+		}
+		if n := to.Number - from.Number; n > 6 {
+			t.Errorf("it took %d terms", n)
+		}
+		t.Logf("ordered by %s in term %s after %s", now.Hub, now.Term, was)
+	}
+}
