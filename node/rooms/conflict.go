@@ -216,7 +216,7 @@ func (l *live) freeze(ctx context.Context, head *room.SignedHead, low *room.Sign
 	l.h.mu.Lock()
 	l.h.broken, l.h.conflict = why, c
 	l.h.mu.Unlock()
-	l.step(hub.Event{Kind: hub.Contradict, Head: placeOf(cert.Head)})
+	l.contradict(cert)
 	// Everybody who takes part is to know of both.
 	theirs := &room.Piece{Head: *head, Entries: entries, Certified: &room.Certified{Head: *head, Certificate: *cert}}
 	l.showAll(theirs, mine)
@@ -434,11 +434,27 @@ func (l *live) thawed() {
 	}
 }
 
+// contradict tells the machine of a certificate of another history.
+func (l *live) contradict(other *room.Certificate) {
+	ev := hub.Event{Kind: hub.Contradict, Head: placeOf(other.Head)}
+	if own := l.rep.cert; own != nil && own.Certificate.Head.Term == other.Head.Term {
+		// Nobody honest signs two heads of one term of which neither continues the other.
+		for _, d := range other.Domains() {
+			if slices.Contains(own.Certificate.Domains(), d) {
+				ev.Set = ev.Set.With(l.rep.names.Number(d))
+			}
+		}
+	}
+	l.step(ev)
+}
+
 // refreeze has the machine of a room that was just loaded know of the conflict, should it
-// have been written and no more before a crash.
+// have been written and no more before a crash; and of who has signed both, if it comes from
+// a backup and asks the others.
 func (l *live) refreeze() {
 	log := l.rep.m.Log()
-	if !l.h.conflicted() || l.rep.m.State().Fork != [2]hub.Head{} || log.Last().Term.Era > l.rep.final.Term.Era {
+	st := l.rep.m.State()
+	if !l.h.conflicted() || st.Fork != [2]hub.Head{} && !st.Restored || log.Last().Term.Era > l.rep.final.Term.Era {
 		return
 	}
 	var c *logstore.Condemned
@@ -447,7 +463,7 @@ func (l *live) refreeze() {
 		return err
 	})
 	if err == nil && c.Cert != nil {
-		l.step(hub.Event{Kind: hub.Contradict, Head: placeOf(c.Cert.Head)})
+		l.contradict(c.Cert)
 	}
 }
 

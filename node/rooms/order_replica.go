@@ -173,6 +173,7 @@ func (l *live) tick(ctx context.Context) {
 	l.alarmAt = time.Time{}
 	if l.h.stopped() != nil && (l.rep == nil || l.rep.m.Role() != hub.Mover) {
 		l.remit()
+		l.askStopped(ctx)
 		return
 	}
 	if l.load(ctx) != nil || l.state == nil {
@@ -220,6 +221,20 @@ func (l *live) tick(ctx context.Context) {
 			}
 		}
 	}
+	l.settleUp(ctx)
+	if l.occupied() {
+		l.again()
+	}
+}
+
+// askStopped has a machine that comes from a backup ask again, where the room stands still:
+// before that is answered it acknowledges no move.
+func (l *live) askStopped(ctx context.Context) {
+	if l.rep == nil || l.state == nil || !l.rep.m.State().Restored {
+		return
+	}
+	l.unanswered()
+	l.step(hub.Event{Kind: hub.Resend})
 	l.settleUp(ctx)
 	if l.occupied() {
 		l.again()

@@ -134,6 +134,11 @@
 //     history up, which is the caller's (Restart with another log).
 //   - Who knows of one history only is asked as ever. If that was the other one, it
 //     stops when it hears of the outcome.
+//   - Who comes from a backup into such a room may have acknowledged a move and forgotten it
+//     (mutant_frozen_forgets). So it asks here, too, before it does, and everybody who takes
+//     part, since a move may name any of them. Of who has certified both histories no word is
+//     waited for: it is worth nothing, and they may be gone. Who stands still answers such
+//     questions.
 //
 // What the usual rule keeps is kept, and no more: one hub per term, and nothing that is
 // final since the move is lost to another one whose acknowledging providers know it.

@@ -17,7 +17,7 @@ const (
 	HandOver                        // Target: give the room to another
 	MoveHere                        // Set, Term: a commit by an admin, on the newest handshake here, names us as hub
 	Request                         // an admin's signed request to elect us
-	Contradict                      // Head: the caller has proven that another log than ours is final, too
+	Contradict                      // Head: the caller has proven that another log than ours is final, too; Set: who has certified both in one term
 )
 
 // An Event goes into Step.

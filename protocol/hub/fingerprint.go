@@ -73,6 +73,7 @@ func (m *Machine) Digest(d *Digest) {
 	d.set(m.commit)
 	d.head(m.on)
 	d.set(m.answered)
+	d.set(m.twofaced)
 }
 
 // Digest folds in a message.

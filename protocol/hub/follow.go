@@ -197,4 +197,7 @@ func (s *step) stop(mine, theirs Head) {
 	s.state.Fork = [2]Head{mine, theirs}
 	s.write()
 	s.effect(Effect{Kind: Stopped, Proof: Proof{A: mine, B: theirs}})
+	if s.state.Restored {
+		s.ask() // others are asked now
+	}
 }

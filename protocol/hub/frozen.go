@@ -7,7 +7,8 @@ import "github.com/mimid/mimid/protocol/room"
 // frozen is Step where the room stands still. No entry is taken, signed or voted for; what
 // is left is an administrator's move into a new era, which decides between the histories:
 // we may be named by one that continues ours, we acknowledge one that continues either, and
-// we follow one that continues ours.
+// we follow one that continues ours. Who comes from a backup asks first (recover.go), and
+// answers are given as ever.
 func (s *step) frozen(ev Event) {
 	switch ev.Kind {
 	case Submit:
@@ -15,14 +16,22 @@ func (s *step) frozen(ev Event) {
 	case MoveHere:
 		s.moveHere(ev.Set, ev.Term)
 	case Resend:
-		if s.role == Mover {
+		switch {
+		case s.state.Restored:
+			s.ask()
+		case s.role == Mover:
 			s.callMove()
+		}
+	case Contradict: // a restart forgets who has signed both
+		if s.state.Restored {
+			s.twofaced = ev.Set
+			s.ask()
 		}
 	case Deliver:
 		m := ev.Message
 		switch {
 		case m == nil:
-		case m.Kind == Move, m.Kind == Ack, m.Kind == Append && m.Term.Era > s.log.Last().Term.Era:
+		case m.Kind == Move, m.Kind == Ack, m.Kind == Ask, m.Kind == Answer, m.Kind == Append && m.Term.Era > s.log.Last().Term.Era:
 			s.deliver(m)
 		}
 	}

@@ -60,6 +60,7 @@ type Machine struct {
 	commit   Set       // Mover: the set that the admin's commit makes
 	on       Head      // Mover: the handshake that it extends
 	answered Set       // Restored: who has answered
+	twofaced Set       // stopped: who has certified both histories in one term, as far as the caller knows
 }
 
 type ack struct {
@@ -85,9 +86,9 @@ func Restart(cfg *Config, d Durable, restored bool) (Machine, []Effect) {
 	}
 	last := s.log.Last()
 	switch {
-	case s.stopped():
 	case s.state.Restored:
 		s.ask()
+	case s.stopped():
 	case s.log.Hub() == cfg.Self && last.Term == s.state.Seen && s.state.Seen.Compare(s.state.Lost) > 0:
 		// An old hub that returns before anyone voted simply goes on. What it
 		// may have signed is in its log, since it stores first.
@@ -132,6 +133,7 @@ func (m Machine) Step(ev Event) (Machine, []Effect) {
 		}
 	case Contradict:
 		if final := s.state.Final.Head; ev.Head.Term.Era >= final.Term.Era {
+			s.twofaced = ev.Set
 			s.stop(final, ev.Head) // else an administrator has chosen already
 		}
 	}

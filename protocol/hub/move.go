@@ -48,7 +48,7 @@ func (s *step) callMove() {
 func (s *step) onMove(m *Message) {
 	again := s.state.Vote.Term == m.Term && s.state.Vote.For == m.From && s.state.Seen == m.Term && s.leader == 0
 	if !again {
-		if m.Term.Era <= s.state.Seen.Era || s.state.Restored {
+		if m.Term.Era <= s.state.Seen.Era || s.state.Restored && !(mutant == frozenForgets && s.stopped()) {
 			s.send(m.From, Message{Kind: Ack, Term: m.Term, Seen: s.state.Seen})
 			return
 		}

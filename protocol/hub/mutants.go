@@ -19,4 +19,5 @@ const (
 	newSetStandsOnly
 	moveCountsHub
 	frozenUnbound
+	frozenForgets
 )

@@ -16,9 +16,20 @@ func (s *step) ask() {
 }
 
 // others are who must answer: the other replicas, or all participants where
-// there is no other replica.
+// there is no other replica. Where the room stands still only moves are signed for. Those
+// are told by whom they name, which may be any participant; of who has signed both
+// histories no word is waited for.
 func (s *step) others() Set {
 	o := s.log.now().replicas().Without(s.cfg.Self)
+	if s.stopped() {
+		var out Set
+		for _, p := range o.Union(s.cfg.parties()).Without(s.cfg.Self) {
+			if !s.twofaced.Has(p) && !s.state.Liars.Has(p) {
+				out = out.With(p)
+			}
+		}
+		return out
+	}
 	if len(o) == 0 {
 		o = s.cfg.parties().Without(s.cfg.Self)
 	}
@@ -45,7 +56,11 @@ func (s *step) onAnswer(m *Message) {
 	if !s.state.Restored || s.answered.Has(m.From) {
 		return
 	}
-	if s.log.Last().Behind(m.Head) && !s.take(m) {
+	switch {
+	case s.stopped():
+		// Nothing of its log is taken: what counts is which terms it has seen. A log that goes
+		// on into another era comes from its hub.
+	case s.log.Last().Behind(m.Head) && !s.take(m) && !s.stopped():
 		return
 	}
 	if m.Seen == (room.Term{}) {

@@ -21,6 +21,7 @@ var rewrite = flag.Bool("rewrite", false, "write what the machines do into testd
 //	forge AB C 2           to C alone the hub shows message 2 as final, certified by A and B
 //	contradict C D         C is shown that what D knows to be final is, too
 //	suspect, doubt, stand, resend, crash, restart, restore X
+//	backup X               restore is from what X has now on disk, not from the beginning
 //	handover A B           A is asked to hand over to B
 //	move B BC              B gets an admin's commit that names it hub, and a set
 //	deliver, drop [B | A>B]

@@ -110,8 +110,13 @@ func (w *world) do(line string) string {
 			Entries: []*hub.Entry{e}, Final: hub.Certificate{Head: e.Head(), Signers: parseSet(arg(1))}})
 		return ""
 	case "contradict":
-		other := w.m[parseProvider(arg(2))]
+		mine, other := w.m[p], w.m[parseProvider(arg(2))]
 		ev = hub.Event{Kind: hub.Contradict, Head: other.State().Final.Head}
+		for _, x := range other.State().Final.Signers {
+			if mine.State().Final.Signers.Has(x) {
+				ev.Set = ev.Set.With(x)
+			}
+		}
 	case "suspect":
 		ev.Kind = hub.Suspect
 	case "doubt":
@@ -126,6 +131,9 @@ func (w *world) do(line string) string {
 		ev = hub.Event{Kind: hub.MoveHere, Set: parseSet(arg(2))}
 	case "crash":
 		w.up[p] = false
+		return ""
+	case "backup":
+		w.back = w.disk[p]
 		return ""
 	case "restart", "restore":
 		if f[0] == "restore" {

@@ -99,7 +99,8 @@ func (s *Scenario) leads(w *world, n *node, e *hub.Effect) string {
 //   - a move loses nothing that anybody knows to be final whose acknowledgement it counts, and
 //     in a room of three, where all but the replaced hub acknowledge, nothing that anybody
 //     but that hub knows (lost). Whoever has acknowledged yet another move since may have been
-//     shown more by the replaced hub meanwhile, and stops when it hears of this one. What an
+//     shown more by the replaced hub meanwhile, and stops when it hears of this one; so may who
+//     comes from a backup and has forgotten its acknowledgement. What an
 //     earlier move has lost stays lost;
 //   - nobody stops but who knows something final that a hub has not (stops).
 
@@ -133,6 +134,9 @@ func (s *Scenario) lost(w *world, n *node, head hub.Head) string {
 		who, final := o.cfg.Self, o.d.State.Final.Head
 		if s.Conflict && final.Term.Era == 0 {
 			continue // the choice was between two
+		}
+		if o.d.State.Restored || o.d.State.Lost != (room.Term{}) {
+			continue // it has forgotten that it has acknowledged this one, and was shown more since
 		}
 		if who == n.cfg.Self || !change.Voters.Has(who) && (who == replaced || s.Unasked.Has(who)) || final.Term.Compare(head.Term) >= 0 ||
 			final.Term.Era < log.At(head.Seq-1).Term.Era || o.d.State.Seen.Era > head.Term.Era {

@@ -39,6 +39,8 @@ var planted = []struct {
 	{"mutant_move_counts_hub", "lossy move: back to the hub", 6, "a lossy move", 6},
 	// Who acknowledges a move onto the other of two final histories is bound by it as well.
 	{"mutant_frozen_unbound", "conflict: two moves", 6, "a move for each", 6},
+	// Who comes from a backup into a room that stands still asks before it acknowledges.
+	{"mutant_frozen_forgets", "conflict: a backup", 8, "two histories, a backup", 8},
 }
 
 var numbered = regexp.MustCompile(`(?m)^ +\d+\. `)

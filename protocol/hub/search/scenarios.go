@@ -94,6 +94,8 @@ func Scenarios() []*Scenario {
 			Budget: budget{Move: 2, Show: 3, Crash: 1, Resend: 1}, Movers: hub.SetOf(1, 2), MoveSet: alone, Quiet: true},
 		{Name: "conflict: to a set of several, and a message", Nodes: 3, Set: hub.SetOf(6, 7), Conflict: true, Lossy: true, Unasked: abc, Submissions: messages(1),
 			Budget: budget{Move: 2, Show: 3, Resend: 1}, Movers: hub.SetOf(1, 2, 3), MoveSet: still, Quiet: true},
+		{Name: "conflict: a backup, and two moves", Nodes: 3, Set: hub.SetOf(6, 7), Conflict: true, Lossy: true, Unasked: abc,
+			Budget: budget{Move: 2, Show: 3, Crash: 1, Restore: 1}, Movers: hub.SetOf(1, 2), MoveSet: alone, Quiet: true},
 
 		// The same with machines that hold a window of the log.
 		{Name: "window: three messages, two elections", Nodes: 3, Set: abc, Submissions: messages(3), Window: 1,
@@ -124,6 +126,8 @@ func Scenarios() []*Scenario {
 			Budget: budget{Move: 2}, Movers: hub.SetOf(1, 2), MoveSet: alone, Quiet: true},
 		{Name: "window: a move for each of two histories", Nodes: 3, Set: hub.SetOf(6, 7), Conflict: true, Lossy: true, Unasked: abc, Window: 1,
 			Budget: budget{Move: 2, Show: 3, Crash: 1, Resend: 1}, Movers: hub.SetOf(1, 2), MoveSet: alone, Quiet: true},
+		{Name: "window: two histories, a backup, and two moves", Nodes: 3, Set: hub.SetOf(6, 7), Conflict: true, Lossy: true, Unasked: abc, Window: 1,
+			Budget: budget{Move: 2, Show: 3, Crash: 1, Restore: 1}, Movers: hub.SetOf(1, 2), MoveSet: alone, Quiet: true},
 		{Name: "window: an accepted message, a new hub", Nodes: 3, Set: abc, Submissions: messages(1), Window: 1, Past: 3,
 			Budget: budget{Request: 1, Resend: 1}, Standing: hub.SetOf(2, 3), Calm: 64},
 	}

@@ -220,8 +220,8 @@ func (s *Scenario) local(w *world, i int, n *node, self hub.Provider, do func(a 
 	if s.Movers.Has(self) && n.m.Role() != hub.Hub {
 		spend(&w.left.Move, hub.Event{Kind: hub.MoveHere, Set: s.MoveSet(self)})
 	}
-	if head, ok := s.other(n); ok && w.left.Show > 0 && n.m.State().Fork == ([2]hub.Head{}) {
-		spend(&w.left.Show, hub.Event{Kind: hub.Contradict, Head: head})
+	if head, ok := s.other(n); ok && w.left.Show > 0 && (n.m.State().Fork == ([2]hub.Head{}) || n.m.State().Restored) {
+		spend(&w.left.Show, hub.Event{Kind: hub.Contradict, Head: head, Set: s.Set})
 	}
 	if n.m.Role() != hub.Follower {
 		spend(&w.left.Resend, hub.Event{Kind: hub.Resend})

@@ -1,0 +1,5 @@
+//go:build mutant_frozen_forgets
+
+package hub
+
+const mutant = frozenForgets
