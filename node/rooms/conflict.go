@@ -17,8 +17,9 @@ import (
 	"github.com/mimid/mimid/store"
 )
 
-// This file is about two certificates that contradict each other: most replicas of a room
-// have signed two histories of it (package hub, "Two final histories"). Whoever knows of
+// This file is about two certificates that contradict each other: whoever is in both of
+// their majorities has signed two histories of the room, which may be its hub alone (package
+// hub, "Two final histories"). Whoever knows of
 // both takes nothing more, keeps the proof, shows both to all who take part, and tells
 // operator and users. An administrator's move decides which history goes on, and it is
 // the only thing that such a room still takes (move.go): from a provider that has it, on

@@ -52,7 +52,7 @@ type Parting struct {
 	Followed bool   `json:"followed" doc:"Whether this provider follows the room as it was moved"`
 }
 
-// Conflict is what is known of a room of which most replicas have certified two histories.
+// Conflict is what is known of a room of which two histories are certified, each by most replicas.
 // It stands still until an administrator moves it, which decides which one goes on.
 type Conflict struct {
 	From  uint64   `json:"from" doc:"First entry that is known to differ"`

@@ -116,9 +116,11 @@
 //
 // # Two final histories
 //
-// Two certificates contradict each other only if most of a replica set has lied, and
-// then nothing that replicas sign says which history is the room's: whoever knows of
-// both stops (Contradict, frozen.go), takes, signs and votes for nothing, and people
+// Two certificates contradict each other only if somebody has lied who is in both
+// majorities. One liar is enough where they have no more in common: a hub of three shows
+// each of the others another log, and has each co-sign it. Then nothing that replicas sign
+// says which history is the room's, and neither of the two would vote for the other: whoever
+// knows of both stops (Contradict, frozen.go), takes, signs and votes for nothing, and people
 // decide. An admin's commit on the newest handshake of one of the histories names a
 // provider that has it, and takes effect like any move: with the acknowledgements of
 // most participating providers, the replaced hub not counted, once per era and each
