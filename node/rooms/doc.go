@@ -64,6 +64,13 @@
 // users' and the others' devices are told, and another one is elected from before the
 // lie.
 //
+// # Two that stand alike (stands.go)
+//
+// Whoever asks where another provider's rooms stand says the hash of its last entry, and so
+// does the answer: if two have another entry at one place, the one that asked reads the other's,
+// and the heads that the hub has signed of both are the proof. exchangeAll asks the hubs,
+// the other replicas, and in turns one of those that only follow the same rooms.
+//
 // # A voter for two (voted.go)
 //
 // Whoever votes twice in one term may have made two hubs. Votes are compared as they are

@@ -24,7 +24,8 @@ const (
 	// EndpointLog answers with a room.Piece from where the one stand of the
 	// request is, or with nothing if there is no more.
 	EndpointLog = "mimid-log"
-	// EndpointHeads answers with the stands of those rooms that are further here.
+	// EndpointHeads answers with the stands of those rooms that are further here, or end
+	// with another entry at the same place.
 	EndpointHeads = "mimid-heads"
 	// EndpointNudge says that rooms went on which the asked provider did not hear
 	// of. The response is empty.
@@ -561,7 +562,13 @@ func (r *Rooms) serveHeads(_ context.Context, q *Request) (*Response, error) {
 		head := h.stand()
 		next := max(head.At.Next, h.tip.Load())
 		if ahead(room.Stand{Term: head.At.Term, Next: next}, room.Position{Term: s.Term, Next: s.Next}) && (slices.Contains(head.Providers, q.Source) || head.Member(q.Source)) {
-			out = append(out, room.Stand{Room: s.Room, Term: head.At.Term, Next: next})
+			told := room.Stand{Room: s.Room, Term: head.At.Term, Next: next}
+			if next == head.At.Next {
+				told.Last = head.At.Last
+			}
+			out = append(out, told)
+		} else if forked(s, head.At) && r.fellows(head, q.Source) {
+			out = append(out, standOf(s.Room, head))
 		}
 	}
 	return ok(room.AppendStands(nil, out), nil)

@@ -561,7 +561,7 @@ func (r *Rooms) lookAgain(h *handle) {
 	})
 }
 
-// exchangeAll asks every hub where its rooms stand.
+// exchangeAll asks every hub where its rooms stand, and one of those that only follow them.
 func (r *Rooms) exchangeAll(ctx context.Context) {
 	hubs := map[string]bool{}
 	for _, h := range r.all() {
@@ -581,13 +581,16 @@ func (r *Rooms) exchangeAll(ctx context.Context) {
 			}
 		}
 	}
+	if d := r.fellow(hubs); d != "" {
+		hubs[d] = true
+	}
 	for d := range hubs {
 		r.spawn(func(ctx context.Context) { r.Exchange(ctx, d) })
 	}
 }
 
-// Exchange asks a provider where the rooms stand that it is the hub of, and
-// catches up. Call it whenever a connection to one of its nodes is made.
+// Exchange asks a provider where the rooms stand that both keep, catches up, and sees
+// whether what both have is the same. Call it whenever a connection to one of its nodes is made.
 func (r *Rooms) Exchange(ctx context.Context, domain string) {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
@@ -598,8 +601,8 @@ func (r *Rooms) Exchange(ctx context.Context, domain string) {
 	r.repeatVoted(domain)
 	var stands []room.Stand
 	for _, h := range r.all() {
-		if head := h.stand(); head != nil && (h.stopped() == nil && r.comparable(head, domain) || h.stuck() && domain != head.Hub && slices.Contains(head.Providers, domain)) {
-			stands = append(stands, room.Stand{Room: h.id, Term: head.At.Term, Next: head.At.Next})
+		if head := h.stand(); head != nil && (h.stopped() == nil && (r.comparable(head, domain) || r.fellows(head, domain)) || h.stuck() && domain != head.Hub && slices.Contains(head.Providers, domain)) {
+			stands = append(stands, standOf(h.id, head))
 		}
 	}
 	for page := range slices.Chunk(stands, room.MaxStands) {
@@ -648,12 +651,19 @@ func (r *Rooms) compare(domain string, body []byte) error {
 			r.fetchPromised(s.Room, domain)
 			continue
 		}
-		if head := h.stand(); !slices.Contains(head.Providers, domain) && !head.Member(domain) || h.stopped() != nil && !h.stuck() ||
-			!ahead(s, head.At) {
+		head, stopped := h.stand(), h.stopped() != nil
+		t := task{catch: domain}
+		switch {
+		case !slices.Contains(head.Providers, domain) && !head.Member(domain) || stopped && !h.stuck():
+			continue
+		case ahead(s, head.At):
+		case forked(s, head.At) && !stopped:
+			t = task{other: domain}
+		default:
 			continue
 		}
 		// Once, however often we are told before it is done.
-		if h.asked.CompareAndSwap(false, true) && r.send(h, task{catch: domain}) != nil {
+		if h.asked.CompareAndSwap(false, true) && r.send(h, t) != nil {
 			h.asked.Store(false)
 			h.behind.Store(true)
 		}

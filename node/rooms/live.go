@@ -44,6 +44,7 @@ type task struct {
 	piece  *room.Piece
 	from   string // who a piece came from; "" for gossip
 	catch  string // a provider to catch up from
+	other  string // a provider that has another entry at the end of this log
 	say    *replica.Message
 	event  *hub.Event // for the machine; Target is set from target
 	target string
@@ -246,7 +247,7 @@ func (l *live) one(ctx context.Context, t *task) {
 	if t.submit == nil && t.say == nil {
 		l.settleUp(ctx)
 	}
-	if t.catch != "" {
+	if t.catch != "" || t.other != "" {
 		l.h.asked.Store(false)
 	}
 	if err := l.load(ctx); err != nil {
@@ -286,6 +287,8 @@ func (l *live) one(ctx context.Context, t *task) {
 		t.reply(l.rejoin(ctx))
 	case t.catch != "":
 		t.reply(l.catchUp(ctx, t.catch))
+	case t.other != "":
+		t.reply(l.otherHead(ctx, t.other))
 	}
 }
 

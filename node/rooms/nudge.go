@@ -49,7 +49,7 @@ func (r *Rooms) runNudges(ctx context.Context, domain string) {
 			if len(stands) == room.MaxStands {
 				break // the rest goes with the next call
 			}
-			stands = append(stands, room.Stand{Room: id, Term: h.Term, Next: h.Seq + 1})
+			stands = append(stands, room.Stand{Room: id, Term: h.Term, Next: h.Seq + 1, Last: h.Hash})
 			delete(w, id)
 		}
 		r.nudges.mu.Unlock()

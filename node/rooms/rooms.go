@@ -153,6 +153,8 @@ type Rooms struct {
 	commits              *ration.Ration // of a user in a room
 	bans                 bans
 
+	fellowAsked string // by exchangeAll; Run's goroutine owns it
+
 	turns    atomic.Uint64 // counts changes of heads, and of which rooms are loaded
 	partners partners
 	counts   counters

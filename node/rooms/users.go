@@ -562,7 +562,7 @@ type Stats struct {
 	Decided       uint64 // entries that became final by a majority of replicas
 	Aside         uint64 // entries of former hubs that were set aside
 	Led           uint64 // times that this provider became a room's hub
-	Convicted     uint64 // providers that were found to have signed two histories
+	Convicted     uint64 // providers that were found to have signed two histories, or voted twice
 	Said          uint64 // messages to other replicas
 	Due           uint64 // submissions that a hub left lying for too long
 	Signals       uint64 // ephemeral messages brought to other providers

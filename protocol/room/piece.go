@@ -83,14 +83,17 @@ func ParsePiece(b []byte, limit int) (*Piece, error) {
 // Stand is what two providers compare when they talk: where one stands in a room
 // that both follow. Who has moved to a higher term may have a shorter log. In a request
 // for entries the term is that of the entry before next, so that a log which parts
-// earlier is found; (0, 0) does not say.
+// earlier is found; (0, 0) does not say. Last is the hash of the entry before next, so that
+// two histories of one length are found; in a request for entries it is not looked at, and
+// zeros do not say.
 //
-//	struct { opaque room_id[32]; uint32 era; uint64 number; uint64 next; } Stand;
+//	struct { opaque room_id[32]; uint32 era; uint64 number; uint64 next; opaque last[32]; } Stand;
 //	struct { Stand rooms<V>; } Stands;
 type Stand struct {
 	Room ID
 	Term Term
 	Next uint64
+	Last Hash
 }
 
 // MaxStands bounds the rooms of one comparison; more rooms take several.
@@ -100,7 +103,7 @@ const MaxStands = 10_000
 func AppendStands(b []byte, list []Stand) []byte {
 	return presentation.AppendList(b, func(b []byte) []byte {
 		for _, s := range list {
-			b = presentation.AppendU64(s.Term.append(append(b, s.Room[:]...)), s.Next)
+			b = append(presentation.AppendU64(s.Term.append(append(b, s.Room[:]...)), s.Next), s.Last[:]...)
 		}
 		return b
 	})
@@ -115,6 +118,7 @@ func ParseStands(b []byte) ([]Stand, error) {
 		copy(s.Room[:], r.Fixed(hashSize))
 		s.Term.read(r)
 		s.Next = r.U64()
+		copy(s.Last[:], r.Fixed(hashSize))
 		out = append(out, s)
 	})
 	if err := r.Done(); err != nil {

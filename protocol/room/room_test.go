@@ -448,11 +448,14 @@ func TestPiece(t *testing.T) {
 			t.Fatalf("%d of %d bytes decode", i, len(b))
 		}
 	}
-	stands := []room.Stand{{Room: room.ID{1}, Term: room.FirstTerm, Next: 2}, {Room: room.ID{3}, Next: 4}}
+	stands := []room.Stand{{Room: room.ID{1}, Term: room.FirstTerm, Next: 2, Last: room.Hash{7, 31: 8}}, {Room: room.ID{3}, Next: 4}}
 	sb := room.AppendStands(nil, stands)
 	got, err := room.ParseStands(sb)
 	if err != nil || !slices.Equal(got, stands) {
 		t.Errorf("%v, %v", got, err)
+	}
+	if n := len(room.AppendStands(nil, make([]room.Stand, room.MaxStands))); n > 1<<20 {
+		t.Errorf("a comparison takes up to %d bytes, of which nobody takes more than a MiB", n)
 	}
 	if _, err := room.ParseStands(sb[:len(sb)-1]); err == nil {
 		t.Error("cut stands decode")
