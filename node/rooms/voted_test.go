@@ -151,6 +151,20 @@ func (p *provider) convictedOf(id store.RoomID, voter *provider) bool {
 	return true
 }
 
+// failed says whether a provider's machine durably takes another one for failed.
+func (p *provider) failed(id store.RoomID, other *provider) bool {
+	var st hub.State
+	n := new(numbers)
+	err := p.st.View(func(tx *store.Tx) (err error) {
+		st, _, _, err = logstore.ReadReplica(tx, room.ID(id), n)
+		return err
+	})
+	if err != nil {
+		p.w.t.Fatal(err)
+	}
+	return st.Liars.Has(n.Number(other.domain))
+}
+
 // signers are those of the newest certificate.
 func (p *provider) signers(id store.RoomID) (out []string) {
 	err := p.st.View(func(tx *store.Tx) error {
@@ -177,6 +191,9 @@ func (x *elected) goesOn(text string) {
 	patiently(t, "it is final", func() bool { return x.hub.stand(x.id).Next == next+1 })
 	if s := x.hub.signers(x.id); len(s) != 2 || slices.Contains(s, x.voter.domain) {
 		t.Errorf("%s is final by %v", text, s)
+	}
+	for _, p := range []*provider{x.hub, x.away} {
+		patiently(t, p.domain+" takes the voter for failed", func() bool { return p.failed(x.id, x.voter) })
 	}
 }
 
