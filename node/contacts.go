@@ -14,9 +14,11 @@ import (
 	"github.com/mimid/mimid/node/stock"
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/consent"
+	"github.com/mimid/mimid/protocol/introduction"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/store"
 )
 
 // makeContacts makes what brings users together.
@@ -32,7 +34,10 @@ func (n *Node) makeContacts(p *parts, auth mls.Authenticator) (*contact.Service,
 		Domain:    n.cfg.Domain, Store: p.store, Accounts: p.accounts, Caller: p.caller, Outbox: p.outbox, Feed: p.feed, Hidden: p.feed, Rooms: p.rooms, Knocks: p.knocks, Waits: p.knocks.Waits, Reports: p.abuse,
 		Directory: directory{p.providers}, Authenticator: auth, Announcer: p.overlay, Anchors: p.providers.anchors,
 		ProviderKey: func() crypto.Signer { return n.keys.present() },
-		Salt:        n.cfg.Discovery.Salt, Unverified: n.cfg.Discovery.Unverified, NoQueries: !n.cfg.Discovery.Queries, Authorities: p.providers.authorities, Names: n.cfg.Discovery.Names, Now: n.now, Log: n.log.With("part", "contacts"),
+		Redeem: func(tx *store.Tx, target, requester uri.User, secret introduction.Secret) (bool, error) { // made below, and before anything runs
+			return p.introduce.Redeem(tx, target, requester, secret)
+		},
+		Salt: n.cfg.Discovery.Salt, Unverified: n.cfg.Discovery.Unverified, NoQueries: !n.cfg.Discovery.Queries, Authorities: p.providers.authorities, Names: n.cfg.Discovery.Names, Now: n.now, Log: n.log.With("part", "contacts"),
 	})
 }
 

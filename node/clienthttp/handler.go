@@ -20,7 +20,7 @@ import (
 )
 
 // Calls that need no token.
-var open = []string{"POST /v1/accounts", "GET /v1/provider", sayHello}
+var open = []string{"POST /v1/accounts", "GET /v1/provider", sayHello, introduceCall}
 
 type (
 	identityKey struct{}
@@ -132,7 +132,7 @@ func (r *router) finish() {
 // guarded authenticates and keeps to the rates.
 func (s *Server) guarded(pattern string, next http.HandlerFunc) http.HandlerFunc {
 	isOpen := slices.Contains(open, pattern)
-	isRegistration := pattern == "POST /v1/accounts" || pattern == sayHello
+	isRegistration := pattern == "POST /v1/accounts" || pattern == sayHello || pattern == introduceCall
 	return func(w http.ResponseWriter, req *http.Request) {
 		if s.stopping.Load() {
 			writeProblem(w, problem(http.StatusServiceUnavailable, clientapi.CodeUnavailable, "the provider is stopping: try again soon"))

@@ -240,6 +240,18 @@ func (f *fake) TokenKeys(ctx context.Context, who account.Identity) (*clientapi.
 	return &clientapi.TokenKeys{Left: 5}, f.call(ctx, "TokenKeys", &who, nil)
 }
 
+func (f *fake) Introduce(ctx context.Context, n *clientapi.Introduce) (*clientapi.Introduced, error) {
+	return &clientapi.Introduced{}, f.call(ctx, "Introduce", nil, n)
+}
+
+func (f *fake) Introductions(ctx context.Context, who account.Identity) (*clientapi.Introductions, error) {
+	return &clientapi.Introductions{Introductions: []clientapi.Introduction{}}, f.call(ctx, "Introductions", &who, nil)
+}
+
+func (f *fake) JudgeIntroduction(ctx context.Context, who account.Identity, j *clientapi.JudgeIntroduction) error {
+	return f.call(ctx, "JudgeIntroduction", &who, j)
+}
+
 func (f *fake) NewTokens(ctx context.Context, who account.Identity, n *clientapi.NewTokens) (*clientapi.Tokens, error) {
 	return &clientapi.Tokens{Responses: [][]byte{{1}}}, f.call(ctx, "NewTokens", &who, n)
 }

@@ -25,7 +25,7 @@ func TestEveryCallNeedsToken(t *testing.T) {
 	all := append(calls[:len(calls):len(calls)], calls[0])
 	all[len(all)-1].path = "/v1/events"
 	for _, c := range all {
-		if c.path == "/v1/accounts" || c.path == "/v1/provider" || c.service == "SayHello" { // whoever has no account yet
+		if c.path == "/v1/accounts" || c.path == "/v1/provider" || c.service == "SayHello" || c.service == "Introduce" { // whoever has no account yet
 			continue
 		}
 		for _, auth := range []string{"", "Bearer wrong", "Bearer", "Bearer ", token, "Basic " + token, "Bearer " + token + "x", "Bearer " + strings.Repeat("x", 5000)} {

@@ -138,6 +138,11 @@ type Introductions interface {
 	// TokenKeys and NewTokens are a Problem with CodeNotFound where no tokens are given.
 	TokenKeys(ctx context.Context, who account.Identity) (*clientapi.TokenKeys, error)
 	NewTokens(ctx context.Context, who account.Identity, n *clientapi.NewTokens) (*clientapi.Tokens, error)
+	// Introduce is called for whoever comes with a request.
+	Introduce(ctx context.Context, n *clientapi.Introduce) (*clientapi.Introduced, error)
+	Introductions(ctx context.Context, who account.Identity) (*clientapi.Introductions, error)
+	// JudgeIntroduction returns when the answer is durable.
+	JudgeIntroduction(ctx context.Context, who account.Identity, j *clientapi.JudgeIntroduction) error
 }
 
 // Pairings keeps what a device and a new one of the same user say to each other. Whoever says

@@ -12,6 +12,7 @@ import (
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/consent"
+	"github.com/mimid/mimid/protocol/introduction"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/wire"
 	"github.com/mimid/mimid/store"
@@ -26,8 +27,9 @@ type word struct {
 	body  []byte
 	entry *wire.ConsentEntry
 	scope
-	invited []byte // consent.Invitation of a request about a room; nil if it is none
-	block   string // of an own user's revocation, see clientapi.SendConsent
+	invited []byte               // consent.Invitation of a request about a room; nil if it is none
+	secret  *introduction.Secret // of a request by somebody who has asked without a name before; else nil
+	block   string               // of an own user's revocation, see clientapi.SendConsent
 }
 
 // fromRequester says whether it is the requester's to say, and travels as
@@ -85,6 +87,14 @@ func parseWord(b []byte) (*word, *clientapi.Problem) {
 			return nil, invalid("an invitation is a request for consent about a room")
 		}
 		w.invited = v.Append(nil)
+	}
+	if secret, ok, err := introduction.SecretOf(e.Extensions); err != nil {
+		return nil, invalid("the secret in the consent entry: %v", err)
+	} else if ok {
+		if w.entry.Operation != wire.ConsentRequest || !w.room.IsZero() {
+			return nil, invalid("the secret of an anonymous request goes with a request for consent about any room")
+		}
+		w.secret = &secret
 	}
 	return w, nil
 }
@@ -262,9 +272,23 @@ func (s *Service) receiveRequest(tx *store.Tx, w *word, exists bool, now time.Ti
 			return s.decoy(tx, now)
 		}
 	}
-	next, effect, err := consent.Step(mode, old.state, w.event())
+	event, introduced := w.event(), false
+	if w.secret != nil && s.cfg.Redeem != nil && (old.state == consent.None || pending(old.state) > 0) { // not if this name was refused
+		if introduced, err = s.cfg.Redeem(tx, w.target, w.requester, *w.secret); err != nil {
+			return err
+		}
+		if introduced { // the target has said yes to who did not say this name yet
+			event = consent.Grant
+		}
+	}
+	next, effect, err := consent.Step(mode, old.state, event)
 	if err != nil {
 		return fmt.Errorf("stepping consent: %w", err)
+	}
+	if introduced {
+		if err := errors.Join(s.show(tx, w.target, w, next), s.releaseAll(tx, w.target, w.requester)); err != nil {
+			return err
+		}
 	}
 	if pending(next) > pending(old.state) {
 		if full, err := s.pendingFull(tx, w.scope); err != nil || full {

@@ -16,6 +16,7 @@ import (
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/consent"
 	"github.com/mimid/mimid/protocol/discovery"
+	"github.com/mimid/mimid/protocol/introduction"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/oprf"
 	"github.com/mimid/mimid/protocol/uri"
@@ -176,6 +177,9 @@ type Config struct {
 	Hidden Hidden
 	// Waits says whether a user waits to be let into a room. May be nil: nobody does.
 	Waits func(tx *store.Tx, u uri.User, room uri.Room) (bool, error)
+	// Redeem says whether a user who asks another with a secret is who was told yes when it asked
+	// without a name, see package introduce. May be nil: nobody was.
+	Redeem func(tx *store.Tx, target, requester uri.User, secret introduction.Secret) (bool, error)
 	// Reports may be nil: the operator hears nothing of what users report.
 	Reports Reports
 	// Rooms may be nil: no room is hosted elsewhere, and nothing is relayed.

@@ -74,6 +74,16 @@ func (s *Service) modeFor(tx *store.Tx, target, requester uri.User) (consent.Mod
 	return consent.Resolve(contact.mode, provider.mode, user.mode), errors.Join(err1, err2, err3)
 }
 
+// ModeFor reads the mode that holds for somebody of a provider who has not said who it is.
+func (s *Service) ModeFor(tx *store.Tx, target uri.User, domain string) (consent.Mode, error) {
+	provider, err1 := readRuling(tx, target, domain)
+	user, err2 := readRuling(tx, target, "")
+	if user.mode == consent.Unset {
+		user.mode = s.cfg.Mode
+	}
+	return consent.Resolve(consent.Unset, provider.mode, user.mode), errors.Join(err1, err2)
+}
+
 // ConsentModes are the user's mode and its exceptions.
 func (s *Service) ConsentModes(_ context.Context, who account.Identity) (*clientapi.ConsentModes, error) {
 	out := &clientapi.ConsentModes{Mode: s.cfg.Mode.String(), Exceptions: []clientapi.ConsentException{}}

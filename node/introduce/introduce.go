@@ -10,11 +10,16 @@ import (
 
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/node/ration"
+	"github.com/mimid/mimid/protocol/consent"
 	"github.com/mimid/mimid/protocol/introduction"
 	"github.com/mimid/mimid/protocol/privacypass"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/store"
 )
+
+// EndpointIntroduce brings an introduction.Request; not MIMI's. The subject is the target's
+// provider, the answer an octet: 1 if the target has said yes, else 0.
+const EndpointIntroduce = "introduce"
 
 // EndpointKeys tells other providers with which keys this one signs tokens; not MIMI's. The
 // subject is the issuer's domain, the body is empty, the answer introduction.Keys.
@@ -26,6 +31,27 @@ type Store interface {
 	View(fn func(tx *store.Tx) error) error
 }
 
+// Accounts knows the own users; *account.Registry is one.
+type Accounts interface {
+	Has(ctx context.Context, user uri.User) (bool, error)
+}
+
+// Contacts knows what a user lets become of a provider's users about whom nothing is decided;
+// *contact.Service does.
+type Contacts interface {
+	ModeFor(tx *store.Tx, target uri.User, domain string) (consent.Mode, error)
+}
+
+// Feed tells users' devices; *feed.Feed is one.
+type Feed interface {
+	Put(tx *store.Tx, user uri.User, event string, data any) error
+}
+
+// Caller asks other providers; *peering.Caller is one.
+type Caller interface {
+	Call(ctx context.Context, q peering.Request) (*peering.Response, error)
+}
+
 // Limits bounds what is asked for. A zero field means its default, but for PerDay.
 type Limits struct {
 	// PerDay is how many tokens an own user gets a day; 0: none.
@@ -33,6 +59,18 @@ type Limits struct {
 	// Keys is how often another provider may ask for the issuer's keys. Default one in 10
 	// seconds, 20 at once.
 	Keys ration.Config
+	// Requests is how many anonymous requests another provider may bring, the repetitions that look
+	// for an answer included. Default one per second, 100 at once.
+	Requests ration.Config
+	// PerIssuer is how many anonymous requests of an issuer's users are taken, by the week of
+	// their tokens. Default 10,000: some 5 MB with those that wait.
+	PerIssuer int
+	// PerTarget is how many requests of one user are kept, and PerPair how many of these from
+	// one issuer. Further ones vanish. Default 20 and 5.
+	PerTarget, PerPair int
+	// Keep is for how long a request waits for its answer, and a yes for whoever asked. Default
+	// 14 days.
+	Keep time.Duration
 	// Users is how many tokens, new and again, a user may ask for. Default one in 10 seconds,
 	// 20 at once and not less than PerDay.
 	Users ration.Config
@@ -46,19 +84,30 @@ type Config struct {
 	// Domain is the own provider's.
 	Domain string
 	Store  Store
-	Limits Limits
+	// Accounts knows the own users, Contacts what becomes of strangers, Feed tells devices, and
+	// Caller asks other providers.
+	Accounts Accounts
+	Contacts Contacts
+	Feed     Feed
+	Caller   Caller
+	Limits   Limits
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 	// Log receives what an operator may want to know, never a token. Default: nothing.
 	Log *slog.Logger
 }
 
-// Service gives tokens. Safe for concurrent use. What a client or another provider did wrong is a
+// Service gives tokens and takes those of others. Safe for concurrent use. What a client or another provider did wrong is a
 // *clientapi.Problem; other errors went wrong here.
 type Service struct {
-	cfg   Config
-	keys  *ration.Ration // by other provider
-	users *ration.Ration // by own user
+	cfg      Config
+	self     uri.Provider
+	keys     *ration.Ration // by other provider
+	requests *ration.Ration // likewise
+	users    *ration.Ration // by own user
+
+	known  sync.Mutex
+	others map[string]remembered // other issuers' keys; guarded by known
 
 	mu      sync.Mutex                                // held while a key is made
 	issuers map[introduction.Week]*privacypass.Issuer // this week's and the last; guarded by mu
@@ -70,8 +119,8 @@ func New(cfg Config) (*Service, error) {
 	if err != nil || p.Domain() != cfg.Domain {
 		return nil, fmt.Errorf("%w: domain %.100q", ErrConfig, cfg.Domain)
 	}
-	if cfg.Store == nil {
-		return nil, fmt.Errorf("%w: no store", ErrConfig)
+	if cfg.Store == nil || cfg.Accounts == nil || cfg.Contacts == nil || cfg.Feed == nil || cfg.Caller == nil {
+		return nil, fmt.Errorf("%w: of interfaces and functions only Now and Log may be nil", ErrConfig)
 	}
 	if n := cfg.Limits.PerDay; n < 0 || n > MaxPerDay {
 		return nil, fmt.Errorf("%w: %d tokens a day; 0 to %d", ErrConfig, n, MaxPerDay)
@@ -87,10 +136,16 @@ func New(cfg Config) (*Service, error) {
 	setDefault(&l.Keys.Burst, 20)
 	setDefault(&l.Users.PerSecond, 0.1)
 	setDefault(&l.Users.Burst, float64(max(20, l.PerDay)))
-	return &Service{cfg: cfg, keys: ration.New(l.Keys), users: ration.New(l.Users), issuers: map[introduction.Week]*privacypass.Issuer{}}, nil
+	setDefault(&l.Requests.PerSecond, 1)
+	setDefault(&l.Requests.Burst, 100)
+	setDefault(&l.PerIssuer, 10_000)
+	setDefault(&l.PerTarget, 20)
+	setDefault(&l.PerPair, 5)
+	setDefault(&l.Keep, 14*24*time.Hour)
+	return &Service{cfg: cfg, self: p, keys: ration.New(l.Keys), requests: ration.New(l.Requests), users: ration.New(l.Users), others: map[string]remembered{}, issuers: map[introduction.Week]*privacypass.Issuer{}}, nil
 }
 
-func setDefault[T int | float64](p *T, d T) {
+func setDefault[T int | float64 | time.Duration](p *T, d T) {
 	if *p <= 0 {
 		*p = d
 	}
@@ -98,7 +153,10 @@ func setDefault[T int | float64](p *T, d T) {
 
 // Routes are the endpoints that other providers call.
 func (s *Service) Routes() []peering.Route {
-	return []peering.Route{{Endpoint: EndpointKeys, Handler: s.handleKeys, MaxBody: 16, Idempotent: true}}
+	return []peering.Route{
+		{Endpoint: EndpointKeys, Handler: s.handleKeys, MaxBody: 16, Idempotent: true},
+		{Endpoint: EndpointIntroduce, Handler: s.handleIntroduce, MaxBody: introduction.MaxRequest, Idempotent: true},
+	}
 }
 
 // Run deletes what is kept no longer, until ctx ends.

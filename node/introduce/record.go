@@ -15,8 +15,13 @@ import (
 
 // Kinds of keys in store.SpaceTokens, see the package documentation.
 const (
-	kindKey   = 1
-	kindAsked = 2
+	kindKey     = 1
+	kindAsked   = 2
+	kindSpent   = 3
+	kindPending = 4
+	kindTarget  = 5
+	kindCount   = 6
+	kindDecoy   = 7
 
 	recordVersion = 1
 	maxKey        = 2 << 10 // of a private key, in octets
@@ -108,7 +113,8 @@ func appendAsked(l []hash) []byte {
 // forgetAtOnce is how many records one transaction deletes.
 const forgetAtOnce = 500
 
-// Forget deletes what is of days that are over, and of weeks whose tokens are taken no longer.
+// Forget deletes what is of days that are over, of weeks whose tokens are taken no longer, and
+// requests that have waited too long.
 func (s *Service) Forget(ctx context.Context) error {
 	now := s.cfg.Now()
 	week := introduction.WeekOf(now)
@@ -118,37 +124,109 @@ func (s *Service) Forget(ctx context.Context) error {
 	for _, x := range []struct {
 		kind   byte
 		before uint32
-	}{{kindKey, uint32(week)}, {kindAsked, uint32(dayOf(now))}} {
-		for more := true; more; {
-			err := s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
-				var old []store.Key
-				for it, err := range tx.Scan(store.Scan{Prefix: store.SpaceTokens.Prefix([]byte{x.kind}), KeysOnly: true}) {
-					if err != nil {
-						return err
-					}
-					n, err := numberOf(it.Key)
-					if err != nil {
-						return err
-					}
-					if n >= x.before || len(old) == forgetAtOnce {
-						break
-					}
-					old = append(old, it.Key)
+	}{{kindKey, uint32(week)}, {kindAsked, uint32(dayOf(now))}, {kindSpent, uint32(week)}, {kindCount, uint32(week)}} {
+		old := func(it store.Item) (bool, error) {
+			n, err := numberOf(it.Key)
+			return n < x.before, err
+		}
+		if err := s.deleteWhile(ctx, x.kind, old); err != nil {
+			return err
+		}
+	}
+	return s.dropOld(ctx, now)
+}
+
+// deleteWhile deletes the records of a kind from the first on while they are old.
+func (s *Service) deleteWhile(ctx context.Context, kind byte, old func(store.Item) (bool, error)) error {
+	for more := true; more; {
+		err := s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+			var keys []store.Key
+			for it, err := range tx.Scan(store.Scan{Prefix: store.SpaceTokens.Prefix([]byte{kind}), KeysOnly: true, Limit: forgetAtOnce}) {
+				if err != nil {
+					return err
 				}
-				more = len(old) == forgetAtOnce
-				for _, k := range old {
-					if err := tx.Delete(k); err != nil {
+				yes, err := old(it)
+				if err != nil {
+					return err
+				}
+				if !yes {
+					break
+				}
+				keys = append(keys, it.Key)
+			}
+			more = len(keys) == forgetAtOnce
+			for _, k := range keys {
+				if err := tx.Delete(k); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("deleting old tokens: %w", err)
+		}
+	}
+	return nil
+}
+
+// dropOld drops requests that nobody has answered, or followed, in time.
+func (s *Service) dropOld(ctx context.Context, now time.Time) error {
+	var from store.Key
+	for more := true; more; {
+		var handles []introduction.Handle
+		err := s.cfg.Store.View(func(tx *store.Tx) error {
+			n := 0
+			for it, err := range tx.Scan(store.Scan{Prefix: store.SpaceTokens.Prefix([]byte{kindPending}), From: from, Limit: forgetAtOnce}) {
+				if err != nil {
+					return err
+				}
+				h, p, err := pendingOf(it)
+				if err != nil {
+					return err
+				}
+				if n++; !now.Before(p.until) {
+					handles = append(handles, h)
+				}
+				from = store.SpaceTokens.Key(append(append([]byte{kindPending}, h[:]...), 0)) // the next one
+			}
+			more = n == forgetAtOnce
+			return nil
+		})
+		if err == nil && len(handles) > 0 {
+			err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+				for _, h := range handles {
+					p, err := readPending(tx, h)
+					if err != nil {
 						return err
+					}
+					if p != nil && !now.Before(p.until) { // a yes may have come
+						if err := p.drop(tx, h); err != nil {
+							return err
+						}
 					}
 				}
 				return nil
 			})
-			if err != nil {
-				return fmt.Errorf("deleting old tokens: %w", err)
-			}
+		}
+		if err != nil {
+			return fmt.Errorf("dropping old anonymous requests: %w", err)
 		}
 	}
 	return nil
+}
+
+// pendingOf reads a record of kindPending.
+func pendingOf(it store.Item) (h introduction.Handle, p *pending, err error) {
+	name, err := store.SpaceTokens.Parse(it.Key)
+	if err != nil || len(name) != 1+len(h) {
+		return h, nil, fmt.Errorf("%w: a key of %d octets", ErrDamaged, len(name))
+	}
+	b, err := body(it.Value)
+	if err != nil {
+		return h, nil, err
+	}
+	p, err = parsePending(b)
+	return introduction.Handle(name[1:]), p, err
 }
 
 // numberOf is the week or day in a key.
@@ -178,6 +256,30 @@ func Check(it store.Item) error {
 			_, err := parseIssuer(b)
 			return err
 		}
+	case kindSpent:
+		r.U32()
+		r.Fixed(2 * len(hash{}))
+		if r.Done() == nil && len(b) == len(hash{}) {
+			return nil
+		}
+	case kindPending:
+		_, _, err := pendingOf(it)
+		return err
+	case kindTarget:
+		if _, _, err := parseTarget(it.Key); err != nil {
+			return err
+		}
+		return checkDomain(b)
+	case kindCount:
+		if r.U32(); r.Err() == nil {
+			_, err := parseCount(b)
+			return errors.Join(err, checkDomain(r.Rest()))
+		}
+	case kindDecoy:
+		if r.Done() == nil {
+			_, err := parsePending(b)
+			return err
+		}
 	case kindAsked:
 		r.U32()
 		if _, err := uri.ParseUser(string(r.Rest())); err == nil && r.Err() == nil {
@@ -186,4 +288,11 @@ func Check(it store.Item) error {
 		}
 	}
 	return fmt.Errorf("%w: tokens of kind %d, a key of %d octets", ErrDamaged, name[0], len(name))
+}
+
+func checkDomain(b []byte) error {
+	if p, err := uri.ParseDomain(string(b)); err != nil || p.Domain() != string(b) {
+		return fmt.Errorf("%w: no domain", ErrDamaged)
+	}
+	return nil
 }

@@ -5,8 +5,11 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -18,6 +21,7 @@ import (
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/consent"
 	"github.com/mimid/mimid/protocol/introduction"
 	"github.com/mimid/mimid/protocol/privacypass"
 	"github.com/mimid/mimid/protocol/uri"
@@ -68,6 +72,50 @@ type provider struct {
 	server *peering.Server
 	caller *peering.Caller
 	store  *failing
+
+	mu    sync.Mutex
+	modes map[string]consent.Mode // guarded by mu: by user, and user and provider
+	told  []string                // likewise: events
+	hides bool                    // likewise: calls get no answer
+	calls map[string]int          // likewise: calls that have come, by endpoint
+}
+
+// users are those of each provider.
+var users = []string{"alice", "bob", "carol"}
+
+// Has implements introduce.Accounts.
+func (p *provider) Has(_ context.Context, u uri.User) (bool, error) {
+	return u.Provider().Domain() == p.domain && slices.Contains(users, u.Name()), nil
+}
+
+// ModeFor implements introduce.Contacts.
+func (p *provider) ModeFor(_ *store.Tx, target uri.User, domain string) (consent.Mode, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return consent.Resolve(consent.Unset, p.modes[target.Name()+" "+domain], max(p.modes[target.Name()], consent.Ask)), nil
+}
+
+// Put implements introduce.Feed.
+func (p *provider) Put(tx *store.Tx, u uri.User, event string, data any) error {
+	line := fmt.Sprintf("%s %s %s", u.Name(), event, data.(clientapi.Introduction).Text)
+	tx.OnCommit(func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.told = append(p.told, line)
+	})
+	return nil
+}
+
+func (p *provider) heard() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.told)
+}
+
+func (p *provider) setMode(who string, m consent.Mode) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.modes[who] = m
 }
 
 // failing is a store whose writes can fail, and can fail and yet have happened.
@@ -115,9 +163,9 @@ func newWorld(t testing.TB, l introduce.Limits) *world {
 				t.Errorf("closing the store: %v", err)
 			}
 		})
-		p := &provider{w: w, domain: d, store: &failing{Store: st}}
+		p := &provider{w: w, domain: d, store: &failing{Store: st}, modes: map[string]consent.Mode{}, calls: map[string]int{}}
 		p.caller = &peering.Caller{Domain: d, Key: func() ed25519.PrivateKey { return key(d) }, Client: &http.Client{Transport: w}, Now: w.clock}
-		p.cfg = introduce.Config{Domain: d, Store: p.store, Limits: l, Now: w.clock}
+		p.cfg = introduce.Config{Domain: d, Store: p.store, Limits: l, Accounts: p, Contacts: p, Feed: p, Caller: p.caller, Now: w.clock}
 		p.start()
 		w.ps[d] = p
 	}
@@ -157,8 +205,15 @@ func (w *world) RoundTrip(r *http.Request) (*http.Response, error) {
 	if p == nil {
 		return nil, overlay.ErrUnknownProvider
 	}
+	p.mu.Lock()
+	p.calls[strings.Split(r.URL.Path, "/")[2]]++
+	hides := p.hides
+	p.mu.Unlock()
 	rec := httptest.NewRecorder()
 	p.server.ServeHTTP(rec, r)
+	if hides {
+		return nil, errors.New("the answer is lost")
+	}
 	return rec.Result(), nil
 }
 

@@ -45,6 +45,9 @@
 //	POST   /v1/quarantine/{room}             JudgeHeld: accept, reject or report such a room
 //	GET    /v1/tokens                        TokenKeys: with what tokens for anonymous requests are signed
 //	POST   /v1/tokens                        NewTokens -> Tokens
+//	POST   /v1/introduce                     Introduce -> Introduced: an anonymous request, without a token of a device
+//	GET    /v1/introductions                 Introductions: anonymous requests that wait for the user's answer
+//	POST   /v1/introductions                 JudgeIntroduction
 //	POST   /v1/knocks                        SendKnock -> Knock: ask to be let into a room, or no longer
 //	GET    /v1/knocks                        Knocks: the user's own
 //	POST   /v1/rooms                         NewRoom -> Submitted

@@ -2,17 +2,18 @@ package clientapi
 
 // Types of events in the device's stream, and what their data is.
 const (
-	EventEntries   = "entries"   // Entries
-	EventWelcome   = "welcome"   // Welcome
-	EventConsent   = "consent"   // ConsentEvent
-	EventModes     = "modes"     // ModesEvent: the modes of consent were set
-	EventKnock     = "knock"     // Knock: the user's own has got further, or somebody waits whom the user may let in
-	EventRivals    = "rivals"    // RivalsEvent
-	EventHub       = "hub"       // HubState; not stored, it leaves the cursor where it is
-	EventEphemeral = "ephemeral" // Ephemeral; not stored, it leaves the cursor where it is
-	EventStock     = "stock"     // Stock; not stored, it leaves the cursor where it is
-	EventHello     = "hello"     // Hello, the first of every stream
-	EventPing      = "ping"      // {}; at least every 20 seconds
+	EventEntries      = "entries"      // Entries
+	EventWelcome      = "welcome"      // Welcome
+	EventConsent      = "consent"      // ConsentEvent
+	EventModes        = "modes"        // ModesEvent: the modes of consent were set
+	EventKnock        = "knock"        // Knock: the user's own has got further, or somebody waits whom the user may let in
+	EventIntroduction = "introduction" // Introduction: somebody asks who does not say who it is
+	EventRivals       = "rivals"       // RivalsEvent
+	EventHub          = "hub"          // HubState; not stored, it leaves the cursor where it is
+	EventEphemeral    = "ephemeral"    // Ephemeral; not stored, it leaves the cursor where it is
+	EventStock        = "stock"        // Stock; not stored, it leaves the cursor where it is
+	EventHello        = "hello"        // Hello, the first of every stream
+	EventPing         = "ping"         // {}; at least every 20 seconds
 )
 
 // Hello begins a stream. Resumed is false if the cursor was unknown (the store

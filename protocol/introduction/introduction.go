@@ -14,8 +14,8 @@
 //     secret that it keeps. That goes to the provider of who is asked (the origin), which
 //     verifies and spends the token, and shows the request if there is such a user. To the asker
 //     it answers the same in any case.
-//  3. The asker looks for an answer by the handle. Until the user has said yes it is the same
-//     as if there were no such user. No is never told.
+//  3. The same request again is answered with whether the user has said yes. Until then it is
+//     the same as if there were no such user. No is never told.
 //  4. After a yes the asker asks for consent by its name, as anybody does (package consent), with
 //     the secret beside it (Attach); that is granted, once, without asking the user again,
 //     unless the user has refused or blocked this name.

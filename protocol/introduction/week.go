@@ -3,9 +3,9 @@ package introduction
 import "time"
 
 // Overlap is for how long a week's tokens are taken after its end, and Ahead how long before its
-// beginning, for clocks that differ.
+// beginning, for clocks that differ. It is for so long that answers are found.
 const (
-	Overlap = 24 * time.Hour
+	Overlap = weekLength
 	Ahead   = 10 * time.Minute
 )
 
