@@ -553,6 +553,10 @@ func (c *Client) handle(f frame) error {
 		if err := c.consented(b, v); err != nil {
 			return bad(err)
 		}
+	case clientapi.EventIntroduction:
+		if err := c.introduced(b, f.data); err != nil {
+			return bad(err)
+		}
 	case clientapi.EventModes:
 		if len(c.uninvited) > 0 {
 			c.unknown.at = c.cfg.Now() // one of these rooms may be one to come into now

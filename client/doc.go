@@ -84,6 +84,7 @@
 //	outbox         N            an own message that was not seen in the log yet
 //	wish           N            a change of a room that this device wants
 //	attach         N            a file that is to be attached; its ciphertext is in the Spool
+//	anonymous      user URI     a request to the user that does not say who asks, until it is answered
 //	invite         N            an invitation by this device, until its user is being added
 //
 // Deleted MLS parts are gone for good only when the storage has overwritten

@@ -222,6 +222,15 @@ func (c *Client) consentAbout(ctx context.Context, op wire.ConsentOperation, who
 
 // consentEntry is a word on consent, signed.
 func (c *Client) consentEntry(ctx context.Context, op wire.ConsentOperation, who uri.User, about uri.Room, offer *consent.Invitation) ([]byte, error) {
+	return c.consentEntryWith(ctx, op, who, about, func(e *wire.ConsentEntry) {
+		if offer != nil {
+			e.Extensions = mls.Dictionary{consent.InvitationComponent: offer.Append(nil)}
+		}
+	})
+}
+
+// consentEntryWith is consentEntry with what extend adds before it is signed.
+func (c *Client) consentEntryWith(ctx context.Context, op wire.ConsentOperation, who uri.User, about uri.Room, extend func(*wire.ConsentEntry)) ([]byte, error) {
 	m, _, err := c.self(ctx)
 	if err != nil {
 		return nil, err
@@ -231,9 +240,7 @@ func (c *Client) consentEntry(ctx context.Context, op wire.ConsentOperation, who
 		scope.Requester, scope.Target = scope.Target, scope.Requester
 	}
 	e := &wire.ConsentEntry{Operation: op, Scope: scope}
-	if offer != nil {
-		e.Extensions = mls.Dictionary{consent.InvitationComponent: offer.Append(nil)}
-	}
+	extend(e)
 	if err := consent.Sign(e, ed25519.NewKeyFromSeed(m.UserKey), m.UserCert, c.cfg.Now()); err != nil {
 		return nil, err
 	}

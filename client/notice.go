@@ -120,6 +120,9 @@ type ConsentChanged struct {
 	Signed bool
 }
 
+// Introduced: somebody asks for first contact and does not say who it is; see Introductions.
+type Introduced struct{ Introduction Introduction }
+
 // KnockChanged: an own knock got further, or somebody waits at a room whom this user may let
 // in, or does no more (KnockGone). Who it is the provider says; RoomKnocks checks it.
 type KnockChanged struct{ Knock Knock }
@@ -213,6 +216,7 @@ func (RoomMerged) notice()      {}
 func (MembersChanged) notice()  {}
 func (RivalsChanged) notice()   {}
 func (ConsentChanged) notice()  {}
+func (Introduced) notice()      {}
 func (KnockChanged) notice()    {}
 func (UserKeyChanged) notice()  {}
 func (HubChanged) notice()      {}

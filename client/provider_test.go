@@ -127,6 +127,9 @@ func newFake(t testing.TB) *fake {
 		"PUT /v1/consent/modes":           f.setConsentModes,
 		"GET /v1/tokens":                  f.tokenKeys,
 		"POST /v1/tokens":                 f.newTokens,
+		"POST /v1/introduce":              f.introduce,
+		"GET /v1/introductions":           f.introductions,
+		"POST /v1/introductions":          f.judgeIntroduction,
 		"POST /v1/claims":                 f.publishClaim,
 		"DELETE /v1/claims":               f.withdrawClaim,
 		"POST /v1/discover":               f.discover,
@@ -205,7 +208,7 @@ func (f *fake) wrap(pattern string, h func(*http.Request, *fakeUser) (any, error
 			}
 		}
 		var u *fakeUser
-		if !strings.Contains(pattern, "/at/") && !strings.HasSuffix(pattern, "/hello") {
+		if !strings.Contains(pattern, "/at/") && !strings.HasSuffix(pattern, "/hello") && !strings.HasSuffix(pattern, "/introduce") {
 			if u = f.devices[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]; u == nil {
 				fail(refused(401, clientapi.CodeUnauthorized, "unknown token"))
 				return
@@ -416,6 +419,7 @@ func (f *fake) consent(r *http.Request, u *fakeUser) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	f.introducedBy(e)
 	from, to := string(e.Scope.Requester), string(e.Scope.Target)
 	state := "requested"
 	if e.Operation == wire.ConsentGrant {

@@ -55,6 +55,7 @@ const (
 	tableWish       = "wish"
 	tableAttach     = "attach"
 	tableInvite     = "invite"
+	tableAnonymous  = "anonymous"
 
 	nameIdentity = "who"
 	nameCursor   = "cursor"

@@ -264,6 +264,8 @@ func (ch *chat) notice(n client.Notice) {
 		case n.State == "requested" && n.Target == ch.c.User():
 			ch.say("asks_consent", n.Requester.Short(), "         %s asks for your consent: /accept %s", n.Requester.Short(), n.Requester.Short())
 		}
+	case client.Introduced:
+		ch.say("introduction", n.Introduction, "         %s: mimid client introductions", introductionSays(n.Introduction))
 	case client.RivalsChanged:
 		ch.rivals(n)
 	case client.KnockChanged:

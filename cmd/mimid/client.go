@@ -31,34 +31,35 @@ func defaultClientData() string {
 }
 
 type clientCommand struct {
-	Register   clientRegister   `cmd:"" help:"Register this device, with an invite."`
-	Device     clientDevices    `cmd:"" help:"Add a device on another machine, list yours, or remove one."`
-	Whoami     clientWhoami     `cmd:"" help:"Say who this device is."`
-	Status     clientStatus     `cmd:"" help:"Say whether others can add you to rooms."`
-	Publish    clientPublish    `cmd:"" help:"Let others find you by a handle or number."`
-	Find       clientFind       `cmd:"" help:"Find people by a handle or number."`
-	Findable   clientFindable   `cmd:"" help:"Say by what other providers may find you."`
-	Contact    clientContact    `cmd:"" help:"Ask somebody for consent to be added to rooms."`
-	Requests   clientRequests   `cmd:"" help:"List who asks for your consent."`
-	Accept     clientAccept     `cmd:"" help:"Give consent, or accept an invitation."`
-	Reject     clientReject     `cmd:"" help:"Refuse consent, or take it back, or decline an invitation."`
-	Mode       clientMode       `cmd:"" help:"Say what becomes of strangers who ask or write."`
-	Quarantine clientQuarantine `cmd:"" help:"See and judge what strangers want, in mode quarantine."`
-	Invites    clientInvites    `cmd:"" help:"List who invites you to which room."`
-	Room       clientRooms      `cmd:"" help:"Create rooms, list them, add and remove people."`
-	Send       clientSend       `cmd:"" help:"Send a message."`
-	Read       clientRead       `cmd:"" help:"Read a room's messages."`
-	Reply      clientReply      `cmd:"" help:"Answer a message."`
-	React      clientReact      `cmd:"" help:"React to a message."`
-	Edit       clientEdit       `cmd:"" help:"Change what you have said."`
-	Delete     clientDelete     `cmd:"" help:"Take a message or reaction back."`
-	Attach     clientAttach     `cmd:"" help:"Send a file."`
-	Fetch      clientFetch      `cmd:"" help:"Save a file that somebody sent."`
-	Files      clientFiles      `cmd:"" help:"List the files that you keep at your provider, or delete one."`
-	Sync       clientSync       `cmd:"" help:"Catch up with everything."`
-	Typing     clientTyping     `cmd:"" help:"Tell a room that you are writing something."`
-	Receipts   clientReceipts   `cmd:"" help:"Say what others are told of what you got and read."`
-	Leave      clientLeave      `cmd:"" help:"Leave a room."`
+	Register      clientRegister      `cmd:"" help:"Register this device, with an invite."`
+	Device        clientDevices       `cmd:"" help:"Add a device on another machine, list yours, or remove one."`
+	Whoami        clientWhoami        `cmd:"" help:"Say who this device is."`
+	Status        clientStatus        `cmd:"" help:"Say whether others can add you to rooms."`
+	Publish       clientPublish       `cmd:"" help:"Let others find you by a handle or number."`
+	Find          clientFind          `cmd:"" help:"Find people by a handle or number."`
+	Findable      clientFindable      `cmd:"" help:"Say by what other providers may find you."`
+	Contact       clientContact       `cmd:"" help:"Ask somebody for consent to be added to rooms."`
+	Introductions clientIntroductions `cmd:"" help:"See and answer requests of people who have not said who they are."`
+	Requests      clientRequests      `cmd:"" help:"List who asks for your consent."`
+	Accept        clientAccept        `cmd:"" help:"Give consent, or accept an invitation."`
+	Reject        clientReject        `cmd:"" help:"Refuse consent, or take it back, or decline an invitation."`
+	Mode          clientMode          `cmd:"" help:"Say what becomes of strangers who ask or write."`
+	Quarantine    clientQuarantine    `cmd:"" help:"See and judge what strangers want, in mode quarantine."`
+	Invites       clientInvites       `cmd:"" help:"List who invites you to which room."`
+	Room          clientRooms         `cmd:"" help:"Create rooms, list them, add and remove people."`
+	Send          clientSend          `cmd:"" help:"Send a message."`
+	Read          clientRead          `cmd:"" help:"Read a room's messages."`
+	Reply         clientReply         `cmd:"" help:"Answer a message."`
+	React         clientReact         `cmd:"" help:"React to a message."`
+	Edit          clientEdit          `cmd:"" help:"Change what you have said."`
+	Delete        clientDelete        `cmd:"" help:"Take a message or reaction back."`
+	Attach        clientAttach        `cmd:"" help:"Send a file."`
+	Fetch         clientFetch         `cmd:"" help:"Save a file that somebody sent."`
+	Files         clientFiles         `cmd:"" help:"List the files that you keep at your provider, or delete one."`
+	Sync          clientSync          `cmd:"" help:"Catch up with everything."`
+	Typing        clientTyping        `cmd:"" help:"Tell a room that you are writing something."`
+	Receipts      clientReceipts      `cmd:"" help:"Say what others are told of what you got and read."`
+	Leave         clientLeave         `cmd:"" help:"Leave a room."`
 }
 
 // device is what all user commands have: where the device's state is.
@@ -277,14 +278,17 @@ func (c *clientFind) Run(s *session) error {
 }
 
 type clientContact struct {
-	Who    string `arg:"" help:"User, such as bob@biloxi.example, or handle:NAME, tel:+NUMBER or mailto:ADDRESS."`
-	Mutual bool   `help:"Let them add you, too."`
-	device `embed:""`
+	Who       string `arg:"" help:"User, such as bob@biloxi.example, or handle:NAME, tel:+NUMBER or mailto:ADDRESS."`
+	Mutual    bool   `help:"Let them add you, too."`
+	Anonymous bool   `help:"Do not say who asks before the answer is yes. Again, to look for an answer."`
+	Text      string `help:"With --anonymous: what they see, one line; both providers do, too." placeholder:"TEXT"`
+	device    `embed:""`
 }
 
 func (c *clientContact) Help() string {
 	return "By an identifier, its owner is asked where there is one only; if several people claim it, nobody is.\n\n" +
-		"Example:\n  mimid client contact bob@biloxi.example\n  mimid client contact bob@biloxi.example --mutual\n  mimid client contact mailto:bob@mail.example"
+		"With --anonymous they see your provider and the text. Your provider passes it on: it sees whom you ask, your address and when, but not your name. The same command again looks for an answer, for a week at least; after a yes you are asked for by name, and granted. You can do so a few times a day.\n\n" +
+		"Example:\n  mimid client contact bob@biloxi.example\n  mimid client contact bob@biloxi.example --mutual\n  mimid client contact bob@biloxi.example --anonymous --text 'we met on Friday'\n  mimid client contact mailto:bob@mail.example"
 }
 
 func (c *clientContact) Run(s *session) error {
@@ -293,11 +297,20 @@ func (c *clientContact) Run(s *session) error {
 	if err != nil && !identifier {
 		return err
 	}
+	switch {
+	case c.Anonymous && c.Mutual:
+		return usageError("--anonymous and --mutual do not go together: to let them add you is to say who you are")
+	case !c.Anonymous && c.Text != "":
+		return usageError("--text goes with --anonymous")
+	}
 	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) (err error) {
 		if identifier {
 			if u, err = cl.Owner(ctx, c.Who); err != nil {
 				return err
 			}
+		}
+		if c.Anonymous {
+			return s.askAnonymously(ctx, cl, u, c.Text)
 		}
 		ask := cl.RequestContact
 		if c.Mutual {
