@@ -26,6 +26,7 @@ type fakeIssuer struct {
 
 	granted    bool            // what targets say
 	introduced map[string]int  // requests that came, by their octets
+	from       []string        // from where these came
 	named      map[string]bool // anonymous requests that came with the name of a device
 	secrets    []introduction.Secret
 	shown      []clientapi.Introduction
@@ -138,6 +139,7 @@ func (f *fake) introduce(r *http.Request, _ *fakeUser) (any, error) {
 	}
 	i := f.issuer
 	i.introduced[string(n.Request)]++
+	i.from = append(i.from, r.RemoteAddr)
 	if len(r.Header.Values("Authorization")) > 0 {
 		i.named[string(n.Request)] = true
 	}
@@ -197,6 +199,15 @@ func TestRequestAnonymously(t *testing.T) {
 			return refused(502, clientapi.CodeUnreachable, "lost")
 		}
 	}
+	named := map[string]bool{} // connections on which the device says who it is
+	f.mu.Lock()
+	f.refuse = func(r *http.Request) *clientapi.Problem {
+		if r.Header.Get("Authorization") != "" {
+			named[r.RemoteAddr] = true
+		}
+		return nil
+	}
+	f.mu.Unlock()
 	lost("/v1/introduce")
 	if _, err := ask("hello"); !client.Unreachable(err) {
 		t.Errorf("a lost answer: %v", err)
@@ -242,6 +253,14 @@ func TestRequestAnonymously(t *testing.T) {
 				t.Error("the secret is that of another request")
 			}
 		}
+	}
+	for _, addr := range i.from {
+		if named[addr] {
+			t.Error("an anonymous request on a connection of the device's name")
+		}
+	}
+	if len(i.from) == 0 || len(named) == 0 {
+		t.Error("no connections were seen")
 	}
 	if len(i.secrets) != 2 || len(i.introduced) != 1 {
 		t.Errorf("%d requests by name, %d without; want 2 and 1", len(i.secrets), len(i.introduced))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync"
 	"testing"
 	"time"
 
@@ -219,6 +220,87 @@ func TestReplay(t *testing.T) {
 	}
 	if m, after := b.stored(); m != 2 || n != 4 || octets <= after {
 		t.Errorf("%d records, %d octets, and in the end %d, %d: want 4, and the request that still waits", n, octets, m, after)
+	}
+}
+
+// TestSpendAtOnce: of many requests with one token at once, one is taken.
+func TestSpendAtOnce(t *testing.T) {
+	w := newWorld(t, many())
+	a, b := w.ps[atlanta], w.ps[biloxi]
+	r, _ := a.request("biloxi.example/u/bob", "first")
+	must(b.keysAsked(r))(t)
+	var taken int
+	var mu sync.Mutex
+	var wait sync.WaitGroup
+	for i := range 8 {
+		x := *r
+		x.Text, x.Handle = fmt.Sprint(i), introduction.NewSecret().Handle()
+		wait.Go(func() {
+			if err := a.direct(biloxi, x.Bytes()); err == nil {
+				mu.Lock()
+				defer mu.Unlock()
+				taken++
+			} else {
+				wantRefused(t, err, clientapi.CodeSpent, x.Text)
+			}
+		})
+	}
+	wait.Wait()
+	if taken != 1 || len(b.waiting("bob")) != 1 || len(b.heard()) != 1 {
+		t.Errorf("%d taken, %d wait, told %v", taken, len(b.waiting("bob")), b.heard())
+	}
+}
+
+// keysAsked has a provider know the issuer's keys, by a request with another token.
+func (p *provider) keysAsked(r *introduction.Request) (bool, error) {
+	x, _ := p.w.ps[r.Issuer.Domain()].request(p.domain+"/u/carol", "")
+	granted, err := p.w.ps[r.Issuer.Domain()].send(x)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.told = nil
+	return granted, err
+}
+
+// TestWeekEndsMeanwhile: a token whose week ends while it is looked at is not taken: that it was
+// spent may be forgotten by then.
+func TestWeekEndsMeanwhile(t *testing.T) {
+	w := newWorld(t, many())
+	a, b := w.ps[atlanta], w.ps[biloxi]
+	r, _ := a.request("biloxi.example/u/bob", "late")
+	w.now = introduction.WeekOf(w.now).Over().Add(-time.Second)
+	b.mu.Lock()
+	b.onHas = func() { w.pass(time.Second) }
+	b.mu.Unlock()
+	wantRefused(t, a.direct(biloxi, r.Bytes()), clientapi.CodeForbidden, "after the end")
+	if n, _ := b.stored(); n != 0 {
+		t.Errorf("%d records", n)
+	}
+}
+
+// TestNoRelay: a provider carries nothing of who is no user of its.
+func TestNoRelay(t *testing.T) {
+	w := newWorld(t, many())
+	a, b := w.ps[atlanta], w.ps[biloxi]
+	r, _ := a.request("biloxi.example/u/bob", "hello")
+	foreign, _ := w.ps[chicago].request("biloxi.example/u/bob", "hello")
+	forged := *r
+	forged.Token.Signature[9]++
+	other := *r
+	other.Target = user(t, "chicago.example/u/bob")
+	for what, x := range map[string]*introduction.Request{"another's user": foreign, "a forged token": &forged, "a token for another provider": &other} {
+		if _, err := a.send(x); err == nil {
+			t.Errorf("%s: carried", what)
+		}
+	}
+	if err := second(a.Introduce(t.Context(), &clientapi.Introduce{Request: []byte("nonsense")})); err == nil {
+		t.Error("nonsense is carried")
+	}
+	for _, p := range []*provider{b, w.ps[chicago]} {
+		p.mu.Lock()
+		if n := p.calls[introduce.EndpointIntroduce]; n != 0 {
+			t.Errorf("%s was called %d times", p.domain, n)
+		}
+		p.mu.Unlock()
 	}
 }
 

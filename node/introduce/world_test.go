@@ -76,6 +76,7 @@ type provider struct {
 	mu    sync.Mutex
 	modes map[string]consent.Mode // guarded by mu: by user, and user and provider
 	told  []string                // likewise: events
+	onHas func()                  // likewise: called when an account is looked for
 	hides bool                    // likewise: calls get no answer
 	calls map[string]int          // likewise: calls that have come, by endpoint
 }
@@ -85,6 +86,12 @@ var users = []string{"alice", "bob", "carol"}
 
 // Has implements introduce.Accounts.
 func (p *provider) Has(_ context.Context, u uri.User) (bool, error) {
+	p.mu.Lock()
+	f := p.onHas
+	p.mu.Unlock()
+	if f != nil {
+		f()
+	}
 	return u.Provider().Domain() == p.domain && slices.Contains(users, u.Name()), nil
 }
 
