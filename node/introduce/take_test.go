@@ -16,6 +16,7 @@ import (
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/consent"
 	"github.com/mimid/mimid/protocol/introduction"
+	"github.com/mimid/mimid/protocol/privacypass"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/store"
 )
@@ -248,6 +249,51 @@ func TestSpendAtOnce(t *testing.T) {
 	wait.Wait()
 	if taken != 1 || len(b.waiting("bob")) != 1 || len(b.heard()) != 1 {
 		t.Errorf("%d taken, %d wait, told %v", taken, len(b.waiting("bob")), b.heard())
+	}
+}
+
+// TestSpentMeanwhile: a token that is spent while another request with it is looked at is spent.
+func TestSpentMeanwhile(t *testing.T) {
+	w := newWorld(t, many())
+	a, b := w.ps[atlanta], w.ps[biloxi]
+	r, _ := a.request("biloxi.example/u/bob", "first")
+	other := *r
+	other.Text, other.Handle = "second", introduction.NewSecret().Handle()
+	hook := func(f func()) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		b.onHas = f
+	}
+	hook(func() {
+		hook(nil)
+		if err := a.direct(biloxi, other.Bytes()); err != nil {
+			t.Error(err)
+		}
+	})
+	wantRefused(t, a.direct(biloxi, r.Bytes()), clientapi.CodeSpent, "the first, which was overtaken")
+	if got := b.waiting("bob"); len(got) != 1 || got[0].Text != "second" {
+		t.Errorf("%+v", got)
+	}
+}
+
+// TestForeignName: an issuer's key signs for no other issuer.
+func TestForeignName(t *testing.T) {
+	w := newWorld(t, many())
+	c := w.ps[chicago]
+	mallory := identity(t, "chicago.example/u/mallory")
+	keys := must(introduction.ParseKeys(must(c.TokenKeys(t.Context(), mallory))(t).Keys))(t)
+	octets, pending, err := privacypass.Ask(keys[0].Key, introduction.Challenge(atlanta, biloxi, keys[0].Week))
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := must(c.NewTokens(t.Context(), mallory, &clientapi.NewTokens{Requests: [][]byte{octets}}))(t)
+	r := &introduction.Request{Issuer: must(uri.ParseDomain(atlanta))(t), Target: user(t, "biloxi.example/u/bob"), Text: "from Atlanta",
+		Token: *must(pending.Finish(out.Responses[0]))(t)}
+	wantRefused(t, c.direct(biloxi, r.Bytes()), clientapi.CodeForbidden, "in another provider's name")
+	r.Issuer = must(uri.ParseDomain(chicago))(t)
+	wantRefused(t, c.direct(biloxi, r.Bytes()), clientapi.CodeForbidden, "of another provider's challenge")
+	if n := len(w.ps[biloxi].waiting("bob")); n != 0 {
+		t.Errorf("%d are shown", n)
 	}
 }
 
