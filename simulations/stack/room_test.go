@@ -32,3 +32,18 @@ func TestRoomLosesItsHub(t *testing.T) {
 		t.Logf("%-10s %5d  min %8.1f p50 %8.1f p95 %8.1f max %8.1f", g.Metric, g.Count, g.Min, g.P50, g.P95, g.Max)
 	}
 }
+
+// Where a message takes a tenth of a second, four candidates for a dead hub's place end each other's elections unless each
+// waits longer and longer: the room would stand still for ever.
+func TestElectionOverLongWays(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes ten seconds of CPU time")
+	}
+	r := run(t, "simulation = \"room\"\nseed = 2\n[parameters]\nproviders = 5\nsay = \"1s\"\ncalm = \"5s\"\nlasts = \"20s\"\nlinks = {model = \"fixed\", low = \"100ms\"}\n")
+	for _, v := range r.Violations() {
+		t.Error(v)
+	}
+	if g := of(t, r, "served"); g.Min != 1 {
+		t.Errorf("%.2f of the members who are left were served again", g.Min)
+	}
+}
