@@ -47,3 +47,18 @@ func TestElectionOverLongWays(t *testing.T) {
 		t.Errorf("%.2f of the members who are left were served again", g.Min)
 	}
 }
+
+// A hub that is cut off and comes back finds another one: what its own member said meanwhile is final in the end, and
+// everybody has everything once.
+func TestIsolatedHubComesBack(t *testing.T) {
+	r := run(t, "simulation = \"room\"\nseed = 1\n[parameters]\nproviders = 4\ncalm = \"5s\"\nlasts = \"15s\"\nfault = \"isolate\"\nlinks = {model = \"uniform\", low = \"10ms\", high = \"60ms\"}\n")
+	for _, v := range r.Violations() {
+		t.Error(v)
+	}
+	if g := of(t, r, "served"); g.Min != 1 {
+		t.Errorf("%.2f of the others were served while the hub was away", g.Min)
+	}
+	if g := of(t, r, "told"); g.Count != 3 {
+		t.Errorf("%d of the others know another hub", g.Count)
+	}
+}
