@@ -107,9 +107,6 @@ const (
 	longestPause = 8 * time.Second
 	// waitedPause is the longest of a room without a hub in which people wait.
 	waitedPause = 500 * time.Millisecond
-	// contestedPause is the longest of one in which providers stand in each other's way: an election
-	// takes two round trips, which have to fit into the time by which their pauses differ.
-	contestedPause = 2 * time.Second
 	// idlePause is the longest of a room without a hub in which nobody says anything: its
 	// provider lets it look for one anew in its turn (Rooms.Suspected).
 	idlePause = time.Minute
@@ -123,29 +120,10 @@ type progress struct {
 	seen       room.Term
 	final, end uint64
 	heard      uint64
-	hubless    bool
 }
 
-// progress is what has moved. Of providers that stand for hub in each other's way, terms, roles and
-// answers move all the time: to ask again soon for that would end one's own election, and the others', before the
-// votes are there, for ever where a message takes longer than the pause.
-func (l *live) progress() progress {
-	rep := l.rep
-	if p := (progress{final: rep.final.Next, end: rep.end(), hubless: true}); l.hubless() {
-		return p
-	}
-	return progress{role: rep.m.Role(), seen: rep.m.State().Seen, final: rep.final.Next, end: rep.end(), heard: rep.m.Heard()}
-}
-
-// hubless says whether this provider asks the others for votes, or is about to.
-func (l *live) hubless() bool {
-	switch l.rep.m.Role() {
-	case hub.Canvasser, hub.Candidate:
-		return true
-	case hub.Follower:
-		return l.lost(l.state.Hub().Domain)
-	}
-	return false
+func (rep *replicaState) progress() progress {
+	return progress{rep.m.Role(), rep.m.State().Seen, rep.final.Next, rep.end(), rep.m.Heard()}
 }
 
 // again sets when to say again what nobody answers: soon, and later and later as long as
@@ -156,8 +134,8 @@ func (l *live) again() {
 		l.alarm(resendAfter)
 		return
 	}
-	if now := l.progress(); now != rep.moved || rep.pause == 0 {
-		rep.moved, rep.pause, rep.contested = now, resendAfter, rep.m.State().Seen
+	if now := rep.progress(); now != rep.moved || rep.pause == 0 {
+		rep.moved, rep.pause = now, resendAfter
 		if role := rep.m.Role(); role != hub.Hub && (role != hub.Follower || l.lost(l.state.Hub().Domain)) {
 			rep.pause = suspectAgain // nobody orders the room
 		}
@@ -175,10 +153,7 @@ func (l *live) unanswered() {
 			longest = idlePause
 		}
 	}
-	if seen := rep.m.State().Seen; l.hubless() && seen != rep.contested {
-		rep.contested, longest = seen, max(longest, contestedPause)
-	}
-	if rep.pause > 0 && l.progress() == rep.moved {
+	if rep.pause > 0 && rep.progress() == rep.moved {
 		rep.pause = min(2*rep.pause, longest)
 	}
 }

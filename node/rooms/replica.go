@@ -50,8 +50,6 @@ type replicaState struct {
 
 	moved progress      // as of when pause began
 	pause time.Duration // until it is said again what nobody answers; 0: nothing was yet
-	// contested is the term seen when pause was set last: a higher one is that of somebody who stood in vain.
-	contested room.Term
 
 	made    []*room.Entry // by the machine in this step
 	pending *room.Entry   // what the machine is to order in this step
