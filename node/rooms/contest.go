@@ -15,19 +15,21 @@ import (
 // longer with each one that has led to nothing, as long as messages may take, and random,
 // so that not all begin at once.
 type contest struct {
-	rounds int       // candidacies voted for since somebody ordered the room
-	until  time.Time // until then the last one has its time
+	rounds int           // candidacies voted for since somebody ordered the room
+	until  time.Time     // until then the last one has its time
+	asked  time.Time     // when this provider has asked last who would vote for it
+	answer time.Duration // how long a majority took to say so, as measured last
 }
 
 const (
-	// firstRound is twice what one takes where an answer comes within 200 ms.
-	firstRound   = 400 * time.Millisecond
+	firstRound   = 100 * time.Millisecond
 	longestRound = 5 * time.Second
 )
 
-// round is how long the present candidacy has at least.
+// round is how long the present candidacy has at least: it takes as long as the question
+// before it took, and a vote is written before it is sent.
 func (c *contest) round() time.Duration {
-	d := firstRound
+	d := max(firstRound, 3*c.answer)
 	for range c.rounds - 1 {
 		if d *= 2; d >= longestRound {
 			return longestRound
@@ -40,9 +42,12 @@ func (c *contest) round() time.Duration {
 func (c *contest) follow(old, new *hub.Machine, now time.Time) {
 	was, is := old.State().Vote, new.State().Vote
 	before, after := old.Log(), new.Log()
+	if new.Role() == hub.Candidate && old.Role() == hub.Canvasser {
+		c.answer = now.Sub(c.asked)
+	}
 	switch {
 	case new.Role() == hub.Hub || after.Last().Term.Compare(before.Last().Term) > 0:
-		*c = contest{}
+		c.rounds, c.until = 0, time.Time{}
 	case is.Term.Compare(was.Term) > 0 && !is.Release:
 		c.rounds++
 		c.until = now.Add(c.round() + rand.N(c.round()))
@@ -61,9 +66,11 @@ func (c *contest) open(now time.Time) bool { return now.Before(c.until) }
 // along: it votes for whoever stands, and asks those again that have not answered its own.
 func (l *live) contend() []hub.Effect {
 	role := l.rep.m.Role()
-	if !l.contest.open(time.Now()) {
+	if now := time.Now(); !l.contest.open(now) {
+		l.contest.asked = now
 		return l.step(hub.Event{Kind: hub.Suspect})
 	}
+	l.alarmAfter(time.Until(l.contest.until))
 	if role == hub.Candidate {
 		return l.step(hub.Event{Kind: hub.Resend})
 	}

@@ -160,8 +160,11 @@ func (l *live) unanswered() {
 
 // alarm has the machine looked at after some time, or earlier, if it is to be looked
 // at earlier already: others' messages must not put it off for ever.
-func (l *live) alarm(d time.Duration) {
-	at := time.Now().Add(about(d))
+func (l *live) alarm(d time.Duration) { l.alarmAfter(about(d)) }
+
+// alarmAfter is alarm without chance.
+func (l *live) alarmAfter(d time.Duration) {
+	at := time.Now().Add(d)
 	if l.alarmAt.IsZero() || at.Before(l.alarmAt) {
 		l.alarmAt = at
 		l.timer.Reset(time.Until(at))
@@ -193,7 +196,7 @@ func (l *live) tick(ctx context.Context) {
 		l.again()
 		return
 	case role == hub.Waiting && l.contest.open(time.Now()):
-		l.alarm(shortWait)
+		l.alarmAfter(time.Until(l.contest.until))
 		return
 	case role == hub.Follower && rep.m.State().Restored:
 		l.step(hub.Event{Kind: hub.Resend})
