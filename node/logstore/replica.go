@@ -25,7 +25,7 @@ import (
 //	Place final; opaque signers<V>   opaque domain<V> each
 //	opaque liars<V>             opaque domain<V> each
 //	Place fork[2]
-//	uint8 restored
+//	uint8 restored              1: Restored, 2: Unsure, 3: both
 //	Mark marks<V>               {uint64 from; opaque old<V>, new<V>, before<V>; opaque hub<V>;
 //	                            Place handshake; uint64 settled}
 //
@@ -42,6 +42,9 @@ const (
 	replicaState = 0
 	replicaEntry = 1
 	replicaHead  = 2
+
+	isRestored = 1
+	isUnsure   = 2
 
 	// maxNames bounds lists of domains; maxMarks how often a replica set changed.
 	maxNames = 1 << 12
@@ -72,7 +75,14 @@ func PutReplica(tx *store.Tx, id room.ID, s hub.State, voted VotedSet, marks []h
 	b = w.set(appendPlace(b, s.Final.Head), s.Final.Signers)
 	b = w.set(b, s.Liars)
 	b = appendPlace(appendPlace(b, s.Fork[0]), s.Fork[1])
-	b = presentation.AppendOptional(b, s.Restored)
+	flags := byte(0)
+	if s.Restored {
+		flags |= isRestored
+	}
+	if s.Unsure {
+		flags |= isUnsure
+	}
+	b = append(b, flags)
 	b = presentation.AppendList(b, func(b []byte) []byte {
 		for _, m := range marks {
 			b = w.mark(b, m)
@@ -107,7 +117,11 @@ func parseReplica(id room.ID, b []byte, n Names) (s hub.State, voted VotedSet, m
 	s.Final = hub.Certificate{Head: readPlace(r.Reader), Signers: r.set()}
 	s.Liars = r.set()
 	s.Fork = [2]hub.Head{readPlace(r.Reader), readPlace(r.Reader)}
-	s.Restored = r.Optional()
+	flags := r.U8()
+	if flags > isRestored|isUnsure && r.Err() == nil {
+		return s, voted, nil, fmt.Errorf("room %s: replica state with flags %#x: %w", id, flags, ErrDamaged)
+	}
+	s.Restored, s.Unsure = flags&isRestored != 0, flags&isUnsure != 0
 	r.List(maxMarks, func() { marks = append(marks, r.mark()) })
 	if err := r.Done(); err != nil {
 		return s, voted, nil, fmt.Errorf("room %s: reading replica state: %w: %w", id, err, ErrDamaged)

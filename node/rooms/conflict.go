@@ -455,7 +455,7 @@ func (l *live) contradict(other *room.Certificate) {
 func (l *live) refreeze() {
 	log := l.rep.m.Log()
 	st := l.rep.m.State()
-	if !l.h.conflicted() || st.Fork != [2]hub.Head{} && !st.Restored || log.Last().Term.Era > l.rep.final.Term.Era {
+	if !l.h.conflicted() || st.Fork != [2]hub.Head{} && !st.Restored && !st.Unsure || log.Last().Term.Era > l.rep.final.Term.Era {
 		return
 	}
 	var c *logstore.Condemned

@@ -76,7 +76,8 @@ func (l *live) unsettled() bool {
 	case hub.Hub:
 		return false
 	}
-	return l.rep.m.State().Restored || l.state.Hub().Domain == l.r.cfg.Domain
+	st := l.rep.m.State()
+	return st.Restored || st.Unsure || l.state.Hub().Domain == l.r.cfg.Domain
 }
 
 // bound says that this provider has acknowledged a move that is not in its log yet: to

@@ -85,8 +85,9 @@ func (r *Rooms) restored(id room.ID) (is bool, err error) {
 func (r *Rooms) background() context.Context { return context.Background() }
 
 // wakeTails loads the rooms in which something was under way, and those that came from
-// a backup and that this provider has a say in. Of the others it has forgotten nothing
-// that anybody relies on.
+// a backup and that this provider has a say in. Of the others it may have forgotten that it
+// has acknowledged a move, and asks when it hears of one; where besides the hub nobody takes
+// part who could have asked for that, there is nothing to ask.
 func (r *Rooms) wakeTails(ctx context.Context) error {
 	var ids, whole []room.ID
 	err := r.cfg.Store.View(func(tx *store.Tx) error {
@@ -110,7 +111,7 @@ func (r *Rooms) wakeTails(ctx context.Context) error {
 				return err
 			case is && (head.Hub == r.cfg.Domain || head.Member(r.cfg.Domain)):
 				ids = append(ids, h.id)
-			case is:
+			case is && len(without(head.Providers, []string{head.Hub, r.cfg.Domain})) == 0:
 				whole = append(whole, h.id)
 			}
 		}

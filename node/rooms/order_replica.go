@@ -198,7 +198,7 @@ func (l *live) tick(ctx context.Context) {
 	case role == hub.Waiting && l.contest.open(time.Now()):
 		l.alarmAfter(time.Until(l.contest.until))
 		return
-	case role == hub.Follower && rep.m.State().Restored:
+	case role == hub.Follower && (rep.m.State().Restored || rep.m.State().Unsure):
 		l.step(hub.Event{Kind: hub.Resend})
 	case role == hub.Follower && hubOf == l.r.cfg.Domain && !replicated(l.state):
 		// Whole again, and alone: a new term begins, since of the old one it may have
@@ -227,13 +227,15 @@ func (l *live) tick(ctx context.Context) {
 	l.settleUp(ctx)
 	if l.occupied() {
 		l.again()
+	} else if l.rep != nil && l.rep.m.State().Unsure {
+		l.alarm(longestPause) // who does not answer does not keep the room in memory
 	}
 }
 
 // askStopped has a machine that comes from a backup ask again, where the room stands still:
 // before that is answered it acknowledges no move.
 func (l *live) askStopped(ctx context.Context) {
-	if l.rep == nil || l.state == nil || !l.rep.m.State().Restored {
+	if l.rep == nil || l.state == nil || !l.rep.m.State().Restored && !l.rep.m.State().Unsure {
 		return
 	}
 	l.unanswered()

@@ -71,6 +71,7 @@ type State struct {
 	Liars    Set         // proven
 	Fork     [2]Head     // what stopped the room, if anything did
 	Restored bool        // from a backup, and not everybody has answered yet
+	Unsure   bool        // from a backup: may have acknowledged a move that nobody who has answered knows of
 	Lost     room.Term   // terms up to here may hold signatures of ours that the backup has not
 }
 

@@ -53,6 +53,7 @@ func (s *State) Digest(d *Digest) {
 	d.head(s.Fork[0])
 	d.head(s.Fork[1])
 	d.bool(s.Restored)
+	d.bool(s.Unsure)
 	d.term(s.Lost)
 }
 

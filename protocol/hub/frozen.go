@@ -17,13 +17,13 @@ func (s *step) frozen(ev Event) {
 		s.moveHere(ev.Set, ev.Term)
 	case Resend:
 		switch {
-		case s.state.Restored:
+		case s.state.Restored, s.state.Unsure:
 			s.ask()
 		case s.role == Mover:
 			s.callMove()
 		}
 	case Contradict: // a restart forgets who has signed both
-		if s.state.Restored {
+		if s.state.Restored || s.state.Unsure {
 			s.twofaced = ev.Set
 			s.ask()
 		}

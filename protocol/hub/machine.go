@@ -59,7 +59,7 @@ type Machine struct {
 	acks     []ack     // Hub: what others have co-signed in this term, by provider
 	commit   Set       // Mover: the set that the admin's commit makes
 	on       Head      // Mover: the handshake that it extends
-	answered Set       // Restored: who has answered
+	answered Set       // Restored or Unsure: who has answered
 	twofaced Set       // stopped: who has certified both histories in one term, as far as the caller knows
 }
 
@@ -80,11 +80,14 @@ type step struct {
 // signatures may exist which it does not remember.
 func Restart(cfg *Config, d Durable, restored bool) (Machine, []Effect) {
 	s := step{Machine: Machine{cfg: cfg, state: d.State, log: d.Log}, kept: d.Log.Len()}
-	if restored && mutant != restoredSigns {
-		s.state.Restored = true
+	if restored && !(s.state.Unsure && !s.state.Restored) && mutant != restoredSigns {
+		s.state.Restored, s.state.Unsure = true, true
 		s.write()
 	}
 	last := s.log.Last()
+	if s.state.Unsure && !s.state.Restored {
+		s.ask()
+	}
 	switch {
 	case s.state.Restored:
 		s.ask()

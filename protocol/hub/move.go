@@ -24,7 +24,7 @@ func (c *Config) parties() Set {
 // moveHere begins a move by an admin's commit that makes the given set, in the era that
 // it names, if that is none too low.
 func (s *step) moveHere(set Set, t room.Term) {
-	if s.role == Hub || s.state.Restored || len(set) == 0 {
+	if s.role == Hub || s.state.Restored || s.state.Unsure || len(set) == 0 {
 		return
 	}
 	s.follow(0)
@@ -48,7 +48,11 @@ func (s *step) callMove() {
 func (s *step) onMove(m *Message) {
 	again := s.state.Vote.Term == m.Term && s.state.Vote.For == m.From && s.state.Seen == m.Term && s.leader == 0
 	if !again {
-		if m.Term.Era <= s.state.Seen.Era || s.state.Restored && !(mutant == frozenForgets && s.stopped()) {
+		if s.state.Unsure && !s.state.Restored {
+			s.ask()
+		}
+		forgetful := s.state.Restored || s.state.Unsure
+		if m.Term.Era <= s.state.Seen.Era || forgetful && !(mutant == frozenForgets && s.stopped()) {
 			s.send(m.From, Message{Kind: Ack, Term: m.Term, Seen: s.state.Seen})
 			return
 		}

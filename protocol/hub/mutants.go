@@ -20,4 +20,5 @@ const (
 	moveCountsHub
 	frozenUnbound
 	frozenForgets
+	restoredMoves
 )

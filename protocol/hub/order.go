@@ -181,6 +181,9 @@ func (s *step) onRefuse(m *Message) {
 
 // resend repeats what may have been lost.
 func (s *step) resend() {
+	if s.state.Unsure && !s.state.Restored {
+		s.ask()
+	}
 	switch {
 	case s.state.Restored:
 		s.ask()

@@ -5,9 +5,10 @@ import "github.com/mimid/mimid/protocol/room"
 // This file is the return of a replica from a backup, which has forgotten
 // signatures that others hold.
 
-// ask asks all other replicas what they hold.
+// ask asks the others what they hold: those whose answers we wait for before we vote and
+// sign, and those that we have to hear before we acknowledge a move.
 func (s *step) ask() {
-	for _, p := range s.others() {
+	for _, p := range s.others().Union(s.movers()) {
 		if !s.answered.Has(p) {
 			s.send(p, Message{Kind: Ask, Final: s.state.Final})
 		}
@@ -15,13 +16,15 @@ func (s *step) ask() {
 	s.whole()
 }
 
-// others are who must answer: the other replicas, or all participants where
-// there is no other replica. Where the room stands still only moves are signed for. Those
-// are told by whom they name, which may be any participant; of who has signed both
-// histories no word is waited for.
+// others are who must answer before we sign anything: the other replicas, or all
+// participants where there is no other replica. Who is no replica, as far as it knows, has
+// only moves to remember. Where the room stands still only moves are signed for; of who
+// has signed both histories no word is waited for.
 func (s *step) others() Set {
-	o := s.log.now().replicas().Without(s.cfg.Self)
-	if s.stopped() {
+	f := s.log.now()
+	o := f.replicas().Without(s.cfg.Self)
+	switch {
+	case s.stopped():
 		var out Set
 		for _, p := range o.Union(s.cfg.parties()).Without(s.cfg.Self) {
 			if !s.twofaced.Has(p) && !s.state.Liars.Has(p) {
@@ -29,11 +32,28 @@ func (s *step) others() Set {
 			}
 		}
 		return out
-	}
-	if len(o) == 0 {
-		o = s.cfg.parties().Without(s.cfg.Self)
+	case len(o) == 0:
+		return s.cfg.parties().Without(s.cfg.Self)
+	case !f.replicas().Has(s.cfg.Self) && !s.stands() && f.hub != s.cfg.Self && mutant != restoredMoves:
+		return s.movers()
 	}
 	return o
+}
+
+// movers are who must answer before we acknowledge a move: a move is told by the
+// participant that it names as hub, and nobody else need know of it. The hub itself is no
+// such; it may be what the room is moved away from, and gone for good.
+func (s *step) movers() Set {
+	if s.stopped() {
+		return s.others()
+	}
+	var out Set
+	for _, p := range s.cfg.parties().Without(s.cfg.Self).Without(s.log.Hub()) {
+		if !s.state.Liars.Has(p) {
+			out = out.With(p)
+		}
+	}
+	return out
 }
 
 // onAsk answers with all that is beyond the asker's final head: Final. One that
@@ -53,10 +73,18 @@ func (s *step) onAsk(m *Message) {
 // onAnswer collects: Head, Entries, Final, Seen. Without Seen it is a part of what the
 // other holds: entries that it was asked for before it answers.
 func (s *step) onAnswer(m *Message) {
-	if !s.state.Restored || s.answered.Has(m.From) {
+	if !s.state.Restored && !s.state.Unsure || s.answered.Has(m.From) {
 		return
 	}
 	switch {
+	case !s.state.Restored:
+		if m.Seen != (room.Term{}) {
+			s.raise(m.Seen)
+			s.answered = s.answered.With(m.From)
+			s.sure()
+			s.write()
+		}
+		return
 	case s.stopped():
 		// Nothing of its log is taken: what counts is which terms it has seen. A log that goes
 		// on into another era comes from its hub.
@@ -78,13 +106,22 @@ func (s *step) onAnswer(m *Message) {
 // may have ordered ourselves nobody can tell, so we are hub of none of these
 // terms any more.
 func (s *step) whole() {
-	if !s.others().Within(s.answered) {
+	if !s.state.Restored || !s.others().Within(s.answered) {
 		return
 	}
 	s.follow(0)
-	s.answered = nil
 	s.state.Restored = false
 	s.state.Lost = s.state.Seen
 	s.state.Vote = Vote{Term: s.state.Seen}
+	s.sure()
 	s.write()
+}
+
+// sure ends the rest of it when everybody has answered whom a forgotten move could name.
+func (s *step) sure() {
+	if s.state.Restored || !s.movers().Within(s.answered) && mutant != restoredMoves {
+		return
+	}
+	s.state.Unsure = false
+	s.answered = nil
 }

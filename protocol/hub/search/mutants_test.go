@@ -41,6 +41,8 @@ var planted = []struct {
 	{"mutant_frozen_unbound", "conflict: two moves", 6, "a move for each", 6},
 	// Who comes from a backup into a room that stands still asks before it acknowledges.
 	{"mutant_frozen_forgets", "conflict: a backup", 8, "two histories, a backup", 8},
+	// A forgotten acknowledgement may be of a move to a participant that is no replica.
+	{"mutant_restored_moves", "both: a backup and two moves", 9, "a backup and two moves", 9},
 }
 
 var numbered = regexp.MustCompile(`(?m)^ +\d+\. `)

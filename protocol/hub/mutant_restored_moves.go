@@ -1,0 +1,5 @@
+//go:build mutant_restored_moves
+
+package hub
+
+const mutant = restoredMoves
