@@ -159,6 +159,13 @@
 // none of these terms any more. The caller matches answers to its own questions,
 // so that no answer to an earlier question counts.
 //
+// A move it may have acknowledged to any participant, and the replicas need not know of that
+// (mutant_restored_moves). So it acknowledges none, and asks for none (State.Unsure), until all
+// who take part have answered as well, but for the hub that the log names: that one is what
+// a room is moved away from, and may be gone for good. Who is no replica has only moves to
+// remember, and waits for these answers alone. One that never answers keeps it from that for
+// ever: to acknowledge twice would make two hubs of one term.
+//
 // # Reading order
 //
 //   - values.go, log.go: entries, sets, and the set in force
