@@ -31,9 +31,9 @@ var planted = []struct {
 	{"mutant_quorum_off_by_one", "order", 2, "three messages", 2},
 	{"mutant_forget_resubmission", "resubmission", 3, "an accepted message", 2},
 	{"mutant_era_crossing", "move: to one replica", 6, "an admin's move", 6},
-	{"mutant_restored_signs", "restore", 5, "a backup", 5},
+	{"mutant_restored_signs", "restore", 5, "a backup", 3},
 	{"mutant_release_taken_back", "both: a hand over", 3, "a hand over during", 3},
-	{"mutant_new_set_stands_only", "both: shrink", 7, "shrink", 6},
+	{"mutant_new_set_stands_only", "both: shrink", 6, "shrink", 5},
 	// Counting the hub that is replaced, if it is alive, would let the living two of three
 	// move a room a second time in a row. It forks the room: see package hub.
 	{"mutant_move_counts_hub", "lossy move: back to the hub", 6, "a lossy move", 6},
