@@ -30,7 +30,11 @@ func TestReplicaDeparts(t *testing.T) {
 	})
 	within(t, "three decide", func() bool {
 		x, err := a.operator().Room(ctx, room.String())
-		return err == nil && len(x.Replicas) == 3 && len(x.NextReplicas) == 0
+		if err != nil || len(x.Replicas) != 3 || len(x.NextReplicas) > 0 {
+			return false
+		}
+		s, err := alice.Verify(ctx, room) // and alice's device knows that it is settled
+		return err == nil && s.Next == x.Next && s.Replicas == 3
 	})
 	if err := alice.RemoveUser(ctx, room, carol.User()); err != nil {
 		t.Fatal(err)
