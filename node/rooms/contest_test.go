@@ -38,11 +38,11 @@ func TestElectionOverSlowLinks(t *testing.T) {
 		d.follow(id, 4)
 	}
 	w.delay = 250 * time.Millisecond
+	was := all[1].p.stand(id).Term
 	for round, dead := range []string{five[0], ""} {
 		if dead == "" {
 			dead = all[1].p.stand(id).Hub
 		}
-		was := all[4].p.stand(id).Term
 		w.ps[dead].set(func() { w.ps[dead].down = true })
 		for _, d := range five {
 			if !w.ps[d].isDown() {
@@ -56,9 +56,10 @@ func TestElectionOverSlowLinks(t *testing.T) {
 		if _, err := fmt.Sscanf(was+" "+now.Term, "%d.%d %d.%d", &from.Era, &from.Number, &to.Era, &to.Number); err != nil {
 			t.Fatal(err)
 		}
-		if n := to.Number - from.Number; n > 6 {
+		if n := to.Number - from.Number; n > 15 { // where candidates end each other's it is some 20 a minute, for ever
 			t.Errorf("it took %d terms", n)
 		}
 		t.Logf("ordered by %s in term %s after %s", now.Hub, now.Term, was)
+		was = now.Term
 	}
 }
