@@ -218,7 +218,7 @@ func warnRestored(st *store.Store, log *slog.Logger) error {
 		}
 		rooms, err := tx.RestoredRooms()
 		if err == nil && rooms > 0 {
-			log.Warn("this store was restored from a backup: other providers are asked what it has forgotten, and until they have answered their rooms take nothing",
+			log.Warn("this store was restored from a backup: other providers are asked what it has forgotten; until they have answered it signs nothing in the rooms that it decides about, and acknowledges no move of the others",
 				"restored", mark.When, "backup", mark.Backup.String(), "rooms", rooms)
 		}
 		return err

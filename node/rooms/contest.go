@@ -27,13 +27,12 @@ const (
 )
 
 // round is how long the present candidacy has at least: it takes as long as the question
-// before it took, and a vote is written before it is sent.
+// before it took, and a vote is written before it is sent. It has a bound, since between
+// question and answer this process may have stood still.
 func (c *contest) round() time.Duration {
-	d := max(firstRound, 3*c.answer)
-	for range c.rounds - 1 {
-		if d *= 2; d >= longestRound {
-			return longestRound
-		}
+	d := min(max(firstRound, 3*min(c.answer, longestRound)), longestRound)
+	for i := 1; i < c.rounds && d < longestRound; i++ {
+		d = min(2*d, longestRound)
 	}
 	return d
 }

@@ -2,10 +2,12 @@ package rooms_test
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"testing"
 	"time"
 
+	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/protocol/room"
 )
 
@@ -61,5 +63,27 @@ func TestElectionOverSlowLinks(t *testing.T) {
 		}
 		t.Logf("ordered by %s in term %s after %s", now.Hub, now.Term, was)
 		was = now.Term
+	}
+}
+
+// TestRounds: a candidacy has the longer the more have led to nothing and the longer answers
+// take, and never longer than 5 s, whatever stood still between question and answer.
+func TestRounds(t *testing.T) {
+	for _, c := range []struct {
+		rounds       int
+		answer, want time.Duration
+	}{
+		{0, 0, 100 * time.Millisecond},
+		{1, 0, 100 * time.Millisecond},
+		{1, 200 * time.Millisecond, 600 * time.Millisecond},
+		{3, 200 * time.Millisecond, 2400 * time.Millisecond},
+		{4, 0, 800 * time.Millisecond},
+		{1000, 0, 5 * time.Second},
+		{1, time.Hour, 5 * time.Second},
+		{2, math.MaxInt64, 5 * time.Second}, // nobody was asked
+	} {
+		if got := rooms.Round(c.rounds, c.answer); got != c.want {
+			t.Errorf("after %d, with answers of %s: %s, want %s", c.rounds, c.answer, got, c.want)
+		}
 	}
 }

@@ -153,3 +153,8 @@ func (r *Rooms) Tick(ctx context.Context, id room.ID) error {
 		l.tick(ctx)
 	}})
 }
+
+// Round is how long a candidacy has at least, after so many and if an answer took so long.
+func Round(rounds int, answer time.Duration) time.Duration {
+	return (&contest{rounds: rounds, answer: answer}).round()
+}
