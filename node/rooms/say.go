@@ -249,6 +249,9 @@ func (l *live) hear(ctx context.Context, m *replica.Message, from string) error 
 		}
 		rep = l.rep
 	}
+	if err := l.mayRefuse(m.Kind, from); err != nil {
+		return err
+	}
 	in := &hub.Message{From: rep.names.Number(from), To: rep.cfg.Self, Term: m.Term, Seen: m.Seen, Head: m.Head, Grant: m.Grant, Excuse: m.Excuse}
 	switch m.Kind {
 	case replica.CoSign:
@@ -373,6 +376,25 @@ func (l *live) excused(m *replica.Message, from string) bool {
 		return l.requested(m.Commit, from)
 	}
 	return false
+}
+
+// mayRefuse keeps those out of elections that do not decide about the room. Who says that it
+// has seen a later term is believed without a proof, and ends the present one by that: any
+// participant could have the room stand still. Whom a hub releases the only place to may
+// refuse that.
+func (l *live) mayRefuse(kind replica.Kind, from string) error {
+	switch kind {
+	case replica.Refuse, replica.AskVote, replica.Would, replica.Stand, replica.Grant:
+	default:
+		return nil
+	}
+	if _, ok := l.state.Replica(from); ok {
+		return nil
+	}
+	if st := l.rep.m.State(); kind == replica.Refuse && l.rep.m.Role() == hub.Releasing && l.rep.names.Name(st.Vote.For) == from {
+		return nil
+	}
+	return fmt.Errorf("%s by %s, which does not decide about the room", kind, from)
 }
 
 // concerns says whether a provider has a say in the room or keeps it.
