@@ -599,6 +599,7 @@ func (r *Rooms) Exchange(ctx context.Context, domain string) {
 		return
 	}
 	r.repeatVoted(domain)
+	r.repeatLies(domain)
 	var stands []room.Stand
 	for _, h := range r.all() {
 		if head := h.stand(); head != nil && (h.stopped() == nil && (r.comparable(head, domain) || r.fellows(head, domain)) || h.stuck() && domain != head.Hub && slices.Contains(head.Providers, domain)) {

@@ -51,6 +51,29 @@ func (l *live) twoHistories(p *room.Piece, entries []*room.Entry) (*room.Equivoc
 	return eq, key
 }
 
+// shownHead judges a head that is shown without entries: it may be of another history than
+// the one that is here.
+func (l *live) shownHead(ctx context.Context, p *room.Piece) {
+	key := l.rep.keys[p.Head.Term]
+	if key == nil || p.Head.Verify(key) != nil {
+		return
+	}
+	mine, log := l.ownHead(p.Head.Term, p.Head.Seq)
+	if mine == nil {
+		return
+	}
+	eq := &room.Equivocation{Low: p.Head, High: *mine, Entries: log}
+	for len(eq.Entries) > 0 && eq.Entries[0].Seq < eq.Low.Seq {
+		eq.Entries = eq.Entries[1:]
+	}
+	if eq.Low.Seq == eq.High.Seq {
+		eq.Entries = nil
+	}
+	if eq.Verify(key) == nil {
+		l.convict(ctx, eq, key, p)
+	}
+}
+
 // ownHead is a head of a term, at a place or beyond it, that is signed and of the log
 // that is here, with what of that log is in memory.
 func (l *live) ownHead(t room.Term, from uint64) (*room.SignedHead, []*room.Entry) {
@@ -64,19 +87,26 @@ func (l *live) ownHead(t room.Term, from uint64) (*room.SignedHead, []*room.Entr
 		return nil, nil
 	}
 	var head *room.SignedHead
+	var entries []*room.Entry
 	err := l.r.cfg.Store.View(func(tx *store.Tx) error {
-		for b, err := range logstore.LastBatches(tx, l.h.id) {
-			if err == nil && b.Head.Term == t {
-				head = &b.Head
-			}
+		list, b, err := logstore.Range(tx, l.h.id, from, ^uint64(0), rangeBytes)
+		if err != nil || b == nil || b.Head.Term != t {
 			return err
 		}
+		for _, raw := range list {
+			e, err := room.ParseEntry(raw)
+			if err != nil {
+				return err
+			}
+			entries = append(entries, e)
+		}
+		head = &b.Head
 		return nil
 	})
 	if err != nil {
 		return nil, nil
 	}
-	return head, nil
+	return head, entries
 }
 
 // convict keeps the proof that a hub has signed two histories, and shares it.
@@ -85,7 +115,11 @@ func (l *live) convict(ctx context.Context, eq *room.Equivocation, key ed25519.P
 	why := fmt.Sprintf("%s has signed two histories in term %s: entry %d is %.8s in the one, and %d is %.8s in the other", liar,
 		eq.Low.Term, eq.Low.Seq, eq.Low.Hash, eq.High.Seq, eq.High.Hash)
 	c := &logstore.Condemned{Room: l.h.id, Why: why, Head: eq.High, Low: &eq.Low, Entries: eq.Entries}
-	mine, _ := l.ownHead(p.Head.Term, p.Entries[0].Seq)
+	from := p.Head.Seq
+	if len(p.Entries) > 0 {
+		from = p.Entries[0].Seq
+	}
+	mine, _ := l.ownHead(p.Head.Term, from)
 	pieces := []*room.Piece{p}
 	if n := len(l.rep.tail); mine != nil && n > 0 && mine.Seq >= l.rep.final.Next {
 		pieces = append(pieces, &room.Piece{Head: *mine, Entries: l.rep.tail[:mine.Seq+1-l.rep.final.Next]})
@@ -134,6 +168,56 @@ func (l *live) lied(ctx context.Context, liar string, c *logstore.Condemned, pie
 		l.r.log.Error("telling users of a room's hub", "room", l.h.id, "err", err)
 	}
 	l.alarm(shortWait)
+}
+
+// repeatLies shows a provider again what proves that the hub of a room that both keep has
+// lied: it may have been away when that was found out, or was taken for dead.
+func (r *Rooms) repeatLies(domain string) {
+	n := 0
+	for _, h := range r.all() {
+		h.mu.Lock()
+		told := h.head != nil && h.accused != "" && h.accused == h.head.Hub && h.accused != domain && h.head.Member(domain)
+		h.mu.Unlock()
+		if !told {
+			continue
+		}
+		pieces, err := r.evidence(h.id)
+		if err != nil {
+			r.log.Error("reading the proof against a hub", "room", h.id, "err", err)
+		}
+		for _, p := range pieces {
+			if m := (&replica.Message{Room: h.id, Kind: replica.Show, Piece: p.Append(nil)}); len(m.Piece) <= replica.MaxBytes-4<<10 {
+				r.say(domain, m)
+			}
+		}
+		if n += len(pieces); n >= maxRepeated {
+			return
+		}
+	}
+}
+
+// evidence is what a kept proof against a hub rests on: pieces of the log as it has signed
+// them, for each replica to judge by what it holds itself.
+func (r *Rooms) evidence(id room.ID) (out []*room.Piece, err error) {
+	err = r.cfg.Store.View(func(tx *store.Tx) error {
+		c, err := logstore.ReadCondemned(tx, id)
+		if errors.Is(err, store.ErrNotFound) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if n := len(c.Entries); n > 0 && c.Entries[n-1].Hash() == c.Head.Hash {
+			out = append(out, &room.Piece{Head: c.Head, Entries: c.Entries})
+		}
+		if c.Low == nil {
+			return nil
+		}
+		// Whoever has a log of the room beyond that place has the rest of the proof.
+		out = append(out, &room.Piece{Head: *c.Low})
+		return nil
+	})
+	return out, err
 }
 
 // putCondemned stores a proof, with its first entry at least.

@@ -232,6 +232,10 @@ func (l *live) hear(ctx context.Context, m *replica.Message, from string) error 
 		if !slices.ContainsFunc(l.members(), func(x room.Replica) bool { return p.Head.Verify(x.ProviderKey[:]) == nil }) {
 			return fmt.Errorf("%s shows what no replica of the room has signed: %w", from, room.ErrSignature)
 		}
+		if len(p.Entries) == 0 {
+			l.shownHead(ctx, p)
+			return nil
+		}
 		return l.ingest(ctx, p, from)
 	}
 	if m.Kind == replica.Relayed {
