@@ -39,7 +39,11 @@ func (l *live) say(m *hub.Message) {
 	case hub.Refuse:
 		out.Kind, out.Hub = replica.Refuse, rep.names.Name(m.Hub)
 	case hub.Need:
-		// A follower pulls: nothing has to be said.
+		// A follower pulls: nothing has to be said. From whom, if not from the hub: who asks
+		// for votes in an era that is not known here has the log that goes on in it.
+		if l.state != nil && to != l.state.Hub().Domain {
+			l.newer = to
+		}
 		l.h.behind.Store(true)
 		return
 	case hub.AskVote:
@@ -383,9 +387,9 @@ func (l *live) excused(m *replica.Message, from string) bool {
 }
 
 // mayRefuse keeps those out of elections that do not decide about the room. Who says that it
-// has seen a later term is believed without a proof, and ends the present one by that: any
-// participant could have the room stand still. Whom a hub releases the only place to may
-// refuse that.
+// has seen a later term of the era is believed without a proof, and ends the present one by
+// that: any participant could have elections go on for ever. Whom a hub releases the only
+// place to may refuse that.
 func (l *live) mayRefuse(kind replica.Kind, from string) error {
 	switch kind {
 	case replica.Refuse, replica.AskVote, replica.Would, replica.Stand, replica.Grant:

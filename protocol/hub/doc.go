@@ -114,6 +114,25 @@
 //     that stand at once outbid each other for ever.
 //     A second refusal, for a term that is higher still, does not take the reason away.
 //
+// # What another's word is worth
+//
+// Within an era it is enough that somebody says he has seen a higher term: the next election
+// is above it. A hostile replica can keep a room electing that way, until an administrator
+// takes it out of the set or moves the room.
+//
+// A later era is believed from nobody: whoever has seen one that its log is not in
+// stands for hub no more (may), so a word about it would have the room stand still
+// (mutant_era_unproven). It is believed from the commit that begins it, which the caller has judged
+// before it delivers a Move, and from the log that goes on in it. A voter who has not heard of
+// a candidate's era asks for that log (testdata/claims.txt, claims_moved.txt). So the hub of a room
+// that most have left for another hub may take itself for the hub until that one's
+// entries reach it; it makes nothing final without a majority.
+//
+// Who comes from a backup has to take words for it, below: what it signed in a later era it has
+// forgotten, and it may be all that ever was of that era. A participant can keep it
+// from signing in the present era that way, as one that does not answer can, until the room
+// is moved. Nobody else is held up.
+//
 // # Two final histories
 //
 // Two certificates contradict each other only if somebody has lied who is in both

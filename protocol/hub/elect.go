@@ -66,11 +66,20 @@ func (s *step) doubt() {
 // onAskVote answers whether Stand would be granted: Term, Head.
 func (s *step) onAskVote(m *Message) {
 	s.send(m.From, Message{Kind: Would, Term: m.Term, Seen: s.state.Seen, Grant: s.suspects && s.acceptable(m)})
+	s.catchUp(m)
+}
+
+// catchUp asks who wants to be voted for in an era that we have not heard of for the log
+// that goes on in it. We may be needed, and the hub that was moved to be dead.
+func (s *step) catchUp(m *Message) {
+	if !s.believes(m.Head.Term) {
+		s.send(m.From, Message{Kind: Need, Head: s.state.Final.Head})
+	}
 }
 
 // onWould counts: Term, Grant, Seen.
 func (s *step) onWould(m *Message) {
-	if s.role != Canvasser {
+	if s.role != Canvasser || !s.believes(m.Seen) {
 		return
 	}
 	if m.Seen.Compare(s.state.Seen) > 0 {
@@ -140,6 +149,8 @@ func (s *step) acceptable(m *Message) bool {
 		return false // one vote per term, none below the fence
 	case m.Head.Term.Era != m.Term.Era && mutant != eraCrossing:
 		return false // see may
+	case !s.believes(m.Term):
+		return false
 	case mutant == logCheckFinalOnly:
 		return !m.Head.Behind(final)
 	case m.Head.Behind(last):
@@ -161,6 +172,7 @@ func (s *step) onStand(m *Message) {
 				s.taken = later(s.taken, m.Term)
 			}
 			s.send(m.From, Message{Kind: Grant, Term: m.Term, Head: m.Head, Seen: s.state.Seen})
+			s.catchUp(m)
 			return
 		}
 		s.follow(0)
@@ -174,6 +186,7 @@ func (s *step) onStand(m *Message) {
 // onGrant counts a vote: Term, Head, Grant, Seen.
 func (s *step) onGrant(m *Message) {
 	switch {
+	case !s.believes(m.Seen):
 	case m.Seen.Compare(s.state.Seen) > 0 && !m.Grant && s.role == Candidate:
 		// Whoever stood with a reason still has it above: else two candidates
 		// that fence each other off wait for each other.

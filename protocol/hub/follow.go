@@ -13,14 +13,8 @@ func (s *step) onAppend(m *Message) {
 			// Storing is no help to that hub, and needs no fence: else who stood in
 			// vain, with an old log, could neither win nor ever catch up. Nor could who has
 			// acknowledged a move that came to nothing, because another one had come about,
-			// unheard, in an era between: nobody could move the room a third time. But we take
-			// nothing of that for final: the move that we have acknowledged may still come
-			// about without it.
-			if c := *m; m.Term.Era != s.state.Seen.Era {
-				c.Final = Certificate{}
-				m = &c
-			}
-			s.take(m)
+			// unheard, in an era between: nobody could move the room a third time.
+			s.heard(m)
 		}
 		return
 	}
@@ -64,6 +58,18 @@ func (s *step) onAppend(m *Message) {
 	if signs {
 		s.send(m.From, co)
 	}
+}
+
+// heard stores what goes on in another era than the one that we are bound to, if it is not
+// beyond it. We take nothing of that for final: the move that we have acknowledged may
+// still come about without it.
+func (s *step) heard(m *Message) {
+	if t := m.Head.Term; t.Era < s.state.Seen.Era {
+		c := *m
+		c.Final = Certificate{}
+		m = &c
+	}
+	s.take(m)
 }
 
 // join lays a hub's entries over our log and returns the log that results and

@@ -270,6 +270,14 @@ func (s *step) follow(leader Provider) {
 	s.suspects = false
 }
 
+// believes reports whether another's word is enough for a term. Within an era it is: the
+// next election is above it. A later era is believed only from the log that goes on in it,
+// or from the commit that begins it (Move): nobody stands for hub who has seen a later era
+// than its log is in (may), so that a word about one would have the room stand still.
+func (s *step) believes(t room.Term) bool {
+	return t.Era <= max(s.log.Last().Term.Era, s.state.Seen.Era) || mutant == eraUnproven
+}
+
 // raise adopts a higher term, in which no hub is known yet.
 func (s *step) raise(t room.Term) {
 	if t.Compare(s.state.Seen) > 0 {

@@ -107,6 +107,7 @@ func (s *step) take(m *Message) bool {
 	}
 	before := s.state.Final.Head
 	s.adopt(log, len(aside))
+	s.raise(log.Last().Term) // the log proves it
 	if !s.certified(m.Final) {
 		return false
 	}

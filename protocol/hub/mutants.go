@@ -21,4 +21,5 @@ const (
 	frozenUnbound
 	frozenForgets
 	restoredMoves
+	eraUnproven
 )

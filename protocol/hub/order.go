@@ -141,6 +141,7 @@ func (s *step) announce(before Head) {
 }
 
 // onNeed sends entries or a release again, from a head that the asker knows to be final: Head.
+// Who has not heard of our era gets what is here, whoever ordered it: the log proves itself.
 func (s *step) onNeed(m *Message) {
 	from := m.Head.Seq
 	if !s.log.Holds(m.Head) {
@@ -151,6 +152,8 @@ func (s *step) onNeed(m *Message) {
 		s.sendFrom(m.From, from)
 	case s.role == Releasing && m.From == s.released().For:
 		s.releaseFrom(from)
+	case s.log.Last().Term.Era > m.Head.Term.Era && !s.state.Restored:
+		s.send(m.From, Message{Kind: Answer, Head: s.log.Last(), Entries: s.log.After(from), Final: s.state.Final})
 	}
 }
 
@@ -159,6 +162,9 @@ func (s *step) onNeed(m *Message) {
 // enough to stop us, and we stand again above it, after a random time: else the
 // room would wait for a suspicion that nobody has.
 func (s *step) onRefuse(m *Message) {
+	if !s.believes(m.Seen) {
+		return // the hub of that era tells us, or a candidate in it
+	}
 	if s.role == Releasing && s.given() && m.From == s.state.Given.For && m.Seen.Compare(s.state.Given.Term) >= 0 {
 		s.releaseAbove(later(m.Seen, s.state.Seen))
 		return

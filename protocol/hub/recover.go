@@ -73,6 +73,11 @@ func (s *step) onAsk(m *Message) {
 // onAnswer collects: Head, Entries, Final, Seen. Without Seen it is a part of what the
 // other holds: entries that it was asked for before it answers.
 func (s *step) onAnswer(m *Message) {
+	if !s.state.Restored && !s.stopped() && m.Head.Term.Era > s.log.Last().Term.Era {
+		if s.heard(m); s.stopped() {
+			return
+		}
+	}
 	if !s.state.Restored && !s.state.Unsure || s.answered.Has(m.From) {
 		return
 	}

@@ -19,6 +19,7 @@ var rewrite = flag.Bool("rewrite", false, "write what the machines do into testd
 //	submit A 1             A gets message 1; handshake A 1 [set] a commit
 //	lie A 2                A orders message 2 too, at the same place, for the others only
 //	forge AB C 2           to C alone the hub shows message 2 as final, certified by A and B
+//	claim C A refuse 5.1   C says to A that it has seen term 5.1, in a refuse, would, grant or stand
 //	contradict C D         C is shown that what D knows to be final is, too
 //	suspect, doubt, stand, resend, crash, restart, restore X
 //	backup X               restore is from what X has now on disk, not from the beginning

@@ -109,6 +109,25 @@ func (w *world) do(line string) string {
 		w.net = append(w.net, &hub.Message{Kind: hub.Append, From: log.Hub(), To: parseProvider(arg(2)), Term: e.Term, Head: e.Head(),
 			Entries: []*hub.Entry{e}, Final: hub.Certificate{Head: e.Head(), Signers: parseSet(arg(1))}})
 		return ""
+	case "claim":
+		var seen room.Term
+		fmt.Sscanf(arg(4), "%d.%d", &seen.Era, &seen.Number)
+		to := w.m[parseProvider(arg(2))]
+		st := to.State()
+		m := &hub.Message{From: p, To: parseProvider(arg(2)), Term: st.Seen, Seen: seen}
+		switch arg(3) {
+		case "refuse":
+			m.Kind = hub.Refuse
+		case "would":
+			m.Kind, m.Term.Number = hub.Would, st.Seen.Number+1
+		case "grant":
+			m.Kind, m.Head = hub.Grant, st.Vote.Head
+		case "stand":
+			m.Kind, m.Term, m.Seen, m.Excuse = hub.Stand, seen, room.Term{}, hub.Asked
+			m.Head = hub.Head{Term: seen, Seq: 9, Hash: room.Hash{9}}
+		}
+		w.net = append(w.net, m)
+		return ""
 	case "contradict":
 		mine, other := w.m[p], w.m[parseProvider(arg(2))]
 		ev = hub.Event{Kind: hub.Contradict, Head: other.State().Final.Head}

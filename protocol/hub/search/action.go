@@ -21,6 +21,7 @@ const (
 	happen actionKind = iota
 	restart
 	restore
+	claim // the node says ev.Message, whatever its machine thinks
 )
 
 func (a action) String() string {
@@ -31,6 +32,8 @@ func (a action) String() string {
 		return who + " restarts"
 	case restore:
 		return who + " restarts from its backup"
+	case claim:
+		return "LYING: " + a.ev.Message.String()
 	}
 	switch a.ev.Kind {
 	case hub.Deliver:
@@ -99,6 +102,8 @@ func (s *Scenario) react(w *world, a action) (x done) {
 		x.m, x.effects = hub.Restart(n.cfg, durable(n.cfg, n.d), false)
 	case restore:
 		x.m, x.effects = hub.Restart(n.cfg, durable(n.cfg, *n.back), true)
+	case claim:
+		x.m, x.effects = n.m, []hub.Effect{{Kind: hub.Send, Message: a.ev.Message}}
 	default:
 		if n.cfg.Window > 0 {
 			return n.window(a.ev)
@@ -124,6 +129,8 @@ func (s *Scenario) step(into *draft, w *world, a action, x *done, packetIndex in
 		nn.up = true
 		nn.d = *n.back
 		nw.left.Restore--
+	case claim:
+		nw.left.Claim--
 	default:
 		if a.ev.Kind == hub.Deliver {
 			if !keep {

@@ -41,6 +41,10 @@ func (s *Scenario) calm(w *world) ([]action, string) {
 				c = s.calmly(c, action{at: best, ev: ev, cut: -1}, -1, &trace)
 				c.out = c.out.Sent(ev.Txn, m.Log().Last().Term)
 			}
+			if s.Budget.Move > 0 || s.Budget.Claim > 0 {
+				// One that most of the others have left, and that nobody tells so, is no hub.
+				c = s.calmly(c, action{at: best, ev: hub.Event{Kind: hub.Submit, Txn: txn(probe)}, cut: -1}, -1, &trace)
+			}
 			c = s.drain(c, &trace)
 			m = &c.nodes[best].m
 			if m.Role() == hub.Hub && m.State().Final.Head == m.Log().Last() && len(c.out.Due(m.Log().Last().Term)) == 0 {
@@ -59,6 +63,9 @@ func (s *Scenario) calm(w *world) ([]action, string) {
 	}
 	return trace, "the room does not come to rest"
 }
+
+// probe is the number of the submission that shows that a hub gets on.
+const probe = 63
 
 // atRest checks that nothing that was accepted is missing, but handshakes, which
 // their client makes anew.

@@ -30,7 +30,7 @@ var planted = []struct {
 	{"mutant_hand_over_alone", "hand over: in a set of five", 7, "a hand over in a set of five", 7},
 	{"mutant_quorum_off_by_one", "order", 2, "three messages", 2},
 	{"mutant_forget_resubmission", "resubmission", 3, "an accepted message", 2},
-	{"mutant_era_crossing", "move: to one replica", 6, "an admin's move", 6},
+	{"mutant_era_crossing", "move: to one replica", 7, "an admin's move", 7},
 	{"mutant_restored_signs", "restore", 5, "a backup", 3},
 	{"mutant_release_taken_back", "both: a hand over", 3, "a hand over during", 3},
 	{"mutant_new_set_stands_only", "both: shrink", 6, "shrink", 5},
@@ -43,6 +43,8 @@ var planted = []struct {
 	{"mutant_frozen_forgets", "conflict: a backup", 8, "two histories, a backup", 8},
 	// A forgotten acknowledgement may be of a move to a participant that is no replica.
 	{"mutant_restored_moves", "both: a backup and two moves", 9, "a backup and two moves", 9},
+	// A later era is believed from the log or a commit, not from somebody's word.
+	{"mutant_era_unproven", "claim: of an era", 2, "an era that nobody", 3},
 }
 
 var numbered = regexp.MustCompile(`(?m)^ +\d+\. `)

@@ -15,11 +15,12 @@ type budget struct {
 	Lie       int8 // times that a hub orders two things at one place
 	Restore   int8 // restarts from the backup, which was made at the start
 	Show      int8 // times that a provider is shown the other history (Scenario.Conflict)
+	Claim     int8 // times that the Claimant says it has seen a later era, which nobody has begun
 }
 
 func (b budget) fold() uint64 {
 	x := uint64(0) // 16 of 4 bits
-	for _, n := range [...]int8{b.Show, b.Doubt, b.Crash, b.Duplicate, b.Suspect, b.Request, b.Resend, b.HandOver, b.Move, b.Lie, b.Restore} {
+	for _, n := range [...]int8{b.Claim, b.Show, b.Doubt, b.Crash, b.Duplicate, b.Suspect, b.Request, b.Resend, b.HandOver, b.Move, b.Lie, b.Restore} {
 		x = x<<4 | uint64(n&15)
 	}
 	return x
@@ -46,6 +47,8 @@ type Scenario struct {
 	// Conflict: the first two providers have each another final entry. Those who have signed
 	// both, most of the set, are not in the world: numbers above Nodes.
 	Conflict bool
+	// Claimant says what is not so, as far as its Budget goes (claim.go), and is honest else.
+	Claimant hub.Provider
 	Budget   budget
 	// Window is that of the machines (hub.Config); the world does what their callers owe them.
 	Window int

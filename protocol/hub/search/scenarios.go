@@ -78,6 +78,10 @@ func Scenarios() []*Scenario {
 		{Name: "lie: a hub orders two things at one place", Nodes: 3, Set: abc, Submissions: messages(1),
 			Budget: budget{Lie: 1, Request: 1, Crash: 1}},
 
+		// A replica says that it has seen a later era. Nobody else has.
+		{Name: "claim: of an era that nobody has begun", Nodes: 3, Set: abc, Submissions: messages(1), Claimant: 3,
+			Budget: budget{Claim: 2, Suspect: 1, Request: 1, Crash: 1}, Quiet: true, Calm: 32},
+
 		// Moves that lose by design what only those knew whom nobody asks.
 		{Name: "lossy move: a room that one provider decides about", Nodes: 3, Set: a, Submissions: messages(2), Lossy: true,
 			Budget: budget{Move: 1, Crash: 1, Resend: 1}, Movers: hub.SetOf(2, 3), MoveSet: alone, Quiet: true},
@@ -122,6 +126,8 @@ func Scenarios() []*Scenario {
 			Budget: budget{HandOver: 2, Crash: 1, Duplicate: 1, Resend: 1}, Targets: hub.SetOf(1, 2, 3), Calm: 64},
 		{Name: "window: an admin's move, one is far behind", Nodes: 3, Set: abc, Submissions: messages(1), Window: 1, Past: 3,
 			Budget: budget{Move: 1, Request: 1, Resend: 1}, Movers: hub.SetOf(2, 3), MoveSet: alone, Quiet: true, Calm: 64},
+		{Name: "window: an era that nobody has begun", Nodes: 3, Set: abc, Submissions: messages(1), Claimant: 3, Window: 1, Past: 3,
+			Budget: budget{Claim: 2, Suspect: 1, Request: 1}, Quiet: true, Calm: 32},
 		{Name: "window: a backup of the beginning", Nodes: 3, Set: abc, Submissions: messages(3), Window: 1,
 			Budget: budget{Crash: 1, Restore: 1, Request: 2}, Quiet: true, Calm: 64},
 		{Name: "window: a backup and two moves", Nodes: 4, Set: a, Lossy: true, Unasked: hub.SetOf(1, 2, 3, 4), Window: 1,

@@ -223,6 +223,11 @@ func (s *Scenario) local(w *world, i int, n *node, self hub.Provider, do func(a 
 	if head, ok := s.other(n); ok && w.left.Show > 0 && (n.m.State().Fork == ([2]hub.Head{}) || n.m.State().Restored) {
 		spend(&w.left.Show, hub.Event{Kind: hub.Contradict, Head: head, Set: s.Set})
 	}
+	if w.left.Claim > 0 && self == s.Claimant {
+		for _, m := range s.claims(w, self) {
+			do(action{kind: claim, at: i, ev: hub.Event{Message: m}, cut: -1}, -1, false)
+		}
+	}
 	if n.m.Role() != hub.Follower {
 		spend(&w.left.Resend, hub.Event{Kind: hub.Resend})
 	}

@@ -1,0 +1,5 @@
+//go:build mutant_era_unproven
+
+package hub
+
+const mutant = eraUnproven
