@@ -38,7 +38,8 @@ func condemnedKey(id room.ID, rest []byte) store.Key {
 	return store.SpaceCondemned.Key(append(id[:], rest...))
 }
 
-// PutCondemned writes that a room is not followed any further.
+// PutCondemned writes that a room is not followed any further, in place of what was written
+// about it before.
 func PutCondemned(tx *store.Tx, c *Condemned) error {
 	b := presentation.AppendOpaque([]byte{condemnedVersion}, []byte(strings.ToValidUTF8(c.Why[:min(len(c.Why), maxWhy)], "")))
 	b = presentation.AppendOptional(c.Head.Append(b), c.Low != nil)
@@ -47,6 +48,21 @@ func PutCondemned(tx *store.Tx, c *Condemned) error {
 	}
 	if b = presentation.AppendOptional(b, c.Cert != nil); c.Cert != nil {
 		b = c.Cert.Append(b)
+	}
+	var old []store.Key
+	for it, err := range tx.Scan(store.Scan{Prefix: store.SpaceCondemned.Prefix(c.Room[:]), From: condemnedKey(c.Room, make([]byte, 8)), KeysOnly: true}) {
+		if err != nil {
+			return err
+		}
+		if name, err := store.SpaceCondemned.Parse(it.Key); err == nil && isVoted(name) {
+			break
+		}
+		old = append(old, it.Key)
+	}
+	for _, k := range old {
+		if err := tx.Delete(k); err != nil {
+			return err
+		}
 	}
 	if err := tx.Set(condemnedKey(c.Room, nil), b); err != nil {
 		return err

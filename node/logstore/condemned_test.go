@@ -83,6 +83,12 @@ func TestCondemned(t *testing.T) {
 		t.Errorf("a room that nothing is known against: %v", err)
 	}
 	id := put[0].Room
+	shorter := *put[0]
+	shorter.Entries = shorter.Entries[:1]
+	update(func(tx *store.Tx) error { return logstore.PutCondemned(tx, &shorter) })
+	if c, all, err := read(id); err != nil || all != 2 || len(c.Entries) != 1 {
+		t.Errorf("after another proof, of one entry: %+v of %d, %v", c, all, err)
+	}
 	for name, v := range map[string][]byte{"cut": {1, 3, 'a'}, "empty": {}, "of another version": put[0].Head.Append([]byte{2, 0})} {
 		update(func(tx *store.Tx) error { return tx.Set(store.SpaceCondemned.Key(id[:]), v) })
 		if _, _, err := read(id); !errors.Is(err, logstore.ErrDamaged) {
