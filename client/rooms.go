@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/mimid/mimid/protocol/clientapi"
@@ -161,8 +162,26 @@ func (c *Client) describeUnknown(ctx context.Context, api *provider, list *clien
 	return err
 }
 
+// turn says whether this device has something to do for a room by itself, now or so soon
+// that whoever looks in shortly should do it. What is to be done is known when the room
+// has been looked at once.
+func (c *Client) turn(r *roomState, first bool) bool {
+	if r.State != roomJoined {
+		return false
+	}
+	now := c.cfg.Now()
+	soon := func(at time.Time) bool {
+		d := at.Sub(now)
+		return -200*time.Millisecond < d && d < c.cfg.CommitDelay/2
+	}
+	return first && c.admin(r) || soon(r.hostingAt) || soon(r.commitAt) ||
+		slices.ContainsFunc(c.wishesOf(r), func(w *wish) bool { return w.Kind == wishHosting || w.Kind == wishPending })
+}
+
 // Sync waits until this device has caught up with all its rooms, as far as its
 // provider knew them when it was asked, and has no Welcome left to act on.
+// What its turn has come for, to commit what others proposed or to mend the replica set, it
+// does, within a short time: a user who only looks in now and then is an administrator, too.
 // Messages that wait to be sent are not waited for.
 func (c *Client) Sync(ctx context.Context) error {
 	_, api, err := c.self(ctx)
@@ -179,7 +198,7 @@ func (c *Client) Sync(ctx context.Context) error {
 	patience := c.cfg.Now().Add(unknownPatience)
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
-	for {
+	for first := true; ; first = false {
 		behind := false
 		err := c.do(ctx, func() (error, error) {
 			c.untouched()
@@ -204,6 +223,9 @@ func (c *Client) Sync(ctx context.Context) error {
 					if err := c.commit(b); err != nil {
 						return nil, err
 					}
+				}
+				if c.cfg.Now().Before(patience) && c.turn(r, first) {
+					behind = true
 				}
 				if (r.State == roomJoined || r.State == roomCreating) && r.At.Next < x.Next || r.State == roomLost {
 					c.within(id)
