@@ -15,6 +15,7 @@ require (
 	github.com/google/go-cmp v0.7.0
 	github.com/pelletier/go-toml/v2 v2.4.3
 	github.com/rogpeppe/go-internal v1.14.1
+	gitlab.com/yawning/aez.git v0.0.0-20211027044916-e49e68abd344
 	go.uber.org/goleak v1.3.0
 	golang.org/x/crypto v0.58.0
 	gonum.org/v1/plot v0.17.0
@@ -33,6 +34,7 @@ require (
 	github.com/guillaumemichel/reservedpool v0.3.0 // indirect
 	github.com/ipfs/go-detect-race v0.0.1 // indirect
 	github.com/ipfs/go-libdht v0.5.0 // indirect
+	gitlab.com/yawning/bsaes.git v0.0.0-20190805113838-0a714cd429ec // indirect
 	golang.org/x/image v0.30.0 // indirect
 )
 
