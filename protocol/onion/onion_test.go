@@ -208,11 +208,15 @@ func TestAnyBitChanged(t *testing.T) {
 	})
 }
 
-// TestEveryHeaderBit: no single bit of a header can be changed, each one tried.
+// TestEveryHeaderBit: no single bit of a header can be changed, each one tried, or each seventh.
 func TestEveryHeaderBit(t *testing.T) {
 	nodes := newNodes(t, onion.X25519, 2)
 	packet := must[[]byte](t)(small.Build(epoch, path(nodes), onion.Mailbox{1}, nil))
-	for bit := range small.HeaderSize() * 8 {
+	step := 1
+	if testing.Short() {
+		step = 7
+	}
+	for bit := 0; bit < small.HeaderSize()*8; bit += step {
 		packet[bit/8] ^= 1 << (bit % 8)
 		if _, err := small.Unwrap(nodes[0].ring, packet); err == nil {
 			t.Errorf("bit %d was changed, and nothing noticed", bit)
