@@ -5,7 +5,8 @@
 //
 // Read format.go (what a packet is made of), packet.go (Build, Unwrap), surb.go (answers to
 // somebody unknown), core.go (the header), lioness.go (the body), suite.go and keyring.go (keys),
-// tags.go (packets that come twice).
+// tags.go (packets that come twice), fragment.go and reassemble.go (messages longer than a packet,
+// and acknowledgements).
 //
 // # Where it comes from
 //

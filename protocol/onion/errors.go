@@ -48,3 +48,16 @@ var (
 	// ErrKey says that octets are no key of their suite.
 	ErrKey = errors.New("malformed onion key")
 )
+
+var (
+	// ErrFragment says that octets are no part of a message, or that a part does not fit those
+	// that came before it.
+	ErrFragment = errors.New("malformed part of a message")
+
+	// ErrAck says that octets are no acknowledgement.
+	ErrAck = errors.New("malformed acknowledgement")
+
+	// ErrFull says that a Reassembler holds as much for a mailbox, or in all, as it may. The part
+	// is not kept and must not be acknowledged; its sender will try again.
+	ErrFull = errors.New("too much is held for other messages")
+)
