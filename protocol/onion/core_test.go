@@ -219,6 +219,7 @@ func FuzzSURB(f *testing.F) {
 	f.Add(s.Bytes())
 	f.Add(keys.Bytes())
 	f.Add(make([]byte, format.SURBSize()))
+	f.Add(bytes.Repeat([]byte{0xcc}, 64))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if s, err := format.ParseSURB(b); err == nil {
 			if !bytes.Equal(s.Bytes(), b) {
@@ -237,7 +238,10 @@ func FuzzSURB(f *testing.F) {
 		if !bytes.Equal(k.Bytes(), b) {
 			t.Fatal("keys are written otherwise")
 		}
-		if _, err := k.Open(format, make([]byte, 2048)); !errors.Is(err, ErrTampered) {
+		// Zeros are an empty payload that was never encrypted. Two keys that are the same, which no
+		// NewSURB makes, undo each other.
+		cancel := len(b) == 64 && bytes.Equal(b[:32], b[32:])
+		if _, err := k.Open(format, make([]byte, 2048)); !cancel && !errors.Is(err, ErrTampered) {
 			t.Fatal("a body of zeros was read:", err)
 		}
 	})
