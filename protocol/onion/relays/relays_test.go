@@ -696,8 +696,12 @@ func FuzzSnapshot(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
+	empty, err := snapshot(80_000).Bytes()
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(empty)
 	f.Add(b)
-	f.Add(b[:60])
 	f.Add(relay(f, 3, nil).Bytes())
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if s, err := relays.ParseSnapshot(b); err == nil {
