@@ -27,7 +27,7 @@ type Pin struct {
 }
 
 // Keep returns the entry to use now, and the pin to remember: the same one while it is good for,
-// another if it is too old or was gone for too long. While it is gone for less, the error is
+// another, if there is one, if it is too old or was gone for too long. While it is gone for less, the error is
 // ErrEntryGone and the pin stays. among are the relays that may be chosen from.
 func (p Pin) Keep(now time.Time, random io.Reader, c *Cosigned, among []*Relay) (Pin, *Relay, error) {
 	if p.Node != (onion.NodeID{}) && now.Sub(p.Since) < PinFor {
@@ -41,11 +41,18 @@ func (p Pin) Keep(now time.Time, random io.Reader, c *Cosigned, among []*Relay) 
 			return p, nil, fmt.Errorf("%w: last seen at %s", ErrEntryGone, p.Seen.UTC().Format(time.RFC3339))
 		}
 	}
-	var may []*Relay
+	var may, same []*Relay
 	for _, r := range among {
-		if c.Relay(r.node) != nil && r.node != p.Node {
+		switch {
+		case c.Relay(r.node) == nil:
+		case r.node == p.Node:
+			same = append(same, r)
+		default:
 			may = append(may, r)
 		}
+	}
+	if len(may) == 0 {
+		may = same
 	}
 	if len(may) == 0 {
 		return p, nil, fmt.Errorf("%w: none to choose an entry from", ErrTooFew)

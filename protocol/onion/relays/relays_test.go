@@ -684,6 +684,10 @@ func TestPin(t *testing.T) {
 	if pin, entry, err = first.Keep(start.Add(48*time.Hour), random, without, list); err != nil || pin.Node == first.Node || entry.Node() != pin.Node {
 		t.Error("gone for 48 hours:", err)
 	}
+	only := []*relays.Relay{all.Relay(first.Node)}
+	if pin, entry, err = first.Keep(start.Add(31*day), random, all, only); err != nil || entry.Node() != first.Node || !pin.Since.Equal(start.Add(31*day)) {
+		t.Error("too old, and the only one there is:", err)
+	}
 	if _, _, err = (relays.Pin{}).Keep(start, random, all, nil); !errors.Is(err, relays.ErrTooFew) {
 		t.Error("none to choose from:", err)
 	}
