@@ -73,19 +73,7 @@ func newHost(c *Config, gater *gater) (host.Host, error) {
 			return addrs
 		}),
 	}
-	switch {
-	case c.Transport != nil:
-		opts = append(opts, libp2p.Transport(c.Transport), libp2p.DisableIdentifyAddressDiscovery())
-	case c.ListenUDP != nil:
-		opts = append(opts, libp2p.Transport(libp2pquic.NewTransport), libp2p.QUICReuse(ownQUIC,
-			quicreuse.OverrideListenUDP(c.ListenUDP),
-			quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return sourceOf(c.Listen) })),
-			libp2p.DisableIdentifyAddressDiscovery())
-	default:
-		// With port reuse, two nodes on one machine could listen on one port, and
-		// each would get some of the other's connections without an error.
-		opts = append(opts, libp2p.Transport(libp2pquic.NewTransport), libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport()))
-	}
+	opts = append(opts, transports(c)...)
 	if c.Registerer != nil {
 		opts = append(opts, libp2p.PrometheusRegisterer(c.Registerer))
 	} else {
@@ -97,6 +85,22 @@ func newHost(c *Config, gater *gater) (host.Host, error) {
 		return nil, fmt.Errorf("making libp2p host: %w", err)
 	}
 	return h, nil
+}
+
+// transports are those by which the node listens and dials.
+func transports(c *Config) []libp2p.Option {
+	switch {
+	case c.Transport != nil:
+		return []libp2p.Option{libp2p.Transport(c.Transport), libp2p.DisableIdentifyAddressDiscovery()}
+	case c.ListenUDP != nil:
+		return []libp2p.Option{libp2p.Transport(libp2pquic.NewTransport), libp2p.QUICReuse(ownQUIC,
+			quicreuse.OverrideListenUDP(c.ListenUDP),
+			quicreuse.OverrideSourceIPSelector(func() (quicreuse.SourceIPSelector, error) { return sourceOf(c.Listen) })),
+			libp2p.DisableIdentifyAddressDiscovery()}
+	}
+	// With port reuse, two nodes on one machine could listen on one port, and
+	// each would get some of the other's connections without an error.
+	return []libp2p.Option{libp2p.Transport(libp2pquic.NewTransport), libp2p.Transport(tcp.NewTCPTransport, tcp.DisableReuseport())}
 }
 
 // ownQUIC makes libp2p's QUIC with sockets of our making, and ends it with the host, which
