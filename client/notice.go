@@ -72,6 +72,10 @@ type Typing struct {
 // Stock.Level. At "none" nobody can add the user until some device of it has connected.
 type StockChanged struct{ Level string }
 
+// ProviderSeen: whether strangers can claim KeyPackages at this user's provider is known again, see
+// Stock.Outside. At "unseen" nobody elsewhere can add any of its users, and its operator has to do something.
+type ProviderSeen struct{ Outside string }
+
 // AttachFailed: a file that was to be attached did not go out, and will not.
 type AttachFailed struct {
 	Room uri.Room
@@ -209,6 +213,7 @@ func (ReceiptsChanged) notice() {}
 func (MessagesExpired) notice() {}
 func (Typing) notice()          {}
 func (StockChanged) notice()    {}
+func (ProviderSeen) notice()    {}
 func (AttachFailed) notice()    {}
 func (RoomJoined) notice()      {}
 func (RoomLeft) notice()        {}

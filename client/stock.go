@@ -17,6 +17,10 @@ type Stock struct {
 	// only), "partly" (some device not at all), "none" (the user cannot be added), or empty: the
 	// provider has not looked yet.
 	Level string
+	// Outside says whether strangers can claim KeyPackages at the provider at all, as another provider
+	// has found out for it: "seen", "unseen" (nobody elsewhere can add any of its users), "unknown", or
+	// empty: it does not say.
+	Outside string
 	// Available KeyPackages of this device are used once each. They end at Ends, zero if there
 	// are none.
 	Available int
@@ -54,7 +58,7 @@ func (c *Client) Stock(ctx context.Context) (*Stock, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Stock{Level: n.Level, Available: n.Available, Ends: instant(n.Ends), LastResort: n.LastResort,
+	s := &Stock{Level: n.Level, Outside: n.Outside, Available: n.Available, Ends: instant(n.Ends), LastResort: n.LastResort,
 		LastResortEnds: instant(n.LastResortEnds), Usable: rec != nil}
 	for _, d := range all.Devices {
 		s.Devices = append(s.Devices, DeviceStock{d.Name, d.KeyPackages, d.LastResort})
@@ -76,6 +80,9 @@ func (c *Client) stocked(data []byte) error {
 	v := new(clientapi.Stock)
 	if err := json.Unmarshal(data, v); err != nil {
 		return err
+	}
+	if v.Outside != "" {
+		c.emit(ProviderSeen{Outside: v.Outside})
 	}
 	c.level(v.Level)
 	if !slices.Contains(v.Dry, c.me.client.String()) {

@@ -85,6 +85,9 @@ type Overlay struct {
 	Bootstrap []string `toml:"bootstrap" comment:"Nodes to meet others through, with /p2p/<peer id>."`
 	// MDNS finds nodes on the LAN and is found by them.
 	MDNS bool `toml:"mdns" comment:"Find nodes on the local network."`
+	// Look is how often another provider is asked whether strangers can reach this one and claim
+	// KeyPackages; with more than 30s, it takes more than a minute to notice that they cannot.
+	Look Duration `toml:"look" comment:"How often another provider is asked whether strangers can reach this one and add its users. 0s: never."`
 	// Public says that the network is the Internet: private addresses are refused.
 	Public bool `toml:"public" comment:"The network is the Internet: refuse private addresses."`
 }
@@ -243,7 +246,7 @@ func DefaultConfig(domain string) Config {
 	return Config{
 		Domain:  domain,
 		Clients: Clients{Listen: "127.0.0.1:8448", RequestsPerSecond: 50},
-		Overlay: Overlay{Enabled: true, Listen: []string{"/ip4/127.0.0.1/tcp/4001", "/ip4/127.0.0.1/udp/4001/quic-v1"}, Announce: []string{}, Bootstrap: []string{}},
+		Overlay: Overlay{Enabled: true, Listen: []string{"/ip4/127.0.0.1/tcp/4001", "/ip4/127.0.0.1/udp/4001/quic-v1"}, Announce: []string{}, Bootstrap: []string{}, Look: Duration(20 * time.Second)},
 		HTTPS:   HTTPS{Resolve: map[string]string{}},
 		Trust:   Trust{DNS: "system", Pins: map[string]string{}},
 		Failover: Failover{Interval: Duration(400 * time.Millisecond), Idle: Duration(5 * time.Second), Timeout: Duration(time.Second), Stall: Duration(5 * time.Second),
@@ -344,6 +347,9 @@ func (c *Config) check() error {
 		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 			return fmt.Errorf("metrics.listen: %s is not a loopback address; metrics have no access control", c.Metrics.Listen)
 		}
+	}
+	if d := time.Duration(c.Overlay.Look); d != 0 && d < 10*time.Second {
+		return fmt.Errorf("overlay.look: %s; 10s at least, or 0s for never", d)
 	}
 	if err := c.HTTPS.check(c.Overlay.Enabled); err != nil {
 		return err

@@ -10,6 +10,7 @@ import (
 	"github.com/mimid/mimid/node/contact"
 	"github.com/mimid/mimid/node/evaluate"
 	"github.com/mimid/mimid/node/knocks"
+	"github.com/mimid/mimid/node/outside"
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/node/stock"
 	"github.com/mimid/mimid/protocol/clientapi"
@@ -31,7 +32,7 @@ func (n *Node) makeContacts(p *parts, auth mls.Authenticator) (*contact.Service,
 	return contact.New(contact.Config{
 		Mode: mode, Limits: n.cfg.Consent.limits(),
 		Evaluator: evaluator,
-		Domain:    n.cfg.Domain, Store: p.store, Accounts: p.accounts, Caller: p.caller, Outbox: p.outbox, Feed: p.feed, Hidden: p.feed, Rooms: p.rooms, Knocks: p.knocks, Waits: p.knocks.Waits, Reports: p.abuse,
+		Domain:    n.cfg.Domain, Store: p.store, Accounts: looked{p.accounts, p}, Caller: p.caller, Outbox: p.outbox, Feed: p.feed, Hidden: p.feed, Rooms: p.rooms, Knocks: p.knocks, Waits: p.knocks.Waits, Reports: p.abuse,
 		Directory: directory{p.providers}, Authenticator: auth, Announcer: p.overlay, Anchors: p.providers.anchors,
 		ProviderKey: func() crypto.Signer { return n.keys.present() },
 		Redeem: func(tx *store.Tx, target, requester uri.User, secret introduction.Secret) (bool, error) { // made below, and before anything runs
@@ -54,7 +55,8 @@ func (n *Node) makeStock(p *parts, auth mls.Authenticator) (*stock.Watch, error)
 // stocked is the registry, whose answers say how users can be added, too.
 type stocked struct {
 	*account.Registry
-	watch *stock.Watch
+	watch   *stock.Watch
+	outside *outside.Watch
 }
 
 // CountKeyPackages implements clienthttp.KeyPackages.
@@ -66,6 +68,7 @@ func (s stocked) CountKeyPackages(ctx context.Context, who account.Identity) (*c
 	if level, ok := s.watch.Level(who.User); ok {
 		n.Level = level.String()
 	}
+	n.Outside = s.outside.Report().State.String()
 	return n, nil
 }
 

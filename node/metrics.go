@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/mimid/mimid/node/outside"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -47,6 +48,9 @@ func (n *Node) register(p *parts) {
 	gauge("users_without_key_package", "Users who cannot be added to rooms, since no device has a KeyPackage.", func() float64 { return float64(p.stock.Counts().None) })
 	gauge("users_with_dry_device", "Users with a device that has no KeyPackage, and one that has.", func() float64 { return float64(p.stock.Counts().Partly) })
 	gauge("users_on_last_resort", "Users with a device that has its last resort only.", func() float64 { return float64(p.stock.Counts().Reserve) })
+	gauge("seen_from_outside", "Whether strangers can claim KeyPackages here: 1 yes, -1 no, 0 not known.", func() float64 {
+		return [...]float64{outside.Unknown: 0, outside.Seen: 1, outside.Unseen: -1}[p.outside.Report().State]
+	})
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
 

@@ -32,6 +32,7 @@ import (
 	"github.com/mimid/mimid/node/knocks"
 	"github.com/mimid/mimid/node/mimihttps"
 	"github.com/mimid/mimid/node/outbox"
+	"github.com/mimid/mimid/node/outside"
 	"github.com/mimid/mimid/node/pairing"
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/node/ration"
@@ -88,6 +89,7 @@ type parts struct {
 	recruits  *recruits
 	contacts  *contact.Service
 	stock     *stock.Watch
+	outside   *outside.Watch
 	evaluate  *evaluate.Service // nil: the network has no evaluators
 	authority *authority.Service
 	knocks    *knocks.Service
@@ -204,6 +206,9 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	s.start("introductions", p.introduce.Run, nil)
 	s.start("assets", p.assets.Run, nil)
 	s.start("clients", p.clients.Run, nil)
+	if n.looks() {
+		s.start("outside", p.outside.Run, nil)
+	}
 	s.start("operator", p.admin.Run, p.admin.Ready())
 	if !s.up() {
 		return s.failed() // nil if somebody stopped us while we started
@@ -355,6 +360,9 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if p.stock, err = n.makeStock(p, auth); err != nil {
 		return p, err
 	}
+	if p.outside, err = n.makeOutside(p, auth); err != nil {
+		return p, err
+	}
 	budget := assets.NewBudget(assets.BudgetConfig{})
 	if err := n.makeAssets(p, budget); err != nil {
 		return p, err
@@ -364,7 +372,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		return p, err
 	}
 	if p.server, err = peering.NewServer(peering.Config{
-		Domain: domain, Aliases: []string{host}, Routes: slices.Concat(roomRoutes(p.rooms, p.hear), p.contacts.Routes(), p.evaluateRoutes(), p.authority.Routes(), p.knocks.Routes(), p.introduce.Routes(), []peering.Route{p.downloads.Route()}), Directory: directory{p.providers},
+		Domain: domain, Aliases: []string{host}, Routes: slices.Concat(roomRoutes(p.rooms, p.hear), p.contacts.Routes(), p.evaluateRoutes(), p.authority.Routes(), p.knocks.Routes(), p.introduce.Routes(), p.outside.Routes(), []peering.Route{p.downloads.Route()}), Directory: directory{p.providers},
 		Peer:      peerOf,
 		Certified: mimihttps.Source, PlainIDs: n.keys.plainIDs(), Record: p.web.record(p.overlay),
 		Now: n.now, Log: part("peering"),
@@ -379,7 +387,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		return p, err
 	}
 	if p.admin, err = admin.New(admin.Config{Dir: n.cfg.Dir, Listener: n.memory.operator(), Log: part("operator"), Services: admin.Services{
-		Accounts: stocked{p.accounts, p.stock}, Rooms: operatorRooms{p.rooms, domain, ping(p.caller)}, Peers: operatorPeers{domain, p.overlay}, Node: n,
+		Accounts: stocked{p.accounts, p.stock, p.outside}, Rooms: operatorRooms{p.rooms, domain, ping(p.caller)}, Peers: operatorPeers{domain, p.overlay}, Node: n,
 		Abuse: operatorAbuse{p.abuse, p.rooms}}}); err != nil {
 		return p, err
 	}
@@ -416,7 +424,7 @@ func (n *Node) makeClients(p *parts) (err error) {
 	p.clients, err = clienthttp.New(clienthttp.Config{
 		Listener: p.listener, TLS: conf, Ready: n.readiness, Version: n.version, Log: n.log.With("part", "clients"), Now: n.now,
 		Requests: ration.Config{PerSecond: rate, Burst: max(1, 4*rate)},
-		Services: clienthttp.Services{Accounts: p.accounts, KeyPackages: stocked{p.accounts, p.stock}, Providers: p.providers, Contacts: p.contacts,
+		Services: clienthttp.Services{Accounts: p.accounts, KeyPackages: stocked{p.accounts, p.stock, p.outside}, Providers: p.providers, Contacts: p.contacts,
 			Claims: p.contacts, Evaluations: evaluations{p.evaluate}, Verifications: p.authority, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Knocks: p.knocks, Introductions: p.introduce, Pairings: pairing.New(pairing.Config{Invites: p.accounts, Now: n.now, Log: n.log.With("part", "pairing")}), Signals: p.rooms, Submissions: p.rooms, Streams: streams{p.feed},
 			Assets: p.assets, Downloads: p.downloads},
 	})

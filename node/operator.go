@@ -53,6 +53,10 @@ func (n *Node) Status(ctx context.Context) (*admin.Status, error) {
 	for _, w := range waiting {
 		s.Outbox += w.Items
 	}
+	if n.looks() {
+		r := p.outside.Report()
+		s.Outside, s.OutsideWhy = r.State.String(), r.Why
+	}
 	c := p.store.Stats()
 	s.Updates, s.Commits = c.Functions, c.Commits
 	return s, nil

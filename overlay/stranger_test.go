@@ -71,4 +71,3 @@ func TestStrangerCannotReach(t *testing.T) {
 		t.Error(err)
 	}
 }
-

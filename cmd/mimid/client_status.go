@@ -19,6 +19,7 @@ func (c *clientStatus) Help() string {
 type stockView struct {
 	User           string         `json:"user"`
 	CanBeAdded     string         `json:"can_be_added"`
+	Outside        string         `json:"outside,omitempty"`
 	Available      int            `json:"available"`
 	Ends           time.Time      `json:"ends,omitzero"`
 	LastResort     bool           `json:"last_resort"`
@@ -36,13 +37,16 @@ func (c *clientStatus) Run(s *session) error {
 		if err != nil {
 			return err
 		}
-		v := stockView{User: cl.User().String(), CanBeAdded: canBeAdded(x.Level), Available: x.Available, Ends: x.Ends,
+		v := stockView{User: cl.User().String(), CanBeAdded: canBeAdded(x.Level), Outside: x.Outside, Available: x.Available, Ends: x.Ends,
 			LastResort: x.LastResort, LastResortEnds: x.LastResortEnds, Usable: x.Usable, Devices: map[string]int{}}
 		for _, d := range x.Devices {
 			v.Devices[d.Name] = d.Available
 		}
 		return s.out.result(v, func(w io.Writer) {
 			fmt.Fprintf(w, "Others can add you: %s.\n", v.CanBeAdded)
+			if x.Outside == "unseen" {
+				fmt.Fprintln(w, "But not from other providers: they cannot reach yours. Its operator can see why: mimid doctor.")
+			}
 			fmt.Fprintf(w, "This device has %s at the provider, until %s, and a last resort until %s.\n",
 				plural(x.Available, "KeyPackage"), when(x.Ends), when(x.LastResortEnds))
 			if !x.Usable {

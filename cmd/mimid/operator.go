@@ -416,6 +416,14 @@ func (c *statusCommand) Run(s *session) error {
 		}
 		fmt.Fprintf(w, "  %s, %s, %s open, %s connected, %d deliveries waiting\n", plural(st.Users, "user"), plural(st.Rooms, "room"),
 			plural(st.Streams, "stream"), plural(st.Peers, "provider"), st.Outbox)
+		switch st.Outside {
+		case "seen":
+			fmt.Fprintf(w, "  from outside: strangers can claim KeyPackages, as another provider has tried\n")
+		case "unseen":
+			fmt.Fprintf(w, "  FROM OUTSIDE: STRANGERS CANNOT CLAIM KEYPACKAGES, nobody elsewhere can add users: %s\n", st.OutsideWhy)
+		case "unknown":
+			fmt.Fprintf(w, "  from outside: not known, no other provider has looked\n")
+		}
 		fmt.Fprintf(w, "  %d updates in %d commits\n", st.Updates, st.Commits)
 	})
 }

@@ -18,13 +18,17 @@ type Status struct {
 	// Clients is where clients reach it.
 	Clients string `json:"clients,omitempty"`
 
-	Users   int    `json:"users"`
-	Rooms   int    `json:"rooms"`
-	Streams int    `json:"streams"` // of clients, open now
-	Peers   int    `json:"peers"`   // connected now
-	Outbox  int    `json:"outbox"`  // deliveries to other providers that wait
-	Updates uint64 `json:"updates"` // functions in durable commits since the start
-	Commits uint64 `json:"commits"` // commits, each with its fsync
+	Users   int `json:"users"`
+	Rooms   int `json:"rooms"`
+	Streams int `json:"streams"` // of clients, open now
+	Peers   int `json:"peers"`   // connected now
+	Outbox  int `json:"outbox"`  // deliveries to other providers that wait
+	// Outside is whether other providers can claim KeyPackages here: seen, unseen, unknown, or empty: nobody
+	// is asked. OutsideWhy is what they said, unless it is seen.
+	Outside    string `json:"outside,omitempty"`
+	OutsideWhy string `json:"outside_why,omitempty"`
+	Updates    uint64 `json:"updates"` // functions in durable commits since the start
+	Commits    uint64 `json:"commits"` // commits, each with its fsync
 }
 
 // NewInvite asks for an invite.

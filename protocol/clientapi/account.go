@@ -123,8 +123,11 @@ type KeyPackageCount struct {
 	LastResortRef []byte `json:"last_resort_ref,omitempty" doc:"KeyPackageRef of the last resort"`
 	// Level is how the user can be added, with all devices: fresh, reserve (some device by its last
 	// resort only), partly (some device not at all), none. It is that of the provider's last
-	// look from outside, which is less than a minute old.
+	// look at the answers that it gives, which is less than a minute old.
 	Level string `json:"level,omitempty" enum:"fresh,reserve,partly,none" doc:"How the user can be added to rooms"`
+	// Outside says whether the provider gives such answers to strangers, as another provider has
+	// found out for it: seen, unseen (nobody elsewhere can add any of its users), unknown.
+	Outside string `json:"outside,omitempty" enum:"seen,unseen,unknown" doc:"Whether strangers can claim KeyPackages at the provider"`
 }
 
 // ClaimKeyPackages asks for another user's KeyPackages, for a room. Request is a

@@ -37,9 +37,12 @@ type Entries struct {
 // told when that begins, and again from time to time while a device has nothing.
 type Stock struct {
 	// Level is the user's: reserve, partly or none; see KeyPackageCount.
-	Level string `json:"level"`
+	Level string `json:"level,omitempty"`
 	// Dry are the URIs of devices of which nothing can be claimed. They bring KeyPackages at once.
 	Dry []string `json:"dry,omitempty"`
+	// Outside, where it is told, is all that is told, see KeyPackageCount: unseen is an alarm for
+	// all users of the provider.
+	Outside string `json:"outside,omitempty"`
 }
 
 // HubState tells how the provider that orders a room does, when that changes and again

@@ -94,6 +94,7 @@ func newWorld(ctx context.Context, seed uint64, count int, spec links.Spec, edit
 func (w *world) add(ctx context.Context, i int, boot []string, edit func(*node.Config)) (*provider, error) {
 	p := &provider{index: i, domain: fmt.Sprintf("p%d.example", i), clients: memnet.NewLocal(8448), done: make(chan struct{})}
 	c := node.DefaultConfig(p.domain)
+	c.Overlay.Look = 0 // each look makes a libp2p host
 	c.Dir = filepath.Join(w.dir, p.domain)
 	if err := os.Mkdir(c.Dir, 0o700); err != nil {
 		return nil, err

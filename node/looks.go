@@ -1,0 +1,107 @@
+package node
+
+import (
+	"context"
+	"crypto"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mimid/mimid/node/account"
+	"github.com/mimid/mimid/node/admin"
+	"github.com/mimid/mimid/node/outside"
+	"github.com/mimid/mimid/node/peering"
+	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/mls"
+)
+
+// makeOutside makes what has other providers look whether strangers can claim KeyPackages here.
+func (n *Node) makeOutside(p *parts, auth mls.Authenticator) (*outside.Watch, error) {
+	var mu sync.Mutex
+	var told uint64 // guarded by mu: the streams that have been told
+	return outside.New(outside.Config{
+		Domain: n.cfg.Domain, ProviderKey: func() crypto.Signer { return n.keys.present() }, Authenticator: auth,
+		Peers: func() []string { return connectedProviders(p.overlay, n.cfg.Domain) }, Caller: p.caller,
+		Stranger: func(domain string) (outside.Stranger, error) {
+			s, err := p.overlay.Stranger(domain)
+			if err != nil {
+				return nil, err
+			}
+			return stranger{&peering.Caller{Domain: n.cfg.Domain, Key: p.caller.Key, Client: s.Client(), Now: n.now}, s}, nil
+		},
+		Tell: func(s outside.State, all bool) error {
+			mu.Lock()
+			defer mu.Unlock()
+			if all {
+				told = 0
+			}
+			users, opened := p.feed.Users(told)
+			told = opened
+			return p.feed.Tell(users, clientapi.EventStock, clientapi.Stock{Outside: s.String()})
+		},
+		Now: n.now, Log: n.log.With("part", "outside"), Every: time.Duration(n.cfg.Overlay.Look),
+	})
+}
+
+// connectedProviders are the other providers that there is a connection with, sorted.
+func connectedProviders(o *overlay.Overlay, own string) (out []string) {
+	for _, k := range o.Known() {
+		if k.Connected && k.Domain != own {
+			out = append(out, k.Domain)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// stranger is an outside.Stranger.
+type stranger struct {
+	*peering.Caller
+	s *overlay.Stranger
+}
+
+// Close implements outside.Stranger.
+func (s stranger) Close() error { return s.s.Close() }
+
+// looked is the registry, which also has the KeyPackages of users that are made up for looks.
+type looked struct {
+	*account.Registry
+	p *parts // outside is made later, and before anything runs
+}
+
+// Claim implements contact.Accounts.
+func (l looked) Claim(ctx context.Context, c account.Claim) (*account.Claimed, error) {
+	if out, is := l.p.outside.Claim(c); is {
+		return out, nil
+	}
+	return l.Registry.Claim(ctx, c)
+}
+
+// looks says whether others are asked to look.
+func (n *Node) looks() bool { return n.cfg.Overlay.Enabled && n.cfg.Overlay.Look > 0 }
+
+// checkOutside has another provider look now.
+func (n *Node) checkOutside(ctx context.Context, p *parts) []admin.Check {
+	if !n.looks() {
+		return []admin.Check{worth("outside", "set overlay.look", "nobody looks from outside whether users here can be added")}
+	}
+	if err := p.outside.Look(ctx); err != nil {
+		return []admin.Check{worth("outside", "", "nobody could be asked whether users here can be added: %v", err)}
+	}
+	return []admin.Check{judgeOutside(p.outside.Report())}
+}
+
+func judgeOutside(r outside.Report) admin.Check {
+	const part = "outside"
+	switch {
+	case r.State == outside.Seen:
+		return good(part, "a stranger has claimed a KeyPackage, from %s", r.By)
+	case r.State == outside.Unseen:
+		return bad(part, "see that the addresses in the provider record (overlay.announce, or overlay.listen) can be reached from elsewhere, and look at key and clock",
+			"strangers cannot claim KeyPackages, so nobody elsewhere can add users of this provider, since %s: %s", r.Since.UTC().Format(time.DateTime), r.Why)
+	case r.Why == "":
+		return worth(part, "", "no other provider is connected that could look whether users here can be added")
+	}
+	return worth(part, "", "whether strangers can claim KeyPackages is not known: %s", r.Why)
+}
