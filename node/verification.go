@@ -20,7 +20,7 @@ import (
 // these of whoever asks.
 type Verification struct {
 	// SMTP is the mail server, host:port, that takes codes for all addresses. TLS is required
-	// (STARTTLS) unless it is at a loopback address.
+	// (STARTTLS, or from the start at port 465) unless it is at a loopback address.
 	SMTP string `toml:"smtp" comment:"Mail server (host:port) that sends codes. Empty: no mail addresses are verified."`
 	// From is the address that codes come from.
 	From string `toml:"from" comment:"Address that codes come from."`
@@ -30,6 +30,8 @@ type Verification struct {
 	SMTPPassword string `toml:"smtp_password_file" comment:"File with the password; relative to this directory."`
 	// SMTPRoots is a PEM file of those who may certify the mail server. Empty: the system's.
 	SMTPRoots string `toml:"smtp_roots" comment:"PEM file of those who may certify the mail server. Empty: the system's."`
+	// SMTPImplicitTLS begins with TLS at another port than 465, too.
+	SMTPImplicitTLS bool `toml:"smtp_implicit_tls" comment:"Begin connections to the mail server with TLS at once, as is done at port 465 in any case."`
 	// SMTPPlain sends codes without TLS to a mail server that offers none.
 	SMTPPlain bool `toml:"smtp_plain" comment:"Send without TLS to a mail server elsewhere that offers none: only over a network that is trusted."`
 	// Webhook is the URL of a service that sends text messages, as authority.Webhook calls it:
@@ -43,12 +45,15 @@ type Verification struct {
 }
 
 func (v *Verification) check() error {
-	if v.SMTP == "" && (v.From != "" || v.Username != "" || v.SMTPPassword != "" || v.SMTPRoots != "" || v.SMTPPlain) {
+	if v.SMTP == "" && (v.From != "" || v.Username != "" || v.SMTPPassword != "" || v.SMTPRoots != "" || v.SMTPPlain || v.SMTPImplicitTLS) {
 		return errors.New("verification.smtp: it is empty, and other keys for mail are set")
 	}
 	if v.SMTP != "" {
 		if err := (&authority.SMTP{Server: v.SMTP, From: v.From, Username: v.Username}).Check(); err != nil {
 			return fmt.Errorf("verification.smtp and verification.from: %w", err)
+		}
+		if v.implicit() && v.SMTPPlain {
+			return errors.New("verification.smtp_plain: the mail server is spoken to by TLS from the start; set one of the two")
 		}
 		if (v.Username == "") != (v.SMTPPassword == "") {
 			return errors.New("verification.smtp_username and verification.smtp_password_file: set both or none")
@@ -63,6 +68,12 @@ func (v *Verification) check() error {
 		}
 	}
 	return nil
+}
+
+// implicit says whether connections to the mail server begin with TLS.
+func (v *Verification) implicit() bool {
+	_, port, _ := net.SplitHostPort(v.SMTP)
+	return v.SMTPImplicitTLS || port == "465"
 }
 
 // methods are those by which this provider verifies.
@@ -91,7 +102,7 @@ func (n *Node) makeAuthority(p *parts) (*authority.Service, error) {
 	v := &n.cfg.Verification
 	senders := map[discovery.Method]authority.Sender{}
 	if v.SMTP != "" {
-		s := &authority.SMTP{Server: v.SMTP, From: v.From, Username: v.Username, Plain: v.SMTPPlain}
+		s := &authority.SMTP{Server: v.SMTP, From: v.From, Username: v.Username, Plain: v.SMTPPlain, Implicit: v.implicit()}
 		if v.SMTPPassword != "" {
 			var err error
 			if s.Password, err = n.secretFile("verification.smtp_password_file", v.SMTPPassword); err != nil {

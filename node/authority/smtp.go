@@ -19,7 +19,7 @@ import (
 )
 
 // SMTP sends codes through a mail server that takes mail for everywhere, by STARTTLS (RFC
-// 3207). Its fields do not change. Safe for concurrent use.
+// 3207) or by TLS from the start (RFC 8314 section 3.3). Its fields do not change. Safe for concurrent use.
 type SMTP struct {
 	// Server is its host:port.
 	Server string
@@ -31,6 +31,9 @@ type SMTP struct {
 	// Plain sends without TLS where the server is not on this machine and offers none. For
 	// networks that are trusted. On a loopback address TLS is used if it is offered.
 	Plain bool
+	// Implicit has the connection begin with TLS, as at port 465. What the server then offers or
+	// not does not matter, and Plain neither.
+	Implicit bool
 	// Roots are those who may certify the server. Nil: the system's.
 	Roots *x509.CertPool
 	// Now dates the mail. Default time.Now.
@@ -110,6 +113,13 @@ func (s *SMTP) send(ctx context.Context, m Message) error {
 		conn.SetDeadline(d)
 	}
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	if s.Implicit {
+		over := tls.Client(conn, s.tls(host))
+		if err := over.HandshakeContext(ctx); err != nil { // net/smtp knows that it is TLS, and lets logins through
+			return err
+		}
+		conn = over
+	}
 	c, err := smtp.NewClient(conn, host)
 	if err != nil {
 		return err
@@ -152,13 +162,20 @@ func (s *SMTP) send(ctx context.Context, m Message) error {
 
 // secure goes over to TLS. On this machine it need not be.
 func (s *SMTP) secure(c *smtp.Client, conn net.Conn, host string) error {
+	if s.Implicit {
+		return nil
+	}
 	if ok, _ := c.Extension("STARTTLS"); ok {
-		return c.StartTLS(&tls.Config{ServerName: host, RootCAs: s.Roots, MinVersion: tls.VersionTLS12})
+		return c.StartTLS(s.tls(host))
 	}
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); s.Plain || ok && a.IP.IsLoopback() {
 		return nil
 	}
 	return ErrNoTLS
+}
+
+func (s *SMTP) tls(host string) *tls.Config {
+	return &tls.Config{ServerName: host, RootCAs: s.Roots, MinVersion: tls.VersionTLS12}
 }
 
 // hello is the name that the server is greeted with.

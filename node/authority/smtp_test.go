@@ -35,6 +35,8 @@ type mailServer struct {
 	login  string
 	refuse error
 	silent bool // answers nothing to data
+	// implicit has connections begin with TLS.
+	implicit bool
 
 	mu    sync.Mutex
 	mails []mailed
@@ -64,6 +66,9 @@ func startMail(t *testing.T, withTLS bool, change func(*mailServer)) *mailServer
 	l := must(net.Listen("tcp", "127.0.0.1:0"))(t)
 	m.addr = l.Addr().String()
 	ended := make(chan error, 1)
+	if m.implicit {
+		l = tls.NewListener(l, srv.TLSConfig)
+	}
 	go func() { ended <- srv.Serve(l) }()
 	t.Cleanup(func() {
 		srv.Close()
@@ -162,7 +167,7 @@ func message() authority.Message {
 }
 
 func (m *mailServer) sender() *authority.SMTP {
-	return &authority.SMTP{Server: m.addr, From: "Codes <codes@chicago.example>", Roots: m.roots}
+	return &authority.SMTP{Server: m.addr, From: "Codes <codes@chicago.example>", Roots: m.roots, Implicit: m.implicit}
 }
 
 // TestSMTP: a real mail server gets one well-formed mail with the code, by TLS where it
