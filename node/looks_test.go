@@ -80,7 +80,7 @@ func TestSeenFromOutside(t *testing.T) {
 	if s, err := carol.Stock(t.Context()); err != nil || s.Outside != "unseen" || s.Level == "none" {
 		t.Errorf("carol is told %+v, %v", s, err)
 	}
-	for r, want := range map[*running]string{a: "mimid_seen_from_outside 1", c: "mimid_seen_from_outside -1"} {
+	for r, want := range map[*running]string{a: "mimid_seen_from_outside 1", b: "mimid_held_requests 0", c: "mimid_seen_from_outside -1"} {
 		resp, err := http.Get("http://" + r.cfg.Metrics.Listen + "/metrics")
 		if err != nil {
 			t.Fatal(err)

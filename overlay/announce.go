@@ -122,16 +122,21 @@ func (n *running) GetClosestPeers(ctx context.Context, key string) ([]peer.ID, e
 	return n.closest(ctx, key, announceHolders)
 }
 
+// walkToward walks towards a key, and asks for nothing but nodes.
+func (n *running) walkToward(ctx context.Context, w *walk, key string) {
+	n.walk(ctx, w, func(ctx context.Context, p peer.ID) (_, closer []*peer.AddrInfo, err error) {
+		closer, err = n.messenger.GetClosestPeers(ctx, p, peer.ID(key))
+		return nil, closer, err
+	}, func([]peer.AddrInfo) bool { return true })
+}
+
 // closest returns nodes that are nearest to a key and answered, the nearest first. If the
 // region of the key holds many more than the size of the network lets expect, somebody
 // may have made them for it: then they are drawn of all that are in the region, so that
 // others among them are told as well.
 func (n *running) closest(ctx context.Context, key string, count int) ([]peer.ID, error) {
 	w := n.newWalk(kb.ConvertKey(key), 0)
-	n.walk(ctx, w, func(ctx context.Context, p peer.ID) (_, closer []*peer.AddrInfo, err error) {
-		closer, err = n.messenger.GetClosestPeers(ctx, p, peer.ID(key))
-		return nil, closer, err
-	}, func([]peer.AddrInfo) bool { return true })
+	n.walkToward(ctx, w, key)
 	out := w.holders(count)
 	if len(out) == 0 {
 		return nil, fmt.Errorf("%w: %w", ErrNoPeers, kb.ErrLookupFailure)
