@@ -11,7 +11,7 @@
 // is everything that would keep a user from being added as far as this provider can see:
 // KeyPackages that are used up or have ended, but also ones that do not verify any more
 // because the provider's key is another one. Nothing is used up by looking. What is not
-// seen from here is whether other providers reach this one; see `mimid doctor`.
+// seen from here is whether other providers reach this one: package outside has one of them try.
 //
 // # When
 //
