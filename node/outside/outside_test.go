@@ -332,8 +332,35 @@ func TestLiars(t *testing.T) {
 			t.Errorf("%+v", r)
 		}
 	})
-	t.Run("an answer for another look", func(t *testing.T) {
-		// Two ask at once: each answer counts for its own look only.
+	t.Run("the KeyPackage of an earlier look", func(t *testing.T) {
+		w := newWorld(t, four[:2]...)
+		a, b := w.ps["atlanta.example"], w.ps["biloxi.example"]
+		var old *wire.KeyMaterialResponse
+		a.copies = func(_ string, _ peering.Request, resp *peering.Response, _ error) {
+			var err error
+			if old, err = wire.ParseKeyMaterialResponse(resp.Body, wire.Limits{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if r := a.look(); r.State != outside.Seen {
+			t.Fatalf("%+v", r)
+		}
+		b.lies = func(q peering.Request, _ string) (*peering.Response, error) {
+			m, err := wire.ParseKeyMaterialRequest(q.Body, wire.Limits{})
+			if err != nil {
+				return nil, err
+			}
+			again := *old
+			again.User = m.TargetUser
+			body, err := again.Bytes()
+			return &peering.Response{Body: (&outside.Verdict{Answer: body}).Bytes()}, err
+		}
+		if r := a.look(); r.State != outside.Unknown || !strings.Contains(r.Why, "not the answer that was given") {
+			t.Errorf("%+v", r)
+		}
+	})
+	t.Run("what is not given twice", func(t *testing.T) {
+		// Nobody but the user that was made up gets its KeyPackage, and it once.
 		w := newWorld(t, four[:2]...)
 		a, b := w.ps["atlanta.example"], w.ps["biloxi.example"]
 		b.lies = func(q peering.Request, source string) (*peering.Response, error) {
