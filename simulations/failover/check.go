@@ -37,7 +37,7 @@ func (s *seat) write(st *hub.Store) {
 // finals compares what has become final on a disk with what was ever final.
 func (s *seat) finals(head hub.Head) {
 	w, pl := s.at.w, s.place
-	if pl.lied || pl.lossy {
+	if pl.parted || pl.lossy {
 		w.watching.lossy(w, s, head.Seq)
 		return
 	}
@@ -45,6 +45,11 @@ func (s *seat) finals(head hub.Head) {
 		e := s.disk.entries[seq]
 		if seq < uint64(len(pl.finals)) {
 			f := &pl.finals[seq]
+			if f.hash != e.Hash && pl.lied {
+				w.say("room %d has two final histories: %s has %s", pl.index, s.at.self, e)
+				pl.parted = true
+				return
+			}
 			if f.hash != e.Hash {
 				w.fail("two final entries at place %d of room %d: %s has %s", seq, pl.index, s.at.self, e)
 				return
@@ -118,6 +123,10 @@ const maxElections = providers*electRate + rooms
 func (w *world) stops(s *seat, p hub.Proof) {
 	w.say("%s: room %d: stopped by %s and %s", s.at.self, s.place.index, p.A, p.B)
 	s.place.stopped = true
+	if s.place.lied {
+		s.place.moved = max(s.place.moved, w.e.Now()) // people are told at once, and talk
+		w.stood(s.place)
+	}
 	w.stats.Stopped++
 	if !s.place.lied && !s.place.lossy {
 		w.fail("%s stops room %d, in which nobody has lied: %s and %s", s.at.self, s.place.index, p.A, p.B)
@@ -152,7 +161,9 @@ func (w *world) end() {
 			return
 		}
 		if pl.lied {
-			w.noticed(pl)
+			if w.noticed(pl); w.broken == "" {
+				w.settledOn(pl)
+			}
 			continue
 		}
 		if pl.stopped {
@@ -172,12 +183,12 @@ func (w *world) end() {
 func (w *world) complete(pl *place) {
 	gone := w.gone()
 	for _, c := range w.clients {
-		if c.place != pl || c.at.self == gone {
+		if c.place != pl || c.at.self == gone || c.at.lies() {
 			continue
 		}
 		for _, p := range pl.peers {
 			s := w.providers[p-1].seats[pl.index]
-			if p == gone || pl.lossy {
+			if p == gone || pl.lossy || pl.parted || int(p)-1 == w.plan.liar {
 				continue
 			}
 			for _, x := range c.told {

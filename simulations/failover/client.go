@@ -93,6 +93,9 @@ func (c *client) look() {
 	log := s.m.Log()
 	term := log.Last().Term
 	c.hearFinal(s)
+	if s.stopped() && !c.at.lies() {
+		c.moveOn()
+	}
 	old := c.w.e.Now() // since when the oldest message waits
 	var oldest submission
 	for _, x := range c.subs {
@@ -243,6 +246,11 @@ func (c *client) administer(s *seat) {
 		c.place.lossy, c.place.moved = true, c.w.e.Now()
 		s.load()
 		s.step(hub.Event{Kind: hub.MoveHere, Set: to})
+		return
+	}
+	if !c.at.lies() && (s.hostile() || c.place.lied && c.place.stopped) {
+		c.place.lossy = c.place.lossy || s.hostile()
+		c.moveOn()
 		return
 	}
 	if !c.place.manual {

@@ -15,6 +15,10 @@
 // all that came meanwhile in the next one; resend and suspicion by timers; pings per
 // pair of providers; rooms of a dead hub elect at a pace, those with traffic first;
 // providers compare the heads of their rooms every second and pull what they lack.
+// Where a hub has lied (conflict.go), what a node does beside its machine: it finds that
+// another history is final, too, and keeps and shows both; repeats proofs; compares the log
+// of whoever moves the room with its own; gives its own history up when a move has chosen
+// the other, and its people say again what they were told to be final in it.
 //
 // Beyond a node as it is now: a submission that is unanswered for long is
 // brought to all who keep the room, and they doubt the hub (prodded); administrators
@@ -45,7 +49,18 @@
 //   - Elections are at most maxElections in a second.
 //
 // Of rooms with a liar: two honest providers that hold two logs of one term know at the
-// end, at least one of them, that the liar is one, or have stopped.
+// end, at least one of them, that the liar is one, or have stopped. Administrators move
+// what stands still, and at the end, within Bound after healing, all who are honest have one
+// final history, nobody stands still, and what was said after healing (and again, after the
+// room stopped) is final in it. As long as no two histories were final, all that is promised
+// without a liar holds, too; who has given a history up has lost what only that one had.
+//
+// One kind of such rooms stays as it is, and is counted (Stats.Stuck): three take part, one
+// of them is the liar, whose word counts for nobody any more, and the hub of both honest logs
+// is honest, so that its word does not count either. Of two whose words count for the move
+// one is not enough (package hub: "of three participants, one of them dead, the living two
+// cannot move the room a second time in a row, nor from each other"). A liar makes such a room
+// when it shows a certificate that it has kept back until the two others have replaced it.
 //
 // A room that an administrator has moved away from a dead set of one may lose what only
 // that set knew to be final, as protocol/hub says. It is checked for being alive.

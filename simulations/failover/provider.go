@@ -173,6 +173,7 @@ type stand struct {
 	room  int
 	head  hub.Head
 	final uint64
+	liars hub.Set
 }
 
 // compare tells another provider where the rooms stand that both keep, and lets it
@@ -182,12 +183,16 @@ func (p *provider) compare(to int) {
 	for i, s := range p.seats {
 		if s != nil && slices.Contains(s.place.peers, name(to)) {
 			d := &s.facing(name(to)).disk
-			list = append(list, stand{i, d.last(), d.state.Final.Head.Seq})
+			list = append(list, stand{i, d.last(), d.state.Final.Head.Seq, d.state.Liars})
 		}
 	}
 	p.send(to, func(q *provider) {
 		for _, st := range list {
-			if s := q.seats[st.room].facing(p.self); s.lacks(st.head, st.final) {
+			s := q.seats[st.room].facing(p.self)
+			if s.place.lied {
+				s.repeat(p.index, st)
+			}
+			if s.lacks(st.head, st.final) {
 				s.pull(p.index)
 			}
 		}

@@ -17,7 +17,9 @@ type seat struct {
 
 	// On disk.
 	disk   stored
-	marked bool // the disk comes from a backup and has not been whole since
+	marked bool         // the disk comes from a backup and has not been whole since
+	proof  hub.Proof    // against a hub that has lied
+	other  *hub.Message // a final history that contradicts the one here, as it was shown
 
 	known  uint64 // finals of the disk that the world has looked at
 	second *seat  // a liar's other face
@@ -36,6 +38,8 @@ type seat struct {
 	doubt    doubt
 	doubted  doubt
 	stalled  room.Term // in which it orders nothing any more
+	losing   bool      // its history is about to be given up
+	life     int       // counts openings
 }
 
 // action is an effect, and from where on whom it answers lacks entries.
@@ -126,6 +130,8 @@ func (d *stored) durable(window int) hub.Durable {
 func (s *seat) open() {
 	s.pending, s.inbox, s.replies, s.flushing = nil, nil, nil, false
 	s.loaded, s.alarmAt, s.doubt, s.doubted, s.second, s.stalled = false, 0, doubt{}, doubt{}, nil, room.Term{}
+	s.losing = false
+	s.life++
 	m, effects := hub.Restart(s.cfg, s.disk.durable(s.cfg.Window), s.marked)
 	s.m = m
 	for _, e := range effects {
@@ -174,15 +180,23 @@ func (s *seat) run(ev hub.Event) {
 			return
 		}
 	}
-	m, effects := s.m.Step(ev)
-	s.m = m
-	for _, e := range effects {
+	for _, e := range s.stepped(ev) {
 		a := action{Effect: e}
 		if e.Kind == hub.Send && from != 0 && e.Message.To == from {
 			a.lacks, a.refer = lacks, ev.Message.Kind == hub.Need || ev.Message.Kind == hub.Ask || ev.Message.Kind == hub.Move
 		}
 		s.pending = append(s.pending, a)
 	}
+	if ev.Kind == hub.Deliver && s.place.lied {
+		s.judge(ev.Message)
+	}
+}
+
+// stepped gives the machine an event, and returns what it wants done.
+func (s *seat) stepped(ev hub.Event) []hub.Effect {
+	m, effects := s.m.Step(ev)
+	s.m = m
+	return effects
 }
 
 // forgotten finds a submission that a machine with a window has ordered and does not
@@ -313,8 +327,10 @@ func (s *seat) perform(list []action) bool {
 			w.leads(s, a.Head)
 		case hub.Stopped:
 			w.stops(s, a.Proof)
+			s.showAll()
 		case hub.Convicted:
 			w.convicted(s, a.Proof)
+			s.proof = a.Proof
 			s.alarm(shortWait)
 		case hub.Wait:
 			s.alarm(shortWait)
@@ -367,7 +383,11 @@ func (p *provider) hear(i int, from hub.Provider, m *hub.Message) {
 	s := p.seats[i].facing(from)
 	p.w.e.Note(uint64(m.Kind)<<32 | uint64(p.index)<<24 | uint64(i)<<16 | m.Head.Seq)
 	s.load()
-	if p.process.Up() {
+	switch {
+	case !p.process.Up():
+	case m.Kind == hub.Move && s.stopped():
+		s.hearMove(from, m)
+	default:
 		s.step(hub.Event{Kind: hub.Deliver, Message: m})
 	}
 }
@@ -436,7 +456,7 @@ func (s *seat) tick() {
 	alone := len(set) == 1 && len(next) == 0 && set[0] == s.at.self
 	st := s.m.State()
 	switch {
-	case st.Fork != [2]hub.Head{}:
+	case st.Fork != [2]hub.Head{} && role != hub.Mover:
 		return
 	case st.Restored:
 		s.step(hub.Event{Kind: hub.Resend})

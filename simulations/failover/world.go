@@ -54,6 +54,8 @@ type place struct {
 	lossy   bool                  // moved away from a set of one, and what only that knew is lost
 	moved   time.Duration         // by an administrator; people talk before they do it again
 	stopped bool
+	parted  bool // two histories of it were final
+	named   int  // of its providers, by administrators that moved it
 }
 
 // final is an entry and the lowest term that has certified it.
