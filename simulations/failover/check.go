@@ -29,6 +29,8 @@ func (s *seat) write(st *hub.Store) {
 		w.fail("%s: room %d loses %s, which it knew to be final", s.at.self, s.place.index, before.Final.Head)
 	case !s.disk.holds(now.Final.Head):
 		w.fail("%s: room %d writes %s as final, which it does not hold", s.at.self, s.place.index, now.Final.Head)
+	case before.Fork != [2]hub.Head{} && now.Fork == before.Fork && now.Vote.Term.Compare(before.Vote.Term) > 0 && now.Vote.Term.Era <= before.Seen.Era:
+		w.fail("%s votes for %s in term %s of room %d, which stands still there", s.at.self, now.Vote.For, now.Vote.Term, s.place.index)
 	default:
 		s.finals(now.Final.Head)
 	}

@@ -94,6 +94,7 @@ func (c *client) look() {
 	term := log.Last().Term
 	c.hearFinal(s)
 	if s.stopped() && !c.at.lies() {
+		c.w.stood(c.place) // what was final before it stopped shows nothing
 		c.moveOn()
 	}
 	old := c.w.e.Now() // since when the oldest message waits

@@ -252,30 +252,74 @@ func (w *world) stood(pl *place) {
 }
 
 // moveOn is what administrators do about a room that stands still, or whose only hub has
-// lied: they name a provider, and with it its history. If nothing comes of it they talk and
-// name the next, since one alone may have what it takes: the hub of the log that is to go on
-// cannot be named, for its own word does not count.
+// lied: they choose a history, and name a provider that has it. If nothing comes of it they
+// talk and name the next, and when all who have that history were named, they choose another.
+// Now and then somebody has not been asked, and names at the same time one that may have the
+// other history.
+//
+// After healing, where all who are honest stand still, the first that is named alone has to
+// succeed.
 func (c *client) moveOn() {
 	w, pl := c.w, c.place
 	if pl.moved != 0 && w.e.Now()-pl.moved < talkAfter {
 		return
 	}
+	able := w.able(pl)
+	if len(able) == 0 {
+		return // nobody can be named
+	}
+	pl.moved = w.e.Now()
+	era := uint32(0)
+	still := w.healed
+	for _, p := range w.honest(pl) {
+		s := w.providers[p-1].seats[pl.index]
+		era = max(era, s.m.State().Seen.Era)
+		still = still && s.stopped() && s.disk.state.Fork != [2]hub.Head{}
+		if logOf(s).Last().Term.Era >= pl.trial {
+			pl.trial = 0
+		}
+	}
+	if pl.trial != 0 {
+		w.fail("room %d, in which all stood still, was not moved to the one that was named alone", pl.index)
+		return
+	}
+	holds := func(p hub.Provider) bool { return w.providers[p-1].seats[pl.index].disk.holds(pl.chosen) }
+	if !slices.ContainsFunc(able, func(p hub.Provider) bool { return holds(p) && !pl.tried.Has(p) }) {
+		pl.tried = nil
+	}
+	if len(pl.tried) == 0 {
+		of := able[w.users.IntN(len(able))]
+		if i := slices.IndexFunc(able, func(p hub.Provider) bool { return !holds(p) }); i >= 0 && pl.chosen != (hub.Head{}) {
+			of = able[i]
+		}
+		pl.chosen = w.providers[of-1].seats[pl.index].disk.state.Final.Head
+	}
 	for range pl.peers {
 		pl.named++
 		p := pl.peers[pl.named%len(pl.peers)]
-		q := w.providers[p-1]
-		if q.lies() || !q.process.Up() || q.seats[pl.index].m.Role() == hub.Hub {
+		if !able.Has(p) || !holds(p) || pl.tried.Has(p) {
 			continue
 		}
-		to := hub.SetOf(p)
-		if others := w.honest(pl).Without(p); len(others) >= 2 && w.users.IntN(2) == 0 {
-			to = pickSet(w.users, others, 2).With(p)
+		pl.tried = pl.tried.With(p)
+		c.name(p, era+1)
+		if others := able.Without(p); len(others) > 0 && w.users.IntN(4) == 0 {
+			c.name(others[w.users.IntN(len(others))], era+1)
+		} else if still {
+			pl.trial = era + 1
 		}
-		pl.moved = w.e.Now()
-		w.stats.Moves++
-		c.at.ask(pl.index, p, hub.Event{Kind: hub.MoveHere, Set: to})
 		return
 	}
+}
+
+// name has a provider begin a move to itself, alone or with two more.
+func (c *client) name(p hub.Provider, era uint32) {
+	w := c.w
+	to := hub.SetOf(p)
+	if others := w.honest(c.place).Without(p); len(others) >= 2 && w.users.IntN(2) == 0 {
+		to = pickSet(w.users, others, 2).With(p)
+	}
+	w.stats.Moves++
+	c.at.ask(c.place.index, p, hub.Event{Kind: hub.MoveHere, Set: to, Term: room.Term{Era: era, Number: 1}})
 }
 
 // hostile says whether a room needs an administrator because a liar decides about it alone.
@@ -289,18 +333,19 @@ func (s *seat) hostile() bool {
 	return len(set) == 1 && set[0] == liar || len(next) == 1 && next[0] == liar
 }
 
-// movable says whether any of a room's honest providers can be named by a move, as far as the
-// liar's acknowledgement counts for nobody. Where three take part and the hub of all of their
-// logs is honest, it cannot (package hub: "nor from each other").
-func (w *world) movable(pl *place) bool {
+// able are the honest providers of a room that can be named by a move, where the liar's word
+// counts for nobody: the hub of a log cannot, and its own word does not count. There may be
+// none if three take part (package hub: "nor from each other").
+func (w *world) able(pl *place) hub.Set {
 	honest := w.honest(pl)
+	var out hub.Set
 	for _, p := range honest {
-		h := w.providers[p-1].seats[pl.index].m.Log()
-		if by := h.Hub(); 2*len(honest.Without(by)) > len(pl.peers.Without(by)) && p != by {
-			return true
+		log := w.providers[p-1].seats[pl.index].m.Log()
+		if by := log.Hub(); p != by && 2*len(honest.Without(by)) > len(pl.peers.Without(by)) {
+			out = out.With(p)
 		}
 	}
-	return false
+	return out
 }
 
 // settledOn looks at a room with a lie at the end: all who are honest have one history, in
@@ -310,7 +355,7 @@ func (w *world) settledOn(pl *place) {
 		return
 	}
 	honest := w.honest(pl)
-	if pl.stopped && !w.movable(pl) {
+	if pl.stopped && len(w.able(pl)) == 0 {
 		w.stats.Stuck++
 		return
 	}

@@ -320,6 +320,9 @@ func (s *seat) perform(list []action) bool {
 			}
 			s.answer(a.Txn, true, term)
 		case hub.Rejected:
+			if a.Why == hub.ErrMove {
+				s.place.trial = 0 // the commit is not on the newest handshake: another is made
+			}
 			s.answer(a.Txn, false, room.Term{})
 		case hub.SetAside:
 			w.stats.Aside += len(a.Entries)

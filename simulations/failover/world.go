@@ -54,8 +54,11 @@ type place struct {
 	lossy   bool                  // moved away from a set of one, and what only that knew is lost
 	moved   time.Duration         // by an administrator; people talk before they do it again
 	stopped bool
-	parted  bool // two histories of it were final
-	named   int  // of its providers, by administrators that moved it
+	parted  bool     // two histories of it were final
+	chosen  hub.Head // the end of the history that administrators have chosen
+	tried   hub.Set  // providers with that history that were named
+	trial   uint32   // the era of a move that has to come about; 0: none
+	named   int      // of its providers, by administrators that moved it
 }
 
 // final is an entry and the lowest term that has certified it.
