@@ -79,6 +79,10 @@ func (n *running) walk(ctx context.Context, w *walk, ask askNode, name func([]pe
 		err                error
 		slow               bool
 	}
+	last := 0 // hops to who answered last
+	if told, ok := ctx.Value(walkedKey{}).(func(Walked)); ok {
+		defer func() { told(Walked{Asked: w.asked, Answered: w.replies, Hops: last}) }()
+	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	replies := make(chan reply, 2*walkAsked) // nobody who asks waits for us
@@ -113,6 +117,7 @@ func (n *running) walk(ctx context.Context, w *walk, ask askNode, name func([]pe
 				continue
 			}
 			patience.Reset(walkPatience)
+			last = r.h.hops
 			if !name(w.answer(r.h, n.plain(r.announcers), n.plain(r.closer))) {
 				return false
 			}

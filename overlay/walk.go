@@ -75,6 +75,7 @@ type heard struct {
 	info     peer.AddrInfo
 	far      kb.ID // xor of its id and the target
 	path     int
+	hops     int // from us: 1 for who was known before, and one more than who named it
 	asked    bool
 	failed   bool
 	answered bool
@@ -96,17 +97,17 @@ func newWalk(self peer.ID, target kb.ID, radius float64, limit int, random func(
 		start[i], start[j] = start[j], start[i]
 	}
 	for i, info := range start {
-		w.hear(i%walkPaths, info)
+		w.hear(i%walkPaths, info, 1)
 	}
 	return w
 }
 
 // hear notes a node, which stays with the path that hears of it first.
-func (w *walk) hear(p int, info peer.AddrInfo) {
+func (w *walk) hear(p int, info peer.AddrInfo, hops int) {
 	if info.ID == w.self || w.nodes[info.ID] != nil || info.ID.Validate() != nil {
 		return
 	}
-	h := &heard{info: info, far: xor(kb.ConvertPeerID(info.ID), w.target), path: p}
+	h := &heard{info: info, far: xor(kb.ConvertPeerID(info.ID), w.target), path: p, hops: hops}
 	w.nodes[info.ID] = h
 	known := w.paths[p].known
 	i, _ := slices.BinarySearchFunc(known, h, func(a, b *heard) int { return bytes.Compare(a.far, b.far) })
@@ -183,7 +184,7 @@ func (w *walk) answer(h *heard, announcers, closer []peer.AddrInfo) []peer.AddrI
 	h.answered = true
 	w.replies++
 	for _, info := range closer[:min(len(closer), walkCloser)] {
-		w.hear(h.path, info)
+		w.hear(h.path, info, h.hops+1)
 	}
 	return w.count(announcers, 1, earlyOfAnswer)
 }

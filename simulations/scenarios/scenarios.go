@@ -26,7 +26,7 @@ var Readme string
 
 // All are the simulations, in the order in which they are listed.
 func All() []simulations.Simulation {
-	return []simulations.Simulation{failover.Simulation(), failover.Departure(), fanout.Simulation(), stack.Gossip(), stack.Room()}
+	return []simulations.Simulation{failover.Simulation(), failover.Departure(), fanout.Simulation(), stack.Gossip(), stack.Room(), stack.Discovery()}
 }
 
 // Find returns the simulation of a name.
