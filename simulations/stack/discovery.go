@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"math/rand/v2"
+	"strconv"
 	"time"
 
 	"github.com/mimid/mimid/overlay"
@@ -16,8 +17,8 @@ import (
 type Searching struct {
 	Nodes    int                  `toml:"nodes" doc:"providers, all nodes of the DHT"`
 	Keys     int                  `toml:"keys" doc:"keys that are announced, each by one provider"`
-	Searches int                  `toml:"searches" doc:"how often somebody looks for one of them"`
-	Dead     float64              `toml:"dead" doc:"share of the providers that die between announcing and searching; announcers and searchers live"`
+	Searches int                  `toml:"searches" doc:"how often somebody looks for one of them, before and after the deaths"`
+	Dead     float64              `toml:"dead" doc:"share of the providers that fall silent after half of the searches; announcers and searchers live"`
 	Settle   simulations.Duration `toml:"settle" doc:"time after joining, and after announcing"`
 	Timeout  simulations.Duration `toml:"timeout" doc:"after which a search has failed"`
 	Links    links.Spec           `toml:"links"`
@@ -48,17 +49,17 @@ func Discovery() simulations.Simulation {
 		Engine:   simulations.Stack,
 		Question: "How long does it take to find the provider that announces a key, and how often does it fail?",
 		Doc: "The overlay of mimid's nodes as it is, with libp2p's DHT, on a network in memory and in virtual time. Some providers announce keys; " +
-			"then a share of all others falls silent at once, which is worse than churn: nobody is told, and who asks them waits in vain; then others search. A key is kept by 30 nodes, so " +
+			"others search; then a share of all falls silent at once, which is worse than churn: nobody is told, and who asks them waits in vain; and others search again. A key is kept by 30 nodes, so " +
 			"that in small networks many searchers have the answer before they ask (0 hops). latency is until a search names the " +
 			"true announcer, and found the share of searches that do; messages are the nodes that a search asks until then, hops how many nodes away the one was that named the announcer.",
 		Plots: []simulations.Plot{
-			{Name: "latency", Title: "Time until the announcer is found", Metric: "latency", Kind: simulations.Percentiles, X: "nodes", By: "dead", LogX: true},
-			{Name: "found", Title: "Share of searches that find the announcer", Metric: "found", Kind: simulations.Means, X: "nodes", By: "dead", LogX: true},
-			{Name: "messages", Title: "Nodes that a search asks", Metric: "messages", Kind: simulations.Percentiles, X: "nodes", By: "dead", LogX: true},
-			{Name: "hops", Title: "Hops to the node that names the announcer", Metric: "hops", Kind: simulations.Means, X: "nodes", By: "dead", LogX: true,
+			{Name: "latency", Title: "Time until the announcer is found", Metric: "latency", Kind: simulations.Percentiles, X: "nodes", By: "silent", LogX: true},
+			{Name: "found", Title: "Share of searches that find the announcer", Metric: "found", Kind: simulations.Means, X: "nodes", By: "silent", LogX: true},
+			{Name: "messages", Title: "Nodes that a search asks", Metric: "messages", Kind: simulations.Percentiles, X: "nodes", By: "silent", LogX: true},
+			{Name: "hops", Title: "Hops to the node that names the announcer", Metric: "hops", Kind: simulations.Means, X: "nodes", By: "silent", LogX: true,
 				Caption: "Kademlia's bound is log2 of the number of nodes: 6.6 for 100, 10 for 1,000. Tables of 20 nodes for each distance take far fewer."},
 		},
-	}, Searching{Nodes: 50, Keys: 5, Searches: 20, Settle: simulations.Duration(30 * time.Second), Timeout: simulations.Duration(30 * time.Second),
+	}, Searching{Nodes: 50, Keys: 5, Searches: 20, Dead: .3, Settle: simulations.Duration(30 * time.Second), Timeout: simulations.Duration(30 * time.Second),
 		Links: links.Spec{Model: "cities", Jitter: .05}}, runDiscovery)
 }
 
@@ -94,22 +95,31 @@ func runDiscovery(r *simulations.Run, p Searching) (err error) {
 	if err := wait(r, p.Settle.D(), .6, begun); err != nil {
 		return err
 	}
-	for _, i := range dying {
-		n.fabric.Isolate(i, p.Nodes, true)
-	}
-	for i := range p.Searches {
-		from, key := n.nodes[searchers[i%len(searchers)]], i%p.Keys
-		took, did, found := search(r.Context(), from, owners[key], keyOf(r.Seed, key), p.Timeout.D())
-		share := 0.0
-		if found {
-			share = 1
-			r.ObserveTime("latency", took)
-			r.Observe("hops", "1", float64(did.Hops))
+	// All live, and then some do not: the same network twice.
+	for phase, dead := range []float64{0, p.Dead} {
+		if phase == 1 && dead == 0 {
+			break
 		}
-		r.Observe("found", "1", share)
-		r.Observe("messages", "1", float64(did.Asked))
-		if err := wait(r, time.Second, .6+.4*float64(i)/float64(p.Searches), begun); err != nil {
-			return err
+		if phase == 1 {
+			for _, i := range dying {
+				n.fabric.Isolate(i, p.Nodes, true)
+			}
+		}
+		label := simulations.Label{Key: "silent", Value: strconv.FormatFloat(dead, 'g', -1, 64)}
+		for i := range p.Searches {
+			from, key := n.nodes[searchers[(phase*p.Searches+i)%len(searchers)]], i%p.Keys
+			took, did, found := search(r.Context(), from, owners[key], keyOf(r.Seed, key), p.Timeout.D())
+			share := 0.0
+			if found {
+				share = 1
+				r.ObserveTime("latency", took, label)
+				r.Observe("hops", "1", float64(did.Hops), label)
+			}
+			r.Observe("found", "1", share, label)
+			r.Observe("messages", "1", float64(did.Asked), label)
+			if err := wait(r, time.Second, .6+.2*float64(phase)+.2*float64(i)/float64(p.Searches), begun); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
