@@ -11,6 +11,7 @@ import (
 	"io/fs"
 
 	"github.com/mimid/mimid/simulations"
+	"github.com/mimid/mimid/simulations/eclipse"
 	"github.com/mimid/mimid/simulations/failover"
 	"github.com/mimid/mimid/simulations/fanout"
 	"github.com/mimid/mimid/simulations/stack"
@@ -26,7 +27,8 @@ var Readme string
 
 // All are the simulations, in the order in which they are listed.
 func All() []simulations.Simulation {
-	return []simulations.Simulation{failover.Simulation(), failover.Departure(), fanout.Simulation(), stack.Gossip(), stack.Room(), stack.Discovery()}
+	return []simulations.Simulation{failover.Simulation(), failover.Departure(), fanout.Simulation(), stack.Gossip(), stack.Room(), stack.Discovery(),
+		eclipse.Simulation()}
 }
 
 // Find returns the simulation of a name.

@@ -1,0 +1,156 @@
+package eclipse
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/simulations/engine"
+	"github.com/mimid/mimid/simulations/links"
+)
+
+// A course says whom to ask in a lookup, and is told what they answer: overlay.Walk is one.
+type course interface {
+	Next() (overlay.PeerID, bool)
+	Answer(from overlay.PeerID, announcers, closer []overlay.PeerID) (named []overlay.PeerID)
+	Rest() []overlay.PeerID
+	Holders() []overlay.PeerID
+	Walked(overlay.PeerID) overlay.Walked
+}
+
+// searching makes lookups in a network.
+type searching struct {
+	e     *engine.Engine
+	n     *network
+	mode  string
+	rand  *rand.Rand
+	model *links.Model
+}
+
+// A lookup is one that has ended.
+type lookup struct {
+	course course
+	found  bool
+	took   time.Duration
+	asked  int
+	hops   int
+}
+
+// lookup makes one from a node, and tells of its end: when the announcer is named, or nobody is left to ask.
+func (s *searching) lookup(from int, ended func(lookup)) {
+	l := lookup{course: s.course(from)}
+	begun := s.e.Now()
+	open, over := 0, false
+	end := func(named []overlay.PeerID, by overlay.PeerID) {
+		over, l.found, l.took = true, slices.Contains(named, announcement[0]), s.e.Now()-begun
+		w := l.course.Walked(by)
+		l.asked, l.hops = w.Asked, w.Hops
+		ended(l)
+	}
+	var pump func()
+	pump = func() {
+		for id, ok := l.course.Next(); ok; id, ok = l.course.Next() {
+			open++
+			to := s.n.byID[id]
+			const octets = 200
+			s.e.After(s.model.Transit(from, to, octets, s.rand)+s.model.Transit(to, from, 10*octets, s.rand), func() {
+				open--
+				if over {
+					return
+				}
+				announced, closer := s.n.ask(to)
+				var who []overlay.PeerID
+				if announced {
+					who = announcement
+				}
+				s.e.Note(uint64(from)<<32 | uint64(to))
+				if named := l.course.Answer(id, who, s.n.ids(closer)); len(named) > 0 {
+					end(named, id)
+					return
+				}
+				pump()
+			})
+		}
+		if open == 0 && !over {
+			end(l.course.Rest(), "")
+		}
+	}
+	pump()
+}
+
+func (s *searching) course(from int) course {
+	n := s.n
+	if s.mode == "kademlia" {
+		k := &kademlia{n: n, self: from, seen: map[int]int{from: 0}}
+		k.hear(n.nearest(from, n.key, bucket), 1)
+		return k
+	}
+	return overlay.NewWalk(n.nodes[from].id, n.name, n.ids(n.nearest(from, n.nodes[from].place, bucket)),
+		n.ids(n.nearest(from, n.key, overlay.WalkStart)), 20, s.rand.IntN)
+}
+
+// kademlia is the search of Kademlia: the 20 nearest that it hears of, until all of them are asked;
+// they are who is to hold the record.
+type kademlia struct {
+	n       *network
+	self    int
+	known   []int       // the nearest first
+	seen    map[int]int // with hops
+	asked   map[int]bool
+	waiting int
+	answers int
+}
+
+// atOnce is how many requests kad-dht has open in a search.
+const atOnce = 10
+
+func (k *kademlia) hear(nodes []int, hops int) {
+	for _, i := range nodes {
+		if _, known := k.seen[i]; !known {
+			k.seen[i] = hops
+			k.known = append(k.known, i)
+		}
+	}
+	k.n.sort(k.known, k.n.key)
+}
+
+func (k *kademlia) Next() (overlay.PeerID, bool) {
+	if k.asked == nil {
+		k.asked = map[int]bool{}
+	}
+	if k.waiting >= atOnce {
+		return "", false
+	}
+	for _, i := range k.known[:min(bucket, len(k.known))] {
+		if !k.asked[i] {
+			k.asked[i] = true
+			k.waiting++
+			return k.n.nodes[i].id, true
+		}
+	}
+	return "", false
+}
+
+func (k *kademlia) Answer(from overlay.PeerID, announcers, closer []overlay.PeerID) []overlay.PeerID {
+	k.waiting--
+	k.answers++
+	var nodes []int
+	for _, id := range closer {
+		nodes = append(nodes, k.n.byID[id])
+	}
+	k.hear(nodes, k.seen[k.n.byID[from]]+1)
+	return announcers
+}
+
+func (k *kademlia) Rest() []overlay.PeerID { return nil }
+
+func (k *kademlia) Holders() []overlay.PeerID { return k.n.ids(k.known[:min(bucket, len(k.known))]) }
+
+func (k *kademlia) Walked(p overlay.PeerID) overlay.Walked {
+	w := overlay.Walked{Asked: len(k.asked), Answered: k.answers}
+	if p != "" {
+		w.Hops = k.seen[k.n.byID[p]]
+	}
+	return w
+}
