@@ -61,12 +61,12 @@ func Simulation() simulations.Simulation {
 			"other. Others look for it: with the search of real nodes (four paths that share no node, through the whole region of the key, where 30 nodes hold it), or with Kademlia's (the 20 nearest). found is the share of searches " +
 			"that find the announcer with so many independent lookups, begun at different nodes; hops and latency are those of a lookup that finds it, messages the nodes that a lookup asks. Routing tables are modelled, and all nodes live.",
 		Plots: []simulations.Plot{
-			{Name: "found", Title: "Share of searches that find the announcer, all sizes and lookups", Metric: "found", Kind: simulations.Means, X: "share", By: "mode",
-				Caption: "With all near nodes the attacker's, Kademlia's search ends among them; the other goes through the whole region."},
 			{Name: "lookups", Title: "Share of searches that find the announcer", Metric: "found", Kind: simulations.Means, X: "lookups", By: "mode",
-				Caption: "Over all shares: independent lookups help little against nodes that are the nearest for everybody."},
+				Caption: "Over all settings. Where everybody's lookups end among the attacker's nodes, more of them are as blind as one."},
+			{Name: "found", Title: "Share of searches that find the announcer", Metric: "found", Kind: simulations.Means, X: "share", By: "mode",
+				Caption: "Over all settings. At 1 every near node is the attacker's: Kademlia's search ends among them, the other goes through the whole region."},
 			{Name: "messages", Title: "Nodes that a lookup asks", Metric: "messages", Kind: simulations.Percentiles, X: "share", By: "mode"},
-			{Name: "hops", Title: "Hops to the node that names the announcer", Metric: "hops", Kind: simulations.Means, X: "nodes", By: "mode", LogX: true,
+			{Name: "hops", Title: "Hops to the node that names the announcer", Metric: "hops", Kind: simulations.Means, X: "share", By: "mode",
 				Caption: "Kademlia's bound is log2 of the number of nodes: 10 for 1,000. Tables of 20 nodes for each distance take far fewer."},
 		},
 	}, Parameters{Nodes: 1000, Share: .25, Near: 40, Mode: "mimid", Searches: 50, Lookups: 4, Links: links.Spec{Model: "cities", Jitter: .05}}, run)

@@ -17,7 +17,8 @@ var looked = map[string][]struct{ metric, statistic string }{
 	"failover":  {{"service", "p50"}, {"service", "p95"}, {"served", "mean"}, {"final", "p50"}},
 	"departure": {{"kept_final", "mean"}, {"kept_accepted", "min"}, {"live", "min"}, {"service", "p50"}},
 	"room":      {{"read", "p50"}, {"final", "p50"}, {"stretch", "p50"}, {"service", "p50"}, {"served", "min"}},
-	"discovery": {{"found", "min"}, {"latency", "p50"}, {"messages", "mean"}, {"hops", "mean"}},
+	"discovery": {{"found", "min"}, {"messages", "mean"}, {"hops", "mean"}},
+	"eclipse":   {{"found", "mean"}, {"holders", "p50"}, {"messages", "p50"}, {"hops", "mean"}, {"latency", "p50"}},
 	"gossip":    {{"latency", "p50"}, {"octets", "mean"}, {"mesh", "mean"}, {"reached", "mean"}},
 	"fanout":    {{"latency", "p50"}, {"latency", "p95"}, {"octets", "mean"}, {"stretch", "p50"}, {"reached", "min"}},
 }
