@@ -94,9 +94,17 @@ func TestTables(t *testing.T) {
 	if bad != 20 {
 		t.Errorf("%d nodes are the attacker's, want 20", bad)
 	}
-	for i := range 20 { // half of the 40 nearest
-		if !n.nodes[n.bads[i]].bad {
-			t.Errorf("%d is not the attacker's", n.bads[i])
+	near := make([]int, len(n.nodes))
+	for i := range near {
+		near[i] = i
+	}
+	n.sort(near, n.key)
+	for _, i := range near[:40] {
+		if n.nodes[i].bad {
+			bad--
 		}
+	}
+	if bad != 0 {
+		t.Errorf("%d of the attacker's nodes are not among the 40 nearest", bad)
 	}
 }

@@ -2,6 +2,8 @@ package eclipse
 
 import (
 	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -37,20 +39,28 @@ type network struct {
 // of these are, as whoever makes node keys can.
 func newNetwork(r *rand.Rand, seed uint64, honest int, share float64, near int) *network {
 	n := &network{rand: r, byID: map[overlay.PeerID]int{}, tables: map[int][]int{}}
-	for i := range n.name {
-		n.name[i] = byte(r.Uint32())
-	}
-	n.key = overlay.PlaceOfKey(n.name)
 	for i := range honest {
 		n.add(fmt.Sprintf("honest %d %d", seed, i), false)
 	}
 	bad := int(share*float64(near) + .5)
-	order := slices.SortedFunc(slices.Values(n.nodes), func(a, b node) int { return n.compare(a.place, b.place) })
-	edge := order[min(max(near-bad, 1), len(order))-1].place
-	for try := 0; bad > 0; try++ {
-		id := fmt.Sprintf("sybil %d %d", seed, try)
-		if place := overlay.PlaceOfNode(overlay.PeerID(id)); n.compare(place, edge) < 0 {
-			n.add(id, true)
+	var edge [32]byte
+	for try := 0; ; try++ {
+		for i := range n.name {
+			n.name[i] = byte(r.Uint32())
+		}
+		n.key = overlay.PlaceOfKey(n.name)
+		order := slices.SortedFunc(slices.Values(n.nodes), func(a, b node) int { return n.compare(a.place, b.place) })
+		edge = order[min(max(near-bad, 1), len(order))-1].place
+		// To be nearer than a node that happens to lie on top of the key would take for ever.
+		if far := binary.BigEndian.Uint64(edge[:]) ^ binary.BigEndian.Uint64(n.key[:]); float64(far)/(1<<64) > .5/float64(honest) || try == 100 {
+			break
+		}
+	}
+	id := binary.BigEndian.AppendUint64([]byte("sybil   "), seed)
+	for try := uint64(0); bad > 0; try++ {
+		id = binary.BigEndian.AppendUint64(id[:16], try)
+		if n.compare(sha256.Sum256(id), edge) < 0 { // a node's place is the hash of its id
+			n.add(string(id), true)
 			bad--
 		}
 	}

@@ -13,7 +13,7 @@ import (
 // run makes the runs of a scenario in virtual time.
 func run(t *testing.T, text string) *simulations.Result {
 	t.Helper()
-	s, err := simulations.Parse([]byte(text), "x", []simulations.Simulation{stack.Gossip(), stack.Room(), fanout.Simulation()})
+	s, err := simulations.Parse([]byte(text), "x", []simulations.Simulation{stack.Gossip(), stack.Room(), stack.Discovery(), fanout.Simulation()})
 	if err != nil {
 		t.Fatal(err)
 	}
