@@ -19,6 +19,7 @@ var looked = map[string][]struct{ metric, statistic string }{
 	"room":      {{"read", "p50"}, {"final", "p50"}, {"stretch", "p50"}, {"service", "p50"}, {"served", "min"}},
 	"discovery": {{"found", "min"}, {"messages", "mean"}, {"hops", "mean"}},
 	"eclipse":   {{"found", "mean"}, {"holders", "p50"}, {"messages", "p50"}, {"hops", "mean"}, {"latency", "p50"}},
+	"spam":      {{"through", "mean"}, {"octets", "mean"}, {"seen", "mean"}},
 	"gossip":    {{"latency", "p50"}, {"octets", "mean"}, {"mesh", "mean"}, {"reached", "mean"}},
 	"fanout":    {{"latency", "p50"}, {"latency", "p95"}, {"octets", "mean"}, {"stretch", "p50"}, {"reached", "min"}},
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/mimid/mimid/simulations/eclipse"
 	"github.com/mimid/mimid/simulations/failover"
 	"github.com/mimid/mimid/simulations/fanout"
+	"github.com/mimid/mimid/simulations/spam"
 	"github.com/mimid/mimid/simulations/stack"
 )
 
@@ -28,7 +29,7 @@ var Readme string
 // All are the simulations, in the order in which they are listed.
 func All() []simulations.Simulation {
 	return []simulations.Simulation{failover.Simulation(), failover.Departure(), fanout.Simulation(), stack.Gossip(), stack.Room(), stack.Discovery(),
-		eclipse.Simulation()}
+		eclipse.Simulation(), spam.Simulation()}
 }
 
 // Find returns the simulation of a name.

@@ -1,0 +1,75 @@
+package spam
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/mimid/mimid/simulations"
+)
+
+// One provider's spam takes no place of others' requests: a user's pending requests of one provider have a limit
+// of their own. Four providers' does, in the modes in which requests wait; in mode open nothing is stored.
+func TestThrough(t *testing.T) {
+	for _, c := range []struct {
+		mode        string
+		attackers   int
+		least, most float64 // of honest requests that get through
+		stored      bool
+	}{
+		{"ask", 0, 1, 1, true},
+		{"ask", 1, 1, 1, true},
+		{"ask", 4, 0, .5, true},
+		{"quarantine", 1, 1, 1, true},
+		{"quarantine", 4, 0, .5, true},
+		{"open", 4, 1, 1, false},
+		{"closed", 1, 0, 0, false},
+	} {
+		text := fmt.Sprintf("simulation = \"spam\"\nruns = 2\n[parameters]\nmode = %q\nattackers = %d\nrate = 2.0\nvictims = 3\nlasts = \"2h\"\n", c.mode, c.attackers)
+		s, err := simulations.Parse([]byte(text), "x", []simulations.Simulation{Simulation()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := s.Execute(t.Context(), nil)
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		for _, v := range r.Violations() {
+			t.Errorf("%s, %d: %s", c.mode, c.attackers, v)
+		}
+		observed := 0
+		for _, g := range r.Groups() {
+			switch g.Metric {
+			case "through":
+				observed++
+				if g.Min < c.least || g.Max > c.most {
+					t.Errorf("%s, %d: %.3f to %.3f of the honest requests got through, want %g to %g", c.mode, c.attackers, g.Min, g.Max, c.least, c.most)
+				}
+			case "octets":
+				observed++
+				if (g.Min > 0) != c.stored {
+					t.Errorf("%s, %d: records take %g octets", c.mode, c.attackers, g.Min)
+				}
+			}
+		}
+		if observed != 2 {
+			t.Errorf("%s, %d: %d of two metrics were observed", c.mode, c.attackers, observed)
+		}
+	}
+}
+
+// A provider that sends too fast is told to wait, and all others are not.
+func TestTooFast(t *testing.T) {
+	p := newProvider(1)
+	fast := 0
+	for i := range 300 {
+		if p.ask(scope{i, i, 0}, 0) == tooFast {
+			fast++
+		}
+	}
+	if fast != 100 {
+		t.Errorf("%d of 300 were too fast, and 200 are allowed at once", fast)
+	}
+	if got := p.ask(scope{1000, 1, 1}, 0); got != shown {
+		t.Errorf("another provider's request: %s", names[got])
+	}
+}
