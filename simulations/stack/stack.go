@@ -1,5 +1,5 @@
 // Package stack has the simulations that run mimid's own code as it is, on a network in memory, in virtual
-// time: gossip runs overlay nodes (package overlay, with the real libp2p host, DHT and gossipsub), room whole
+// time: gossip and discovery run overlay nodes (package overlay, with the real libp2p host, DHT and gossipsub), room whole
 // providers (package node) with clients (package client). They answer what the models of the event engine
 // leave out, and are what these are compared with.
 //
@@ -7,7 +7,7 @@
 // TCP's and QUIC's congestion control; of whole providers also disks, HTTPS, and the way from a client to its
 // own provider.
 //
-// Read stack.go and gossip.go for overlay nodes; provider.go (a world of providers and people), room.go
+// Read stack.go, gossip.go and discovery.go for overlay nodes; provider.go (a world of providers and people), room.go
 // (the experiment), ear.go (what is said and heard), storage.go (a client's, in memory) for whole ones.
 package stack
 
