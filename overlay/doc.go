@@ -6,8 +6,9 @@
 // record.go (what a provider signs about itself), trust.go (whom to believe), resolve.go
 // and publish.go (records in the DHT), offline.go (records in HTTPS directories),
 // room_record.go and room_find.go (who orders a room), http.go, topic.go and mesh.go,
-// announce.go, walk.go and search.go (who announces a key), crowd.go (who is around it),
-// stranger.go (coming to a provider as nobody), messages.go (of the DHT),
+// announce.go, walk.go and search.go (who announces a key), walk_alone.go and walked.go (for
+// simulations and measurements), crowd.go (who is around a key), stranger.go (coming to a
+// provider as nobody), messages.go (of the DHT),
 // peers.go (joining, and who is connected), host.go and limits.go (what peers can make us
 // hold).
 //
