@@ -363,7 +363,7 @@ func (l *live) otherHistory(ctx context.Context, at uint64, from string) error {
 			return err
 		}
 		return l.h.stopped()
-	case x.certified == nil || x.certified.Certificate.Head.Term.Era < l.rep.final.Term.Era:
+	case x.certified == nil || x.certified.Certificate.Head.Term.Era < l.state.At().Term.Era:
 		return errGap
 	}
 	c := x.certified

@@ -371,7 +371,6 @@ func (l *live) rewind(seq uint64) error {
 // another one. If it is proven to be final, too, the room stands still, because nobody
 // rolls back what it has told people is final.
 func (l *live) contradicted(ctx context.Context, p *room.Piece, entries []*room.Entry) error {
-	rep := l.rep
 	err := fmt.Errorf("piece up to %d of term %s contradicts what is final here: %w", p.Head.Seq, p.Head.Term, room.ErrChain)
 	var low *room.SignedHead
 	if eq, key := l.twoHistories(p, entries); eq != nil {
@@ -382,7 +381,7 @@ func (l *live) contradicted(ctx context.Context, p *room.Piece, entries []*room.
 	if c == nil || !continues(entries, c.Certificate.Cites()) || c.Certificate.Verify(l.h.id, l.replicaKey) != nil || !lead.Quorum(c.Certificate.Domains()) {
 		return err
 	}
-	if c.Certificate.Head.Term.Era < rep.final.Term.Era {
+	if c.Certificate.Head.Term.Era < l.state.At().Term.Era {
 		return err // an administrator has chosen since
 	}
 	l.freeze(ctx, &c.Head, low, entries, &c.Certificate)

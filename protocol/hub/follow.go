@@ -186,7 +186,7 @@ func (s *step) certified(c Certificate) bool {
 		if c.Head.Seq > s.state.Final.Head.Seq {
 			s.state.Final = c
 		}
-	case c.Head.Seq <= s.state.Final.Head.Seq && c.Head.Term.Era >= s.state.Final.Head.Term.Era:
+	case c.Head.Seq <= s.state.Final.Head.Seq && c.Head.Term.Era >= s.log.Last().Term.Era:
 		s.stop(s.state.Final.Head, c.Head)
 		return false
 	}

@@ -135,9 +135,9 @@ func (m Machine) Step(ev Event) (Machine, []Effect) {
 			s.stand(Asked)
 		}
 	case Contradict:
-		if final := s.state.Final.Head; ev.Head.Term.Era >= final.Term.Era {
+		if ev.Head.Term.Era >= s.log.Last().Term.Era { // else an administrator has chosen already
 			s.twofaced = ev.Set
-			s.stop(final, ev.Head) // else an administrator has chosen already
+			s.stop(s.state.Final.Head, ev.Head)
 		}
 	}
 	if s.role == Follower && s.given() && !s.state.Restored {
