@@ -199,6 +199,13 @@
 //
 // # Limits
 //
+// A proven liar's acknowledgement of a move does not count, but it is counted among those of
+// whom most are needed. So in a room of three whose hub has lied, was replaced, and then
+// shows a second history that it has kept back, the honest two stand still and no move comes about:
+// the new hub is the one that is replaced, and of the other two both are needed
+// (simulations/failover counts such rooms). The cure would be to leave proven liars out of those of whom most
+// are needed, with the proof in the Change, so that everybody can verify it.
+//
 // A set of one that is restored from a backup while its release is still under
 // way can stand in the term that it has given away: what it released nobody else
 // may know. A caller that answers a release only after the target has (a request
