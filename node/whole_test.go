@@ -73,12 +73,19 @@ func prepareWith(t testing.TB, domain string, edit func(*node.Config), boot ...s
 	return r
 }
 
+// given are the ports that free has handed out: each once, since a node may come to it much later.
+var given sync.Map
+
 // free is an address with a port below those that connections get by themselves: one of
 // those may be taken before the node comes, or comes back.
 func free(t testing.TB) string {
 	t.Helper()
-	for range 100 {
-		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", 10_000+rand.IntN(22_000))); err == nil {
+	for range 1000 {
+		p := 10_000 + rand.IntN(22_000)
+		if _, taken := given.LoadOrStore(p, true); taken {
+			continue
+		}
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", p)); err == nil {
 			defer l.Close()
 			return l.Addr().String()
 		}
