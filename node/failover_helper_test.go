@@ -380,8 +380,9 @@ func (w *trio) end(entries uint64) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		// On a slow machine the last two may have taken the room over from the first.
-		if len(v.Faults) > 0 || v.Entries < entries || v.Entries > entries+1 {
+		// On a slow machine the last two may have taken the room over from the first, and a device
+		// may have had the room say whose hub it is now.
+		if len(v.Faults) > 0 || v.Entries < entries || v.Entries > entries+4 {
 			w.t.Errorf("verifying %s: %+v; expected %d entries", n.domain, v, entries)
 		}
 	}
