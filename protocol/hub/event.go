@@ -15,7 +15,7 @@ const (
 	Doubt                           // the same, when another may be asking for votes already: who stands may have ours
 	Resend                          // time has passed: say again what is unanswered, stand again
 	HandOver                        // Target: give the room to another
-	MoveHere                        // Set, Term: a commit by an admin, on the newest handshake here, names us as hub
+	MoveHere                        // Set, Term, Liars: a commit by an admin, on the newest handshake here, names us as hub
 	Request                         // an admin's signed request to elect us
 	Contradict                      // Head: the caller has proven that another log than ours is final, too; Set: who has certified both in one term
 )
@@ -30,6 +30,7 @@ type Event struct {
 	Target    Provider
 	Head      Head
 	Term      room.Term // its era counts if it is above all that we have seen
+	Liars     Set       // of whom the caller can prove in the Change that they have signed contradictions
 }
 
 // An EffectKind names what the caller does for a machine.

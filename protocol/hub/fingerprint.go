@@ -73,6 +73,9 @@ func (m *Machine) Digest(d *Digest) {
 	}
 	d.set(m.commit)
 	d.head(m.on)
+	if len(m.lied) > 0 {
+		d.set(m.lied)
+	}
 	d.set(m.answered)
 	d.set(m.twofaced)
 }

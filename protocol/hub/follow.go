@@ -139,7 +139,7 @@ func (s *step) proven(f force, e *Entry) bool {
 		if len(of) == 0 {
 			of = s.cfg.parties()
 		}
-		return len(e.Set) > 0 && moved(of, f.hub, e.Voters)
+		return len(e.Set) > 0 && moved(of, f.hub, e.Voters, e.Liars)
 	}
 	return false
 }

@@ -14,7 +14,7 @@ func (s *step) frozen(ev Event) {
 	case Submit:
 		s.effect(Effect{Kind: Rejected, Txn: ev.Txn, Why: ErrStopped})
 	case MoveHere:
-		s.moveHere(ev.Set, ev.Term)
+		s.moveHere(ev.Set, ev.Term, ev.Liars)
 	case Resend:
 		switch {
 		case s.state.Restored, s.state.Unsure:

@@ -59,6 +59,7 @@ type Machine struct {
 	acks     []ack     // Hub: what others have co-signed in this term, by provider
 	commit   Set       // Mover: the set that the admin's commit makes
 	on       Head      // Mover: the handshake that it extends
+	lied     Set       // Mover: whose lies the Change can prove
 	answered Set       // Restored or Unsure: who has answered
 	twofaced Set       // stopped: who has certified both histories in one term, as far as the caller knows
 }
@@ -129,7 +130,7 @@ func (m Machine) Step(ev Event) (Machine, []Effect) {
 	case HandOver:
 		s.handOver(ev.Target)
 	case MoveHere:
-		s.moveHere(ev.Set, ev.Term)
+		s.moveHere(ev.Set, ev.Term, ev.Liars)
 	case Request:
 		if s.role != Hub && s.may() {
 			s.stand(Asked)
@@ -266,7 +267,7 @@ func (s *step) sendAll(to Set, m Message) {
 // follow ends any role.
 func (s *step) follow(leader Provider) {
 	s.role, s.leader, s.leads = Follower, leader, room.Term{}
-	s.votes, s.acks, s.commit, s.on, s.excuse = nil, nil, nil, Head{}, NoExcuse
+	s.votes, s.acks, s.commit, s.on, s.lied, s.excuse = nil, nil, nil, Head{}, nil, NoExcuse
 	s.suspects = false
 }
 

@@ -141,13 +141,20 @@ func (e *Entry) String() string {
 		return s + ":handshake"
 	case Change:
 		if len(e.Set) > 0 {
-			return s + ":hub(" + e.Hub.String() + " by " + e.Voters.String() + ", set " + e.Set.String() + ")"
+			return s + ":hub(" + e.Hub.String() + " by " + e.Voters.String() + without(e.Liars) + ", set " + e.Set.String() + ")"
 		}
 		return s + ":hub(" + e.Hub.String() + " by " + e.Voters.String() + ")"
 	case Settled:
 		return s + ":settled(" + e.Voters.String() + ")"
 	}
 	return fmt.Sprintf("%s:m%x", s, e.Txn[:1])
+}
+
+func without(liars Set) string {
+	if len(liars) == 0 {
+		return ""
+	}
+	return " without " + liars.String()
 }
 
 func entriesText(es []*Entry) string {

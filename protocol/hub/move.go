@@ -5,9 +5,16 @@ import "github.com/mimid/mimid/protocol/room"
 // This file is the admin move: a new era without the old hub's consent.
 
 // moved reports whether enough have acknowledged a move away from hub: a
-// majority of those who took part, the replaced one not counted.
-func moved(of Set, replaced Provider, acks Set) bool {
-	if mutant == moveCountsHub {
+// majority of those who took part, the replaced one not counted. Where the move proves
+// that some of them have lied, it takes all the others, the replaced one too.
+func moved(of Set, replaced Provider, acks, liars Set) bool {
+	switch {
+	case len(liars) > 0 && mutant == liarsLeftOut:
+		return majority(of.Without(replaced).less(liars), acks.Without(replaced))
+	case len(liars) > 0:
+		rest := of.With(replaced).less(liars)
+		return len(rest) > 0 && rest.Within(acks)
+	case mutant == moveCountsHub:
 		return majority(of, acks)
 	}
 	return majority(of.Without(replaced), acks.Without(replaced))
@@ -22,21 +29,29 @@ func (c *Config) parties() Set {
 }
 
 // moveHere begins a move by an admin's commit that makes the given set, in the era that
-// it names, if that is none too low.
-func (s *step) moveHere(set Set, t room.Term) {
+// it names, if that is none too low. The caller can prove that liars have lied.
+func (s *step) moveHere(set Set, t room.Term, liars Set) {
 	if s.role == Hub || s.state.Restored || s.state.Unsure || len(set) == 0 {
 		return
 	}
 	s.follow(0)
 	s.vote(room.Term{Era: max(s.state.Seen.Era+1, t.Era), Number: 1}, s.cfg.Self, s.log.Last())
-	s.role, s.votes, s.commit, s.on = Mover, Set{s.cfg.Self}, set, s.log.handshake()
+	s.role, s.votes, s.commit, s.on, s.lied = Mover, Set{s.cfg.Self}, set, s.log.handshake(), liars
 	s.write()
 	s.callMove()
 	s.move()
 }
 
+// voices are whose acknowledgement may count for our move.
+func (s *step) voices() Set {
+	if len(s.lied) > 0 {
+		return s.cfg.parties().With(s.log.Hub())
+	}
+	return s.cfg.parties()
+}
+
 func (s *step) callMove() {
-	for _, p := range s.cfg.parties() {
+	for _, p := range s.voices() {
 		if !s.votes.Has(p) {
 			s.send(p, Message{Kind: Move, Term: s.state.Seen, Head: s.on, Set: s.commit, Final: s.state.Final})
 		}
@@ -81,7 +96,7 @@ func (s *step) onMove(m *Message) {
 // Head, Entries, Final, Grant. Who refuses because it holds a newer handshake, so
 // that it cannot judge the commit, shows it, and that ends the move.
 func (s *step) onAck(m *Message) {
-	if s.role != Mover || m.Term != s.state.Seen || s.votes.Has(m.From) || !s.cfg.parties().Has(m.From) {
+	if s.role != Mover || m.Term != s.state.Seen || s.votes.Has(m.From) || s.lied.Has(m.From) || !s.voices().Has(m.From) {
 		return
 	}
 	if s.log.Last().Behind(m.Head) && !s.take(m) {
@@ -124,14 +139,22 @@ func (s *step) take(m *Message) bool {
 // move takes effect when enough have acknowledged, if the commit extends the
 // newest handshake that they hold. So nobody can be kept in a room, or in power,
 // by moving it from before the commit that removed them.
+//
+// The usual count comes first, but for a move to the very hub that it replaces: that one
+// may go on in a new era only with the word of everybody who has not lied.
 func (s *step) move() {
-	if !moved(s.cfg.parties(), s.log.Hub(), s.votes) {
-		return
+	of, by := s.cfg.parties(), s.log.Hub()
+	var liars Set
+	if len(s.lied) > 0 && by == s.cfg.Self || !moved(of, by, s.votes, nil) {
+		liars = s.lied
+		if len(liars) == 0 || !moved(of, by, s.votes, liars) {
+			return
+		}
 	}
 	if s.log.handshake() != s.on {
 		s.follow(0)
 		s.effect(Effect{Kind: Rejected, Why: ErrMove})
 		return
 	}
-	s.lead(&Entry{Kind: Change, Hub: s.cfg.Self, Via: ByMove, Voters: s.votes, Set: s.commit})
+	s.lead(&Entry{Kind: Change, Hub: s.cfg.Self, Via: ByMove, Voters: s.votes.less(liars), Set: s.commit, Liars: liars})
 }

@@ -22,4 +22,5 @@ const (
 	frozenForgets
 	restoredMoves
 	eraUnproven
+	liarsLeftOut
 )

@@ -24,7 +24,7 @@ var rewrite = flag.Bool("rewrite", false, "write what the machines do into testd
 //	suspect, doubt, stand, resend, crash, restart, restore X
 //	backup X               restore is from what X has now on disk, not from the beginning
 //	handover A B           A is asked to hand over to B
-//	move B BC              B gets an admin's commit that names it hub, and a set
+//	move B BC [without A]  B gets an admin's commit that names it hub, and a set; A's lies can be shown in it
 //	deliver, drop [B | A>B]
 //	state
 //

@@ -42,6 +42,14 @@ func (s Set) Without(p Provider) Set {
 	return slices.Delete(slices.Clone(s), i, i+1)
 }
 
+// less returns the set without those of another one.
+func (s Set) less(o Set) Set {
+	for _, p := range o {
+		s = s.Without(p)
+	}
+	return s
+}
+
 // Union returns the providers of both sets.
 func (s Set) Union(o Set) Set {
 	if len(o) == 0 {
@@ -128,6 +136,7 @@ type Entry struct {
 	Via    Via      // Change
 	Voters Set      // Change: voters or acknowledging providers; Settled: who co-signed the commit
 	Of     Set      // Change by a move: who took part in the room then; empty stands for Config.Parties
+	Liars  Set      // Change by a move: who has lied, by proofs in it; all others have acknowledged
 }
 
 // Head returns the head that ends with e.

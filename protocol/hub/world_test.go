@@ -24,7 +24,7 @@ type world struct {
 
 // seal hashes what a machine knows of an entry.
 func seal(e *hub.Entry) room.Hash {
-	return sha256.Sum256(fmt.Appendf(nil, "%v %d %x %d %x %v %d %d %v", e.Term, e.Seq, e.Prev, e.Kind, e.Txn, e.Set, e.Hub, e.Via, e.Voters))
+	return sha256.Sum256(fmt.Appendf(nil, "%v %d %x %d %x %v %d %d %v %v", e.Term, e.Seq, e.Prev, e.Kind, e.Txn, e.Set, e.Hub, e.Via, e.Voters, e.Liars))
 }
 
 // begin makes a room whose first hub is the first replica.
@@ -148,6 +148,9 @@ func (w *world) do(line string) string {
 		ev = hub.Event{Kind: hub.HandOver, Target: parseProvider(arg(2))}
 	case "move":
 		ev = hub.Event{Kind: hub.MoveHere, Set: parseSet(arg(2))}
+		if arg(3) == "without" {
+			ev.Liars = parseSet(arg(4))
+		}
 	case "crash":
 		w.up[p] = false
 		return ""

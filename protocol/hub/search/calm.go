@@ -56,7 +56,7 @@ func (s *Scenario) calm(w *world) ([]action, string) {
 			c = s.calmly(c, action{at: at, ev: hub.Event{Kind: hub.Request}, cut: -1}, -1, &trace)
 			c = s.drain(c, &trace)
 			if s.Budget.Move > 0 && round >= s.Nodes && s.Movers.Has(hub.Provider(at+1)) && c.nodes[at].m.Role() != hub.Hub {
-				c = s.calmly(c, action{at: at, ev: hub.Event{Kind: hub.MoveHere, Set: s.MoveSet(hub.Provider(at + 1))}, cut: -1}, -1, &trace)
+				c = s.calmly(c, action{at: at, ev: hub.Event{Kind: hub.MoveHere, Set: s.MoveSet(hub.Provider(at + 1)), Liars: s.lies()}, cut: -1}, -1, &trace)
 				c = s.drain(c, &trace)
 			}
 		}

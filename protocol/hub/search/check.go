@@ -129,6 +129,9 @@ func (s *Scenario) lost(w *world, n *node, head hub.Head) string {
 	if change == nil || change.Via != hub.ByMove {
 		return ""
 	}
+	if len(change.Liars) > 0 {
+		return s.lostToAll(w, n, head)
+	}
 	replaced := log.HubAt(head.Seq - 1)
 	for _, o := range w.nodes[:s.Nodes] {
 		who, final := o.cfg.Self, o.d.State.Final.Head
@@ -144,6 +147,22 @@ func (s *Scenario) lost(w *world, n *node, head hub.Head) string {
 		}
 		if !log.Holds(final) {
 			return fmt.Sprintf("%s is moved to in term %s, instead of %s, without %s, which %s knows to be final", n.cfg.Self, head.Term, replaced, final, who)
+		}
+	}
+	return ""
+}
+
+// lostToAll checks a hub that a move without the liars has made: it has the newest log of all
+// who are honest, the replaced hub included, and so what they know to be final, but where
+// the liar's vote has made another hub without that before.
+func (s *Scenario) lostToAll(w *world, n *node, head hub.Head) string {
+	log := n.d.Log
+	mine := w.nodes[n.cfg.Self-1].d.State.Final.Head // before this step
+	last := log.At(head.Seq - 1).Head()
+	for _, o := range w.nodes[:s.Nodes] {
+		who, final := o.cfg.Self, o.d.State.Final.Head
+		if who != n.cfg.Self && o.d.Log.Holds(mine) && o.d.State.Seen.Era <= head.Term.Era && last.Behind(final) && final.Term.Compare(head.Term) < 0 && !log.Holds(final) {
+			return fmt.Sprintf("%s is moved to in term %s by all who are honest, without %s, which %s knows to be final", n.cfg.Self, head.Term, final, who)
 		}
 	}
 	return ""

@@ -1,6 +1,9 @@
 package search
 
-import "github.com/mimid/mimid/protocol/hub"
+import (
+	"github.com/mimid/mimid/protocol/hub"
+	"github.com/mimid/mimid/protocol/room"
+)
 
 // A budget bounds what goes wrong, and what is asked for, in one history.
 type budget struct {
@@ -47,7 +50,9 @@ type Scenario struct {
 	// Conflict: the first two providers have each another final entry. Those who have signed
 	// both, most of the set, are not in the world: numbers above Nodes.
 	Conflict bool
-	// Claimant says what is not so, as far as its Budget goes (claim.go), and is honest else.
+	// Claimant says what is not so, as far as its Budget goes (claim.go), and is honest else. One
+	// above Nodes is a replica that is known to have lied: it was the room's hub, 1 is since,
+	// and now it says yes to everybody, whatever that contradicts.
 	Claimant hub.Provider
 	Budget   budget
 	// Window is that of the machines (hub.Config); the world does what their callers owe them.
@@ -82,6 +87,9 @@ func (s *Scenario) start() *world {
 		peers = peers.With(hub.Provider(i + 1))
 	}
 	first := &hub.Entry{Kind: hub.Create, Set: s.Set, Hub: s.Set[0]}
+	if s.liar() {
+		first.Hub = s.Claimant
+	}
 	first.Term.Number = 1
 	first.Hash = seal(first)
 	d := hub.Durable{Log: hub.Begin(first)}
@@ -105,7 +113,10 @@ func (s *Scenario) start() *world {
 		if i == s.Nodes-1 {
 			own = behind
 		}
-		if s.Conflict && i < 2 {
+		switch {
+		case s.Conflict && s.liar():
+			own = s.goOn(s.conflicting(d, 0))
+		case s.Conflict && i < 2:
 			own = s.conflicting(d, i)
 		}
 		m, _ := hub.Restart(cfg, durable(cfg, own), false)
@@ -131,6 +142,28 @@ func (s *Scenario) conflicting(d hub.Durable, i int) hub.Durable {
 	return d.Apply(&hub.Store{State: st, Keep: d.Log.Len(), Entries: []*hub.Entry{e}})
 }
 
+// liar says whether the Claimant is one whose lie is known.
+func (s *Scenario) liar() bool { return int(s.Claimant) > s.Nodes }
+
+// lies are whom an administrator's commit can prove to have lied.
+func (s *Scenario) lies() hub.Set {
+	if s.liar() {
+		return hub.Set{s.Claimant}
+	}
+	return nil
+}
+
+// goOn lets 1 order a room in place of the liar, by all other votes.
+func (s *Scenario) goOn(d hub.Durable) hub.Durable {
+	last, st := d.Log.Last(), d.State
+	e := &hub.Entry{Kind: hub.Change, Term: room.Term{Number: last.Term.Number + 1}, Seq: last.Seq + 1, Prev: last.Hash, Hub: 1, Via: hub.ByVotes,
+		Voters: s.Set.Without(s.Claimant)}
+	e.Hash = seal(e)
+	st.Seen = e.Term
+	st.Final = hub.Certificate{Head: e.Head(), Signers: e.Voters}
+	return d.Apply(&hub.Store{State: st, Keep: d.Log.Len(), Entries: []*hub.Entry{e}})
+}
+
 // other returns the head of the final history that contradicts what a provider knows to be
 // final, if there is one.
 func (s *Scenario) other(n *node) (hub.Head, bool) {
@@ -150,6 +183,9 @@ func (s *Scenario) other(n *node) (hub.Head, bool) {
 // compared is a Move as its receiver's caller has compared the log that it continues with its own.
 func compared(m *hub.Message, mine, theirs hub.Log) *hub.Message {
 	var common hub.Head
+	if mine.Holds(m.Final.Head) {
+		return m // it goes on from what is final here, or shows that it does not when it is taken
+	}
 	for seq := uint64(0); mine.At(seq) != nil && theirs.At(seq) != nil; seq++ {
 		if mine.At(seq).Hash != theirs.At(seq).Hash {
 			c := *m

@@ -9,9 +9,11 @@ func Scenarios() []*Scenario {
 		a     = hub.SetOf(1)
 		abc   = hub.SetOf(1, 2, 3)
 		abd   = hub.SetOf(1, 2, 4)
+		abf   = hub.SetOf(1, 2, 6)
 		bcd   = hub.SetOf(2, 3, 4)
 		abcde = hub.SetOf(1, 2, 3, 4, 5)
 		alone = func(p hub.Provider) hub.Set { return hub.Set{p} }
+		both  = func(hub.Provider) hub.Set { return hub.SetOf(1, 2) }
 		still = func(hub.Provider) hub.Set { return abc }
 	)
 	return []*Scenario{
@@ -104,6 +106,16 @@ func Scenarios() []*Scenario {
 			Budget: budget{Move: 2, Show: 3, Resend: 1}, Movers: hub.SetOf(1, 2, 3), MoveSet: still, Quiet: true},
 		{Name: "conflict: a backup, and two moves", Nodes: 3, Set: hub.SetOf(6, 7), Conflict: true, Lossy: true, Unasked: abc,
 			Budget: budget{Move: 2, Show: 3, Crash: 1, Restore: 1}, Movers: hub.SetOf(1, 2), MoveSet: alone, Quiet: true},
+		// A replica that is known to have lied says yes to everything; a move may leave it out.
+		{Name: "liar: three take part, and the other two move the room", Nodes: 2, Set: abf, Parties: abf, Conflict: true, Lossy: true, Claimant: 6,
+			Submissions: messages(2), Budget: budget{Move: 2, Show: 3, Crash: 1, Request: 1, Resend: 1},
+			Movers: hub.SetOf(1, 2), MoveSet: both, Quiet: true, Calm: 32},
+		{Name: "liar: three take part, and it is heard", Nodes: 2, Set: abf, Parties: abf, Conflict: true, Lossy: true, Claimant: 6,
+			Unasked: hub.SetOf(1), Submissions: messages(2), Budget: budget{Move: 2, Show: 2, Claim: 3, Crash: 1, Request: 1, Resend: 1},
+			Movers: hub.SetOf(1, 2), MoveSet: both, Quiet: true},
+		{Name: "liar: four take part", Nodes: 3, Set: abf, Parties: hub.SetOf(1, 2, 3, 6), Conflict: true, Lossy: true, Claimant: 6,
+			Unasked: abc, Submissions: messages(1), Budget: budget{Move: 2, Show: 2, Claim: 3, Request: 1},
+			Movers: hub.SetOf(1, 2, 3), MoveSet: alone, Quiet: true},
 
 		// The same with machines that hold a window of the log.
 		{Name: "window: three messages, two elections", Nodes: 3, Set: abc, Submissions: messages(3), Window: 1,
@@ -140,6 +152,9 @@ func Scenarios() []*Scenario {
 			Budget: budget{Move: 2, Show: 3, Crash: 1, Resend: 1}, Movers: hub.SetOf(1, 2), MoveSet: alone, Quiet: true},
 		{Name: "window: two histories, a backup, and two moves", Nodes: 3, Set: hub.SetOf(6, 7), Conflict: true, Lossy: true, Unasked: abc, Window: 1,
 			Budget: budget{Move: 2, Show: 3, Crash: 1, Restore: 1}, Movers: hub.SetOf(1, 2), MoveSet: alone, Quiet: true},
+		{Name: "window: three take part, one has lied", Nodes: 2, Set: abf, Parties: abf, Conflict: true, Lossy: true, Claimant: 6, Window: 1,
+			Unasked: hub.SetOf(1), Submissions: messages(2), Budget: budget{Move: 2, Show: 2, Claim: 3, Crash: 1, Request: 1, Resend: 1},
+			Movers: hub.SetOf(1, 2), MoveSet: both, Quiet: true},
 		{Name: "window: an accepted message, a new hub", Nodes: 3, Set: abc, Submissions: messages(1), Window: 1, Past: 3,
 			Budget: budget{Request: 1, Resend: 1}, Standing: hub.SetOf(2, 3), Calm: 64},
 	}

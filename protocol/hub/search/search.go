@@ -180,6 +180,11 @@ func (s *Scenario) actions(w *world, do func(a action, packet int, keep bool)) {
 		}
 		s.local(w, i, n, self, do)
 	}
+	if s.liar() && w.left.Claim > 0 {
+		for _, m := range s.claims(w, s.Claimant) {
+			do(action{kind: claim, at: int(m.To) - 1, ev: hub.Event{Message: m}, cut: -1}, -1, false)
+		}
+	}
 }
 
 func (s *Scenario) local(w *world, i int, n *node, self hub.Provider, do func(a action, packet int, keep bool)) {
@@ -218,7 +223,7 @@ func (s *Scenario) local(w *world, i int, n *node, self hub.Provider, do func(a 
 		spend(&w.left.Doubt, hub.Event{Kind: hub.Doubt})
 	}
 	if s.Movers.Has(self) && n.m.Role() != hub.Hub {
-		spend(&w.left.Move, hub.Event{Kind: hub.MoveHere, Set: s.MoveSet(self)})
+		spend(&w.left.Move, hub.Event{Kind: hub.MoveHere, Set: s.MoveSet(self), Liars: s.lies()})
 	}
 	if head, ok := s.other(n); ok && w.left.Show > 0 && (n.m.State().Fork == ([2]hub.Head{}) || n.m.State().Restored) {
 		spend(&w.left.Show, hub.Event{Kind: hub.Contradict, Head: head, Set: s.Set})

@@ -184,6 +184,9 @@ func seal(e *hub.Entry) room.Hash {
 			d.Add(uint64(p))
 		}
 	}
+	for _, p := range e.Liars {
+		d.Add(uint64(p))
+	}
 	var h room.Hash
 	binary.LittleEndian.PutUint64(h[:], uint64(d))
 	return h

@@ -1,0 +1,5 @@
+//go:build mutant_liars_left_out
+
+package hub
+
+const mutant = liarsLeftOut
