@@ -20,7 +20,8 @@
 //     for a set of one, whose only place moves with the release;
 //   - by an admin's move: a commit that names a new hub and set makes era+1 and
 //     takes effect when a majority of all participating providers, the replaced
-//     hub not counted, has acknowledged it (Move, Ack).
+//     hub not counted, has acknowledged it (Move, Ack), or, if it proves that some
+//     of these have lied, all the others, the replaced hub too.
 //
 // A term begins with a Change entry on the head that was voted for. It carries
 // its proof, so that the log alone says who was hub when, and who decides.
@@ -161,6 +162,16 @@
 //     waited for: it is worth nothing, and they may be gone. Who stands still answers such
 //     questions.
 //
+// The word of a proven liar is not heard, but it would be counted among those of whom most are
+// needed: in a room of three whose hub has lied, was replaced, and then shows a certificate
+// that it has kept back, the new hub is the one that is replaced, and of the other two both
+// would be needed. So a Change by a move may prove who has lied (Entry.Liars), and then it
+// takes the word of everybody else, the replaced hub's too. That may be the hub that goes on:
+// nobody else may have the chosen history. All of them, because each of them may be the only
+// honest one who knows of an entry that the liar has helped to make final
+// (mutant_liars_left_out); so it is the newest of all honest logs that goes on. If one of them is gone for good, the
+// usual count remains. testdata/move_without_liar.txt, move_to_itself.txt.
+//
 // What the usual rule keeps is kept, and no more: one hub per term, and nothing that is
 // final since the move is lost to another one whose acknowledging providers know it.
 // That a removed admin does not choose the history without the removal is the caller's to
@@ -198,13 +209,6 @@
 // testdata has a trace of each story.
 //
 // # Limits
-//
-// A proven liar's acknowledgement of a move does not count, but it is counted among those of
-// whom most are needed. So in a room of three whose hub has lied, was replaced, and then
-// shows a second history that it has kept back, the honest two stand still and no move comes about:
-// the new hub is the one that is replaced, and of the other two both are needed
-// (simulations/failover counts such rooms). The cure would be to leave proven liars out of those of whom most
-// are needed, with the proof in the Change, so that everybody can verify it.
 //
 // A set of one that is restored from a backup while its release is still under
 // way can stand in the term that it has given away: what it released nobody else

@@ -159,6 +159,10 @@ func (s *seat) hearMove(from hub.Provider, m *hub.Message) {
 		q.send(me.index, func(*provider) {
 			s := me.seats[i].facing(from)
 			c, mine := *m, s.m.Log()
+			if mine.Holds(m.Final.Head) {
+				s.step(hub.Event{Kind: hub.Deliver, Message: m})
+				return
+			}
 			for _, e := range theirs.entries {
 				if my := mine.At(e.Seq); my == nil {
 					break
@@ -319,7 +323,8 @@ func (c *client) name(p hub.Provider, era uint32) {
 		to = pickSet(w.users, others, 2).With(p)
 	}
 	w.stats.Moves++
-	c.at.ask(c.place.index, p, hub.Event{Kind: hub.MoveHere, Set: to, Term: room.Term{Era: era, Number: 1}})
+	// Whose lie is known here the move can prove.
+	c.at.ask(c.place.index, p, hub.Event{Kind: hub.MoveHere, Set: to, Term: room.Term{Era: era, Number: 1}, Liars: w.known(c.place, p)})
 }
 
 // hostile says whether a room needs an administrator because a liar decides about it alone.
@@ -333,15 +338,21 @@ func (s *seat) hostile() bool {
 	return len(set) == 1 && set[0] == liar || len(next) == 1 && next[0] == liar
 }
 
+// known are whose lies about a room a provider can prove.
+func (w *world) known(pl *place, p hub.Provider) hub.Set {
+	return w.providers[p-1].seats[pl.index].disk.state.Liars
+}
+
 // able are the honest providers of a room that can be named by a move, where the liar's word
-// counts for nobody: the hub of a log cannot, and its own word does not count. There may be
-// none if three take part (package hub: "nor from each other").
+// counts for nobody: those who can prove that it has lied, whom the word of all the others is
+// enough for; of the rest all but the hub of their log, whose own word does not count, if most
+// are honest besides.
 func (w *world) able(pl *place) hub.Set {
 	honest := w.honest(pl)
 	var out hub.Set
 	for _, p := range honest {
 		log := w.providers[p-1].seats[pl.index].m.Log()
-		if by := log.Hub(); p != by && 2*len(honest.Without(by)) > len(pl.peers.Without(by)) {
+		if by := log.Hub(); len(w.known(pl, p)) > 0 || p != by && 2*len(honest.Without(by)) > len(pl.peers.Without(by)) {
 			out = out.With(p)
 		}
 	}
@@ -355,10 +366,6 @@ func (w *world) settledOn(pl *place) {
 		return
 	}
 	honest := w.honest(pl)
-	if pl.stopped && len(w.able(pl)) == 0 {
-		w.stats.Stuck++
-		return
-	}
 	for _, p := range honest {
 		s := w.providers[p-1].seats[pl.index]
 		if s.disk.state.Fork != [2]hub.Head{} {

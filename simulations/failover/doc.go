@@ -55,13 +55,6 @@
 // room stopped) is final in it. As long as no two histories were final, all that is promised
 // without a liar holds, too; who has given a history up has lost what only that one had.
 //
-// One kind of such rooms stays as it is, and is counted (Stats.Stuck): three take part, one
-// of them is the liar, whose word counts for nobody any more, and the hub of both honest logs
-// is honest, so that its word does not count either. Of two whose words count for the move
-// one is not enough (package hub: "of three participants, one of them dead, the living two
-// cannot move the room a second time in a row, nor from each other"). A liar makes such a room
-// when it shows a certificate that it has kept back until the two others have replaced it.
-//
 // A room that an administrator has moved away from a dead set of one may lose what only
 // that set knew to be final, as protocol/hub says. It is checked for being alive.
 //

@@ -28,7 +28,7 @@ func (s *Summary) Add(r Result) {
 		{&s.HandOvers, &r.HandOvers}, {&s.Moves, &r.Moves}, {&s.Lies, &r.Lies}, {&s.Stalls, &r.Stalls}, {&s.Sent, &r.Sent}, {&s.Lost, &r.Lost},
 		{&s.Torn, &r.Torn}, {&s.DiskFailed, &r.DiskFailed}, {&s.Writes, &r.Writes}, {&s.Submitted, &r.Submitted},
 		{&s.Finals, &r.Finals}, {&s.Elections, &r.Elections}, {&s.Suspicions, &r.Suspicions}, {&s.Aside, &r.Aside},
-		{&s.Convicted, &r.Convicted}, {&s.Stopped, &r.Stopped}, {&s.GivenUp, &r.GivenUp}, {&s.Stuck, &r.Stuck}, {&s.Forks, &r.Forks},
+		{&s.Convicted, &r.Convicted}, {&s.Stopped, &r.Stopped}, {&s.GivenUp, &r.GivenUp}, {&s.Forks, &r.Forks},
 	} {
 		*x.sum += *x.one
 	}
@@ -50,7 +50,7 @@ func (s *Summary) String() string {
 	line("disk", "%d writes, %d met by a crash, %d failed", s.Writes, s.Torn, s.DiskFailed)
 	line("entries", "%d submitted, %d final, %d set aside", s.Submitted, s.Finals, s.Aside)
 	line("elections", "%d, at most %d in a second in one world; %d suspicions", s.Elections, s.MostElections, s.Suspicions)
-	line("liars", "convicted %d times, %d rooms stopped, %d histories given up, %d forks left, %d rooms of three for good", s.Convicted, s.Stopped, s.GivenUp, s.Forks, s.Stuck)
+	line("liars", "convicted %d times, %d rooms stopped, %d histories given up, %d forks left", s.Convicted, s.Stopped, s.GivenUp, s.Forks)
 	if n := len(s.Recovery); n > 0 {
 		all := slices.Sorted(slices.Values(s.Recovery))
 		line("a room is live again", "p50 %s, p99 %s, at most %s after everything is healed (bound %s)",

@@ -23,7 +23,7 @@ type Stats struct {
 
 	Sent, Lost, Torn, DiskFailed int // messages, and commits
 
-	Writes, Submitted, Finals, Elections, Suspicions, Aside, Convicted, Stopped, GivenUp, Stuck, Forks int
+	Writes, Submitted, Finals, Elections, Suspicions, Aside, Convicted, Stopped, GivenUp, Forks int
 
 	MostElections int             // in a second
 	Recovery      []time.Duration // of each room, since everything was healed
