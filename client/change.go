@@ -68,6 +68,9 @@ type wish struct {
 	Allow    bool          `json:",omitempty"` // of outside
 	Gone     []string      `json:",omitempty"` // of a claim
 	Patience time.Duration `json:",omitempty"`
+	// Era, of move: which the room has to be in at least. A room that stands still may be moved
+	// to the very provider that orders it.
+	Era uint32 `json:",omitempty"`
 
 	// The present submission; Staged is the commit that belongs to it, with its
 	// secrets, and nil for proposals and creations.

@@ -9,11 +9,13 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/mimid/mimid/client"
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/protocol/wire"
 )
 
 // users lists who takes part in a room with clients, by name.
@@ -519,6 +521,44 @@ func TestMoveElsewhere(t *testing.T) {
 	f.mu.Unlock()
 	if err := alice.c.MoveRoom(ctx10(t), u); err != nil {
 		t.Errorf("a room that is being moved here: %v", err)
+	}
+}
+
+// TestMoveFromItself: the own provider orders a room, and stands still in it because two
+// histories of it are final. Then it may go on in a later era, with its own history.
+func TestMoveFromItself(t *testing.T) {
+	f, alice, _, _, u := three(t)
+	asked := make(chan *room.Hosting, 1)
+	f.mu.Lock()
+	f.conflict = &clientapi.Conflict{From: 1}
+	f.moves = func(b *wire.HandshakeBundle) error {
+		h, err := room.HostingOf(&b.GroupInfo.Full.Context)
+		if err == nil {
+			select {
+			case asked <- h:
+			default:
+			}
+		}
+		return refused(503, clientapi.CodeUnavailable, "a proof is lacking")
+	}
+	f.mu.Unlock()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	done := make(chan error, 1)
+	go func() { done <- alice.c.MoveRoom(ctx, u) }()
+	select {
+	case h := <-asked:
+		if h.Hub.Domain != "atlanta.example" || h.Term != (room.Term{Era: 1, Number: 1}) {
+			t.Errorf("it is moved to %s in %s", h.Hub.Domain, h.Term)
+		}
+	case err := <-done:
+		t.Fatalf("nothing was asked for: %v", err)
+	case <-time.After(time.Minute):
+		t.Fatal("nothing is asked for")
+	}
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("it is said to be done: %v", err)
 	}
 }
 

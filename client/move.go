@@ -27,7 +27,8 @@ const maxEra = 6
 // the one that does. It returns when that has come about; if ctx ends before, the wish
 // stays. Where most of the providers that decide about the room answer, they elect the
 // user's own, if it is one of them. Otherwise what only the former provider had is not in
-// the room any more. If the providers of all administrators are gone with the room's,
+// the room any more. A room that stands still over two final histories may be moved from its own provider
+// to itself, if that can prove who has lied. If the providers of all administrators are gone with the room's,
 // those who succeed them (see Succession) can do it after the room's patience.
 //
 // Errors: ErrNoRoom, ErrRefused (not an administrator; most of the providers that decide
@@ -36,11 +37,12 @@ const maxEra = 6
 // *clientapi.Problem, ErrStopped, ErrStorage.
 func (c *Client) MoveRoom(ctx context.Context, u uri.Room) error {
 	err := c.know(ctx, c.user.Provider().Domain())
+	var era uint32
 	if err == nil {
-		err = c.unbound(ctx, u)
+		era, err = c.unbound(ctx, u)
 	}
 	if err == nil {
-		err = c.change(ctx, u, &wish{Kind: wishMove})
+		err = c.change(ctx, u, &wish{Kind: wishMove, Era: era})
 	}
 	if err != nil {
 		return fmt.Errorf("moving %s to %s: %w", u, c.user.Provider().Domain(), err)
@@ -49,29 +51,36 @@ func (c *Client) MoveRoom(ctx context.Context, u uri.Room) error {
 }
 
 // unbound says whether the own provider still orders a room that it orders by this device's
-// log: it may have acknowledged that the room is moved, which stands in no log yet.
-func (c *Client) unbound(ctx context.Context, u uri.Room) error {
+// log: it may have acknowledged that the room is moved, which stands in no log yet. If the
+// room stands still there because two histories of it are final, it is the next era in which
+// it can go on.
+func (c *Client) unbound(ctx context.Context, u uri.Room) (era uint32, err error) {
 	own, here := c.user.Provider().Domain(), false
 	_, api, err := c.self(ctx)
 	if err == nil {
 		err = c.do(ctx, func() (error, error) {
 			c.untouched()
 			r := c.rooms[room.IDOf([]byte(u.String()))]
-			here = r != nil && r.State == roomJoined && r.Lead.Hub.Domain == own
+			if here = r != nil && r.State == roomJoined && r.Lead.Hub.Domain == own; here {
+				era = r.Lead.Term.Era + 1
+			}
 			return nil, nil
 		})
 	}
 	if err != nil || !here {
-		return err
+		return 0, err
 	}
 	x := new(clientapi.Room)
 	if err := api.call(ctx, "GET", "/v1/rooms/"+room.IDOf([]byte(u.String())).String(), nil, x); err != nil {
-		return err
+		return 0, err
 	}
-	if x.MovingTo != "" && x.MovingTo != own {
-		return fmt.Errorf("%s has acknowledged that the room is moved to %s, and has not heard whether it was: %w", own, x.MovingTo, ErrMoving)
+	switch {
+	case x.Conflict != nil:
+		return era, nil
+	case x.MovingTo != "" && x.MovingTo != own:
+		return 0, fmt.Errorf("%s has acknowledged that the room is moved to %s, and has not heard whether it was: %w", own, x.MovingTo, ErrMoving)
 	}
-	return nil
+	return 0, nil
 }
 
 // SetRole gives a participant another role of the room, by its name, and returns when it
@@ -200,7 +209,7 @@ func (c *Client) stageRole(r *roomState, w *wish, who uri.User, o *mls.CommitOpt
 // is here.
 func (c *Client) stageMove(r *roomState, w *wish) (p *mls.Proposal, lead *room.Lead, done bool, err error) {
 	own := c.user.Provider().Domain()
-	if r.Lead.Hub.Domain == own {
+	if r.Lead.Hub.Domain == own && r.Lead.Term.Era >= w.Era {
 		return nil, nil, true, nil
 	}
 	if !c.admin(r) && !r.roster.Inherits(r.group.Public(), c.user.String(), r.Lead.Hub.Domain) {
@@ -237,6 +246,11 @@ func (c *Client) movedByCommit(b *batch, r *roomState, e *room.Entry, hc *room.H
 		for i := range hc.Acks {
 			providers = append(providers, hc.Acks[i].Provider)
 		}
+		for i := range hc.Lies {
+			providers = append(providers, hc.Lies[i].Provider)
+		}
+		slices.Sort(providers)
+		providers = slices.Compact(providers)
 		lead, err := r.Lead.FollowMove(e, r.At, hc, &h.Info().Context, providers, nil, c.trust.anchors)
 		if errors.Is(err, room.ErrSignature) { // by a successor, in the administrators' absence
 			lead, err = r.Lead.FollowMove(e, r.At, hc, &h.Info().Context, providers, []string{r.Lead.Hub.Domain}, c.trust.anchors)

@@ -65,7 +65,9 @@ type fake struct {
 	recruit     *clientapi.Recruit
 	signal      func(data []byte) [][]byte // what is made of ephemeral messages; nil: nothing else
 	signalled   int
-	movingTo    string                // to whom a move was acknowledged
+	movingTo    string              // to whom a move was acknowledged
+	conflict    *clientapi.Conflict // of all rooms
+	moves       func(b *wire.HandshakeBundle) error
 	spoil       func(m *room.Message) // what the hub puts into the log instead
 	apart       bool                  // providers hear nothing of each other's rooms
 	complicit   bool                  // the hub orders what its rooms do not allow
@@ -653,7 +655,7 @@ func (f *fake) describe(r *http.Request, u *fakeUser) (any, error) {
 	}
 	for _, x := range all.(*clientapi.Rooms).Rooms {
 		if x.ID == r.PathValue("room") {
-			x.MovingTo = f.movingTo
+			x.MovingTo, x.Conflict = f.movingTo, f.conflict
 			return &x, nil
 		}
 	}
@@ -758,6 +760,9 @@ func (f *fake) update(r *http.Request, u *fakeUser) (any, error) {
 	req, err := wire.ParseUpdateRequest(n.Request, wire.Limits{})
 	if err != nil {
 		return nil, err
+	}
+	if f.conflict != nil { // only a move helps
+		return nil, f.moves(&req.Bundle)
 	}
 	resp, err := f.handshake(x, &req.Bundle, txn, u)
 	if err != nil {

@@ -284,7 +284,7 @@ func (l *live) hearChoice(ctx context.Context, m *replica.Message, from string, 
 	if x.parts(l.rep.final) && x.certified == nil {
 		return true, fmt.Errorf("%s moves the room on a history that is not final: %w", from, room.ErrCertificate)
 	}
-	ch, err := x.state.CheckMove(h, to.Hub, to.Term, uint64(max(l.r.cfg.Now().UnixMilli(), 0)))
+	ch, err := x.state.CheckMove(h, to.Hub, to.Term, uint64(max(l.r.cfg.Now().UnixMilli(), 0)), true)
 	if err != nil {
 		return true, err
 	}

@@ -33,6 +33,7 @@ type moving struct {
 	begun   time.Time // when those who wait were told last whom it waits for
 	absence bool      // its committer holds no power: all who do have to be silent
 	acks    map[hub.Provider]room.SignedAck
+	lies    []room.Lie    // whose word it does not need
 	waiting []*submission // the same one, as often as its client has repeated it
 }
 
@@ -74,7 +75,8 @@ func (l *live) beginMove(s *submission, to *room.Hosting) (result, error) {
 	case len(body) > replica.MaxBytes-4<<10:
 		return result{}, fmt.Errorf("a move by a commit of %d bytes: %w", len(body), errLarge)
 	}
-	if l.state.Hub().Domain == l.r.cfg.Domain {
+	lies := l.liars(to.Hub.Domain)
+	if l.state.Hub().Domain == l.r.cfg.Domain && (len(lies) == 0 || !l.h.conflicted()) {
 		// An election was faster than the wish, whoever of the set is gone since: its client looks again.
 		return result{}, fmt.Errorf("the room is here: %w", mls.ErrWrongEpoch)
 	}
@@ -82,7 +84,7 @@ func (l *live) beginMove(s *submission, to *room.Hosting) (result, error) {
 	if _, ok := l.state.Replica(l.r.cfg.Domain); alive != nil && !ok {
 		return result{}, alive
 	}
-	ch, err := l.state.CheckMove(h, to.Hub, to.Term, uint64(max(l.r.cfg.Now().UnixMilli(), 0)))
+	ch, err := l.state.CheckMove(h, to.Hub, to.Term, uint64(max(l.r.cfg.Now().UnixMilli(), 0)), len(lies) > 0)
 	if err == nil {
 		err = l.state.AdmitUpdate(s.update, &room.Step{Changes: []*mls.Change{ch}}, s.from)
 	}
@@ -92,6 +94,9 @@ func (l *live) beginMove(s *submission, to *room.Hosting) (result, error) {
 	away, err := l.state.Absent(ch)
 	if err != nil {
 		return result{}, err
+	}
+	if len(away) > 0 {
+		lies = nil // they are left out by their silence
 	}
 	if alive != nil && len(away) > 0 {
 		return result{}, alive // they decide without the wish of somebody who holds no power
@@ -112,10 +117,10 @@ func (l *live) beginMove(s *submission, to *room.Hosting) (result, error) {
 		return result{}, fmt.Errorf("a move to era %d, and %d was begun before: make it anew in a later one: %w", to.Term.Era, seen.Era, room.ErrSubmission)
 	}
 	l.failMove(errMoving)
-	rep.moving = &moving{begun: time.Now(), txn: s.txn, hub: to.Hub, term: to.Term, commit: body, hash: room.CommitHash(body), absence: len(away) > 0,
+	rep.moving = &moving{begun: time.Now(), txn: s.txn, hub: to.Hub, term: to.Term, commit: body, hash: room.CommitHash(body), absence: len(away) > 0, lies: lies,
 		acks: map[hub.Provider]room.SignedAck{}, waiting: []*submission{s}}
 	rep.voted = logstore.VotedSet{Term: to.Term, Set: rep.moving.hash}
-	l.moved(l.step(hub.Event{Kind: hub.MoveHere, Set: rep.names.set(domainsOf(to.Replicas)), Term: to.Term}))
+	l.moved(l.step(hub.Event{Kind: hub.MoveHere, Set: rep.names.set(domainsOf(to.Replicas)), Term: to.Term, Liars: numbers(rep.names, lies)}))
 	return result{}, errLater
 }
 
@@ -149,7 +154,7 @@ func (l *live) requested(commit []byte, by string) bool {
 	if err != nil || to.Hub.Domain != by {
 		return false
 	}
-	ch, err := l.state.CheckMove(h, to.Hub, to.Term, uint64(max(l.r.cfg.Now().UnixMilli(), 0)))
+	ch, err := l.state.CheckMove(h, to.Hub, to.Term, uint64(max(l.r.cfg.Now().UnixMilli(), 0)), false)
 	if err != nil {
 		return false
 	}
@@ -262,6 +267,9 @@ func (l *live) moveOverdue() {
 func (l *live) lacking(mv *moving) error {
 	hub, own := l.state.Hub().Domain, l.r.cfg.Domain
 	others := without(l.state.Participating(), []string{hub})
+	if n := len(without(others, providersOf(mv.lies))); len(mv.lies) > 0 && (hub == own || 2*n <= len(others)) {
+		return l.lackingOf(mv) // most of the others cannot be had
+	}
 	need, have := len(others)/2+1, 0
 	var silent []string
 	for _, d := range others {
@@ -273,6 +281,20 @@ func (l *live) lacking(mv *moving) error {
 	}
 	text := fmt.Sprintf("moving the room here needs the word of %d of the %d providers that take part beside its hub %s, and has that of %d; no word of %s. If the room was moved to one of these before, unheard here, it orders the room", need, len(others), hub, have, strings.Join(silent, ", "))
 	return fmt.Errorf("%s. Bring those up that can be; nothing is lost meanwhile, and the move goes on when they answer. If so many of them are gone for good, nobody can move this room: what is in it can be read, and who is left makes a new one: %w", text, errMoving)
+}
+
+// lackingOf is lacking where liars are left out: then the word of all others is enough, and
+// that of most, the hub not counted, as ever.
+func (l *live) lackingOf(mv *moving) error {
+	liars := providersOf(mv.lies)
+	var silent []string
+	for _, d := range without(l.state.Participating(), liars) {
+		if _, ok := mv.acks[l.rep.names.Number(d)]; !ok && d != l.r.cfg.Domain {
+			silent = append(silent, d)
+		}
+	}
+	return fmt.Errorf("moving the room here needs the word of all who take part but %s, which %s provably lied, and lacks that of %s. Bring those up that can be; nothing is lost meanwhile, and the move goes on when they answer: %w",
+		strings.Join(liars, ", "), map[bool]string{true: "has", false: "have"}[len(liars) == 1], strings.Join(silent, ", "), errMoving)
 }
 
 // failMove answers those who wait for a move that comes to nothing.
@@ -293,12 +315,15 @@ func (l *live) failMove(err error) {
 func (l *live) moveBody(e *hub.Entry) []byte {
 	rep, mv := l.rep, l.rep.moving
 	c := &room.HubChange{Via: room.ByMove, Hub: mv.hub, Commit: mv.commit}
+	if len(e.Liars) > 0 {
+		c.Lies = mv.lies
+	}
 	for _, p := range e.Voters {
 		if p == rep.cfg.Self {
 			if a, err := l.acknowledge(mv.term, mv.hub.Domain, mv.hash, mv.absence, hub.Head{Term: l.state.At().Term, Seq: e.Seq - 1, Hash: e.Prev}); err == nil {
 				c.Acks = append(c.Acks, *a)
 			}
-		} else if a, ok := mv.acks[p]; ok && a.Provider != l.state.Hub().Domain {
+		} else if a, ok := mv.acks[p]; ok && (a.Provider != l.state.Hub().Domain || len(c.Lies) > 0) {
 			c.Acks = append(c.Acks, a)
 		}
 	}
@@ -357,7 +382,7 @@ func (l *live) hearMove(ctx context.Context, m *replica.Message, from string) er
 	}
 	var ch *mls.Change
 	check := func() (err error) {
-		ch, err = l.state.CheckMove(h, to.Hub, to.Term, uint64(max(l.r.cfg.Now().UnixMilli(), 0)))
+		ch, err = l.state.CheckMove(h, to.Hub, to.Term, uint64(max(l.r.cfg.Now().UnixMilli(), 0)), l.h.conflicted())
 		return err
 	}
 	if err := check(); err != nil {

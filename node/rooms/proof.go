@@ -26,16 +26,24 @@ var errLied = errors.New("rooms: the hub has signed two histories")
 // one that is here: entries, of a piece, are the first that differ and what follows. nil
 // if that proves nothing: a later hub's log may differ.
 func (l *live) twoHistories(p *room.Piece, entries []*room.Entry) (*room.Equivocation, ed25519.PublicKey) {
-	rep := l.rep
-	key := rep.keys[p.Head.Term]
+	key := l.rep.keys[p.Head.Term]
 	if key == nil || p.Head.Verify(key) != nil {
 		return nil, nil
 	}
-	mine, log := l.ownHead(p.Head.Term, entries[0].Seq)
-	if mine == nil {
-		return nil, nil
+	if eq := l.against(&room.Piece{Head: p.Head, Entries: entries}, key); eq != nil {
+		return eq, key
 	}
-	eq := &room.Equivocation{Low: *mine, High: p.Head, Entries: entries}
+	return nil, nil
+}
+
+// against is twoHistories of a piece whose head is signed with key, and whose entries all
+// differ from those here.
+func (l *live) against(p *room.Piece, key ed25519.PublicKey) *room.Equivocation {
+	mine, log := l.ownHead(p.Head.Term, p.Entries[0].Seq)
+	if mine == nil {
+		return nil
+	}
+	eq := &room.Equivocation{Low: *mine, High: p.Head, Entries: p.Entries}
 	if mine.Seq > p.Head.Seq {
 		eq.Low, eq.High, eq.Entries = p.Head, *mine, log
 	}
@@ -46,9 +54,9 @@ func (l *live) twoHistories(p *room.Piece, entries []*room.Entry) (*room.Equivoc
 		eq.Entries = nil
 	}
 	if eq.Verify(key) != nil {
-		return nil, nil
+		return nil
 	}
-	return eq, key
+	return eq
 }
 
 // shownHead judges a head that is shown without entries: it may be of another history than
@@ -89,8 +97,20 @@ func (l *live) ownHead(t room.Term, from uint64) (*room.SignedHead, []*room.Entr
 	var head *room.SignedHead
 	var entries []*room.Entry
 	err := l.r.cfg.Store.View(func(tx *store.Tx) error {
-		list, b, err := logstore.Range(tx, l.h.id, from, ^uint64(0), rangeBytes)
-		if err != nil || b == nil || b.Head.Term != t {
+		// The first one does: the longer log needs no more entries to lead to it.
+		var b *logstore.Batch
+		for x, err := range logstore.Batches(tx, l.h.id, from) {
+			if err != nil {
+				return err
+			}
+			b = &x
+			break
+		}
+		if b == nil || b.Head.Term != t {
+			return nil
+		}
+		list, err := logstore.Entries(tx, l.h.id, from, b.Head.Seq)
+		if err != nil {
 			return err
 		}
 		for _, raw := range list {
@@ -213,8 +233,12 @@ func (r *Rooms) evidence(id room.ID) (out []*room.Piece, err error) {
 		if c.Low == nil {
 			return nil
 		}
-		// Whoever has a log of the room beyond that place has the rest of the proof.
+		// Whoever has a log of the room beyond that place has the rest of the proof, of
+		// whichever of the two heads is not in it.
 		out = append(out, &room.Piece{Head: *c.Low})
+		if len(c.Entries) == 0 {
+			out = append(out, &room.Piece{Head: c.Head})
+		}
 		return nil
 	})
 	return out, err

@@ -337,6 +337,7 @@ func (l *live) advanceTail(st *room.Step, welcomes []welcome) (*hub.Entry, error
 		for _, a := range c.Acks {
 			out.Voters = out.Voters.With(rep.names.Number(a.Provider))
 		}
+		out.Liars = numbers(rep.names, c.Lies)
 		if c.Via == room.ByMove {
 			// Whoever reads this later may take part since then, and was not asked.
 			out.Of = rep.names.set(providers)

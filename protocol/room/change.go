@@ -38,27 +38,42 @@ func (v Via) String() string {
 //
 //	struct {
 //	    uint8 version = 1;
-//	    uint8 via;                /* votes(1), release(2), move(3) */
+//	    uint8 via;                /* votes(1), release(2), move(3), move_without(4) */
 //	    Replica hub;
 //	    select (via) {
 //	        case votes, release:
 //	            SignedVote votes<V>;  /* 1 to 10, ascending voters; one by release */
-//	        case move:
+//	        case move, move_without:
 //	            SignedAck acks<V>;    /* 1 to 4096, ascending providers */
 //	            opaque commit<V>;     /* a Handshake: the administrator's commit */
+//	            select (via) {
+//	                case move_without:
+//	                    Lie lies<V>;  /* 1 to 16, ascending providers, 256 KiB */
+//	            };
 //	    };
 //	} HubChange;
+//
+// A move_without is a ByMove with Lies: it takes the acknowledgements of all who take part
+// but those whose lies it proves, the replaced hub's too (package hub, "Two final histories").
 type HubChange struct {
 	Via    Via
 	Hub    Replica
 	Votes  []SignedVote
 	Acks   []SignedAck
 	Commit []byte
+	Lies   []Lie
 }
+
+// viaWithout is ByMove, with lies, as it is encoded.
+const viaWithout = 4
 
 // Bytes encodes the body.
 func (c *HubChange) Bytes() []byte {
-	b := c.Hub.append([]byte{Version, byte(c.Via)})
+	via := byte(c.Via)
+	if len(c.Lies) > 0 {
+		via = viaWithout
+	}
+	b := c.Hub.append([]byte{Version, via})
 	if c.Via == ByMove {
 		b = presentation.AppendList(b, func(b []byte) []byte {
 			for i := range c.Acks {
@@ -66,7 +81,16 @@ func (c *HubChange) Bytes() []byte {
 			}
 			return b
 		})
-		return presentation.AppendOpaque(b, c.Commit)
+		b = presentation.AppendOpaque(b, c.Commit)
+		if len(c.Lies) == 0 {
+			return b
+		}
+		return presentation.AppendList(b, func(b []byte) []byte {
+			for i := range c.Lies {
+				b = c.Lies[i].Append(b)
+			}
+			return b
+		})
 	}
 	return presentation.AppendList(b, func(b []byte) []byte {
 		for i := range c.Votes {
@@ -82,9 +106,13 @@ func ParseHubChange(b []byte) (*HubChange, error) {
 	c := new(HubChange)
 	r := presentation.NewReader(b)
 	readVersion(r, "hub_change")
-	c.Via = Via(r.U8())
+	via := r.U8()
+	c.Via = Via(via)
+	if via == viaWithout {
+		c.Via = ByMove
+	}
 	if r.Err() == nil && (c.Via < ByVotes || c.Via > ByMove) {
-		r.Fail(presentation.ErrMalformed, "hub_change via %d", uint8(c.Via))
+		r.Fail(presentation.ErrMalformed, "hub_change via %d", via)
 	}
 	c.Hub.read(r)
 	if c.Via == ByMove {
@@ -94,6 +122,17 @@ func ParseHubChange(b []byte) (*HubChange, error) {
 			c.Acks = append(c.Acks, a)
 		})
 		c.Commit = slices.Clone(r.Opaque())
+		if via == viaWithout {
+			left := len(r.Rest())
+			r.List(MaxLies, func() {
+				var x Lie
+				x.Read(r)
+				c.Lies = append(c.Lies, x)
+			})
+			if n := left - len(r.Rest()); r.Err() == nil && (len(c.Lies) == 0 || n > MaxLieBytes) {
+				r.Fail(presentation.ErrMalformed, "%d proofs of lies in %d bytes", len(c.Lies), n)
+			}
+		}
 	} else {
 		r.List(MaxSigners, func() {
 			var v SignedVote
@@ -131,6 +170,11 @@ func (c *HubChange) check() error {
 		for i := 1; i < len(c.Acks); i++ {
 			if c.Acks[i].Provider <= c.Acks[i-1].Provider {
 				return fmt.Errorf("acknowledgement of %q after that of %q: %w", c.Acks[i].Provider, c.Acks[i-1].Provider, ErrVote)
+			}
+		}
+		for i := 1; i < len(c.Lies); i++ {
+			if c.Lies[i].Provider <= c.Lies[i-1].Provider {
+				return fmt.Errorf("lie of %q after that of %q: %w", c.Lies[i].Provider, c.Lies[i-1].Provider, ErrVote)
 			}
 		}
 		return nil

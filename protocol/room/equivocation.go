@@ -90,10 +90,7 @@ func (p *Equivocation) Append(b []byte) []byte {
 	})
 }
 
-// ParseEquivocation reads a proof; entries alias b.
-func ParseEquivocation(b []byte) (*Equivocation, error) {
-	p := new(Equivocation)
-	r := presentation.NewReader(b)
+func (p *Equivocation) read(r *presentation.Reader) {
 	p.Low.Read(r)
 	p.High.Read(r)
 	r.List(MaxProofEntries, func() {
@@ -101,6 +98,13 @@ func ParseEquivocation(b []byte) (*Equivocation, error) {
 		e.Read(r)
 		p.Entries = append(p.Entries, e)
 	})
+}
+
+// ParseEquivocation reads a proof; entries alias b.
+func ParseEquivocation(b []byte) (*Equivocation, error) {
+	p := new(Equivocation)
+	r := presentation.NewReader(b)
+	p.read(r)
 	if err := r.Done(); err != nil {
 		return nil, fmt.Errorf("reading proof of equivocation: %w", err)
 	}

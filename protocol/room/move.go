@@ -202,17 +202,18 @@ func (j *judgement) judgeMove() error {
 }
 
 // CheckMove verifies a commit that moves the room to hub in term t, on the room as it
-// stands, without the acknowledgements. It changes nothing.
+// stands, without the acknowledgements. It changes nothing. lied: the move proves lies, or is
+// to, and may name the hub that it replaces.
 //
 // Errors: ErrBody, ErrPolicy, ErrPending, ErrHosting, ErrVote, and those of mls;
 // x509auth.ErrUnknownProvider may pass.
-func (s *State) CheckMove(h *Handshake, hub Replica, t Term, acceptedAt uint64) (*mls.Change, error) {
+func (s *State) CheckMove(h *Handshake, hub Replica, t Term, acceptedAt uint64, lied bool) (*mls.Change, error) {
 	switch {
 	case h.Info() == nil || len(h.Messages()) != 1:
 		return nil, fmt.Errorf("a move that is no commit: %w", ErrBody)
 	case t.Era <= s.at.Term.Era || t.Number != 1:
 		return nil, fmt.Errorf("a move from term %s to %s, which begins no era: %w", s.at.Term, t, ErrVote)
-	case hub.Domain == s.lead.Hub.Domain:
+	case hub.Domain == s.lead.Hub.Domain && !lied:
 		return nil, fmt.Errorf("a move from %q to itself: %w", hub.Domain, ErrVote)
 	}
 	out, err := s.checkHandshake(h, s.lead.Moving(hub, t), acceptedAt)
@@ -228,7 +229,7 @@ func (s *State) checkMove(st *Step, c *HubChange) error {
 	if err != nil {
 		return err
 	}
-	ch, err := s.CheckMove(h, c.Hub, st.Entry.Term, st.Entry.AcceptedAt)
+	ch, err := s.CheckMove(h, c.Hub, st.Entry.Term, st.Entry.AcceptedAt, len(c.Lies) > 0)
 	if err != nil {
 		return err
 	}
@@ -268,17 +269,19 @@ func (l Lead) FollowMove(e *Entry, at Position, c *HubChange, next *mls.GroupCon
 }
 
 // Acknowledged says whether enough providers have acknowledged a move, an entry that
-// continues the log at at: the majority of providers but the present hub. None of them
+// continues the log at at: the majority of providers but the present hub, or where it proves
+// that some have lied, all the others and the present hub. None of them
 // may hold a newer log, or a commit that was in it would be undone. Where providers have to
-// be away, none of them acknowledges, and the others say that they are silent. Errors as
-// FollowMove.
+// be away, none of them acknowledges, and the others say that they are silent; then nobody is
+// left out. Errors as FollowMove, and ErrNoProof.
 func (l *Lead) Acknowledged(e *Entry, at Position, c *HubChange, providers, away []string, anchors func(domain string) []crypto.PublicKey) error {
 	want := Ack{Room: e.Room, Term: e.Term, Hub: c.Hub.Domain, Commit: CommitHash(c.Commit)}
-	for i := range c.Acks {
-		a := &c.Acks[i]
-		if err := l.checkAck(a, want, at, providers, away, anchors); err != nil {
-			return err
-		}
+	liars, err := l.liars(e.Room, c, providers, anchors)
+	if err != nil {
+		return err
+	}
+	if len(liars) > 0 && len(away) > 0 {
+		return fmt.Errorf("a move without liars, in the absence of others: %w", ErrVote)
 	}
 	others := 0
 	for _, d := range providers {
@@ -286,13 +289,28 @@ func (l *Lead) Acknowledged(e *Entry, at Position, c *HubChange, providers, away
 			others++
 		}
 	}
-	if 2*len(c.Acks) <= others {
+	if len(liars) > 0 && !slices.Contains(providers, l.Hub.Domain) {
+		providers = append(slices.Clone(providers), l.Hub.Domain) // a recruit
+	}
+	for i := range c.Acks {
+		a := &c.Acks[i]
+		if slices.Contains(liars, a.Provider) {
+			return fmt.Errorf("acknowledgement of %q, which has lied: %w", a.Provider, ErrVote)
+		}
+		if err := l.checkAck(a, want, at, providers, away, len(liars) > 0, anchors); err != nil {
+			return err
+		}
+	}
+	switch {
+	case len(liars) > 0 && len(c.Acks) < len(providers)-len(liars):
+		return fmt.Errorf("%d of %d providers that have not lied acknowledge a move: %w", len(c.Acks), len(providers)-len(liars), ErrQuorum)
+	case len(liars) == 0 && 2*len(c.Acks) <= others:
 		return fmt.Errorf("%d of %d providers acknowledge a move: %w", len(c.Acks), others, ErrQuorum)
 	}
 	return nil
 }
 
-func (l *Lead) checkAck(a *SignedAck, want Ack, at Position, providers, away []string, anchors func(domain string) []crypto.PublicKey) error {
+func (l *Lead) checkAck(a *SignedAck, want Ack, at Position, providers, away []string, all bool, anchors func(domain string) []crypto.PublicKey) error {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("acknowledgement of %q: %s: %w", a.Provider, fmt.Sprintf(format, args...), ErrVote)
 	}
@@ -305,7 +323,7 @@ func (l *Lead) checkAck(a *SignedAck, want Ack, at Position, providers, away []s
 		return bad("with a log of room %.8s", head.Room)
 	case head.Term.Compare(at.Term) > 0 || head.Term == at.Term && head.Seq >= at.Next:
 		return bad("with a log up to %d of term %s, the move continues %d of %s", head.Seq, head.Term, at.Next-1, at.Term)
-	case a.Provider == l.Hub.Domain:
+	case a.Provider == l.Hub.Domain && !all:
 		return bad("it is the hub that is replaced")
 	case slices.Contains(away, a.Provider):
 		return bad("it has to be away")
@@ -319,12 +337,7 @@ func (l *Lead) checkAck(a *SignedAck, want Ack, at Position, providers, away []s
 // provider, or that its domain is known by. Errors: ErrSignature, and
 // x509auth.ErrUnknownProvider, which may pass.
 func (l *Lead) CheckAck(a *SignedAck, absence bool, anchors func(domain string) []crypto.PublicKey) error {
-	keys := keysIn(a.Provider, l.Next, l.Now, l.Before)
-	for _, k := range anchors(a.Provider) {
-		if e, ok := k.(ed25519.PublicKey); ok {
-			keys = append(keys, e)
-		}
-	}
+	keys := l.Keys(a.Provider, anchors)
 	if len(keys) == 0 {
 		return unknownProvider(a.Provider)
 	}

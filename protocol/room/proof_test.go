@@ -247,6 +247,12 @@ func proofs() []struct {
 	h := &room.HubChange{Via: room.ByVotes, Hub: hosting(1, 2).Replicas[0], Votes: []room.SignedVote{v, w}}
 	set := hosting(3, room.FailoverAuto).Replicas
 	lead := &room.Lead{Hub: set[0], Term: room.FirstTerm, Now: set[:1], Next: set, Before: set[1:2], Began: someHead}
+	e := &room.Entry{Room: someHead.Room, Term: someHead.Term, Seq: someHead.Seq, Kind: room.KindMessage, Body: []byte("other")}
+	lying := someMove()
+	lying.Lies = []room.Lie{
+		{Provider: "p2.example", Histories: &room.Equivocation{Low: room.SignHead(someHead, key(2)), High: room.SignHead(room.HeadOf(e), key(2)), Entries: []*room.Entry{e}}},
+		{Provider: "p3.example", Votes: &room.DoubleVote{A: v, B: w}},
+	}
 	return []struct {
 		name  string
 		bytes []byte
@@ -304,6 +310,16 @@ func proofs() []struct {
 			}
 			_ = p.Verify(pub(2))
 			return p.Append(nil), nil
+		}},
+		{"move without liars", lying.Bytes(), func(b []byte) ([]byte, error) {
+			c, err := room.ParseHubChange(b)
+			if err != nil {
+				return nil, err
+			}
+			for i := range c.Lies {
+				_ = c.Lies[i].Verify(someHead.Room, []ed25519.PublicKey{pub(2)})
+			}
+			return c.Bytes(), nil
 		}},
 	}
 }
