@@ -250,6 +250,7 @@ func (l *live) hear(ctx context.Context, m *replica.Message, from string) error 
 	}
 	if rep == nil {
 		if m.Kind != replica.Release && m.Kind != replica.Ask && !replicated(l.state) {
+			l.unheard(m, from)
 			return nil // late
 		}
 		if err := l.replicate(ctx); err != nil {
@@ -258,6 +259,7 @@ func (l *live) hear(ctx context.Context, m *replica.Message, from string) error 
 		rep = l.rep
 	}
 	if err := l.mayRefuse(m.Kind, from); err != nil {
+		l.unheard(m, from)
 		return err
 	}
 	in := &hub.Message{From: rep.names.Number(from), To: rep.cfg.Self, Term: m.Term, Seen: m.Seen, Head: m.Head, Grant: m.Grant, Excuse: m.Excuse}
@@ -403,6 +405,16 @@ func (l *live) mayRefuse(kind replica.Kind, from string) error {
 		return nil
 	}
 	return fmt.Errorf("%s by %s, which does not decide about the room", kind, from)
+}
+
+// unheard has the log read that a candidate stands on, who by the log that is here decides
+// nothing: if it is of an era that is not known here, the room was moved to others, and this
+// provider may be one of those whose votes are needed. The log proves it, or nothing comes of it.
+func (l *live) unheard(m *replica.Message, from string) {
+	if (m.Kind == replica.AskVote || m.Kind == replica.Stand) && m.Head.Term.Era > l.state.At().Term.Era {
+		l.newer = from
+		l.h.behind.Store(true)
+	}
 }
 
 // concerns says whether a provider has a say in the room or keeps it.
