@@ -33,7 +33,8 @@ type person struct {
 	late        time.Duration // the clock runs ahead by this
 	ahead       atomic.Int64  // and by this, which may change
 	receiptRoom int
-	patient     bool // receipts are gathered for hours
+	clock       func() time.Time // in place of all that, if it is not nil
+	patient     bool             // receipts are gathered for hours
 	spool       *spool
 }
 
@@ -62,13 +63,17 @@ func (p *person) open() {
 	if p.patient {
 		gather = time.Hour
 	}
+	now := p.clock
+	if now == nil {
+		now = func() time.Time { return time.Now().Add(p.late + time.Duration(p.ahead.Load())) }
+	}
 	var err error
 	var files client.Spool
 	if p.spool != nil {
 		files = p.spool
 	}
 	p.c, err = client.Open(client.Config{Storage: p.store, Spool: files, HTTP: p.http, Log: log, Notices: p.few,
-		Now: func() time.Time { return time.Now().Add(p.late + time.Duration(p.ahead.Load())) }, CommitDelay: 20 * time.Millisecond, Retry: 5 * time.Millisecond, ReportDelay: gather, ReceiptRoom: p.receiptRoom})
+		Now: now, CommitDelay: 20 * time.Millisecond, Retry: 5 * time.Millisecond, ReportDelay: gather, ReceiptRoom: p.receiptRoom})
 	if err != nil {
 		p.t.Fatal(err)
 	}

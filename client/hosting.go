@@ -109,10 +109,15 @@ func sameReplicas(a, b []room.Replica) bool {
 	return true
 }
 
+// mayHost says whether this device could change who decides about a room, as it stands.
+func (c *Client) mayHost(r *roomState) bool {
+	return !r.Lead.Changing() && len(c.wishesOf(r)) == 0 && !c.leaving(r) && c.admin(r)
+}
+
 // watchHosting wishes for another replica set when it is not as it should be. The
 // lowest leaf of an administrator does it first, each next one later.
 func (c *Client) watchHosting(r *roomState, now time.Time) error {
-	if r.hostingAt.After(now) || r.Lead.Changing() || len(c.wishesOf(r)) > 0 || c.leaving(r) || !c.admin(r) {
+	if r.hostingAt.After(now) || !c.mayHost(r) {
 		return nil
 	}
 	want, ok := c.replicasFor(r, r.recruitFor())
@@ -121,6 +126,7 @@ func (c *Client) watchHosting(r *roomState, now time.Time) error {
 		return nil
 	}
 	if sameReplicas(want, r.Lead.Now) && !r.misnamed() && room.UpdateSenders(r.group.Public().Context(), &r.Lead.Hub) == nil {
+		r.hostingAt = time.Time{} // as it should be
 		return nil
 	}
 	if r.hostingAt.IsZero() {

@@ -72,6 +72,7 @@ type fake struct {
 	apart       bool                  // providers hear nothing of each other's rooms
 	complicit   bool                  // the hub orders what its rooms do not allow
 	listed      bool                  // but list them
+	replicas    bool                  // all that providers need to become replicas is known of them
 	boxes       map[string]*fakeBox
 	modes       map[string]*clientapi.ConsentModes // by user
 	overtaken   int                                // how often another device is faster to set them
@@ -254,6 +255,9 @@ func (f *fake) about(domain string) *clientapi.Provider {
 	}
 	pub := []byte(k.Public().(ed25519.PublicKey))
 	p := &clientapi.Provider{Domain: domain, Key: pub, Keys: [][]byte{pub}, Trust: "dns"}
+	if f.replicas {
+		p.FrankingKey = pub
+	}
 	if f.evaluators != nil {
 		p.Evaluators = f.evaluators.Bytes()
 	}

@@ -164,17 +164,15 @@ func (c *Client) describeUnknown(ctx context.Context, api *provider, list *clien
 
 // turn says whether this device has something to do for a room by itself, now or so soon
 // that whoever looks in shortly should do it. What is to be done is known when the room
-// has been looked at once.
+// has been looked at once. What is due is begun by the look that follows on each command.
 func (c *Client) turn(r *roomState, first bool) bool {
 	if r.State != roomJoined {
 		return false
 	}
 	now := c.cfg.Now()
-	soon := func(at time.Time) bool {
-		d := at.Sub(now)
-		return -200*time.Millisecond < d && d < c.cfg.CommitDelay/2
-	}
-	return first && c.admin(r) || soon(r.hostingAt) || soon(r.commitAt) ||
+	soon := func(at time.Time) bool { return !at.IsZero() && at.Sub(now) < c.cfg.CommitDelay/2 }
+	return first && c.admin(r) ||
+		soon(r.hostingAt) && c.mayHost(r) || soon(r.commitAt) ||
 		slices.ContainsFunc(c.wishesOf(r), func(w *wish) bool { return w.Kind == wishHosting || w.Kind == wishPending })
 }
 
