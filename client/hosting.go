@@ -17,7 +17,8 @@ import (
 // Who decides about a room is what its members have agreed on by commit. With three
 // providers or more, three of them decide, with five or more five, so that the room
 // survives each of them; with fewer its hub decides alone. Administrators' devices
-// see to it by themselves.
+// see to it by themselves, and to another topic of the gossip when a provider knows it that takes
+// part no more.
 
 // providers returns the domains of the participants that are not banned, in the
 // order of the list.
@@ -125,7 +126,7 @@ func (c *Client) watchHosting(r *roomState, now time.Time) error {
 		r.hostingAt = now.Add(c.cfg.CommitDelay) // when its keys are known
 		return nil
 	}
-	if sameReplicas(want, r.Lead.Now) && !r.misnamed() && room.UpdateSenders(r.group.Public().Context(), &r.Lead.Hub) == nil {
+	if sameReplicas(want, r.Lead.Now) && !r.misnamed() && !r.overheard() && room.UpdateSenders(r.group.Public().Context(), &r.Lead.Hub) == nil {
 		r.hostingAt = time.Time{} // as it should be
 		return nil
 	}
@@ -186,7 +187,7 @@ func (c *Client) stageHosting(r *roomState, w *wish) (p *mls.Proposal, done bool
 		want, ok := c.replicasFor(r, recruit)
 		same := sameReplicas(want, r.Lead.Now)
 		unnamed := room.UpdateSenders(r.group.Public().Context(), &r.Lead.Hub) != nil
-		if !ok || same && !r.misnamed() && !unnamed || !c.admin(r) {
+		if !ok || same && !r.misnamed() && !unnamed && !r.overheard() || !c.admin(r) {
 			return nil, true, nil
 		}
 		if same {
@@ -194,7 +195,7 @@ func (c *Client) stageHosting(r *roomState, w *wish) (p *mls.Proposal, done bool
 		}
 		h.Replicas, h.Failover = want, failoverOf(want)
 		providers := r.providers()
-		if slices.ContainsFunc(r.Lead.Now, func(x room.Replica) bool {
+		if r.overheard() || slices.ContainsFunc(r.Lead.Now, func(x room.Replica) bool {
 			return !slices.Contains(providers, x.Domain) && !slices.ContainsFunc(want, func(y room.Replica) bool { return x.Domain == y.Domain })
 		}) {
 			rand.Read(h.Topic[:]) // who reads no more listens no more
@@ -239,6 +240,37 @@ func (c *Client) replacing(r *roomState, after *mls.GroupContext) *mls.Proposal 
 		return nil
 	}
 	return p
+}
+
+// overhears notes, before the group has merged a commit, whether it takes a provider's last
+// participant away and leaves the gossip's topic as that provider knows it. So does who is no
+// administrator and commits a departure; an administrator's device draws another topic then.
+func (r *roomState) overhears(ch *mls.Change) {
+	before, after := r.group.Public().Context(), ch.Context
+	was, err := room.HostingOf(before)
+	if err != nil {
+		return
+	}
+	is, err := room.HostingOf(after)
+	if err != nil {
+		return
+	}
+	if is.Topic != was.Topic {
+		r.Overheard = false
+		return
+	}
+	roles, err := room.RolesOf(after)
+	if r.Overheard || err != nil {
+		return
+	}
+	left := providersIn(after, roles)
+	r.Overheard = slices.ContainsFunc(r.providers(), func(d string) bool { return !slices.Contains(left, d) })
+}
+
+// overheard says whether the gossip needs another topic: a provider knows it that takes part
+// no more. While that one orders the room it knows any.
+func (r *roomState) overheard() bool {
+	return r.Overheard && slices.Contains(r.providers(), r.Lead.Hub.Domain)
 }
 
 // failoverOf says how a set replaces its hub.

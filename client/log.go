@@ -185,6 +185,7 @@ func (c *Client) handshake(b *batch, r *roomState, e *room.Entry) error {
 			err = c.judge(r, s.Change, at)
 		}
 		if err == nil {
+			r.overhears(s.Change)
 			err = r.group.Merge(s)
 		}
 		if err == nil {
@@ -213,6 +214,9 @@ func (c *Client) handshake(b *batch, r *roomState, e *room.Entry) error {
 			return errWait
 		}
 		return c.diverge(b, r, err)
+	}
+	if all[0].Commit != nil {
+		r.overhears(all[0].Change)
 	}
 	for _, x := range all {
 		if err := r.group.Apply(x); err != nil {

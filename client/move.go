@@ -298,6 +298,7 @@ func (c *Client) movedByCommit(b *batch, r *roomState, e *room.Entry, hc *room.H
 		}
 		return c.diverge(b, r, err)
 	}
+	r.overhears(ch)
 	if err := adopt(); err != nil {
 		return c.diverge(b, r, err)
 	}

@@ -47,6 +47,8 @@ type roomRecord struct {
 	// milliseconds.
 	Peer string `json:",omitempty"`
 	Came uint64 `json:",omitempty"`
+	// Overheard: a provider knows the topic that the room's gossip has, and takes part no more.
+	Overheard bool `json:",omitempty"`
 	// Into is the direct room that this one yields to; Folded: and all that was here is there.
 	Into   string `json:",omitempty"`
 	Folded bool   `json:",omitempty"`

@@ -77,7 +77,7 @@ type provider struct {
 	deaf   bool           // hears no gossip
 	mute   bool           // what it says to other replicas is lost
 	spoke  map[string]int // what it said to others: calls by endpoint, and "gossip"
-	toldTo map[string]int // calls by target and endpoint
+	toldTo map[string]int // calls by target and endpoint, and what was published by topic
 	bare   bool           // has no nodes: HTTPS only
 	calls  map[string]int
 	known  map[string]int // domains that were looked up, and how often
@@ -367,7 +367,7 @@ func (t topic) others() []*provider {
 }
 
 func (t topic) Publish(_ context.Context, data []byte) error {
-	t.p.set(func() { t.p.spoke["gossip"]++ })
+	t.p.set(func() { t.p.spoke["gossip"]++; t.p.toldTo["gossip "+t.name]++ })
 	for _, o := range t.others() {
 		o.mu.Lock()
 		h, alter := o.topics[t.name], o.alter
