@@ -316,7 +316,8 @@ func (c *Client) RemoveUser(ctx context.Context, u uri.Room, who uri.User) error
 }
 
 // Leave leaves a room with all the user's devices. It returns when the hub has
-// the wish; the room is left, RoomLeft, when another member has committed it.
+// the wish; the room is left, RoomLeft, when another member has committed it. The last one to
+// leave a room that is not persistent (BasePolicy) ends it.
 //
 // A direct room ends when one of the two leaves it, as by Destroy.
 func (c *Client) Leave(ctx context.Context, u uri.Room) error {
@@ -560,12 +561,16 @@ func (w *wish) submitAs(b *batch, bundle wire.HandshakeBundle, epoch uint64) err
 // stand in the log, as for everybody else.
 func (c *Client) stageLeave(b *batch, r *roomState, w *wish) (done bool, err error) {
 	leaves := r.roster.Leaves(c.user)
-	if len(leaves) == r.group.Public().MemberCount() {
+	persists := r.base().Persistent
+	switch last := len(leaves) == r.group.Public().MemberCount(); {
+	case last && persists:
 		// Nobody is there who could commit it. The room stays with its hub.
 		return true, c.leaveGroup(b, r, roomLeft, "left the room, which is empty now")
-	}
-	if err := c.mayLeave(r); err != nil {
-		return false, err
+	case last: // Nor here, but that it is proposed ends the room (room.State.Ended).
+	default:
+		if err := c.mayLeave(r); err != nil {
+			return false, err
+		}
 	}
 	var g *mls.Group
 	err = c.cfg.Storage.View(func(tx Tx) (err error) {

@@ -232,7 +232,7 @@ func (c *Client) handshake(b *batch, r *roomState, e *room.Entry) error {
 	if own != nil { // the own wish to leave
 		c.wishOrdered(b, own)
 	}
-	return nil
+	return c.deserted(b, r)
 }
 
 // judge says whether the room's policy allows a change of its group.

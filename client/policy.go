@@ -218,6 +218,24 @@ func (c *Client) mayLeave(r *roomState) error {
 	return nil
 }
 
+// deserted leaves a room that has ended because all who were in it have proposed to go.
+func (c *Client) deserted(b *batch, r *roomState) error {
+	v, err := r.roster.View(r.group.Public())
+	if err == nil {
+		v, err = v.Effective(r.group.Public(), r.roster)
+	}
+	if err != nil || !v.Over() {
+		return err
+	}
+	reason := "the room has ended: everybody has left it"
+	for _, w := range c.wishesOf(r) {
+		if w.Kind == wishLeave {
+			reason = "left the room, which has ended with that: nobody is in it any more"
+		}
+	}
+	return c.leaveGroup(b, r, roomLeft, reason)
+}
+
 // roomEnded follows the commit that ended a room.
 func (c *Client) roomEnded(b *batch, r *roomState, own *wish, by uri.User, end *room.Tombstone) error {
 	if own != nil {

@@ -127,3 +127,36 @@ func TestBeginsWithPolicy(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
+
+// TestLastLeaves: who leaves a room that is not persistent as the last one ends it, though its
+// roles demand an administrator, with all its devices; in a race of two, both are out of it.
+func TestLastLeaves(t *testing.T) {
+	f, alice, bob, carol, u := three(t)
+	if err := alice.c.SetPolicy(ctx10(t), u, &policy.Base{MultiDevice: true}); err != nil {
+		t.Fatal(err)
+	}
+	if err := carol.c.Leave(ctx10(t), u); err != nil {
+		t.Fatal(err)
+	}
+	await[client.RoomLeft](carol, nil)
+	refusedBecause(t, "the last admin leaves bob", alice.c.Leave(ctx10(t), u), "give the role admin to somebody else first")
+	if err := bob.c.Leave(ctx10(t), u); err != nil {
+		t.Fatal(err)
+	}
+	await[client.RoomLeft](bob, nil)
+	if err := alice.c.Leave(ctx10(t), u); err != nil {
+		t.Fatal(err)
+	}
+	if left := await[client.RoomLeft](alice, nil); left.Reason != "left the room, which has ended with that: nobody is in it any more" {
+		t.Errorf("told %q", left.Reason)
+	}
+	alice.restart()
+	if s := alice.state(u); s != "left" {
+		t.Errorf("after a restart the room is %s", s)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s := f.rooms[room.IDOf([]byte(u.String()))].state; s.Ended() == nil {
+		t.Error("the hub's room has not ended")
+	}
+}

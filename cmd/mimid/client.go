@@ -691,6 +691,10 @@ func (c *clientLeave) Run(s *session) error {
 				fmt.Fprintf(w, "The room of you and %s has ended. `mimid client room direct %s` makes a new one.\n", viewOf(r).Name, viewOf(r).Name)
 				return
 			}
+			if now, err := cl.FindRoom(ctx, r.URI.String()); err == nil && now.State == "left" {
+				fmt.Fprintf(w, "%s: %s.\n", viewOf(r).Name, now.Reason)
+				return
+			}
 			fmt.Fprintf(w, "The hub knows that you leave %s; another member's device completes it.\n", viewOf(r).Name)
 		})
 	})

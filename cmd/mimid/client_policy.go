@@ -20,6 +20,7 @@ type clientRoomPolicy struct {
 	MaxDevices   string `help:"How many devices may be in the room, or none for any number." placeholder:"N"`
 	MultiDevice  string `help:"Whether a user may have several devices in the room: yes or no." enum:",yes,no" default:"" placeholder:"yes|no"`
 	Pseudonyms   string `help:"Whether people may call themselves otherwise here: yes or no. It is for people to read." enum:",yes,no" default:"" placeholder:"yes|no"`
+	Persistent   string `help:"Whether the room stays when the last one leaves it; no: it ends then. yes or no." enum:",yes,no" default:"" placeholder:"yes|no"`
 	Discoverable string `help:"Whether the room may be found by search: yes or no. It is for programs to read." enum:",yes,no" default:"" placeholder:"yes|no"`
 	Delivery     string `help:"Whether devices tell that a message came: optional, required or forbidden." enum:",optional,required,forbidden" default:"" placeholder:"WHETHER"`
 	Receipts     string `help:"Whether people tell that they read a message: optional, required or forbidden." enum:",optional,required,forbidden" default:"" placeholder:"WHETHER"`
@@ -110,7 +111,7 @@ func (c *clientRoomPolicy) change(ctx context.Context, cl *client.Client, room c
 	for _, x := range []struct {
 		to *bool
 		as string
-	}{{&base.MultiDevice, c.MultiDevice}, {&base.Pseudonyms, c.Pseudonyms}, {&base.Discoverable, c.Discoverable}} {
+	}{{&base.MultiDevice, c.MultiDevice}, {&base.Pseudonyms, c.Pseudonyms}, {&base.Persistent, c.Persistent}, {&base.Discoverable, c.Discoverable}} {
 		if x.as != "" {
 			*x.to, changed = x.as == "yes", true
 		}
@@ -212,8 +213,8 @@ func (v *policyView) print(w io.Writer) {
 		}
 		return "no"
 	}
-	fmt.Fprintf(w, "participants          %s\ndevices               %s\nseveral per user      %s\nfixed membership      %s\npseudonyms            %s\ndiscoverable          %s\n",
-		many(v.MaxUsers), many(v.MaxDevices), yes(v.MultiDevice), yes(v.Fixed), yes(v.Pseudonyms), yes(v.Discoverable))
+	fmt.Fprintf(w, "participants          %s\ndevices               %s\nseveral per user      %s\nfixed membership      %s\npseudonyms            %s\nstays when empty      %s\ndiscoverable          %s\n",
+		many(v.MaxUsers), many(v.MaxDevices), yes(v.MultiDevice), yes(v.Fixed), yes(v.Pseudonyms), yes(v.Persistent), yes(v.Discoverable))
 	fmt.Fprintf(w, "delivery notices      %s\nread receipts         %s\nexpiring messages     %s", v.Delivery, v.Receipts, v.Expire)
 	if v.ExpireMax > 0 {
 		fmt.Fprintf(w, ", after %v to %v", time.Duration(v.ExpireMin)*time.Second, time.Duration(v.ExpireMax)*time.Second)

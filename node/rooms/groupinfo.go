@@ -234,6 +234,9 @@ func (r *Rooms) fillGroupInfo(s *room.State, req *wire.GroupInfoRequest, leaving
 func (r *Rooms) leaving(ctx context.Context, h *handle) (refs map[string]bool, wait bool, err error) {
 	err = r.view(ctx, h, func(s *room.State) {
 		refs, wait = map[string]bool{}, false
+		if s.Ended() != nil {
+			return // nobody comes in, so nobody has to wait for it
+		}
 		lists := false
 		for _, p := range s.Group().Pending() {
 			switch {

@@ -35,10 +35,11 @@ type Base struct {
 	// MaxClients bounds the clients in the group, MaxUsers the participants that are not
 	// banned.
 	MaxClients, MaxUsers Bound
-	// Pseudonyms, Persistent and Discoverable are for people and programs to read.
-	// Nothing here acts on them: credentials are those of the users' providers, and the
-	// hub keeps every room that has a log.
-	Pseudonyms, Persistent, Discoverable bool
+	// Persistent: the room outlives its last client; else it ends with it (Over).
+	Persistent bool
+	// Pseudonyms and Discoverable are for people and programs to read. Nothing here acts
+	// on them: credentials are those of the users' providers, and there is no search.
+	Pseudonyms, Discoverable bool
 	// Components lists the other policy components of the room.
 	Components []uint16
 }
@@ -125,6 +126,11 @@ type Load struct {
 	Clients int // in the group
 	Several int // users with more than one client
 }
+
+// Over says whether a room ends with a change after which it is so full: it is not persistent,
+// and no client is left (room-policy section 7). What there would be too few of then, as
+// administrators, is nothing to ask any more.
+func (p *Base) Over(after Load) bool { return !p.Persistent && after.Clients == 0 }
 
 // Fits says whether a change from one load to another is within the policy's bounds. What
 // is over a bound may have been so before, and no less; strict: not even that. Error:

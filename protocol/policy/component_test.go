@@ -394,6 +394,19 @@ func TestBaseFits(t *testing.T) {
 	if policy.DefaultBase().Fits(policy.Load{}, policy.Load{100000, 200000, 100000}, true) != nil {
 		t.Error("a room without base policy has bounds")
 	}
+	for over, x := range map[bool][]struct {
+		p     *policy.Base
+		after policy.Load
+	}{
+		true:  {{p, policy.Load{Users: 3}}, {p, policy.Load{}}},
+		false: {{p, policy.Load{Users: 1, Clients: 1}}, {policy.DefaultBase(), policy.Load{}}, {&policy.Base{Persistent: true}, policy.Load{Users: 3}}},
+	} {
+		for _, x := range x {
+			if x.p.Over(x.after) != over {
+				t.Errorf("over: %v, persistent: %v, with %+v", !over, x.p.Persistent, x.after)
+			}
+		}
+	}
 	if (&policy.Base{Fixed: true}).Follows(&policy.Base{}) == nil || (&policy.Base{Parent: "mimi://a/r/b"}).Follows(&policy.Base{}) == nil ||
 		(&policy.Base{MultiDevice: true, MaxUsers: policy.AtMost(3)}).Follows(&policy.Base{}) != nil {
 		t.Error("what may change in a room's base policy")

@@ -25,6 +25,7 @@ type chaos struct {
 	parts    map[*device]map[string][]byte
 	accepted map[string]int
 	refused  map[string]int
+	ended    bool // nothing is to be accepted any more
 }
 
 // capable are the capabilities that a random role may have.
@@ -79,7 +80,7 @@ func randomRoles(t *rapid.T) *policy.Roles {
 }
 
 func randomBase(t *rapid.T) *policy.Base {
-	b := &policy.Base{MultiDevice: rapid.Bool().Draw(t, "several")}
+	b := &policy.Base{MultiDevice: rapid.Bool().Draw(t, "several"), Persistent: rapid.IntRange(0, 3).Draw(t, "temporary") > 0}
 	if rapid.Bool().Draw(t, "bounded") {
 		b.MaxUsers = policy.AtMost(uint32(rapid.IntRange(1, 4).Draw(t, "users")))
 	}
@@ -94,7 +95,12 @@ func (c *chaos) did(what string, before room.Position, err error) {
 	switch {
 	case err == nil:
 		c.accepted[what]++
-	case errors.Is(err, room.ErrPolicy) || errors.Is(err, room.ErrPending):
+		if c.ended {
+			c.t.Fatalf("%s in a room that has ended", what)
+		}
+	case c.ended && !errors.Is(err, room.ErrEnded):
+		c.t.Fatalf("%s in a room that has ended: %v", what, err)
+	case errors.Is(err, room.ErrPolicy) || errors.Is(err, room.ErrPending) || c.ended:
 		c.refused[what]++
 		if c.hub.At() != before {
 			c.t.Fatalf("%s is refused, and yet the room moved: %v", what, err)
@@ -350,8 +356,17 @@ func (c *chaos) holds() {
 	if got := slices.Sorted(maps.Keys(providers)); !slices.Equal(got, s.Participating()) || !slices.Equal(got, s.View().Providers()) { // (f)
 		t.Fatalf("providers %v, it is delivered to %v", got, s.Participating())
 	}
-	// What is pending can be: by itself it would leave a room that is as it must be.
+	// What is pending can be: by itself it would leave a room that is as it must be, or nobody in
+	// one that is not persistent, and then it has ended.
 	e := must(s.Effective())(c.world.t)
+	over := !e.Base.Persistent && e.Load().Clients == 0
+	if (s.Ended() != nil) != over {
+		t.Fatalf("%+v are in it, persistent: %v, ended: %v", e.Load(), e.Base.Persistent, !over)
+	}
+	if c.ended = over; over {
+		c.accepted["nothing more"]++
+		return
+	}
 	if err := e.Met(); err != nil {
 		t.Fatalf("with what is pending: %v", err)
 	}

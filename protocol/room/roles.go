@@ -118,6 +118,9 @@ func (j *judgement) redefines(data []byte, user string, role policy.Role) error 
 // with no more users and clients than its base policy says. A proposal by itself is held to
 // it as well: what is pending must be committed, so it must be possible.
 func (j *judgement) bounds() error {
+	if j.next.Over() {
+		return nil
+	}
 	if err := j.was.Rules.Bounds(j.was.count, j.next.count); err != nil {
 		return fmt.Errorf("%w: %w", err, ErrPolicy)
 	}

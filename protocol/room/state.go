@@ -502,10 +502,15 @@ func (s *State) Effective() (*View, error) {
 	return s.pending, nil
 }
 
-// Ended returns how the room has ended, nil while it has not.
+// Ended returns how the room has ended, nil while it has not: by a tombstone, or, if it is
+// not persistent, with the departure of the last who was in it. Nobody is there then who could
+// commit that, so it counts from the entry on that proposes it.
 func (s *State) Ended() *Tombstone {
 	b, ok := s.view.components[TombstoneComponent]
 	if !ok {
+		if v, err := s.Effective(); err == nil && v.Over() {
+			return new(Tombstone)
+		}
 		return nil
 	}
 	t, err := ParseTombstone(b)

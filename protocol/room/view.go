@@ -141,6 +141,11 @@ func (v *View) Count(role policy.Role) policy.Count { return v.count[role] }
 // Load returns how full the room is.
 func (v *View) Load() policy.Load { return v.load }
 
+// Over says whether the room has ended because nobody is in it; see policy.Base.Over. A commit
+// leaves its committer in the group, so this comes true of an effective view only: all who
+// are left have proposed to go.
+func (v *View) Over() bool { return v.Base.Over(v.load) }
+
 // Participating says whether a provider has a participant in a role that may have clients.
 func (v *View) Participating(domain string) bool { return v.active(domain) > 0 }
 
