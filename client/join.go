@@ -45,6 +45,10 @@ type NewRoom struct {
 	Outside bool
 	// Policies are components that the room begins with: *policy.Base and others.
 	Policies []room.Component
+	// Parent is a room whose participants alone may take part, some of them; who is no longer
+	// in it is taken out of this one by the provider that orders it. That must be, at the
+	// beginning, the one that orders the parent, which is this user's. Zero: none.
+	Parent uri.Room
 
 	with uri.User // the other user of a direct room
 }
@@ -97,6 +101,12 @@ func (c *Client) createAs(b *batch, u uri.Room, n NewRoom) (*roomState, *wish, e
 	copy(h.Hub.ProviderKey[:], c.me.Hosting.Key)
 	h.Replicas = []room.Replica{h.Hub}
 	rand.Read(h.Topic[:])
+	if !n.Parent.IsZero() {
+		var err error
+		if n, err = n.within(); err != nil {
+			return nil, nil, err
+		}
+	}
 	ext, err := room.Extensions(c.user, h, &policy.Metadata{URI: u.String(), Name: n.Name})
 	if err == nil && n.Roles != nil {
 		ext, err = room.WithRoles(ext, c.user, n.Roles)

@@ -312,6 +312,8 @@ func (c *Client) removal(r *roomState, ch *mls.Change) string {
 		return "removed from the room" + by
 	}
 	switch i := slices.IndexFunc(list, func(p wire.UserRolePair) bool { return string(p.User) == c.user.String() }); {
+	case i < 0 && r.strayed(ch) != "":
+		return r.strayed(ch)
 	case i < 0:
 		return "removed from the room" + by
 	case roleOf(list[i]) == policy.Banned && enforced(ch, i):

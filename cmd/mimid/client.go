@@ -462,12 +462,13 @@ type clientRoomCreate struct {
 	Name           string `arg:"" help:"Name of the room, for its members only."`
 	Preset         string `help:"What its roles are: group, where members write and add others, or channel, where newcomers only read." enum:"group,channel" default:"group"`
 	Open           string `help:"Let anybody who has the address join by itself, as this role, such as member." placeholder:"ROLE"`
+	Parent         string `help:"Only who takes part in this room of yours may take part, and who leaves it goes: see the help of this command." placeholder:"ROOM"`
 	OutsideReplica bool   `help:"Allow that a provider in which nobody takes part keeps the room, too, while two providers do: see client room recruit."`
 	device         `embed:""`
 }
 
 func (c *clientRoomCreate) Help() string {
-	return "Example:\n  mimid client room create clubhouse\n  mimid client room create clubhouse --outside-replica\n  mimid client room create news --preset channel\n  mimid client room create market --open member"
+	return "With --parent, the new room depends on another one: only some of those may take part who are in that one, and who leaves it, or is put out of it, is taken out of the new one by the provider that orders it. It must be made at the provider that orders the other one.\n\nExample:\n  mimid client room create clubhouse\n  mimid client room create board --parent clubhouse\n  mimid client room create clubhouse --outside-replica\n  mimid client room create news --preset channel\n  mimid client room create market --open member"
 }
 
 func (c *clientRoomCreate) Run(s *session) error {
@@ -484,7 +485,15 @@ func (c *clientRoomCreate) Run(s *session) error {
 				return usageError(err.Error())
 			}
 		}
-		r, err := cl.CreateRoomAs(ctx, client.NewRoom{Name: c.Name, Roles: roles, Outside: c.OutsideReplica})
+		n := client.NewRoom{Name: c.Name, Roles: roles, Outside: c.OutsideReplica}
+		if c.Parent != "" {
+			parent, err := cl.FindRoom(ctx, c.Parent)
+			if err != nil {
+				return err
+			}
+			n.Parent = parent.URI
+		}
+		r, err := cl.CreateRoomAs(ctx, n)
 		if err != nil {
 			return err
 		}

@@ -39,6 +39,7 @@ func (c *clientRoomPolicy) Help() string {
 type policyView struct {
 	Room         string `json:"room"`
 	Fixed        bool   `json:"fixed_membership"`
+	Parent       string `json:"parent_room,omitempty"`
 	MaxUsers     *int64 `json:"max_users"`
 	MaxDevices   *int64 `json:"max_clients"`
 	MultiDevice  bool   `json:"multi_device"`
@@ -182,7 +183,7 @@ func policyViewOf(room string, p *client.Policies) policyView {
 		n := int64(b.N)
 		return &n
 	}
-	v := policyView{Room: room, Fixed: p.Base.Fixed, MaxUsers: bound(p.Base.MaxUsers), MaxDevices: bound(p.Base.MaxClients), MultiDevice: p.Base.MultiDevice,
+	v := policyView{Room: room, Fixed: p.Base.Fixed, Parent: p.Base.Parent, MaxUsers: bound(p.Base.MaxUsers), MaxDevices: bound(p.Base.MaxClients), MultiDevice: p.Base.MultiDevice,
 		Pseudonyms: p.Base.Pseudonyms, Persistent: p.Base.Persistent, Discoverable: p.Base.Discoverable,
 		Delivery: "optional", Receipts: "optional", Expire: "optional"}
 	if p.Status != nil {
@@ -215,6 +216,9 @@ func (v *policyView) print(w io.Writer) {
 	}
 	fmt.Fprintf(w, "participants          %s\ndevices               %s\nseveral per user      %s\nfixed membership      %s\npseudonyms            %s\nstays when empty      %s\ndiscoverable          %s\n",
 		many(v.MaxUsers), many(v.MaxDevices), yes(v.MultiDevice), yes(v.Fixed), yes(v.Pseudonyms), yes(v.Persistent), yes(v.Discoverable))
+	if v.Parent != "" {
+		fmt.Fprintf(w, "only who is in        %s\n", v.Parent)
+	}
 	fmt.Fprintf(w, "delivery notices      %s\nread receipts         %s\nexpiring messages     %s", v.Delivery, v.Receipts, v.Expire)
 	if v.ExpireMax > 0 {
 		fmt.Fprintf(w, ", after %v to %v", time.Duration(v.ExpireMin)*time.Second, time.Duration(v.ExpireMax)*time.Second)

@@ -67,6 +67,11 @@ func (r *Rooms) proposeBan(ctx context.Context, h *handle, u uri.User) error {
 // orderBan orders what the hub itself proposes.
 func (l *live) orderBan(s *submission) (result, error) {
 	done, err := l.state.Banning(s.ban)
+	propose := l.state.ProposeBan
+	if s.off {
+		done, err = l.state.Leaving(s.ban)
+		propose = l.state.ProposeRemoval
+	}
 	if err != nil || done {
 		return result{stored: l.rep == nil && l.batch == nil}, err
 	}
@@ -78,7 +83,7 @@ func (l *live) orderBan(s *submission) (result, error) {
 	if err != nil {
 		return result{}, fmt.Errorf("provider key as a signature key: %w", err)
 	}
-	h, err := l.state.ProposeBan(s.ban, key)
+	h, err := propose(s.ban, key)
 	if err != nil {
 		return result{}, err
 	}
@@ -223,15 +228,18 @@ const (
 )
 
 // seeToBans proposes again what was lost, and forgets what is in force. It does not wait.
-func (r *Rooms) seeToBans(h *handle) {
-	if !r.bans.begin(h.id) {
+func (r *Rooms) seeToBans(h *handle) { r.seeTo(&r.bans, h, "bans", r.seeOnce) }
+
+// seeTo does once what a room is noted for, and again while that says so. It does not wait.
+func (r *Rooms) seeTo(b *bans, h *handle, what string, once func(context.Context, *handle) (left int, retry bool, err error)) {
+	if !b.begin(h.id) {
 		return
 	}
 	if !r.spawn(func(ctx context.Context) {
 		for tries := 0; ; {
-			left, retry, err := r.seeOnce(ctx, h)
+			left, retry, err := once(ctx, h)
 			if err != nil && ctx.Err() == nil {
-				r.log.Warn("seeing to a room's bans", "room", h.id, "err", err)
+				r.log.Warn("seeing to a room's "+what, "room", h.id, "err", err)
 			}
 			if retry = retry || err != nil; retry && tries < banTries && ctx.Err() == nil {
 				tries++
@@ -241,12 +249,12 @@ func (r *Rooms) seeToBans(h *handle) {
 				case <-ctx.Done():
 				}
 			}
-			if !r.bans.end(h.id, left == 0 && err == nil) || ctx.Err() != nil {
+			if !b.end(h.id, left == 0 && err == nil) || ctx.Err() != nil {
 				return
 			}
 		}
 	}) {
-		r.bans.end(h.id, false)
+		b.end(h.id, false)
 	}
 }
 

@@ -39,6 +39,14 @@ func (r *Rooms) HoldBans() {
 	r.bans.held = true
 }
 
+// HoldParents leaves alone who has left a parent, as if the provider stopped before it could see
+// to that.
+func (r *Rooms) HoldParents() {
+	r.kin.compared.mu.Lock()
+	defer r.kin.compared.mu.Unlock()
+	r.kin.compared.held = true
+}
+
 // Bans are written of how many bans that are not in force yet.
 func (r *Rooms) Bans() (n int) {
 	r.cfg.Store.View(func(tx *store.Tx) error {

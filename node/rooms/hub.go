@@ -25,6 +25,7 @@ type submission struct {
 	nonce   room.TxnNonce // of a message
 	frank   *wire.Frank   // of a message, once it is ordered
 	ban     uri.User      // what this provider proposes itself, instead of the three
+	off     bool          // with ban: that the user is taken off the list
 	create  *room.Create
 	message *wire.SubmitMessageRequest
 	update  *wire.HandshakeBundle
@@ -185,6 +186,9 @@ func (l *live) orderCreate(s *submission) (result, error) {
 	if h := st.Hosting().Hub; h.Domain != l.r.cfg.Domain || string(h.ProviderKey[:]) != string(l.r.publicKey()) {
 		return result{}, fmt.Errorf("room begins at hub %s with a key that is not this provider's present one: %w", h.Domain, room.ErrHosting)
 	}
+	if err := l.r.parentAllows(st); err != nil {
+		return result{}, err
+	}
 	l.state = st
 	l.begin(room.Position{}, nil)
 	if fresh := without(st.Participating(), []string{l.r.cfg.Domain}); len(fresh) > 0 {
@@ -264,6 +268,9 @@ func (l *live) advance(s *submission, e *room.Entry, up *wire.HandshakeBundle) (
 			return result{}, err
 		}
 		if err := l.rationed(st); err != nil {
+			return result{}, err
+		}
+		if err := l.ofParent(st); err != nil {
 			return result{}, err
 		}
 	}

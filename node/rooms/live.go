@@ -35,6 +35,8 @@ type live struct {
 	newer   string    // whose head of a higher term did not connect; "" if nobody's
 	reading string    // who the log is being read from; "" if nobody
 	alarmAt time.Time // when timer is due; zero: nobody needs it
+
+	related relation // what those were told of the room that depend on it, see parent.go
 }
 
 // task is something to do with a room: one of a submission, a piece of its log, a
@@ -200,6 +202,7 @@ func (l *live) all(ctx context.Context, t *task) {
 	}
 	l.flush(ctx)
 	l.settleUp(ctx)
+	l.relate()
 	if l.h.behind.Load() && ctx.Err() == nil {
 		if from := l.source(); from != "" {
 			l.catchUp(ctx, from)

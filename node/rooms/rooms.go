@@ -152,6 +152,7 @@ type Rooms struct {
 	entries              entries
 	commits              *ration.Ration // of a user in a room
 	bans                 bans
+	kin                  kin
 
 	fellowAsked string // by exchangeAll; Run's goroutine owns it
 
@@ -242,6 +243,7 @@ func (r *Rooms) Run(ctx context.Context) error {
 		return fmt.Errorf("running rooms: %w", err)
 	}
 	r.wakeBans()
+	r.spawn(r.findDependents)
 	r.exchangeAll(ctx)
 	tick := time.NewTicker(r.cfg.Exchange)
 	defer tick.Stop()

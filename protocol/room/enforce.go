@@ -121,6 +121,15 @@ func (s *State) Banning(u uri.User) (bool, error) {
 	return v.Role(u.String()) == policy.Banned, nil
 }
 
+// Leaving reports whether a user is off the list, or is going to be.
+func (s *State) Leaving(u uri.User) (bool, error) {
+	v, err := s.Effective()
+	if err != nil {
+		return false, err
+	}
+	return v.Role(u.String()) == policy.None, nil
+}
+
 // PendingBans returns whose bans the hub has proposed and nobody has committed.
 func (s *State) PendingBans() (out []uri.User) {
 	for _, p := range s.group.Pending() {
@@ -145,6 +154,15 @@ func (s *State) PendingBans() (out []uri.User) {
 // list entry, and the removal of each of its clients. Whether the room allows it is judged
 // when it is ordered. Errors: ErrNotEnforcer, ErrPolicy (the user is not on the list).
 func (s *State) ProposeBan(u uri.User, key mls.SignatureKey) (*Handshake, error) {
+	return s.proposeRole(u, policy.Banned, key)
+}
+
+// ProposeRemoval is ProposeBan to have a user taken off the list.
+func (s *State) ProposeRemoval(u uri.User, key mls.SignatureKey) (*Handshake, error) {
+	return s.proposeRole(u, policy.None, key)
+}
+
+func (s *State) proposeRole(u uri.User, to policy.Role, key mls.SignatureKey) (*Handshake, error) {
 	ctx := s.group.Context()
 	index, err := externalSender(ctx, s.Hub())
 	if err != nil {
@@ -157,14 +175,18 @@ func (s *State) ProposeBan(u uri.User, key mls.SignatureKey) (*Handshake, error)
 	if s.Role(u) == policy.None {
 		return nil, fmt.Errorf("%s is not in the room: %w", u, ErrPolicy)
 	}
-	list, err := UpdateParticipants(ctx, []Participant{{User: u, Role: policy.Banned}}, nil)
+	set, off := []Participant{{User: u, Role: to}}, []uri.User(nil)
+	if to == policy.None {
+		set, off = nil, []uri.User{u}
+	}
+	list, err := UpdateParticipants(ctx, set, off)
 	if err != nil {
 		return nil, err
 	}
 	if list == nil {
 		return nil, fmt.Errorf("%s is banned already: %w", u, ErrPolicy)
 	}
-	if err := s.Roles().SetRole(role, false, s.Role(u), policy.Banned); err != nil {
+	if err := s.Roles().SetRole(role, false, s.Role(u), to); err != nil {
 		return nil, fmt.Errorf("%w: %w", err, ErrPolicy)
 	}
 	var proposals []*mls.Proposal

@@ -466,7 +466,7 @@ func (j *judgement) listUpdate(up *wire.ParticipantListUpdate, user string, role
 	set := func(who string, from, to policy.Role) error {
 		var err error
 		switch {
-		case j.was.Base.Fixed && (from == policy.None || to == policy.None):
+		case j.was.Base.Fixed && (from == policy.None || to == policy.None) && !(to == policy.None && sender.Type == mls.SenderExternal && j.was.Base.Parent != ""):
 			err = errFixed
 		case sender.Type == mls.SenderNewMemberCommit:
 			if who != user || from != policy.None || !j.enters {

@@ -135,7 +135,7 @@ func TestFixedMembership(t *testing.T) {
 	}
 	says(t, "two participants at first, and not fixed", w.beginWith(alice, fixed(&policy.Base{}, calm)), "room begins with participants")
 	says(t, "fixed, and somebody may add", w.beginWith(alice, fixed(&policy.Base{Fixed: true}, loud)), "canAddParticipant, in a room whose membership is fixed")
-	says(t, "a parent", w.beginWith(alice, fixed(&policy.Base{Fixed: true, Parent: "mimi://atlanta.example/r/parent"}, calm)), "not supported")
+	says(t, "a parent", w.beginWith(alice, fixed(&policy.Base{Fixed: true, Parent: "mimi://atlanta.example/r/parent"}, calm)), "needs the role policy_enforcer")
 	says(t, "too many at first", w.beginWith(alice, fixed(&policy.Base{Fixed: true, MaxUsers: policy.AtMost(1)}, calm)), "at most 1")
 	if err := w.beginWith(alice, fixed(&policy.Base{Fixed: true, MultiDevice: true}, calm)); err != nil {
 		t.Fatal(err)

@@ -106,6 +106,11 @@ func (j *judgement) redefines(data []byte, user string, role policy.Role) error 
 			return deny(err)
 		}
 	}
+	if j.was.Base.Parent != "" {
+		if err := next.Dependent(); err != nil {
+			return deny(err)
+		}
+	}
 	for _, e := range j.was.Preauth.Entries {
 		if !next.Known(e.Role) {
 			return deny(fmt.Errorf("role %d, which there would not be, is preauthorized", e.Role))
@@ -121,7 +126,11 @@ func (j *judgement) bounds() error {
 	if j.next.Over() {
 		return nil
 	}
-	if err := j.was.Rules.Bounds(j.was.count, j.next.count); err != nil {
+	before, err := j.unbound()
+	if err != nil {
+		return err
+	}
+	if err := j.was.Rules.Bounds(before.count, j.next.count); err != nil {
 		return fmt.Errorf("%w: %w", err, ErrPolicy)
 	}
 	if err := j.next.Base.Fits(j.was.load, j.next.load, j.next.Base != j.was.Base); err != nil {

@@ -255,8 +255,8 @@ func (s *State) checkFirstPolicy(v *View) error {
 			return fmt.Errorf("role %d, which there is not, is preauthorized: %w", e.Role, ErrPolicy)
 		}
 	}
-	if v.Base.Parent != "" {
-		return fmt.Errorf("a room that depends on %.255q: who follows one room cannot tell who takes part in another, so such rooms are not supported: %w", v.Base.Parent, ErrPolicy)
+	if err := s.beginsWithin(v); err != nil {
+		return err
 	}
 	if v.Base.Fixed {
 		if err := v.Rules.Fixed(); err != nil {
