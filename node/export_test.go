@@ -3,6 +3,7 @@ package node
 import (
 	"time"
 
+	"github.com/mimid/mimid/node/authority"
 	"github.com/mimid/mimid/node/rooms"
 )
 
@@ -23,3 +24,6 @@ var (
 	CheckKeyInDNS  = keyInDNS
 	ScopeOfAddress = scopeOfAddress
 )
+
+// MailSender is what sends codes by mail with a configuration.
+func MailSender(c Config) (*authority.SMTP, error) { return (&Node{cfg: c}).mailSender() }

@@ -102,21 +102,9 @@ func (n *Node) makeAuthority(p *parts) (*authority.Service, error) {
 	v := &n.cfg.Verification
 	senders := map[discovery.Method]authority.Sender{}
 	if v.SMTP != "" {
-		s := &authority.SMTP{Server: v.SMTP, From: v.From, Username: v.Username, Plain: v.SMTPPlain, Implicit: v.implicit()}
-		if v.SMTPPassword != "" {
-			var err error
-			if s.Password, err = n.secretFile("verification.smtp_password_file", v.SMTPPassword); err != nil {
-				return nil, err
-			}
-		}
-		if v.SMTPRoots != "" {
-			b, err := readAtMost(n.path(v.SMTPRoots), maxConfig)
-			if err != nil {
-				return nil, fmt.Errorf("%w: verification.smtp_roots: %w", ErrConfig, err)
-			}
-			if s.Roots = x509.NewCertPool(); !s.Roots.AppendCertsFromPEM(b) {
-				return nil, fmt.Errorf("%w: verification.smtp_roots: there is no certificate in %s", ErrConfig, v.SMTPRoots)
-			}
+		s, err := n.mailSender()
+		if err != nil {
+			return nil, err
 		}
 		senders[discovery.MethodMail] = s
 		if host, _, _ := net.SplitHostPort(v.SMTP); v.SMTPPlain {
@@ -142,6 +130,28 @@ func (n *Node) makeAuthority(p *parts) (*authority.Service, error) {
 		},
 		Anchors: p.providers.anchors, ProviderKey: func() crypto.Signer { return n.keys.present() }, Now: n.now, Log: n.log.With("part", "authority"),
 	})
+}
+
+// mailSender is what sends codes by mail, as configured.
+func (n *Node) mailSender() (*authority.SMTP, error) {
+	v := &n.cfg.Verification
+	s := &authority.SMTP{Server: v.SMTP, From: v.From, Username: v.Username, Plain: v.SMTPPlain, Implicit: v.implicit()}
+	if v.SMTPPassword != "" {
+		var err error
+		if s.Password, err = n.secretFile("verification.smtp_password_file", v.SMTPPassword); err != nil {
+			return nil, err
+		}
+	}
+	if v.SMTPRoots != "" {
+		b, err := readAtMost(n.path(v.SMTPRoots), maxConfig)
+		if err != nil {
+			return nil, fmt.Errorf("%w: verification.smtp_roots: %w", ErrConfig, err)
+		}
+		if s.Roots = x509.NewCertPool(); !s.Roots.AppendCertsFromPEM(b) {
+			return nil, fmt.Errorf("%w: verification.smtp_roots: there is no certificate in %s", ErrConfig, v.SMTPRoots)
+		}
+	}
+	return s, nil
 }
 
 // secretFile reads a secret: the file's first line.
