@@ -20,11 +20,12 @@ import (
 // state; beside it the same before it announces. Not in it is what the provider keeps of claims: the index,
 // see node/contact.BenchmarkIndex, and the store.
 func BenchmarkAnnounceAlone(b *testing.B) {
-	for _, keys := range []int{20_000, 200_000} {
-		b.Run(fmt.Sprint(keys), func(b *testing.B) {
+	for _, c := range []struct{ keys, limit int }{{20_000, 0}, {200_000, 0}, {200_000, 150}} {
+		keys := c.keys
+		b.Run(fmt.Sprintf("%d/%dMiB", keys, c.limit), func(b *testing.B) {
 			for range b.N {
 				all, stops := crowd(b, 40, nil)
-				p := startChild(b, task{Boot: boot(all[0]), Announce: keys})
+				p := startChild(b, task{Boot: boot(all[0]), Announce: keys, Limit: c.limit})
 				before := p.reports(b)
 				var stored atomic.Int64
 				for _, o := range all {
@@ -50,6 +51,7 @@ func BenchmarkAnnounceAlone(b *testing.B) {
 				after := p.reports(b)
 				b.ReportMetric(after.HeapMiB, "heap-MiB")
 				b.ReportMetric(before.HeapMiB, "heap-before-MiB")
+				b.ReportMetric(after.LiveMiB, "peak-live-MiB")
 				b.ReportMetric(after.RSSMiB, "rss-MiB")
 				b.ReportMetric(after.PeakMiB, "peak-rss-MiB")
 				b.ReportMetric(before.RSSMiB, "rss-before-MiB")

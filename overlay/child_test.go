@@ -12,6 +12,8 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"runtime/metrics"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,6 +32,7 @@ const childEnv = "MIMID_OVERLAY_TEST_CHILD"
 type task struct {
 	Boot     []string
 	Announce int // so many keys, until told that they have arrived
+	Limit    int // MiB that the process's memory is to stay below, as store.memory asks for; 0: no limit
 	Search   int // so often for bench keys that others announce
 	Keys     int // of these there are so many
 }
@@ -37,6 +40,7 @@ type task struct {
 // A report is what a child says of itself, a line of JSON.
 type report struct {
 	HeapMiB, RSSMiB, PeakMiB float64 // heap and resident memory after a garbage collection; the most that was resident
+	LiveMiB                  float64 // the most that a garbage collection has left meanwhile
 	Found, Asked             int
 	Err                      string
 }
@@ -82,6 +86,9 @@ func child(what string) int {
 			return say(report{}, fmt.Errorf("only %d nodes are known", overlay.TableSize(o)))
 		}
 	}
+	if t.Limit > 0 {
+		debug.SetMemoryLimit(int64(t.Limit) << 20)
+	}
 	keys := benchKeys(max(t.Announce, t.Keys))
 	say(memory(), nil)
 	told := bufio.NewReader(os.Stdin)
@@ -91,10 +98,12 @@ func child(what string) int {
 	}
 	var r report
 	if t.Announce > 0 {
+		most := watchLive(ctx)
 		if err := o.Announce(ctx, keys...); err != nil {
 			return say(r, err)
 		}
 		wait()
+		r.LiveMiB = most()
 	}
 	for i := range t.Search {
 		walked := overlay.WithWalked(ctx, func(w overlay.Walked) { r.Asked += w.Asked })
@@ -102,10 +111,33 @@ func child(what string) int {
 			r.Found++
 		}
 	}
-	found, asked := r.Found, r.Asked
-	r = memory()
-	r.Found, r.Asked = found, asked
-	return say(r, nil)
+	m := memory()
+	m.Found, m.Asked, m.LiveMiB = r.Found, r.Asked, r.LiveMiB
+	return say(m, nil)
+}
+
+// watchLive looks every tenth of a second at what the last garbage collection has left.
+func watchLive(ctx context.Context) (most func() float64) {
+	ctx, stop := context.WithCancel(ctx)
+	done := make(chan float64, 1)
+	go func() {
+		max := 0.0
+		s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		for ctx.Err() == nil {
+			metrics.Read(s)
+			if v := float64(s[0].Value.Uint64()) / (1 << 20); v > max {
+				max = v
+				if f := os.Getenv("MIMID_PROFILE_TMP"); f != "" && v > 90 {
+					w, _ := os.Create(f)
+					pprof.Lookup("heap").WriteTo(w, 0)
+					w.Close()
+				}
+			}
+			time.Sleep(100 * time.Millisecond)
+		}
+		done <- max
+	}()
+	return func() float64 { stop(); return <-done }
 }
 
 // memory reads what this process holds. Where there is no /proc only the heap is known.

@@ -291,8 +291,8 @@ func (s *Service) receiveRequest(tx *store.Tx, w *word, exists bool, now time.Ti
 		}
 	}
 	if pending(next) > pending(old.state) {
-		if full, err := s.pendingFull(tx, w.scope); err != nil || full {
-			if full {
+		if placed, err := s.place(tx, w.scope, now); err != nil || !placed {
+			if err == nil {
 				s.cfg.Log.Warn("request for consent vanishes: too many are pending", "target", w.target, "provider", w.requester.Provider().Domain())
 			}
 			return errors.Join(err, s.decoy(tx, now))

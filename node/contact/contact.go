@@ -100,10 +100,10 @@ type Limits struct {
 	// seconds, 100 at once.
 	Sent ration.Config
 	// Pending requests that one user is shown, and that all users together are
-	// shown of one provider. Further ones vanish. Default 200 and 5,000.
+	// shown of one provider. Further ones vanish, or those of the provider that has most
+	// of the user's do (consent.Places). Default 200 and 5,000.
 	PendingPerTarget, PendingPerProvider int
-	// PendingPerPair is how many of PendingPerTarget users of one provider may have, so that
-	// one provider's do not leave others' no place. Default 50.
+	// PendingPerPair is how many of PendingPerTarget users of one provider may have. Default 50.
 	PendingPerPair int
 	// Rooms in quarantine: of one user, of one user by users of one provider, and of all
 	// users by those of one provider. Default 50, 10 and 1,000. What is over them is dropped,

@@ -51,9 +51,12 @@ func (s *Service) Held() (h Held, err error) {
 }
 
 // counters are all of a kind, by name.
-func counters(tx *store.Tx, kind byte) (map[string]int, error) {
+func counters(tx *store.Tx, kind byte) (map[string]int, error) { return countersOf(tx, kind, "") }
+
+// countersOf are those whose names begin so.
+func countersOf(tx *store.Tx, kind byte, prefix string) (map[string]int, error) {
 	out := map[string]int{}
-	for it, err := range tx.Scan(store.Scan{Prefix: store.SpaceConsent.Prefix([]byte{kind})}) {
+	for it, err := range tx.Scan(store.Scan{Prefix: store.SpaceConsent.Prefix(append([]byte{kind}, prefix...))}) {
 		if err != nil {
 			return nil, fmt.Errorf("reading counters: %w", err)
 		}

@@ -193,26 +193,6 @@ func pending(s consent.State) int {
 // pair names a target and a requester's provider.
 func (sc scope) pair() string { return sc.target.String() + "\x00" + sc.requester.Provider().Domain() }
 
-// pendingFull says whether a new request of this scope is one too many.
-func (s *Service) pendingFull(tx *store.Tx, sc scope) (bool, error) {
-	ofTarget, err := add(tx, pendingTarget, sc.target.String(), 0)
-	if err != nil {
-		return false, err
-	}
-	ofProvider, err := add(tx, pendingProvider, sc.requester.Provider().Domain(), 0)
-	if err != nil {
-		return false, err
-	}
-	ofPair, err := add(tx, pendingPair, sc.pair(), 0)
-	if err != nil {
-		return false, err
-	}
-	scopes, err := add(tx, countGiven, sc.target.String(), 0)
-	l := &s.cfg.Limits
-	// A request must not take the place of what the user wants to say itself.
-	return ofTarget >= l.PendingPerTarget || ofPair >= l.PendingPerPair || ofProvider >= l.PendingPerProvider || scopes >= l.Scopes-1, err
-}
-
 // add changes a counter and returns it. A counter of 0 has no key.
 func add(tx *store.Tx, kind byte, name string, change int) (int, error) {
 	k := store.SpaceConsent.Key(append([]byte{kind}, name...))
