@@ -2,6 +2,8 @@ package spam
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/mimid/mimid/node/contact"
@@ -20,17 +22,37 @@ type provider struct {
 	requests *ration.Ration
 	states   map[scope]consent.State
 	changed  map[scope]time.Duration
-	target   map[int]int    // pending requests of each target
-	pair     map[[2]int]int // of each target and provider
-	provider map[int]int    // of each provider
-	scopes   map[int]int    // entries of each target
-	octets   int            // of all records
+	target   map[int]int      // pending requests of each target
+	asked    map[int]*waiting // the same by provider
+	provider map[int]int      // of each provider
+	scopes   map[int]int      // entries of each target
+	octets   int              // of all records
+	yielded  func(scope)      // told what had to go for another provider's request; may be nil
 }
+
+// waiting are the pending requests of one target, by provider; those who had some keep their index.
+type waiting struct {
+	of     map[string]int
+	counts []consent.Waiting
+	scopes [][]scope // in the order in which they came, which is that of accounts, too
+}
+
+func (w *waiting) index(from int) int {
+	name := domain(from)
+	i, ok := w.of[name]
+	if !ok {
+		i = len(w.counts)
+		w.of[name], w.counts, w.scopes = i, append(w.counts, consent.Waiting{Provider: name}), append(w.scopes, nil)
+	}
+	return i
+}
+
+func domain(from int) string { return "p" + strconv.Itoa(from) + ".example" }
 
 func newProvider(mode consent.Mode) *provider {
 	l := contact.DefaultLimits()
 	return &provider{mode: mode, limits: l, requests: ration.New(l.Requests), states: map[scope]consent.State{}, changed: map[scope]time.Duration{},
-		target: map[int]int{}, pair: map[[2]int]int{}, provider: map[int]int{}, scopes: map[int]int{}}
+		target: map[int]int{}, asked: map[int]*waiting{}, provider: map[int]int{}, scopes: map[int]int{}}
 }
 
 // An outcome is what becomes of a request.
@@ -51,7 +73,7 @@ var epoch = time.Unix(1_800_000_000, 0)
 
 // ask is a request that arrives.
 func (p *provider) ask(s scope, now time.Duration) outcome {
-	if ok, _ := p.requests.Take(fmt.Sprintf("p%d.example", s.from), 1, epoch.Add(now)); !ok {
+	if ok, _ := p.requests.Take(domain(s.from), 1, epoch.Add(now)); !ok {
 		return tooFast
 	}
 	old := p.states[s]
@@ -59,7 +81,7 @@ func (p *provider) ask(s scope, now time.Duration) outcome {
 	if err != nil {
 		return vanished // no such event: cannot be
 	}
-	if pending(next) > pending(old) && p.full(s) {
+	if pending(next) > pending(old) && !p.place(s, now) {
 		return vanished
 	}
 	p.write(s, next, now)
@@ -92,12 +114,38 @@ func (p *provider) sweep(now time.Duration) {
 	}
 }
 
-// full are the limits of pending requests, as in package contact.
-func (p *provider) full(s scope) bool {
+// place finds a place for a new request, as package contact does, and takes one of another provider away for
+// it if it must.
+func (p *provider) place(s scope, now time.Duration) bool {
 	l := &p.limits
-	return p.target[s.target] >= l.PendingPerTarget || p.pair[[2]int{s.target, s.from}] >= l.PendingPerPair ||
-		p.provider[s.from] >= l.PendingPerProvider || p.scopes[s.target] >= l.Scopes-1
+	if p.provider[s.from] >= l.PendingPerProvider || p.scopes[s.target] >= l.Scopes-1 {
+		return false
+	}
+	w := p.waiting(s.target)
+	ok, yields := consent.Places{User: l.PendingPerTarget, Provider: l.PendingPerPair}.Take(domain(s.from), w.counts)
+	if !ok || yields == "" {
+		return ok
+	}
+	list := w.scopes[w.of[yields]]
+	gone := list[len(list)-1] // the newest
+	p.write(gone, consent.None, now)
+	if p.yielded != nil {
+		p.yielded(gone)
+	}
+	return true
 }
+
+func (p *provider) waiting(target int) *waiting {
+	w := p.asked[target]
+	if w == nil {
+		w = &waiting{of: map[string]int{}}
+		p.asked[target] = w
+	}
+	return w
+}
+
+// waits says whether a request still waits for an answer.
+func (p *provider) waits(s scope) bool { return pending(p.states[s]) > 0 }
 
 func pending(s consent.State) int {
 	if s == consent.Requested || s == consent.Held {
@@ -120,7 +168,15 @@ func (p *provider) write(s scope, next consent.State, now time.Duration) {
 	}
 	change := pending(next) - pending(old)
 	p.target[s.target] += change
-	p.pair[[2]int{s.target, s.from}] += change
+	if change != 0 {
+		w := p.waiting(s.target)
+		i := w.index(s.from)
+		if w.counts[i].Requests += change; change > 0 {
+			w.scopes[i] = append(w.scopes[i], s)
+		} else {
+			w.scopes[i] = slices.DeleteFunc(w.scopes[i], func(x scope) bool { return x == s })
+		}
+	}
 	p.provider[s.from] += change
 	p.scopes[s.target] += stored(next) - stored(old)
 	p.octets += (stored(next) - stored(old)) * record(s)

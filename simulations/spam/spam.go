@@ -53,10 +53,10 @@ func Simulation() simulations.Simulation {
 		Question: "What does a wave of requests for consent cost, and do the requests of others get through?",
 		Doc: "Some providers send requests by ever new accounts to a few users of one provider, while users of honest providers ask the same users. The state machine of consent, the rations and the limits are " +
 			"those of real nodes; store and network are modelled. A user decides after a while about what it is shown: yes to honest requests, no to spam. through is the share of honest requests that the " +
-			"user is shown, that wait in quarantine, or that the mode lets in; seen is how many requests of spam a user is shown; octets are what all records take at the end, and spam what became of it.",
+			"user is shown, that wait in quarantine, or that the mode lets in, and that do not go for another provider's later; yielded is the share of spam that does; seen is how many requests of spam a user is shown; octets are what all records take at the end, and spam what became of it.",
 		Plots: []simulations.Plot{
 			{Name: "through", Title: "Share of honest requests that get through", Metric: "through", Kind: simulations.Means, X: "attackers", By: "mode",
-				Caption: "One provider may have 50 of a user's 200 pending requests, so it takes four to fill them."},
+				Caption: "One provider may have 50 of a user's 200 pending requests, so it takes four to fill them. Then those with most yield to those with fewer."},
 			{Name: "octets", Title: "Octets of records at the end", Metric: "octets", Kind: simulations.Means, X: "attackers", By: "mode"},
 			{Name: "seen", Title: "Requests of spam that a user is shown", Metric: "seen", Kind: simulations.Percentiles, X: "attackers", By: "mode"},
 		},
@@ -70,14 +70,24 @@ func run(r *simulations.Run, p Parameters) error {
 	rand := e.Rand("requests")
 	seen := make([]int, p.Victims)
 	var spam [len(names)]int
-	sent, honest, through := 0, 0, 0
+	sent, honest, through, yielded := 0, 0, 0, 0
 	next := 0 // accounts
+	at.yielded = func(s scope) {
+		if s.from >= p.Attackers { // it was heard, and not answered
+			through--
+		} else {
+			yielded++
+		}
+	}
 	var err error
 	decide := func(s scope, what consent.Event) {
 		if p.Answers == 0 {
 			return
 		}
 		e.After(time.Duration(rand.ExpFloat64()*float64(p.Answers)), func() {
+			if !at.waits(s) {
+				return // it is out of view
+			}
 			if bad := at.decide(s, what, e.Now()); bad != nil && err == nil {
 				err = bad
 			}
@@ -140,6 +150,7 @@ func run(r *simulations.Run, p Parameters) error {
 	}
 	r.Observe("octets", "bytes", float64(at.octets))
 	if sent > 0 {
+		r.Observe("yielded", "1", float64(yielded)/float64(sent))
 		for what, n := range spam {
 			r.Observe("spam", "1", float64(n)/float64(sent), simulations.Label{Key: "became", Value: names[what]})
 		}

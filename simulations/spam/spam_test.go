@@ -8,7 +8,8 @@ import (
 )
 
 // One provider's spam takes no place of others' requests: a user's pending requests of one provider have a limit
-// of their own. Four providers' does, in the modes in which requests wait; in mode open nothing is stored.
+// of their own. Four providers fill all places, and yield to others, in the modes in which requests wait; in mode open
+// nothing is stored.
 func TestThrough(t *testing.T) {
 	for _, c := range []struct {
 		mode        string
@@ -18,9 +19,10 @@ func TestThrough(t *testing.T) {
 	}{
 		{"ask", 0, 1, 1, true},
 		{"ask", 1, 1, 1, true},
-		{"ask", 4, 0, .5, true},
+		{"ask", 4, .99, 1, true},
+		{"ask", 40, .9, 1, true}, // 60 providers have three or four places each
 		{"quarantine", 1, 1, 1, true},
-		{"quarantine", 4, 0, .5, true},
+		{"quarantine", 4, .99, 1, true},
 		{"open", 4, 1, 1, false},
 		{"closed", 1, 0, 0, false},
 	} {
