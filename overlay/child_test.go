@@ -13,7 +13,6 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,21 +120,14 @@ func watchLive(ctx context.Context) (most func() float64) {
 	ctx, stop := context.WithCancel(ctx)
 	done := make(chan float64, 1)
 	go func() {
-		max := 0.0
+		highest := 0.0
 		s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 		for ctx.Err() == nil {
 			metrics.Read(s)
-			if v := float64(s[0].Value.Uint64()) / (1 << 20); v > max {
-				max = v
-				if f := os.Getenv("MIMID_PROFILE_TMP"); f != "" && v > 90 {
-					w, _ := os.Create(f)
-					pprof.Lookup("heap").WriteTo(w, 0)
-					w.Close()
-				}
-			}
+			highest = max(highest, float64(s[0].Value.Uint64())/(1<<20))
 			time.Sleep(100 * time.Millisecond)
 		}
-		done <- max
+		done <- highest
 	}()
 	return func() float64 { stop(); return <-done }
 }
