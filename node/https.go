@@ -23,6 +23,7 @@ type web struct {
 	listener    net.Listener
 	certificate *mimihttps.Certificate
 	directories *mimihttps.Directories
+	reach       mimihttps.ClientConfig // of directories
 	config      mimihttps.ServerConfig
 	server      *mimihttps.Server
 }
@@ -46,8 +47,9 @@ func (n *Node) makeWeb() (*web, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: https.roots: %w", ErrConfig, err)
 	}
-	w.directories = mimihttps.NewDirectories(mimihttps.ClientConfig{Domain: n.cfg.Domain, Certificate: w.certificate, Roots: pool,
-		Resolve: c.Resolve, Public: n.cfg.Overlay.Public, Now: n.now, Log: w.log})
+	w.reach = mimihttps.ClientConfig{Domain: n.cfg.Domain, Certificate: w.certificate, Roots: pool,
+		Resolve: c.Resolve, Public: n.cfg.Overlay.Public, Now: n.now, Log: w.log}
+	w.directories = mimihttps.NewDirectories(w.reach)
 	if w.listener, err = listen("https.listen", c.Listen); err != nil {
 		return nil, err
 	}
@@ -81,6 +83,30 @@ func (w *web) client(o *overlay.Overlay) (c *http.Client, proven func(ctx contex
 		Transport:     t,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, t.Proven
+}
+
+// stranger takes requests to a provider as somebody does who has not met it: by streams, or by HTTPS
+// over connections of its own, by a directory that it reads anew. The directories are to be closed.
+func (w *web) stranger(o *overlay.Overlay, streams *http.Client) (*http.Client, *mimihttps.Directories) {
+	d := mimihttps.NewDirectories(w.reach)
+	return &http.Client{
+		Transport:     &mimihttps.Transport{Overlay: strangers{o, streams}, Off: w.offline, Directories: d},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, d
+}
+
+// strangers is a mimihttps.Overlay whose streams are a stranger's.
+type strangers struct {
+	*overlay.Overlay
+	streams *http.Client // nil: the overlay is off
+}
+
+// Client implements mimihttps.Overlay.
+func (s strangers) Client() *http.Client {
+	if s.streams == nil {
+		return s.Overlay.Client()
+	}
+	return s.streams
 }
 
 // record is the own one for the directory; without HTTPS nobody reads it there.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mimid/mimid/node/account"
 	"github.com/mimid/mimid/node/admin"
+	"github.com/mimid/mimid/node/mimihttps"
 	"github.com/mimid/mimid/node/outside"
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/overlay"
@@ -22,14 +23,8 @@ func (n *Node) makeOutside(p *parts, auth mls.Authenticator) (*outside.Watch, er
 	var told uint64 // guarded by mu: the streams that have been told
 	return outside.New(outside.Config{
 		Domain: n.cfg.Domain, ProviderKey: func() crypto.Signer { return n.keys.present() }, Authenticator: auth,
-		Peers: func() []string { return connectedProviders(p.overlay, n.cfg.Domain) }, Caller: p.caller,
-		Stranger: func(domain string) (outside.Stranger, error) {
-			s, err := p.overlay.Stranger(domain)
-			if err != nil {
-				return nil, err
-			}
-			return stranger{&peering.Caller{Domain: n.cfg.Domain, Key: p.caller.Key, Client: s.Client(), Now: n.now}, s}, nil
-		},
+		Peers: func() []string { return lookers(p.overlay, p.web, n.cfg.Domain) }, Caller: p.caller,
+		Stranger: func(domain string) (outside.Stranger, error) { return n.newStranger(p, domain) },
 		Tell: func(s outside.State, all bool) error {
 			mu.Lock()
 			defer mu.Unlock()
@@ -44,10 +39,11 @@ func (n *Node) makeOutside(p *parts, auth mls.Authenticator) (*outside.Watch, er
 	})
 }
 
-// connectedProviders are the other providers that there is a connection with, sorted.
-func connectedProviders(o *overlay.Overlay, own string) (out []string) {
+// lookers are the other providers that can be asked, sorted: those that there is a connection with in the overlay,
+// and, with HTTPS, those that have nothing else, or all if we have nothing else.
+func lookers(o *overlay.Overlay, w *web, own string) (out []string) {
 	for _, k := range o.Known() {
-		if k.Connected && k.Domain != own {
+		if k.Domain != own && (k.Connected || w != nil && (w.offline || len(k.Nodes) == 0)) {
 			out = append(out, k.Domain)
 		}
 	}
@@ -55,14 +51,40 @@ func connectedProviders(o *overlay.Overlay, own string) (out []string) {
 	return out
 }
 
-// stranger is an outside.Stranger.
+// stranger is an outside.Stranger. It comes by the overlay, by HTTPS, or by whichever of the two
+// the provider can be reached, as everybody's requests do.
 type stranger struct {
 	*peering.Caller
-	s *overlay.Stranger
+	overlay     *overlay.Stranger      // nil: there is no overlay here
+	directories *mimihttps.Directories // nil: there is no HTTPS here
+}
+
+// newStranger makes one. Neither way has connections, or knows a directory, from before.
+func (n *Node) newStranger(p *parts, domain string) (outside.Stranger, error) {
+	s := stranger{Caller: &peering.Caller{Domain: n.cfg.Domain, Key: p.caller.Key, Now: n.now}}
+	if n.cfg.Overlay.Enabled {
+		var err error
+		if s.overlay, err = p.overlay.Stranger(domain); err != nil {
+			return nil, err
+		}
+		s.Client = s.overlay.Client()
+	}
+	if p.web != nil {
+		s.Client, s.directories = p.web.stranger(p.overlay, s.Client)
+	}
+	return s, nil
 }
 
 // Close implements outside.Stranger.
-func (s stranger) Close() error { return s.s.Close() }
+func (s stranger) Close() (err error) {
+	if s.overlay != nil {
+		err = s.overlay.Close()
+	}
+	if s.directories != nil {
+		s.directories.Close()
+	}
+	return err
+}
 
 // looked is the registry, which also has the KeyPackages of users that are made up for looks.
 type looked struct {
@@ -79,7 +101,7 @@ func (l looked) Claim(ctx context.Context, c account.Claim) (*account.Claimed, e
 }
 
 // looks says whether others are asked to look.
-func (n *Node) looks() bool { return n.cfg.Overlay.Enabled && n.cfg.Overlay.Look > 0 }
+func (n *Node) looks() bool { return n.cfg.Overlay.Look > 0 }
 
 // freshLook is how old a look may be that the doctor goes by: others do not look for us as often as we like.
 const freshLook = 10 * time.Second

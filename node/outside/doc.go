@@ -18,7 +18,8 @@
 // the request to another provider that it has a connection with (Endpoint). That one brings it to
 // where it is for, in the way that a hub brings the request of a participant (MIMI section 5.2): as
 // a signed request for keyMaterial, but over a connection that it makes for this, by a node identity
-// made for this, with nothing to go by but the provider's public record (overlay.Stranger). The
+// made for this, with nothing to go by but the provider's public record (overlay.Stranger); or by HTTPS, over a
+// connection made for this, by a directory that is read anew. The
 // answer, which is made by what answers everybody, is verified there with the keys that are believed
 // there, and comes back. Only the KeyPackage of this very look counts, and it is handed out once:
 // nobody can say that it has been here who has not.
@@ -53,7 +54,9 @@
 //
 // One other provider's network is not everybody's. Providers that lie together can say that
 // they were let in by a connection of old when strangers are not, or that they were not let in when
-// strangers are. Over HTTPS nobody looks.
+// strangers are. Where a provider has the overlay and HTTPS, a look that comes by one of them is good: it is
+// made as requests are, by the overlay first; and one that has HTTPS only asks whomever it knows, so that those who
+// cannot reach it by HTTPS say nothing of use until its turn comes to others.
 //
 // # What always holds
 //
