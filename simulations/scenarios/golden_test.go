@@ -14,22 +14,24 @@ import (
 
 // looked are the statistics that golden summaries hold.
 var looked = map[string][]struct{ metric, statistic string }{
-	"failover":  {{"service", "p50"}, {"service", "p95"}, {"served", "mean"}, {"final", "p50"}},
-	"departure": {{"kept_final", "mean"}, {"kept_accepted", "min"}, {"live", "min"}, {"service", "p50"}},
-	"room":      {{"read", "p50"}, {"final", "p50"}, {"stretch", "p50"}, {"service", "p50"}, {"served", "min"}},
-	"discovery": {{"found", "min"}, {"messages", "mean"}, {"hops", "mean"}},
-	"eclipse":   {{"found", "mean"}, {"holders", "p50"}, {"messages", "p50"}, {"hops", "mean"}, {"latency", "p50"}},
-	"spam":      {{"through", "mean"}, {"octets", "mean"}, {"seen", "mean"}},
-	"gossip":    {{"latency", "p50"}, {"octets", "mean"}, {"mesh", "mean"}, {"reached", "mean"}},
-	"fanout":    {{"latency", "p50"}, {"latency", "p95"}, {"octets", "mean"}, {"stretch", "p50"}, {"reached", "min"}},
+	"failover":   {{"service", "p50"}, {"service", "p95"}, {"served", "mean"}, {"final", "p50"}},
+	"departure":  {{"kept_final", "mean"}, {"kept_accepted", "min"}, {"live", "min"}, {"service", "p50"}},
+	"room":       {{"read", "p50"}, {"final", "p50"}, {"stretch", "p50"}, {"service", "p50"}, {"served", "min"}},
+	"discovery":  {{"found", "min"}, {"messages", "mean"}, {"hops", "mean"}},
+	"eclipse":    {{"found", "mean"}, {"holders", "p50"}, {"messages", "p50"}, {"hops", "mean"}, {"latency", "p50"}},
+	"spam":       {{"through", "mean"}, {"octets", "mean"}, {"seen", "mean"}},
+	"exhaustion": {{"fresh", "mean"}, {"served", "min"}, {"dry", "mean"}, {"taken", "mean"}},
+	"gossip":     {{"latency", "p50"}, {"octets", "mean"}, {"mesh", "mean"}, {"reached", "mean"}},
+	"fanout":     {{"latency", "p50"}, {"latency", "p95"}, {"octets", "mean"}, {"stretch", "p50"}, {"reached", "min"}},
 }
 
-// part is the setting that TestGolden runs of a scenario that takes more than a minute.
+// part is the setting that TestGolden runs of a scenario that takes long.
 var part = map[string]struct {
 	over  simulations.Override
 	label simulations.Label
 }{
-	"discovery": {simulations.Override{Key: "sweep.nodes", Value: "[50]"}, simulations.Label{Key: "nodes", Value: "50"}},
+	"discovery":  {simulations.Override{Key: "sweep.nodes", Value: "[50]"}, simulations.Label{Key: "nodes", Value: "50"}},
+	"exhaustion": {simulations.Override{Key: "sweep.providers", Value: "[8]"}, simulations.Label{Key: "providers", Value: "8"}},
 }
 
 // TestGolden runs each scenario as it is shipped, or a part of it, and compares what it gives with the golden
