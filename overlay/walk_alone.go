@@ -33,6 +33,15 @@ func NewWalk(self PeerID, key [32]byte, near, start []PeerID, limit int, random 
 // WalkStart is how many nodes a walk begins with, at most.
 const WalkStart = walkStart
 
+// How whoever walks waits: WalkTimeout is when a node has failed, and WalkSlow when Slow is to be said of it; the walk
+// ends after WalkPatience without an answer if there were WalkEnough before.
+const (
+	WalkTimeout  = askNodeWithin
+	WalkSlow     = askNodeSlow
+	WalkPatience = walkPatience
+	WalkEnough   = walkEnough
+)
+
 // PlaceOfKey is where an announced key lies among the ids of nodes.
 func PlaceOfKey(key [32]byte) [32]byte { return [32]byte(kb.ConvertKey(string(announceHash(key)))) }
 
@@ -46,6 +55,13 @@ func (l *Walk) Next() (PeerID, bool) {
 		return "", false
 	}
 	return PeerID(h.info.ID), true
+}
+
+// Slow notes that a node takes long, so that another is asked as well.
+func (l *Walk) Slow(p PeerID) {
+	if h := l.w.nodes[peer.ID(p)]; h != nil && h.asked && !h.answered && !h.failed {
+		l.w.release(h)
+	}
 }
 
 // Fail notes that a node did not answer.

@@ -19,6 +19,7 @@ var looked = map[string][]struct{ metric, statistic string }{
 	"room":       {{"read", "p50"}, {"final", "p50"}, {"stretch", "p50"}, {"service", "p50"}, {"served", "min"}},
 	"discovery":  {{"found", "min"}, {"messages", "mean"}, {"hops", "mean"}},
 	"eclipse":    {{"found", "mean"}, {"holders", "p50"}, {"messages", "p50"}, {"hops", "mean"}, {"latency", "p50"}},
+	"lookup":     {{"hops", "mean"}, {"found", "mean"}, {"messages", "mean"}, {"dead", "mean"}, {"latency", "p50"}, {"latency", "p95"}, {"within", "mean"}},
 	"spam":       {{"through", "mean"}, {"octets", "mean"}, {"seen", "mean"}},
 	"exhaustion": {{"fresh", "mean"}, {"served", "min"}, {"dry", "mean"}, {"taken", "mean"}},
 	"gossip":     {{"latency", "p50"}, {"octets", "mean"}, {"mesh", "mean"}, {"reached", "mean"}},
@@ -31,6 +32,7 @@ var part = map[string]struct {
 	label simulations.Label
 }{
 	"discovery":  {simulations.Override{Key: "sweep.nodes", Value: "[50]"}, simulations.Label{Key: "nodes", Value: "50"}},
+	"lookup":     {simulations.Override{Key: "sweep.nodes", Value: "[1000]"}, simulations.Label{Key: "nodes", Value: "1000"}},
 	"exhaustion": {simulations.Override{Key: "sweep.providers", Value: "[8]"}, simulations.Label{Key: "providers", Value: "8"}},
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/mimid/mimid/simulations/exhaustion"
 	"github.com/mimid/mimid/simulations/failover"
 	"github.com/mimid/mimid/simulations/fanout"
+	"github.com/mimid/mimid/simulations/lookup"
 	"github.com/mimid/mimid/simulations/spam"
 	"github.com/mimid/mimid/simulations/stack"
 )
@@ -30,7 +31,7 @@ var Readme string
 // All are the simulations, in the order in which they are listed.
 func All() []simulations.Simulation {
 	return []simulations.Simulation{failover.Simulation(), failover.Departure(), fanout.Simulation(), stack.Gossip(), stack.Room(), stack.Discovery(),
-		eclipse.Simulation(), spam.Simulation(), exhaustion.Simulation()}
+		eclipse.Simulation(), lookup.Simulation(), spam.Simulation(), exhaustion.Simulation()}
 }
 
 // Find returns the simulation of a name.

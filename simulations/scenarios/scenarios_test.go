@@ -15,6 +15,7 @@ var small = map[string][]simulations.Override{
 	"failover":   {{Key: "sweep.suspect", Value: `["500ms"]`}, {Key: "sweep.replicas", Value: "[3]"}, {Key: "faults", Value: "1"}, {Key: "runs", Value: "2"}},
 	"departure":  {{Key: "sweep.replicas", Value: "[1, 3]"}, {Key: "sweep.announced", Value: "[false]"}, {Key: "runs", Value: "1"}},
 	"eclipse":    {{Key: "nodes", Value: "100"}, {Key: "sweep.near", Value: "[10]"}, {Key: "searches", Value: "2"}, {Key: "runs", Value: "1"}},
+	"lookup":     {{Key: "sweep.nodes", Value: "[100]"}, {Key: "searches", Value: "10"}, {Key: "runs", Value: "1"}},
 	"spam":       {{Key: "lasts", Value: `"1h"`}, {Key: "sweep.attackers", Value: "[0, 4]"}, {Key: "runs", Value: "1"}},
 	"exhaustion": {{Key: "lasts", Value: `"1h"`}, {Key: "sweep.providers", Value: "[0, 2]"}, {Key: "runs", Value: "1"}},
 	"fanout":     {{Key: "sweep.nodes", Value: "[10, 100]"}, {Key: "messages", Value: "5"}, {Key: "runs", Value: "2"}},

@@ -1,0 +1,126 @@
+package lookup
+
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/simulations/engine"
+	"github.com/mimid/mimid/simulations/links"
+)
+
+// announced is a key, and who has its record: nodes keep it while they are away.
+type announced struct {
+	name    [32]byte
+	place   [32]byte
+	owner   int
+	holders map[int]bool
+}
+
+// searching makes walks in a network.
+type searching struct {
+	e     *engine.Engine
+	n     *network
+	rand  *rand.Rand
+	model *links.Model
+}
+
+// A result is what a walk came to.
+type result struct {
+	found bool
+	took  time.Duration
+	did   overlay.Walked
+	dead  int // nodes that were asked and were gone
+	to    []overlay.PeerID
+}
+
+// walk goes as a real node does (overlay.Announcers): it asks until the owner is named, nobody is left, or nothing has come for
+// a while. With all it goes on to the end, as who announces does.
+func (s *searching) walk(from int, k *announced, all bool, ended func(result)) {
+	n, e := s.n, s.e
+	self := n.nodes[from].id
+	owner := n.nodes[k.owner].id
+	begun := e.Now()
+	if !all && k.holders[from] {
+		e.After(0, func() { ended(result{found: true}) })
+		return
+	}
+	w := overlay.NewWalk(self, k.name, n.nearest(from, n.nodes[from].place, bucket, begun), n.nearest(from, k.place, overlay.WalkStart, begun), 20, s.rand.IntN)
+	open, over, news, answers, dead := 0, false, 0, 0, 0
+	end := func(named []overlay.PeerID, by overlay.PeerID) {
+		over = true
+		ended(result{slices.Contains(named, owner), e.Now() - begun, w.Walked(by), dead, w.Holders()})
+	}
+	var patience func()
+	patience = func() {
+		seen := news
+		e.After(overlay.WalkPatience, func() {
+			switch {
+			case over || seen != news: // another one waits
+			case answers >= overlay.WalkEnough:
+				end(w.Rest(), "")
+			default:
+				patience()
+			}
+		})
+	}
+	var pump func()
+	ask := func(id overlay.PeerID) {
+		open++
+		to := n.byID[id]
+		const octets = 200
+		there := s.model.Transit(from, to, octets, s.rand)
+		if !n.up(to, e.Now()+there) {
+			dead++
+			e.After(overlay.WalkSlow, func() {
+				if !over {
+					w.Slow(id)
+					pump()
+				}
+			})
+			e.After(overlay.WalkTimeout, func() {
+				open--
+				if !over {
+					w.Fail(id)
+					pump()
+				}
+			})
+			return
+		}
+		e.After(there, func() {
+			if over {
+				return
+			}
+			var who []overlay.PeerID
+			if k.holders[to] {
+				who = []overlay.PeerID{owner}
+			}
+			closer := n.nearest(to, k.place, bucket, e.Now())
+			e.After(s.model.Transit(to, from, 10*octets, s.rand), func() {
+				if open--; over {
+					return
+				}
+				e.Note(uint64(from)<<32 | uint64(to))
+				answers++
+				news++
+				patience()
+				if named := w.Answer(id, who, closer); !all && slices.Contains(named, owner) {
+					end(named, id)
+					return
+				}
+				pump()
+			})
+		})
+	}
+	pump = func() {
+		for id, ok := w.Next(); ok; id, ok = w.Next() {
+			ask(id)
+		}
+		if open == 0 && !over {
+			end(w.Rest(), "")
+		}
+	}
+	patience()
+	pump()
+}
