@@ -69,7 +69,7 @@
 //     once (mutant_forget_resubmission).
 //   - Nobody rolls back what it knows to be final. If another log proves to be
 //     final too, the room stops there and shows both (Stopped), until an admin
-//     moves it (mutant_frozen_unbound).
+//     moves it (mutant_frozen_unbound, mutant_frozen_votes).
 //   - Nobody is convicted (Convicted) who has not signed a contradiction.
 //
 // Seven rules are more than the first sketch of the protocol said:
@@ -150,7 +150,7 @@
 //   - Who stopped with the chosen history acknowledges like anybody, shows what it has,
 //     and goes on when the log continues its own into the new era.
 //   - Who stopped with the other history acknowledges with the last place that both have
-//     (Message.Common), and shows nothing of its own: its entries contradict the commit
+//     (Message.Common), and shows nothing of its own (mutant_frozen_shows): its entries contradict the commit
 //     and could only keep the room stopped. Its word is that it starts nothing else in
 //     this era. It takes nothing back: it stays as it is until its own people give its
 //     history up, which is the caller's (Restart with another log).

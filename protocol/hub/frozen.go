@@ -31,6 +31,8 @@ func (s *step) frozen(ev Event) {
 		m := ev.Message
 		switch {
 		case m == nil:
+		case mutant == frozenVotes && (m.Kind == Stand || m.Kind == AskVote):
+			s.deliver(m)
 		case m.Kind == Move, m.Kind == Ack, m.Kind == Ask, m.Kind == Answer, m.Kind == Append && m.Term.Era > s.log.Last().Term.Era:
 			s.deliver(m)
 		}

@@ -23,4 +23,6 @@ const (
 	restoredMoves
 	eraUnproven
 	liarsLeftOut
+	frozenVotes
+	frozenShows
 )

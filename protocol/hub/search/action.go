@@ -172,6 +172,11 @@ func (s *Scenario) step(into *draft, w *world, a action, x *done, packetIndex in
 	return nw, why
 }
 
+// signs says whether a message is the word of a replica, which it gives for one history only.
+func signs(m *hub.Message) bool {
+	return m.Kind == hub.CoSign || m.Kind == hub.Release || m.Grant && (m.Kind == hub.Grant || m.Kind == hub.Would)
+}
+
 // perform does one effect.
 func (s *Scenario) perform(w *world, n *node, e *hub.Effect, a action) string {
 	switch e.Kind {
@@ -185,6 +190,9 @@ func (s *Scenario) perform(w *world, n *node, e *hub.Effect, a action) string {
 	case hub.Send:
 		if e.Message.Kind == hub.Certify && s.Quiet {
 			return ""
+		}
+		if signs(e.Message) && n.m.State().Fork != ([2]hub.Head{}) && a.kind == happen {
+			return fmt.Sprintf("%s stands still, and says %s", n.cfg.Self, e.Message)
 		}
 		if int(e.Message.To) <= s.Nodes {
 			w.post(e.Message)

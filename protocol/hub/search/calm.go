@@ -20,6 +20,7 @@ func (s *Scenario) calm(w *world) ([]action, string) {
 		}
 	}
 	for round := range 12 {
+		c = s.shown(c, &trace)
 		// The hub of the highest term repeats itself and gets what is due.
 		for i := range s.Nodes {
 			if c.nodes[i].m.Role() != hub.Follower || s.Budget.Restore > 0 {
@@ -62,6 +63,22 @@ func (s *Scenario) calm(w *world) ([]action, string) {
 		}
 	}
 	return trace, "the room does not come to rest"
+}
+
+// shown has who stands still show both histories to the others, as its caller does.
+func (s *Scenario) shown(c world, trace *[]action) world {
+	still := false
+	for _, n := range c.nodes[:s.Nodes] {
+		still = still || n.m.State().Fork != [2]hub.Head{}
+	}
+	for i := 0; still && i < s.Nodes; i++ {
+		n := c.nodes[i]
+		log := n.m.Log()
+		if head, ok := s.other(n); ok && n.m.State().Fork == ([2]hub.Head{}) && log.Last().Term.Era == 0 {
+			c = s.calmly(c, action{at: i, ev: hub.Event{Kind: hub.Contradict, Head: head, Set: s.Set}, cut: -1}, -1, trace)
+		}
+	}
+	return s.drain(c, trace)
 }
 
 // probe is the number of the submission that shows that a hub gets on.

@@ -45,6 +45,9 @@ var planted = []struct {
 	{"mutant_restored_moves", "both: a backup and two moves", 9, "a backup and two moves", 9},
 	// A later era is believed from the log or a commit, not from somebody's word.
 	{"mutant_era_unproven", "claim: of an era", 2, "an era that nobody", 3},
+	// Who stands still votes for nobody, and shows nothing of its own to a move on the other history.
+	{"mutant_frozen_votes", "liar: three take part, and the other", 3, "three take part, one", 3},
+	{"mutant_frozen_shows", "liar: three take part, and the shorter", 2, "the shorter", 2},
 	// A move that leaves liars out takes all the others, the replaced hub too.
 	{"mutant_liars_left_out", "liar: three take part, and it is heard", 4, "three take part, one has lied", 4},
 }

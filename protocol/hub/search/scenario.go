@@ -54,7 +54,9 @@ type Scenario struct {
 	// above Nodes is a replica that is known to have lied: it was the room's hub, 1 is since,
 	// and now it says yes to everybody, whatever that contradicts.
 	Claimant hub.Provider
-	Budget   budget
+	// Split: it was not replaced, but has shown each of the first two another final history.
+	Split  bool
+	Budget budget
 	// Window is that of the machines (hub.Config); the world does what their callers owe them.
 	Window int
 	// Past is how many messages the room has had. They are final; the last provider has
@@ -114,10 +116,13 @@ func (s *Scenario) start() *world {
 			own = behind
 		}
 		switch {
-		case s.Conflict && s.liar():
+		case s.Conflict && s.liar() && !s.Split:
 			own = s.goOn(s.conflicting(d, 0))
 		case s.Conflict && i < 2:
 			own = s.conflicting(d, i)
+			if s.Split && i == 1 { // the longer one: a move that takes the newest log must not take it for that
+				own = s.conflicting(own, i+1)
+			}
 		}
 		m, _ := hub.Restart(cfg, durable(cfg, own), false)
 		n := &node{m: m, d: own, up: true, back: &own}

@@ -9,10 +9,10 @@ import (
 	"github.com/mimid/mimid/protocol/hub/search"
 )
 
-// TestScenarios searches every scenario up to a number of states: 28,000 each,
+// TestScenarios searches every scenario up to a number of states: 26,000 each,
 // 10,000 with -short, MIMID_HUB_STATES each if that is set (0: to the end).
 func TestScenarios(t *testing.T) {
-	limit, least := 28_000, 1_000_000
+	limit, least := 26_000, 1_000_000
 	if testing.Short() {
 		limit, least = 10_000, 100_000
 	}

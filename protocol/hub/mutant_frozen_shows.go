@@ -1,0 +1,5 @@
+//go:build mutant_frozen_shows
+
+package hub
+
+const mutant = frozenShows

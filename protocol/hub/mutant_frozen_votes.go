@@ -1,0 +1,5 @@
+//go:build mutant_frozen_votes
+
+package hub
+
+const mutant = frozenVotes
