@@ -65,9 +65,10 @@ func (s *Scenario) calm(w *world) ([]action, string) {
 	return trace, "the room does not come to rest"
 }
 
-// shown has who stands still show both histories to the others, as its caller does.
+// shown has who stands still show both histories to the others, as its caller does; and where
+// two have two histories, callers find that out when they compare where they stand.
 func (s *Scenario) shown(c world, trace *[]action) world {
-	still := false
+	still := s.Split
 	for _, n := range c.nodes[:s.Nodes] {
 		still = still || n.m.State().Fork != [2]hub.Head{}
 	}
