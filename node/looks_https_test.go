@@ -14,7 +14,7 @@ import (
 	"github.com/mimid/mimid/node/admin"
 )
 
-// A door is what stands before a provider's HTTPS, and can be shut.
+// A door is what stands before a provider's HTTPS, and can be shut for whoever comes anew.
 type door struct {
 	at string
 
@@ -53,7 +53,7 @@ func newDoor(t *testing.T, to string) *door {
 	})
 	t.Cleanup(func() {
 		l.Close()
-		d.set(true)
+		d.clear()
 		all.Wait()
 	})
 	return d
@@ -72,15 +72,21 @@ func (d *door) enter(both ...net.Conn) bool {
 	return !d.shut
 }
 
+// set shuts it, or opens it, for whoever comes; who is in stays.
 func (d *door) set(shut bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.shut = shut; shut {
-		for c := range d.in {
-			c.Close()
-		}
-		clear(d.in)
+	d.shut = shut
+}
+
+func (d *door) clear() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.shut = true
+	for c := range d.in {
+		c.Close()
 	}
+	clear(d.in)
 }
 
 // TestSeenFromOutsideByHTTPS: a provider without the overlay is looked at over HTTPS, by one that has both, and looks

@@ -107,7 +107,7 @@ type Limits struct {
 	PendingPerPair int
 	// Rooms in quarantine: of one user, of one user by users of one provider, and of all
 	// users by those of one provider. Default 50, 10 and 1,000. What is over them is dropped,
-	// the newest.
+	// the newest; where a user's are all taken, of the provider that has most of them.
 	HeldPerTarget, HeldPerPair, HeldPerProvider int
 	// HeldOctets are those of Welcomes in quarantine of one user. Default 2 MiB.
 	HeldOctets int

@@ -28,7 +28,7 @@ func (s *Service) place(tx *store.Tx, sc scope, now time.Time) (bool, error) {
 	if ofProvider >= l.PendingPerProvider || scopes >= l.Scopes-1 {
 		return false, nil
 	}
-	waiting, err := waitingFor(tx, sc.target)
+	waiting, err := waitingFor(tx, pendingPair, sc.target)
 	if err != nil {
 		return false, err
 	}
@@ -39,10 +39,11 @@ func (s *Service) place(tx *store.Tx, sc scope, now time.Time) (bool, error) {
 	return true, s.displace(tx, sc.target, yields, now)
 }
 
-// waitingFor is how many requests of each provider's users wait for a user's answer.
-func waitingFor(tx *store.Tx, target uri.User) (out []consent.Waiting, err error) {
+// waitingFor is how much of each provider's users waits for a user: requests, or rooms in quarantine, by which
+// counters are read.
+func waitingFor(tx *store.Tx, kind byte, target uri.User) (out []consent.Waiting, err error) {
 	prefix := target.String() + "\x00"
-	of, err := countersOf(tx, pendingPair, prefix)
+	of, err := countersOf(tx, kind, prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -87,4 +88,42 @@ func (s *Service) displace(tx *store.Tx, target uri.User, domain string, now tim
 // waits is a pending request as package consent compares it.
 func (r record) waits() consent.Asked {
 	return consent.Asked{Requester: r.requester, Room: r.room, At: time.UnixMilli(int64(r.changed))}
+}
+
+// heldPlace finds a place in quarantine for a room, as place does for a request. Of a provider's rooms the newest
+// goes, as if its time had ended: were it the oldest, whoever sends most would be the one that is kept.
+func (s *Service) heldPlace(tx *store.Tx, h *heldRoom) (bool, error) {
+	from := h.by.Provider().Domain()
+	l := &s.cfg.Limits
+	if n, err := add(tx, heldOfProvider, from, 0); err != nil || n >= l.HeldPerProvider {
+		return false, err
+	}
+	waiting, err := waitingFor(tx, heldOfPair, h.target)
+	if err != nil {
+		return false, err
+	}
+	ok, yields := consent.Places{User: l.HeldPerTarget, Provider: l.HeldPerPair}.Take(from, waiting)
+	if !ok || yields == "" {
+		return ok, nil
+	}
+	var gone *heldRoom
+	for x, err := range heldRooms(tx, h.target) {
+		if err != nil {
+			return false, err
+		}
+		if x.by.Provider().Domain() == yields && (gone == nil || consent.Yield(x.waits(), gone.waits()) < 0) {
+			gone = x
+		}
+	}
+	if gone == nil {
+		return false, fmt.Errorf("%w: rooms of %s's users are counted for %s, and there is none", ErrDamaged, yields, h.target)
+	}
+	s.cfg.Log.Warn("a room in quarantine goes for that of another provider: too many are there", "target", h.target, "provider", yields)
+	_, err = gone.forget(tx)
+	return true, err
+}
+
+// waits is a room in quarantine as package consent compares it.
+func (h *heldRoom) waits() consent.Asked {
+	return consent.Asked{Requester: h.by, Room: h.room, At: time.UnixMilli(int64(h.since))}
 }

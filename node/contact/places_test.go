@@ -176,3 +176,53 @@ func TestShareOfOwnLimits(t *testing.T) {
 		t.Errorf("%d requests take what a user has left for its own words", n)
 	}
 }
+
+// TestHeldRoomsShare: where one provider's rooms take all of a user's places in quarantine, another one's take theirs until
+// both have as many; the newest go with their Welcomes, and nothing of them reaches a device.
+func TestHeldRoomsShare(t *testing.T) {
+	w := newWorld(t, atlanta, chicago)
+	w.add(biloxi, func(c *contact.Config) {
+		c.Limits = contact.Limits{HeldPerTarget: 4, HeldPerPair: 4, HeldPerProvider: 10, HeldOctets: 100_000}
+	})
+	w.pass(time.Second)
+	carol, dave, bob := w.user("carol@atlanta.example"), w.user("daved@chicago.example"), w.user("bob@biloxi.example")
+	bob.set("quarantine")
+	has := func(what string, want ...string) {
+		t.Helper()
+		var got []string
+		for _, x := range bob.held().Rooms {
+			got = append(got, x.URI)
+		}
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", what, got, want)
+		}
+	}
+	name := func(n int) string { return roomAtAtlanta(n).String() }
+	for n := range 4 {
+		if !bob.put(roomAtAtlanta(n), carol) || !bob.welcome(roomAtAtlanta(n), 1000) {
+			t.Fatal("it reaches devices")
+		}
+		w.pass(time.Second)
+	}
+	has("full", name(0), name(1), name(2), name(3))
+	octets := must(w.ps[biloxi].Held())(t).Octets
+	for n := 10; n < 13; n++ {
+		if !bob.put(roomAtAtlanta(n), dave) {
+			t.Error("what is over a cap reaches the devices")
+		}
+		w.pass(time.Second)
+		if n == 10 {
+			has("another one's", name(0), name(1), name(2), name(10))
+			if h := must(w.ps[biloxi].Held())(t); h.Octets != octets*3/4 || h.Rooms != 4 || h.RoomsOfOne != 3 {
+				t.Errorf("%+v is counted, of %d octets of four Welcomes", h, octets)
+			}
+		}
+	}
+	has("as many of each", name(0), name(1), name(10), name(11))
+	if !bob.welcome(roomAtAtlanta(3), 1000) || bob.rooms() != 0 {
+		t.Error("a room that went reaches the devices")
+	}
+	w.ps[biloxi].records()
+}

@@ -55,9 +55,9 @@ func (s *Service) Enters(tx *store.Tx, name uri.Room, u, by uri.User, next uint6
 	if err != nil || old != nil {
 		return true, err
 	}
-	full, err := s.heldFull(tx, h, 0)
-	if err != nil || full {
-		if full {
+	placed, err := s.heldPlace(tx, h)
+	if err != nil || !placed {
+		if err == nil {
 			s.cfg.Log.Warn("a room that a stranger has made is dropped: too many are in quarantine", "target", u, "provider", by.Provider().Domain())
 		}
 		return true, err
@@ -65,23 +65,10 @@ func (s *Service) Enters(tx *store.Tx, name uri.Room, u, by uri.User, next uint6
 	return true, errors.Join(h.count(tx, 1, 0), tx.Set(h.key(), h.bytes()))
 }
 
-// heldFull says whether one more room, or a Welcome of that many octets, is too much. What is
-// dropped is the newest: were it the oldest, whoever sends most would be the one that is kept.
+// heldFull says whether a Welcome of that many octets is too much.
 func (s *Service) heldFull(tx *store.Tx, h *heldRoom, octets int) (bool, error) {
-	l := &s.cfg.Limits
-	limits := map[byte]int{heldOfTarget: l.HeldPerTarget, heldOctets: l.HeldOctets, heldOfPair: l.HeldPerPair, heldOfProvider: l.HeldPerProvider}
-	full := false
-	for _, c := range h.counters(1, octets) {
-		if c.kind == heldOctets != (octets > 0) {
-			continue
-		}
-		n, err := add(tx, c.kind, c.name, 0)
-		if err != nil {
-			return false, err
-		}
-		full = full || n+c.change > limits[c.kind]
-	}
-	return full, nil
+	n, err := add(tx, heldOctets, h.target.String(), 0)
+	return n+octets > s.cfg.Limits.HeldOctets, err
 }
 
 // Welcomed is called in the transaction in which a Welcome for an own user comes, as devices

@@ -66,7 +66,7 @@ type Limits struct {
 	// their tokens. Default 10,000: some 5 MB with those that wait.
 	PerIssuer int
 	// PerTarget is how many requests of one user are kept, and PerPair how many of these from
-	// one issuer. Further ones vanish. Default 20 and 5.
+	// one issuer. Further ones vanish, or the newest of the issuer that has most. Default 20 and 5.
 	PerTarget, PerPair int
 	// Keep is for how long a request waits for its answer, and a yes for whoever asked. Default
 	// 14 days.

@@ -1,14 +1,15 @@
 package introduce
 
 import (
-	"bytes"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/consent"
 	"github.com/mimid/mimid/protocol/introduction"
 	"github.com/mimid/mimid/protocol/presentation"
 	"github.com/mimid/mimid/protocol/uri"
@@ -123,22 +124,46 @@ func parseTarget(k store.Key) (u uri.User, h introduction.Handle, err error) {
 	return u, introduction.Handle(name[len(name)-len(h):]), nil
 }
 
-// countPending counts a user's requests, and those from one issuer. There are few.
-func countPending(tx *store.Tx, u uri.User, issuer string) (all, ofIssuer int, err error) {
+// waitingFor counts a user's requests by issuer, with those that were answered with yes. There are few.
+func waitingFor(tx *store.Tx, u uri.User) (out []consent.Waiting, err error) {
 	for it, err := range tx.Scan(store.Scan{Prefix: store.SpaceTokens.Prefix(ofTarget(u))}) {
 		if err != nil {
-			return 0, 0, err
+			return nil, err
 		}
-		b, err := body(it.Value)
+		issuer, err := body(it.Value)
 		if err != nil {
-			return 0, 0, err
+			return nil, err
 		}
-		all++
-		if bytes.Equal(b, []byte(issuer)) {
-			ofIssuer++
+		i := slices.IndexFunc(out, func(w consent.Waiting) bool { return w.Provider == string(issuer) })
+		if i < 0 {
+			i, out = len(out), append(out, consent.Waiting{Provider: string(issuer)})
+		}
+		out[i].Requests++
+	}
+	return out, nil
+}
+
+// displace forgets the newest of an issuer's requests to a user that was not answered, of one time
+// that with the last handle. It says whether there was one.
+func displace(tx *store.Tx, u uri.User, issuer string) (bool, error) {
+	var gone *pending
+	var handle introduction.Handle
+	for h, err := range handlesOf(tx, u) { // in the order of handles
+		if err != nil {
+			return false, err
+		}
+		p, err := readPending(tx, h)
+		if err != nil {
+			return false, err
+		}
+		if p != nil && !p.granted && p.issuer == issuer && (gone == nil || !p.at.Before(gone.at)) {
+			gone, handle = p, h
 		}
 	}
-	return all, ofIssuer, nil
+	if gone == nil {
+		return false, nil
+	}
+	return true, gone.drop(tx, handle)
 }
 
 func readCount(tx *store.Tx, w introduction.Week, issuer string) (int, error) {

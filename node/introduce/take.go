@@ -242,19 +242,20 @@ func (s *Service) show(tx *store.Tx, c *introduction.Checked, exists bool, now t
 	if err != nil {
 		return err
 	}
-	all, ofIssuer, err := countPending(tx, c.Target, p.issuer)
-	if err != nil {
-		return err
-	}
 	other, err := readPending(tx, c.Handle)
 	if err != nil {
 		return err
 	}
-	l := &s.cfg.Limits
-	if !exists || mode == consent.Closed || other != nil || all >= l.PerTarget || ofIssuer >= l.PerPair {
-		if exists && mode != consent.Closed && other == nil {
+	placed := exists && mode != consent.Closed && other == nil
+	if placed {
+		if placed, err = s.place(tx, p); err != nil {
+			return err
+		}
+		if !placed {
 			s.cfg.Log.Warn("an anonymous request vanishes: too many wait", "target", c.Target, "issuer", p.issuer)
 		}
+	}
+	if !placed {
 		return tx.Set(decoyKey(), p.bytes())
 	}
 	if err := p.write(tx, c.Handle); err != nil {
@@ -264,6 +265,22 @@ func (s *Service) show(tx *store.Tx, c *introduction.Checked, exists bool, now t
 		return nil
 	}
 	return s.cfg.Feed.Put(tx, c.Target, clientapi.EventIntroduction, p.shown(c.Handle))
+}
+
+// place finds a place for a request among its target's. If all are taken, one of an issuer that has more of them
+// goes, as package consent has it for requests by name. Its token stays spent, and whoever sent it hears
+// nothing, as of any that has no answer.
+func (s *Service) place(tx *store.Tx, p *pending) (bool, error) {
+	waiting, err := waitingFor(tx, p.target)
+	if err != nil {
+		return false, err
+	}
+	ok, yields := consent.Places{User: s.cfg.Limits.PerTarget, Provider: s.cfg.Limits.PerPair}.Take(p.issuer, waiting)
+	if !ok || yields == "" {
+		return ok, nil
+	}
+	s.cfg.Log.Warn("an anonymous request goes for that of another issuer: too many wait", "target", p.target, "issuer", yields)
+	return displace(tx, p.target, yields)
 }
 
 // Redeem is called in the transaction in which a user of an issuer asks the target by name, with a
