@@ -22,7 +22,8 @@
 //     gets them, and so learns that there is such a user.
 //   - Limits that a stranger runs into count what the stranger sends, and not what
 //     came of it. Where a limit depends on the user (pending requests), what is
-//     over it vanishes.
+//     over it vanishes, be it the new one, or one of the provider that has most there
+//     (consent.Places), in the same transaction.
 //
 // Refusals that tell more depend on the request alone: it is malformed, not
 // signed by whom it says, or from a provider that does not speak for the user.

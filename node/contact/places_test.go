@@ -86,6 +86,8 @@ func TestWaveOfFourProviders(t *testing.T) {
 		}
 		counted("full")
 		_, before := waits()
+		// The newest of what Bob has said about anybody there is no request, and stays.
+		b.mustSay(wire.ConsentGrant, "mimi://spam0.example/u/friend", "")
 		p.seen()
 		alice.mustSay(wire.ConsentRequest, b.uri(), "")
 		if got := p.seen(); mode == "ask" && !slices.Equal(got, []string{"bob: cancel, none", "bob: request, requested"}) || mode != "ask" && len(got) != 0 {
@@ -124,6 +126,9 @@ func TestWaveOfFourProviders(t *testing.T) {
 			t.Errorf("mode %s: %v, and after a restart %v", mode, of, again)
 		}
 		p.records() // all of them can be read
+		if !strings.Contains(p.consents(b.who), "friend->bob granted") {
+			t.Errorf("mode %s: a grant went for a request", mode)
+		}
 		// An answer makes room as before.
 		b.mustSay(wire.ConsentRevoke, "mimi://spam2.example/u/u000", "")
 		said(spammers[1], 200, "")
