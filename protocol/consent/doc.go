@@ -62,6 +62,12 @@
 // state Requested. Whoever wants to say nothing says nothing. Who is refused or blocked
 // for any room is not heard with an invitation either (Hears).
 //
+// # Places
+//
+// A user has places for so many requests (Places). When all are taken, the provider that has
+// most of them yields to one that has fewer, so that a few providers with made-up accounts keep
+// nobody out: see Places.Take and Yield. The caller counts, and forgets what yields.
+//
 // Pure: values in, values out. Limits on how often a requester may ask belong
 // to the caller.
 package consent
