@@ -298,6 +298,9 @@ func PlainAnnouncers(ctx context.Context, o *Overlay, key [32]byte, limit int) (
 // TableSize is the size of a node's routing table.
 func TableSize(o *Overlay) int { return o.net.Load().dht.RoutingTable().Size() }
 
+// RefreshTable has a node look for others now.
+func RefreshTable(o *Overlay) { o.net.Load().dht.RefreshRoutingTable() }
+
 // ReadAnswer reads what a peer answers to a request of the DHT.
 func ReadAnswer(b []byte, q *pb.Message) (*pb.Message, error) {
 	return readAnswer(bufio.NewReader(bytes.NewReader(b)), q)

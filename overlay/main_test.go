@@ -144,7 +144,7 @@ func providers(t testing.TB, n int, change func(i int, c *overlay.Config)) []*ov
 func eventually(t testing.TB, what string, fn func() error) {
 	t.Helper()
 	var err error
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(90 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if err = fn(); err == nil {
 			return
 		}
