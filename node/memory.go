@@ -10,10 +10,10 @@ import (
 )
 
 // Memory is what a node stands on that lives in memory, in a network inside one process, as
-// simulations have it: without sockets, and with a store that is gone when the node ends. No
+// simulations have it: without sockets, and with a store that is gone when the node ends (but see Files). No
 // configuration asks for it, so that no operator has it by mistake.
 //
-// The data directory is there for attachments alone, and has to exist. clients.listen is the address
+// The data directory is there for attachments and such a store alone, and has to exist. clients.listen is the address
 // that the node says it has. What else would open sockets has to be off: HTTPS, metrics, DNS, mDNS.
 type Memory struct {
 	// Keys are the node's, in place of those in the data directory.
@@ -23,6 +23,8 @@ type Memory struct {
 	// Clients and Operator bring the connections of clients and of the operator
 	// (admin.NewClient). The node closes both. The address of Clients must be a loopback one.
 	Clients, Operator net.Listener
+	// Files has the store lie in the data directory, as ever, so that the node can end and begin again.
+	Files bool
 }
 
 // NewKeys are keys that lie nowhere, for a node in memory.
@@ -53,7 +55,7 @@ func (m *Memory) readKeys(dir string) (*Keys, error) {
 
 // store says where the store is.
 func (m *Memory) store(dir string) store.Options {
-	if m != nil {
+	if m != nil && !m.Files {
 		return store.Options{InMemory: true}
 	}
 	return store.Options{Dir: filepath.Join(dir, "store")}

@@ -227,6 +227,26 @@ func (e *ear) observeService(r *simulations.Run, people []*person, hub int, stru
 	r.Observe("served", "1", float64(served)/float64(all))
 }
 
+// observeReturn waits until a message is final that the member of a provider has sent after it came back, and observes how
+// long that took.
+func (e *ear) observeReturn(r *simulations.Run, provider int, back time.Time) error {
+	var final time.Time
+	if err := await(r.Context(), "the member of the provider that has come back being served", func() bool {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		for k, s := range e.said {
+			if k.by.at.index == provider && s.sent.After(back) && !s.final.IsZero() && (final.IsZero() || s.final.Before(final)) {
+				final = s.final
+			}
+		}
+		return !final.IsZero()
+	}); err != nil {
+		return err
+	}
+	r.ObserveTime("back", final.Sub(back))
+	return nil
+}
+
 // talk is people who say something now and then.
 type talk struct {
 	stop  map[*person]context.CancelFunc

@@ -31,19 +31,30 @@ type world struct {
 	providers []*provider
 	people    []*person
 	log       io.Writer // what nodes have to say
+	files     bool      // stores lie in dir, so that providers can be begun again; they are in memory else
 }
 
 // provider is one, and its node while it runs.
 type provider struct {
-	index   int
-	domain  string
-	n       *node.Node
-	clients *memnet.Local
-	admin   *admin.Client
-	cancel  context.CancelFunc
-	done    chan struct{}
-	err     error // once done
-	dead    bool  // it was killed
+	index  int
+	domain string
+	config *node.Config
+	n      *node.Node
+	admin  *admin.Client
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error // once done
+	dead   bool  // it was killed
+
+	mu      sync.Mutex
+	clients *memnet.Local // of the node that runs; guarded by mu
+}
+
+// listener is where clients of the provider come now.
+func (p *provider) listener() *memnet.Local {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.clients
 }
 
 // person is a user with one device.
@@ -59,8 +70,13 @@ type person struct {
 
 // newWorld makes some providers, who all know the first one, and waits until they are ready.
 func newWorld(ctx context.Context, seed uint64, count int, spec links.Spec, edit func(*node.Config), log io.Writer) (*world, error) {
+	return newWorldOn(ctx, seed, count, spec, edit, log, false)
+}
+
+// newWorldOn is newWorld, with stores in files if the providers are to be begun again.
+func newWorldOn(ctx context.Context, seed uint64, count int, spec links.Spec, edit func(*node.Config), log io.Writer, files bool) (*world, error) {
 	source := rand.New(rand.NewPCG(seed, 1))
-	w := &world{seed: seed, model: links.New(spec, count, source), log: log}
+	w := &world{seed: seed, model: links.New(spec, count, source), log: log, files: files}
 	w.fabric = memnet.New(&path{model: w.model, rand: source})
 	var err error
 	if w.dir, err = os.MkdirTemp("", "mimid-sim-"); err != nil {
@@ -92,7 +108,7 @@ func newWorld(ctx context.Context, seed uint64, count int, spec links.Spec, edit
 
 // add makes a provider and starts it.
 func (w *world) add(ctx context.Context, i int, boot []string, edit func(*node.Config)) (*provider, error) {
-	p := &provider{index: i, domain: fmt.Sprintf("p%d.example", i), clients: memnet.NewLocal(8448), done: make(chan struct{})}
+	p := &provider{index: i, domain: fmt.Sprintf("p%d.example", i)}
 	c := node.DefaultConfig(p.domain)
 	c.Overlay.Look = 0 // each look makes a libp2p host
 	c.Dir = filepath.Join(w.dir, p.domain)
@@ -104,23 +120,54 @@ func (w *world) add(ctx context.Context, i int, boot []string, edit func(*node.C
 	if edit != nil {
 		edit(&c)
 	}
-	operator := memnet.NewLocal(1)
-	p.admin = admin.NewClient(operator.Dial)
-	var err error
-	p.n, err = node.New(&c, node.Options{Version: "simulated", LogTo: w.log, Memory: &node.Memory{
-		Keys:      node.NewKeys(key(w.seed, i, "provider"), key(w.seed, i, "node"), key(w.seed, i, "franking")),
-		Transport: w.fabric.Node(i), Clients: p.clients, Operator: operator}})
-	if err != nil {
+	p.config = &c
+	if err := w.begin(ctx, p); err != nil {
 		return nil, err
 	}
+	w.providers = append(w.providers, p)
+	return p, nil
+}
+
+// begin has a provider run, for the first time or after it has ended.
+func (w *world) begin(ctx context.Context, p *provider) error {
+	i, clients, operator := p.index, memnet.NewLocal(8448), memnet.NewLocal(1)
+	var err error
+	p.n, err = node.New(p.config, node.Options{Version: "simulated", LogTo: w.log, Memory: &node.Memory{
+		Keys:      node.NewKeys(key(w.seed, i, "provider"), key(w.seed, i, "node"), key(w.seed, i, "franking")),
+		Transport: w.fabric.Node(i), Clients: clients, Operator: operator, Files: w.files}})
+	if err != nil {
+		return err
+	}
+	p.mu.Lock()
+	p.clients = clients
+	p.mu.Unlock()
+	p.admin, p.done = admin.NewClient(operator.Dial), make(chan struct{})
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	p.cancel = cancel
-	w.providers = append(w.providers, p)
+	n, done := p.n, p.done
 	go func() {
-		defer close(p.done)
-		p.err = p.n.Run(run)
+		defer close(done)
+		p.err = n.Run(run)
 	}()
-	return p, nil
+	return nil
+}
+
+// again has a provider that was struck down run again, on what its store has, and waits until it is ready.
+func (w *world) again(ctx context.Context, p *provider) error {
+	if err := p.stop(); err != nil {
+		return fmt.Errorf("the node of %s that was killed: %w", p.domain, err)
+	}
+	if err := w.begin(ctx, p); err != nil {
+		return err
+	}
+	return await(ctx, p.domain+" being ready again", func() bool {
+		select {
+		case <-p.n.Ready():
+			return true
+		default:
+			return false
+		}
+	})
 }
 
 // enter registers somebody at a provider and runs the device.
@@ -129,13 +176,13 @@ func (w *world) enter(ctx context.Context, p *provider, name string) (*person, e
 	if err != nil {
 		return nil, err
 	}
-	x := &person{at: p, web: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return p.clients.Dial(ctx) }}}
+	x := &person{at: p, web: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) { return p.listener().Dial(ctx) }}}
 	if x.Client, err = client.Open(client.Config{Storage: newStorage(), HTTP: &http.Client{Transport: x.web}, Notices: 1 << 14, Log: slog.New(slog.DiscardHandler)}); err != nil {
 		return nil, err
 	}
 	x.running, x.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	w.people = append(w.people, x)
-	if err := x.Register(ctx, "http://"+p.clients.Addr().String(), inv.Code, "device"); err != nil {
+	if err := x.Register(ctx, "http://"+p.listener().Addr().String(), inv.Code, "device"); err != nil {
 		return nil, fmt.Errorf("registering %s at %s: %w", name, p.domain, err)
 	}
 	x.ended.Go(func() { x.ran = x.Client.Run(x.running) })

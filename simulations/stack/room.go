@@ -18,8 +18,8 @@ type RoomParameters struct {
 	Providers int                  `toml:"providers" doc:"whole providers, with one member of the room at each; from 3 on three of them decide, from 5 on five"`
 	Say       simulations.Duration `toml:"say" doc:"time between two messages of a member, on average"`
 	Calm      simulations.Duration `toml:"calm" doc:"time in which all is well, and which is measured"`
-	Fault     string               `toml:"fault" doc:"what then happens to the provider that orders the room: none, kill, or isolate (it is silent, and comes back)"`
-	Lasts     simulations.Duration `toml:"lasts" doc:"time that is watched after that; an isolated provider comes back at its end"`
+	Fault     string               `toml:"fault" doc:"what then happens to the provider that orders the room: none, kill, restart (it is killed, and begins again with what it had stored), or isolate (it is silent, and comes back)"`
+	Lasts     simulations.Duration `toml:"lasts" doc:"time that is watched after that; an isolated or restarted provider comes back at its end"`
 	Suspect   simulations.Duration `toml:"suspect" doc:"silence after which a provider is taken for dead"`
 	Links     links.Spec           `toml:"links"`
 }
@@ -33,8 +33,8 @@ func (p *RoomParameters) Check() error {
 		return fmt.Errorf("parameters.say = %s must be 10ms to 1h", p.Say.D())
 	case p.Calm.D() < time.Second || p.Calm.D() > 24*time.Hour || p.Lasts.D() < time.Second || p.Lasts.D() > 24*time.Hour:
 		return fmt.Errorf("parameters.calm = %s and parameters.lasts = %s must be 1s to 24h", p.Calm.D(), p.Lasts.D())
-	case p.Fault != "none" && p.Fault != "kill" && p.Fault != "isolate":
-		return fmt.Errorf("parameters.fault = %q must be none, kill or isolate", p.Fault)
+	case p.Fault != "none" && p.Fault != "kill" && p.Fault != "restart" && p.Fault != "isolate":
+		return fmt.Errorf("parameters.fault = %q must be none, kill, restart or isolate", p.Fault)
 	case p.Fault == "kill" && p.Providers < 3:
 		return fmt.Errorf("parameters.fault = \"kill\" with parameters.providers = %d: nobody could take over, and it would never end", p.Providers)
 	case p.Suspect.D() < 50*time.Millisecond || p.Suspect.D() > time.Minute:
@@ -74,10 +74,10 @@ const roomSettle = 3 * time.Second
 
 func runRoom(r *simulations.Run, p RoomParameters) (err error) {
 	begun := time.Now()
-	w, err := newWorld(r.Context(), r.Seed, p.Providers, p.Links, func(c *node.Config) {
+	w, err := newWorldOn(r.Context(), r.Seed, p.Providers, p.Links, func(c *node.Config) {
 		c.Failover.Timeout, c.Failover.Interval = node.Duration(p.Suspect), node.Duration(p.Suspect*2/5)
 		c.Failover.Idle = max(c.Failover.Idle, c.Failover.Interval)
-	}, io.Discard)
+	}, io.Discard, p.Fault == "restart")
 	defer func() {
 		if closed := w.close(); err == nil {
 			err = closed
@@ -119,8 +119,18 @@ func runRoom(r *simulations.Run, p RoomParameters) (err error) {
 	if err := wait(r, p.Lasts.D(), .8, begun); err != nil {
 		return err
 	}
-	if p.Fault == "isolate" {
+	if p.Fault == "restart" || p.Fault == "isolate" {
 		w.fabric.Isolate(hub, p.Providers, false)
+	}
+	if p.Fault == "restart" {
+		back := time.Now()
+		if err := w.again(r.Context(), w.providers[hub]); err != nil {
+			return err
+		}
+		r.ObserveTime("ready", time.Since(back))
+		if err := ear.observeReturn(r, hub, back); err != nil {
+			return err
+		}
 	}
 	talk.end()
 	left := w.alive()
@@ -230,6 +240,10 @@ func (w *world) strike(fault string, victim int, talk *talk) {
 	}
 	w.fabric.Kill(victim)
 	p := w.providers[victim]
+	if fault == "restart" { // its member's device goes on, and finds nobody
+		p.cancel()
+		return
+	}
 	p.dead = true
 	for _, x := range w.people {
 		if x.at == p {
