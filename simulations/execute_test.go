@@ -142,6 +142,15 @@ func TestSaveAndLoad(t *testing.T) {
 	if got.Summary.Title != "A title" || len(got.Summary.Runs) != 16 || got.Graph.Note != "one" || got.Summary.Versions.Mimid != "v1" {
 		t.Errorf("%+v", got.Summary)
 	}
+	// What was not set has its default there, and what was swept is not there.
+	if p := got.Summary.Parameters; len(p) != len(s.Simulation.Parameters())-2 || p["nodes"] != "" || p["inner.share"] != "" {
+		t.Errorf("parameters %v of %v", p, s.Simulation.Parameters())
+	}
+	for _, p := range s.Simulation.Parameters() {
+		if p.Key != "nodes" && p.Key != "inner.share" && got.Summary.Parameters[p.Key] != p.Default {
+			t.Errorf("%s is %q, its default %q", p.Key, got.Summary.Parameters[p.Key], p.Default)
+		}
+	}
 	want := r.Groups()
 	if len(got.Summary.Groups) != len(want) {
 		t.Fatalf("%d groups, want %d", len(got.Summary.Groups), len(want))

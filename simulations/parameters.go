@@ -78,7 +78,7 @@ func keyOf(f reflect.StructField) string {
 	return name
 }
 
-// parametersOf walks a struct of parameters.
+// parametersOf walks a struct of parameters, whose values are the Defaults of what it returns.
 func parametersOf(p any) []Parameter {
 	var all []Parameter
 	var walk func(prefix string, v reflect.Value)

@@ -19,20 +19,23 @@ import (
 
 // A Summary is what summary.json holds.
 type Summary struct {
-	Simulation string      `json:"simulation"`
-	Engine     string      `json:"engine"`
-	Title      string      `json:"title"`
-	Question   string      `json:"question"`
-	Begun      time.Time   `json:"begun"`
-	WallMS     int64       `json:"wall_ms"`
-	Runs       []RunRecord `json:"runs"`
-	Incomplete string      `json:"incomplete,omitempty"` // why runs are missing
-	Violations []string    `json:"violations,omitempty"`
-	Deviations []Deviation `json:"deviations,omitempty"` // from what the shipped scenario is known to give
-	Golden     string      `json:"golden,omitempty"`     // "met", "missed", or why it was not looked at
-	Versions   Versions    `json:"versions"`
-	Machine    Machine     `json:"machine"`
-	Groups     []Group     `json:"groups"`
+	Simulation string `json:"simulation"`
+	Engine     string `json:"engine"`
+	Title      string `json:"title"`
+	Question   string `json:"question"`
+	// Parameters are all of them as they are written in a file, those with their default value, too: a later
+	// version may have another one. Of a swept one each run's setting has the value.
+	Parameters map[string]string `json:"parameters"`
+	Begun      time.Time         `json:"begun"`
+	WallMS     int64             `json:"wall_ms"`
+	Runs       []RunRecord       `json:"runs"`
+	Incomplete string            `json:"incomplete,omitempty"` // why runs are missing
+	Violations []string          `json:"violations,omitempty"`
+	Deviations []Deviation       `json:"deviations,omitempty"` // from what the shipped scenario is known to give
+	Golden     string            `json:"golden,omitempty"`     // "met", "missed", or why it was not looked at
+	Versions   Versions          `json:"versions"`
+	Machine    Machine           `json:"machine"`
+	Groups     []Group           `json:"groups"`
 }
 
 // A RunRecord is one run.
@@ -68,6 +71,15 @@ func (r *Result) Summarize(version string) Summary {
 		Versions: Versions{version, runtime.Version(), revision()}, Machine: Machine{runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), cpuModel()}, Groups: r.Groups()}
 	if r.Err != nil {
 		s.Incomplete = r.Err.Error()
+	}
+	if len(r.Scenario.Settings) > 0 {
+		s.Parameters = map[string]string{}
+		first := r.Scenario.Settings[0]
+		for _, p := range parametersOf(first.Parameters) {
+			if !slices.ContainsFunc(first.Labels, func(l Label) bool { return l.Key == p.Key }) {
+				s.Parameters[p.Key] = p.Default
+			}
+		}
 	}
 	for _, o := range r.Outcomes {
 		rec := RunRecord{Setting: o.Setting, Seed: o.Seed, Events: o.Events, Virtual: o.Virtual.Seconds(), Wall: o.Wall.Seconds()}
