@@ -62,7 +62,7 @@ func Simulation() simulations.Simulation {
 		Name:     "exhaustion",
 		Engine:   simulations.Event,
 		Question: "Can accounts that a user has let add her take all her KeyPackages, and do others get one that is used once?",
-		Doc: "Fifty accounts of one or more providers claim KeyPackages of a few users for rooms that they make up, as fast as they can, while contacts of other providers claim some now and then. " +
+		Doc: "Fifty accounts of one or more providers claim KeyPackages of a few users for rooms that they make up, again and again, while contacts of other providers claim some now and then. " +
 			"Claims are those of real nodes, with real KeyPackages, on a store in memory: an account and a provider have a share of each user's KeyPackages that are used once, and get her last resort after that. " +
 			"Devices look every hour how many are left, and bring others, as real ones do. fresh is the share of the contacts' claims that get one that is used once; served the share that gets anything; dry the share of " +
 			"the time in which a user has none left; taken how many of a user's the attackers get in an hour; stock how many a user has left, every ten minutes. With shares = false there are none, as if whoever may add a user may take all.",
