@@ -105,25 +105,27 @@ func (c *Client) consented(b *batch, v *clientapi.ConsentEvent) error {
 	if err != nil {
 		return err
 	}
-	signed, err := c.signedConsent(e)
+	s, err := c.signedConsent(e)
 	if err != nil {
 		return err
 	}
+	signed := s != nil
 	if to == c.user && v.State == "granted" && len(c.uninvited) > 0 {
 		c.unknown.at = c.cfg.Now() // one of these rooms may be one to come into now
 	}
 	if from == c.user && e.Scope.Room != "" {
+		c.invitedElsewhere(b, e, to, s)
 		c.invitationHeard(b, to, string(e.Scope.Room), v.State)
 	}
 	b.tell(ConsentChanged{Requester: from, Target: to, Room: string(e.Scope.Room), State: v.State, Signed: signed})
 	return nil
 }
 
-// signedConsent says whether a word is signed by the user whose it is. A signature that does
+// signedConsent returns the signature of a word by the user whose it is. A signature that does
 // not fit is an error; one that cannot be judged, as the user's provider is not known here, or by
-// another key, is none. Of the own user this device knows the key: what bears another one,
+// another key, is none: nil. Of the own user this device knows the key: what bears another one,
 // nobody of this user has said.
-func (c *Client) signedConsent(e *wire.ConsentEntry) (bool, error) {
+func (c *Client) signedConsent(e *wire.ConsentEntry) (*consent.Signature, error) {
 	who := e.Scope.Requester
 	if e.Operation == wire.ConsentGrant || e.Operation == wire.ConsentRevoke {
 		who = e.Scope.Target
@@ -132,11 +134,11 @@ func (c *Client) signedConsent(e *wire.ConsentEntry) (bool, error) {
 	own := string(who) == c.user.String()
 	switch {
 	case errors.Is(err, x509auth.ErrUnknownProvider), errors.Is(err, x509auth.ErrUntrusted) && !own:
-		return false, nil
+		return nil, nil
 	case err != nil || s == nil:
-		return false, err
+		return nil, err
 	case own && !s.Key.Equal(ed25519.NewKeyFromSeed(c.me.UserKey).Public()):
-		return false, fmt.Errorf("a word of this user with another user's key: %w", consent.ErrSignature)
+		return nil, fmt.Errorf("a word of this user with another user's key: %w", consent.ErrSignature)
 	}
-	return true, nil
+	return s, nil
 }

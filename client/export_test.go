@@ -153,3 +153,16 @@ func (c *Client) SendIn(ctx context.Context, u uri.Room, m *content.Message) err
 
 // TreesFit says whether one commit may add users of the hub's provider, and others.
 func TreesFit(own, others bool, leaves int) bool { return treesFit(own, others, leaves) }
+
+// WaitingInvitations is how many invitations may still lead to somebody being added.
+func (c *Client) WaitingInvitations(ctx context.Context) (n int) {
+	c.do(ctx, func() (error, error) {
+		for _, v := range c.invites {
+			if !v.Done {
+				n++
+			}
+		}
+		return nil, nil
+	})
+	return n
+}

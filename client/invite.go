@@ -26,6 +26,13 @@ type invitation struct {
 	Granted bool
 	Tries   int // to get KeyPackages, after the user has accepted
 
+	// Of one that another device of this user has made, see otherinvite.go.
+	Elsewhere bool
+	As        string // the role by its name, instead of Role; empty: that of newcomers
+	SignedAt  int64  // Unix milliseconds
+	GrantedAt int64  // Unix milliseconds: when this device heard of it
+	Done      bool   // it has come to its end here, and does not count again
+
 	task
 }
 
@@ -110,7 +117,7 @@ func (c *Client) forgetInvitation(ctx context.Context, u uri.Room, who uri.User)
 	return c.do(ctx, func() (error, error) {
 		b := new(batch)
 		if v := c.invitationOf(u.String(), who.String()); v != nil {
-			c.dropInvitation(b, v)
+			c.endInvitation(b, v)
 		}
 		return nil, c.commit(b)
 	})
@@ -251,19 +258,19 @@ func (c *Client) consentEntryWith(ctx context.Context, op wire.ConsentOperation,
 func (c *Client) invitationHeard(b *batch, to uri.User, about, state string) {
 	v := c.invitationOf(about, to.String())
 	switch {
-	case v == nil:
+	case v == nil || v.Done:
 	case state == "granted" && !v.Granted:
-		v.Granted = true
+		v.Granted, v.GrantedAt = true, c.cfg.Now().UnixMilli()
 		v.save(b)
 	case state == "revoked" || state == "none":
-		c.dropInvitation(b, v)
+		c.endInvitation(b, v)
 	}
 }
 
 // pumpInvitations adds those who have accepted.
 func (c *Client) pumpInvitations(soon func(*task) bool) error {
 	for _, v := range c.invites {
-		if !v.Granted {
+		if v.Elsewhere && !c.mineToAdd(v, soon) || !v.Granted {
 			continue
 		}
 		u, err1 := uri.ParseRoom(v.Room)
@@ -274,7 +281,7 @@ func (c *Client) pumpInvitations(soon func(*task) bool) error {
 		r := c.rooms[room.IDOf([]byte(v.Room))]
 		if r == nil || r.State == roomLeft || r.State == roomStopped {
 			b := new(batch)
-			c.dropInvitation(b, v)
+			c.endInvitation(b, v)
 			b.tell(Problem{u, fmt.Errorf("%s has accepted an invitation to a room that this device is not in any more: %w", who, ErrNoRoom)})
 			if err := c.commit(b); err != nil {
 				return err
@@ -303,13 +310,13 @@ func (c *Client) claimedFor(v *invitation, u uri.Room, kps [][]byte, err error) 
 	b := new(batch)
 	switch v.Tries++; {
 	case err == nil:
-		c.dropInvitation(b, v)
+		c.endInvitation(b, v)
 		c.newWish(b, &wish{Room: room.IDOf([]byte(v.Room)), Kind: wishAdd, User: v.User, Role: v.Role, KeyPackages: kps})
 	case v.Tries < maxClaims:
 		v.task.failed(c.cfg.Now(), c.cfg.Retry, 0)
 		v.save(b)
 	default:
-		c.dropInvitation(b, v)
+		c.endInvitation(b, v)
 		b.tell(Problem{u, fmt.Errorf("adding %s, who has accepted an invitation: %w", v.User, err)})
 	}
 	return c.commit(b)

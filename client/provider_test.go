@@ -70,6 +70,7 @@ type fake struct {
 	moves       func(b *wire.HandshakeBundle) error
 	spoil       func(m *room.Message) // what the hub puts into the log instead
 	apart       bool                  // providers hear nothing of each other's rooms
+	echo        bool                  // who says a word on consent is shown it, on its device that the fake has
 	complicit   bool                  // the hub orders what its rooms do not allow
 	listed      bool                  // but list them
 	replicas    bool                  // all that providers need to become replicas is known of them
@@ -434,8 +435,10 @@ func (f *fake) consent(r *http.Request, u *fakeUser) (any, error) {
 	} else {
 		from, to = to, from
 	}
-	if x := f.users[from]; x != nil {
-		f.push(x, clientapi.EventConsent, &clientapi.ConsentEvent{Entry: n.Entry, State: state})
+	for _, to := range []string{from, to} {
+		if x := f.users[to]; x != nil && (to == from || f.echo) {
+			f.push(x, clientapi.EventConsent, &clientapi.ConsentEvent{Entry: n.Entry, State: state})
+		}
 	}
 	return nil, nil
 }
