@@ -22,6 +22,7 @@ type Tx struct {
 
 	undo     []undo   // what the function has overwritten in batch, oldest first
 	onCommit []func() // to be called if it succeeds
+	own      int64    // what the function has written, what it has written over counted again
 	err      error    // the first refused write: the function fails, even if it ignores it
 }
 
@@ -143,8 +144,16 @@ func (tx *Tx) write(k Key, w write) error {
 		return tx.fail(errBatchFull)
 	}
 	tx.undo = append(tx.undo, undo{k, old, had})
+	tx.own += w.cost(k)
 	b.writes[k], b.size = w, size
 	return nil
+}
+
+// Left is about how many bytes more the function may write, keys and some overhead for each
+// included, before it fails with ErrTooLarge: what it has not written of the largest transaction.
+func (tx *Tx) Left() int {
+	tx.writable()
+	return int(max(0, tx.batch.maxSize-tx.own))
 }
 
 // rollback takes back all that the function has written.

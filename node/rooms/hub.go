@@ -705,5 +705,11 @@ func (r *Rooms) tellWelcome(tx *store.Tx, name uri.Room, users []uri.User, w *ml
 	if err != nil {
 		return err
 	}
+	// In base64; what else is to be written, the users' places in it among them, is little.
+	size, left := (len(ev.Welcome)+len(ev.Tree)+3)/3*4+200*len(each), tx.Left()
+	if size+1<<10 > left-left/8 {
+		r.log.Warn("room is too large for Welcomes to this provider's own users, whose devices come in by themselves", "room", id, "octets", size, "left", left)
+		return nil
+	}
 	return r.cfg.Feed.PutAll(tx, each, clientapi.EventWelcome, ev)
 }
