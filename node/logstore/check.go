@@ -41,6 +41,8 @@ func Check(it store.Item) (err error) {
 		err = entry(last())
 	case in(store.SpaceReplica) && len(name) == id+1 && name[id] == replicaState:
 		_, _, _, err = parseReplica(room.ID(name[:id]), it.Value, new(names))
+	case in(store.SpaceReplica) && len(name) > id+1 && name[id] == replicaVotes:
+		_, err = parseHeard(room.ID(name[:id]), string(name[id+1:]), it.Value)
 	case in(store.SpaceReplica) && len(name) == id+1+8 && name[id] == replicaEntry:
 		err = entry(last())
 	case in(store.SpaceReplica) && len(name) == id+1+8 && name[id] == replicaHead:

@@ -17,6 +17,7 @@ import (
 //	room[32] 00                 Replica state, below
 //	room[32] 01 seq[8]          an entry that is not final, as it is
 //	room[32] 02 seq[8]          SignedHead: the head of one of these that its hub signed
+//	room[32] 03 voter           votes that it has heard, see heardvotes.go
 //
 //	uint8 version = 1
 //	Term seen; Term lost

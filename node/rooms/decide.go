@@ -171,7 +171,11 @@ func (rep *replicaState) cut(seq uint64) bool {
 func (l *live) putReplica(d *decided) func(tx *store.Tx) error {
 	rep := l.rep
 	st, marks := rep.m.State(), rep.m.Log().Marks()
+	rep.keeping = l.unlogged()
 	return func(tx *store.Tx) error {
+		if err := l.keepHeard(tx, rep.keeping); err != nil {
+			return err
+		}
 		from := rep.final.Next
 		if d != nil {
 			from = d.batch.After().Next
@@ -208,6 +212,9 @@ func (l *live) putReplica(d *decided) func(tx *store.Tx) error {
 func (l *live) written(d *decided) {
 	rep := l.rep
 	rep.dirty, rep.gone, rep.fresh = false, nil, rep.end()
+	l.keptHeard(rep.keeping)
+	l.r.counts.heard.Add(uint64(len(rep.keeping)))
+	rep.keeping = nil
 	l.h.tip.Store(rep.end())
 	if d != nil {
 		l.settled(d)
@@ -221,6 +228,9 @@ func (l *live) settled(d *decided) {
 	rep.tail = append([]*room.Entry(nil), rep.tail[after.Next-rep.final.Next:]...)
 	for _, e := range d.batch.Entries() {
 		rep.size -= sizeOf(e)
+		for _, v := range l.votesIn(e) {
+			delete(l.unkept, v)
+		}
 	}
 	for len(rep.turns) > 0 && rep.turns[0].seq < after.Next {
 		rep.turns = rep.turns[1:]

@@ -29,7 +29,9 @@ type live struct {
 	timer    *time.Timer   // of rep
 	contest  contest       // while nobody orders the room
 
-	ballots room.Ballots // votes that are known here, see voted.go
+	ballots  room.Ballots     // votes that are known here, see voted.go
+	unkept   map[votedIn]bool // of these, those that are neither kept nor in the log for good, see heard.go
+	recalled map[string]bool  // voters of whom it is in mind what is kept
 
 	debts   []*debt   // what the hub owes, see relay.go
 	newer   string    // whose head of a higher term did not connect; "" if nobody's
@@ -123,8 +125,11 @@ func (l *live) run(ctx context.Context) {
 		case <-l.timer.C:
 			l.tick(ctx)
 		case <-idle.C:
-			if !l.occupied() && l.retire(false) {
-				return
+			if !l.occupied() {
+				l.partWithHeard(ctx)
+				if l.retire(false) {
+					return
+				}
 			}
 			idle.Reset(l.r.cfg.Idle)
 		case <-ctx.Done():

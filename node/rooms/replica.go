@@ -56,6 +56,7 @@ type replicaState struct {
 
 	// Since the last write:
 	dirty   bool
+	keeping []string     // voters whose votes are written, too, see heard.go
 	gone    []uint64     // places of the tail in the store that are to go
 	fresh   uint64       // the first place of the tail that is not in the store
 	effects []hub.Effect // to be performed when it is durable
@@ -331,6 +332,11 @@ func (l *live) advanceTail(st *room.Step, welcomes []welcome) (*hub.Entry, error
 		}
 		out.Kind, out.Hub, out.Via = hub.Change, rep.names.Number(c.Hub.Domain), hub.Via(c.Via)
 		l.noteChange(c, &lead)
+		for i := range c.Votes {
+			if v := &c.Votes[i]; l.ballots.Has(v) {
+				l.heard(v) // in case that the entry is set aside
+			}
+		}
 		for _, v := range c.Votes {
 			out.Voters = out.Voters.With(rep.names.Number(v.Voter))
 		}

@@ -541,11 +541,11 @@ func (r *Rooms) Page(id store.RoomID, from uint64, limit int) (*clientapi.Log, e
 
 // counters count since the start.
 type counters struct {
-	ordered, followed, duplicates, refused, ranges, nudges, loaded, broken, searched atomic.Uint64
-	partners                                                                         atomic.Uint64 // looks at all rooms for whom to watch
-	decided, aside, led, convicted, said, due, relayed, signals, signalsLost, forged atomic.Uint64
-	verified                                                                         atomic.Uint64 // signatures of heads that were computed
-	here, live                                                                       atomic.Int64  // rooms in the store, and in memory, now
+	ordered, followed, duplicates, refused, ranges, nudges, loaded, broken, searched        atomic.Uint64
+	partners                                                                                atomic.Uint64 // looks at all rooms for whom to watch
+	decided, aside, led, convicted, said, due, relayed, signals, signalsLost, forged, heard atomic.Uint64
+	verified                                                                                atomic.Uint64 // signatures of heads that were computed
+	here, live                                                                              atomic.Int64  // rooms in the store, and in memory, now
 }
 
 // Stats are counts since the start, and what there is now.
@@ -563,6 +563,7 @@ type Stats struct {
 	Aside         uint64 // entries of former hubs that were set aside
 	Led           uint64 // times that this provider became a room's hub
 	Convicted     uint64 // providers that were found to have signed two histories, or voted twice
+	Heard         uint64 // records written of votes that stand in no log, with what was written anyway
 	Said          uint64 // messages to other replicas
 	Due           uint64 // submissions that a hub left lying for too long
 	Signals       uint64 // ephemeral messages brought to other providers
@@ -576,7 +577,7 @@ func (r *Rooms) Stats() Stats {
 	c := &r.counts
 	return Stats{Ordered: c.ordered.Load(), Followed: c.followed.Load(), Duplicates: c.duplicates.Load(), Refused: c.refused.Load(),
 		Ranges: c.ranges.Load(), Nudges: c.nudges.Load(), Loads: c.loaded.Load(), Broken: c.broken.Load(),
-		Decided: c.decided.Load(), Aside: c.aside.Load(), Led: c.led.Load(), Convicted: c.convicted.Load(), Said: c.said.Load(),
+		Decided: c.decided.Load(), Aside: c.aside.Load(), Led: c.led.Load(), Convicted: c.convicted.Load(), Heard: c.heard.Load(), Said: c.said.Load(),
 		Due: c.due.Load(), Relayed: c.relayed.Load(), Signals: c.signals.Load(), SignalsLost: c.signalsLost.Load(), Forged: c.forged.Load(),
 		Rooms: int(c.here.Load()), Loaded: int(c.live.Load())}
 }

@@ -58,12 +58,15 @@ func (l *live) noteVote(ctx context.Context, v *room.SignedVote) {
 		return
 	}
 	l.recallVotes(v.Term)
+	l.recallHeard(v.Voter)
 	if p, key := l.ballots.Contradicts(v); p != nil {
 		l.votedTwice(ctx, p, key, "")
 		return
 	}
 	lead := l.state.Lead()
-	l.ballots.Note(v, lead.VoterKeys(v.Voter)...)
+	if !l.ballots.Has(v) && l.ballots.Note(v, lead.VoterKeys(v.Voter)...) {
+		l.heard(v)
+	}
 }
 
 // compareVotes looks for second votes in the hub_change entries of a piece, whatever else
@@ -89,6 +92,7 @@ func (l *live) compareVotes(ctx context.Context, p *room.Piece) {
 			if c.Votes[i].Room != l.h.id {
 				continue
 			}
+			l.recallHeard(c.Votes[i].Voter)
 			if p, key := l.ballots.Contradicts(&c.Votes[i]); p != nil {
 				l.votedTwice(ctx, p, key, "")
 			}
@@ -166,6 +170,7 @@ func (l *live) hearVoted(ctx context.Context, p *room.DoubleVote, from string) e
 		return nil
 	}
 	l.recallVotes(p.A.Term)
+	l.recallHeard(voter)
 	lead := l.state.Lead()
 	keys := append(lead.VoterKeys(voter), l.ballots.Keys(voter)...)
 	if len(keys) == 0 {

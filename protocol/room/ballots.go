@@ -12,12 +12,13 @@ const MaxBallots = 16
 // one in a term is noticed. The zero value has none. A voter that votes in many terms
 // pushes out no votes but its own.
 type Ballots struct {
-	by map[string][]ballot // in the order of their terms
+	by map[string][]Ballot // in the order of their terms
 }
 
-type ballot struct {
-	vote SignedVote
-	key  [ed25519.PublicKeySize]byte // it was verified with
+// Ballot is a vote, and the key that it was verified with.
+type Ballot struct {
+	Vote SignedVote
+	Key  [ed25519.PublicKeySize]byte
 }
 
 // Note remembers a vote of a voter that signs with one of keys. A vote that none of them
@@ -25,9 +26,9 @@ type ballot struct {
 // It returns whether the vote is remembered, or was.
 func (b *Ballots) Note(v *SignedVote, keys ...ed25519.PublicKey) bool {
 	list := b.by[v.Voter]
-	i, found := slices.BinarySearchFunc(list, v.Term, func(x ballot, t Term) int { return x.vote.Term.Compare(t) })
+	i, found := slices.BinarySearchFunc(list, v.Term, func(x Ballot, t Term) int { return x.Vote.Term.Compare(t) })
 	if found {
-		return list[i].vote.Vote == v.Vote
+		return list[i].Vote.Vote == v.Vote
 	}
 	if len(list) >= MaxBallots && i == 0 {
 		return false // older than all that is remembered
@@ -36,12 +37,12 @@ func (b *Ballots) Note(v *SignedVote, keys ...ed25519.PublicKey) bool {
 		if v.Verify(k) != nil {
 			continue
 		}
-		list = slices.Insert(list, i, ballot{*v, [ed25519.PublicKeySize]byte(k)})
+		list = slices.Insert(list, i, Ballot{*v, [ed25519.PublicKeySize]byte(k)})
 		if len(list) > MaxBallots {
 			list = slices.Delete(list, 0, 1)
 		}
 		if b.by == nil {
-			b.by = map[string][]ballot{}
+			b.by = map[string][]Ballot{}
 		}
 		b.by[v.Voter] = list
 		return true
@@ -54,21 +55,29 @@ func (b *Ballots) Note(v *SignedVote, keys ...ed25519.PublicKey) bool {
 // It computes a signature only for a vote that differs from one that is remembered.
 func (b *Ballots) Contradicts(v *SignedVote) (*DoubleVote, ed25519.PublicKey) {
 	for _, x := range b.by[v.Voter] {
-		if x.vote.Term != v.Term || x.vote.Vote == v.Vote {
+		if x.Vote.Term != v.Term || x.Vote.Vote == v.Vote {
 			continue
 		}
-		p := &DoubleVote{A: x.vote, B: *v}
-		if p.Verify(x.key[:]) == nil {
-			return p, x.key[:]
+		p := &DoubleVote{A: x.Vote, B: *v}
+		if p.Verify(x.Key[:]) == nil {
+			return p, x.Key[:]
 		}
 	}
 	return nil, nil
 }
 
+// Has says whether a vote is one of those that are remembered.
+func (b *Ballots) Has(v *SignedVote) bool {
+	return slices.ContainsFunc(b.by[v.Voter], func(x Ballot) bool { return x.Vote.Vote == v.Vote })
+}
+
+// Of returns what is remembered of a voter, in the order of the terms. The caller owns the slice.
+func (b *Ballots) Of(voter string) []Ballot { return slices.Clone(b.by[voter]) }
+
 // Keys returns the keys with which a voter's remembered votes are signed.
 func (b *Ballots) Keys(voter string) (out []ed25519.PublicKey) {
 	for _, x := range b.by[voter] {
-		if k := ed25519.PublicKey(x.key[:]); !slices.ContainsFunc(out, func(o ed25519.PublicKey) bool { return o.Equal(k) }) {
+		if k := ed25519.PublicKey(x.Key[:]); !slices.ContainsFunc(out, func(o ed25519.PublicKey) bool { return o.Equal(k) }) {
 			out = append(out, slices.Clone(k))
 		}
 	}
