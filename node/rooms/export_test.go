@@ -40,11 +40,17 @@ func (r *Rooms) HoldBans() {
 }
 
 // HoldParents leaves alone who has left a parent, as if the provider stopped before it could see
-// to that.
+// to that. What is under way ends first.
 func (r *Rooms) HoldParents() {
-	r.kin.compared.mu.Lock()
-	defer r.kin.compared.mu.Unlock()
-	r.kin.compared.held = true
+	b := &r.kin.compared
+	for busy := true; busy; time.Sleep(time.Millisecond) {
+		b.mu.Lock()
+		b.held, busy = true, false
+		for _, s := range b.rooms {
+			busy = busy || s.busy
+		}
+		b.mu.Unlock()
+	}
 }
 
 // Bans are written of how many bans that are not in force yet.
