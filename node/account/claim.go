@@ -241,8 +241,15 @@ func (r *Registry) choose(tx *store.Tx, c *Claim, name, device string, now time.
 			return best, nil, kp, other, err
 		}
 	}
+	at := uint64(0)
+	if !c.Probe {
+		at = r.shelf.at(name, device)
+	}
 	if list, err = r.onShelf(tx, name, device, now); err != nil {
 		return item{}, nil, nil, nil, err
+	}
+	if !c.Probe && len(list) == 0 {
+		tx.OnCommit(func() { r.shelf.empty(name, device, at) })
 	}
 	best, kp, other, err = r.among(tx, c, name, device, list, now)
 	return best, list, kp, other, err

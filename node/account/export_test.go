@@ -31,3 +31,9 @@ func (r *Registry) Stuff(ctx context.Context, who Identity, kp []byte, end uint6
 		return nil
 	})
 }
+
+// Dry says whether it is remembered that a device has no KeyPackage that is used once.
+func (r *Registry) Dry(name, device string) bool {
+	list, known := r.shelf.front(name, device)
+	return known && len(list) == 0
+}

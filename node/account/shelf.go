@@ -43,8 +43,11 @@ type shelved struct {
 }
 
 type packages struct {
-	list  []item // sorted by end; empty: not known
+	list  []item // sorted by end; empty: not known, if not dry
 	since uint64 // shelf.changes at the last change
+	// dry: there were none when it was read, and none has come since. Who has taken a user's
+	// last one asks again, and reading over what is deleted is the dearest part of a claim.
+	dry bool
 }
 
 func newShelf() *shelf { return &shelf{users: map[string]*shelved{}} }
@@ -67,9 +70,29 @@ func (s *shelf) front(name, device string) (list []item, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if u := s.users[name]; u != nil && u.packages[device] != nil {
-		list = u.packages[device].list
+		p := u.packages[device]
+		return p.list, len(p.list) > 0 || p.dry
 	}
-	return list, len(list) > 0
+	return nil, false
+}
+
+// at is when something was said last of a device whose list is about to be read.
+func (s *shelf) at(name, device string) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u := s.users[name]; u != nil && u.packages[device] != nil {
+		return u.packages[device].since
+	}
+	return s.change(name, device).since
+}
+
+// empty remembers that a list was read, when at had been said, and there was nothing in it.
+func (s *shelf) empty(name, device string, at uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u := s.users[name]; u != nil && u.packages[device] != nil && u.packages[device].since == at {
+		u.packages[device].list, u.packages[device].dry = nil, true
+	}
 }
 
 // put remembers what is left of a list that was read, after took had said at.
@@ -112,7 +135,7 @@ func (s *shelf) change(name, device string) *packages {
 		p = new(packages)
 		u.packages[device] = p
 	}
-	p.since = s.changes
+	p.since, p.dry = s.changes, false
 	return p
 }
 

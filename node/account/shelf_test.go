@@ -73,6 +73,57 @@ func TestShelfOfFailedTransactions(t *testing.T) {
 	}
 }
 
+// That there is none left is remembered once it was read, and only until others come: not if
+// the transaction that took the last one, or that read, did not happen.
+func TestShelfIsDry(t *testing.T) {
+	w := newWorld(t)
+	d := w.register("alice", "phone", userKey(t))
+	dry := func(what string, want bool) {
+		t.Helper()
+		if got := w.Dry("alice", "phone"); got != want {
+			t.Errorf("%s: dry %v, want %v", what, got, want)
+		}
+	}
+	n := 0
+	claim := func(want wire.KeyMaterialClientCode) {
+		t.Helper()
+		n++
+		if got := w.claim(w.claimOf(d, "bob", fmt.Sprint("room ", n))); got.Clients[0].Status != want {
+			t.Errorf("claim %d: %v, want %v", n, got.Clients[0].Status, want)
+		}
+	}
+	broken := errors.New("power cut")
+	w.publish(d, 1, false)
+	w.store.failBefore = broken
+	if _, err := w.Claim(ctx, w.claimOf(d, "bob", "room 0")); !errors.Is(err, broken) {
+		t.Fatalf("got %v", err)
+	}
+	dry("nobody has taken it", false)
+	claim(wire.ClientSuccess)
+	dry("nobody has looked since", false)
+	w.store.failBefore = broken
+	if _, err := w.Claim(ctx, w.claimOf(d, "bob", "room x")); !errors.Is(err, broken) {
+		t.Fatalf("got %v", err)
+	}
+	dry("who looked did not come to an end", false)
+	claim(wire.ClientExhausted)
+	dry("somebody has", true)
+	claim(wire.ClientExhausted)
+	dry("and again", true)
+	w.publish(d, 1, false)
+	dry("another has come", false)
+	claim(wire.ClientSuccess)
+	claim(wire.ClientExhausted)
+	dry("it is gone, too", true)
+	w.store.failBefore = broken
+	if _, err := w.PublishKeyPackages(ctx, d.Identity, &clientapi.NewKeyPackages{KeyPackages: [][]byte{w.keyPackage(d, day, false)}}); !errors.Is(err, broken) {
+		t.Fatalf("got %v", err)
+	}
+	dry("one that did not come may have", false)
+	claim(wire.ClientExhausted)
+	dry("it has not", true)
+}
+
 // Repeats of a claim cost nothing of a share, nor do claims that get a last resort.
 func TestRepeatsCostNoShare(t *testing.T) {
 	w := newWorld(t, func(c *account.Config) {
