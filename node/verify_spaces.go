@@ -14,6 +14,7 @@ import (
 	"github.com/mimid/mimid/node/introduce"
 	"github.com/mimid/mimid/node/knocks"
 	"github.com/mimid/mimid/node/logstore"
+	"github.com/mimid/mimid/node/mix"
 	"github.com/mimid/mimid/node/outbox"
 	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/overlay"
@@ -66,6 +67,8 @@ func checkOf(sp store.Space) func(it store.Item) error {
 		return authority.Check
 	case store.SpaceTokens:
 		return introduce.Check
+	case store.SpaceOnion:
+		return mix.Check
 	case store.SpaceProviders, store.SpaceClient:
 		return func(store.Item) error { return errors.New("nothing of a provider's is kept there") }
 	}

@@ -81,9 +81,11 @@
 //	31 name[...]                attachments that local users keep here, which are files
 //	32 name[...]                reports of abuse to this provider as a hub
 //	34 name[...]                codes that this provider has sent as a verification authority
+//	35 name[...]                keys for tokens of anonymous requests, and which were spent
+//	36 name[...]                replay tags of onion packets
 //
 // The heads of all rooms lie together: a start reads these and no entries. The values
-// of 10, 11 and 13 and everything in 14 and 20 to 34 belong to the packages that
+// of 10, 11 and 13 and everything in 14 and 20 to 36 belong to the packages that
 // write them.
 // In the directory there are Badger's files and ACKED (acked.go).
 //

@@ -61,11 +61,13 @@ const (
 
 	SpaceTokens Space = 0x35 // keys for tokens of anonymous requests, what was asked for and what was spent
 
-	lastSpace = SpaceTokens
+	SpaceOnion Space = 0x36 // replay tags of onion packets that this provider has relayed
+
+	lastSpace = SpaceOnion
 )
 
 var spaceNames = [...]string{"accounts", "devices", "keypackages", "consent", "providers", "overlay", "feed", "outbox", "claims", "client",
-	"condemned", "restored", "replica", "heard", "promises", "knocks", "branches", "assets", "abuse", "bans", "verifications", "tokens"}
+	"condemned", "restored", "replica", "heard", "promises", "knocks", "branches", "assets", "abuse", "bans", "verifications", "tokens", "onion"}
 
 // Spaces are all of them, in the order of their keys.
 func Spaces() (out []Space) {

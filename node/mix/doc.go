@@ -1,0 +1,44 @@
+// Package mix is what a provider's node does with onion packets: it relays them for others, keeps
+// the messages whose path ends here, and sends messages of its own. What packets are and which
+// relays there are is said by protocol/onion and its packages; what they travel on is given as a
+// Link, which is overlay/link's in a node.
+//
+// Read relay.go (Relay: what happens to a packet that comes), bucket.go and waiting.go (what bounds
+// that), journal.go (replay tags on disk), exit.go (Exit: messages that end here), sender.go (Sender).
+//
+//	link -> Relay -> link          to the next relay, when its delay is over
+//	        Relay -> Exit -> link  a payload; acknowledged by its reply block
+//	        Relay -> Sender        an acknowledgement of an own message
+//	        Sender -> link         an own message
+//
+// # What happens to a packet
+//
+//  1. It costs a token of its peer and one of all peers together. Without both it is dropped, and
+//     nothing was computed with it.
+//  2. If as many packets are held as may be, it is dropped: again before anything is computed.
+//  3. Its layer is taken off: one decapsulation.
+//  4. Its replay tag is looked for in memory, where all tags of the three epochs are.
+//  5. The tag is written to the journal: all that have come during one write share the next. A
+//     crash before loses the packet, which is what its sender's retries are for; a crash behind it
+//     loses it too, but never lets it be sent twice.
+//  6. When its delay is over, counted from when it came, it leaves for the next relay; or it is
+//     handed to the Exit or the Sender.
+//
+// If a write fails, its packets are dropped, and their tags stay in memory: whether the tags are on
+// disk nobody knows, and that the packets come again is what must not happen.
+//
+// # What always holds
+//
+// Acknowledged means on disk: the Exit says Complete only of what its Inbox has kept, and the Sender
+// says that a message was delivered only if it has read that. A message that is sent again with its
+// id is kept once. Each packet that comes ends in one of Counts. Everything that is held is bounded,
+// in number and octets. Nobody is answered but by a reply block: who sends rubbish hears nothing.
+// No packet, payload, key, mailbox or node of a path is written to a log or into an error.
+//
+// # What it does not give
+//
+// There is no cover traffic, no alarm when own loops do not come back, and no pinned entry: a node
+// sends to its first mix itself, which sees that a packet comes from this provider. The journal
+// needs the keys of the epochs to be kept by whoever makes them, or after a restart nothing can be
+// read. Who has many peers can use up all tokens.
+package mix
