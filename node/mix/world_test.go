@@ -47,6 +47,7 @@ type world struct {
 	nodes []*node
 	peers map[onion.NodeID]overlay.PeerID // written before anything runs
 	list  *relays.Cosigned
+	lose  func() bool // in worlds without hosts: whether a packet is lost
 }
 
 func (w *world) Peer(n onion.NodeID) (overlay.PeerID, bool) {
@@ -56,15 +57,14 @@ func (w *world) Peer(n onion.NodeID) (overlay.PeerID, bool) {
 
 // A node is a provider's, as far as onion packets go.
 type node struct {
-	identity ed25519.PrivateKey
-	host     host.Host
-	id       onion.NodeID
-	key      onion.PrivateKey // of the epoch
-	self     *relays.Relay
-	journal  *memoryJournal
-	inbox    *memoryInbox
+	host    host.Host // nil in worlds without them
+	id      onion.NodeID
+	key     onion.PrivateKey // of the epoch
+	self    *relays.Relay
+	journal *memoryJournal
+	inbox   *memoryInbox
 
-	link   *link.Link
+	link   mix.Link
 	relay  *mix.Relay
 	exit   *mix.Exit
 	sender *mix.Sender
@@ -90,8 +90,13 @@ func newWorld(t testing.TB, n int, delay time.Duration, newHost func(i int, key 
 		if err != nil {
 			t.Fatal(err)
 		}
-		v := &node{identity: key, host: newHost(i, key), key: must[onion.PrivateKey](t)(onion.GenerateKey(format.Suite)), journal: &memoryJournal{}, inbox: &memoryInbox{}}
-		t.Cleanup(func() { v.host.Close() })
+		v := &node{key: must[onion.PrivateKey](t)(onion.GenerateKey(format.Suite)), journal: &memoryJournal{}, inbox: &memoryInbox{}}
+		peerID := overlay.PeerID(fmt.Sprint("peer", i))
+		if newHost != nil {
+			v.host = newHost(i, key)
+			t.Cleanup(func() { v.host.Close() })
+			peerID = overlay.PeerID(v.host.ID().String())
+		}
 		d := relays.Descriptor{
 			Suite: format.Suite, Provider: fmt.Sprintf("p%d.example", i), Operator: fmt.Sprintf("operator-%d", i), Network: uint32(i + 1),
 			Address: netip.AddrFrom4([4]byte{10, byte(i), 0, 1}), Capacity: 1, First: epoch, Keys: []onion.PublicKey{v.key.Public()},
@@ -102,11 +107,11 @@ func newWorld(t testing.TB, n int, delay time.Duration, newHost func(i int, key 
 		v.self = must[*relays.Relay](t)(d.Sign(key))
 		v.id = v.self.Node()
 		w.nodes = append(w.nodes, v)
-		w.peers[v.id] = overlay.PeerID(v.host.ID().String())
+		w.peers[v.id] = peerID
 	}
 	for _, a := range w.nodes {
 		for _, b := range w.nodes {
-			if a != b {
+			if a != b && newHost != nil {
 				a.host.Peerstore().AddAddrs(b.host.ID(), b.host.Addrs(), peerstore.PermanentAddrTTL)
 			}
 		}
@@ -132,8 +137,14 @@ func (w *world) snapshot(delay time.Duration) *relays.Cosigned {
 func (w *world) start(v *node, change ...func(*mix.RelayConfig)) {
 	w.t.Helper()
 	var relay *mix.Relay
-	v.link = must[*link.Link](w.t)(link.New(link.Config{Host: v.host, Size: format.PacketSize(),
-		Receive: func(ctx context.Context, from overlay.PeerID, packet []byte) { relay.Receive(ctx, from, packet) }}))
+	runs := []func(context.Context) error{}
+	if v.host == nil {
+		v.link = wire{w, w.peers[v.id]}
+	} else {
+		l := must[*link.Link](w.t)(link.New(link.Config{Host: v.host, Size: format.PacketSize(),
+			Receive: func(ctx context.Context, from overlay.PeerID, packet []byte) { relay.Receive(ctx, from, packet) }}))
+		v.link, runs = l, append(runs, l.Run)
+	}
 	v.exit = must[*mix.Exit](w.t)(mix.NewExit(mix.ExitConfig{Format: format, Link: v.link, Peers: w, Inbox: v.inbox}))
 	v.sender = must[*mix.Sender](w.t)(mix.NewSender(mix.SenderConfig{Format: format, Self: v.id, Link: v.link, Peers: w, Retry: retry.Config{Tries: 6}}))
 	c := mix.RelayConfig{Format: format, Keys: []mix.EpochKey{{Epoch: epoch, Key: v.key}}, Link: v.link, Peers: w, Journal: v.journal, Deliver: v.exit.Deliver, Reply: v.sender.Reply}
@@ -144,7 +155,7 @@ func (w *world) start(v *node, change ...func(*mix.RelayConfig)) {
 	v.relay = relay
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
-	for _, run := range []func(context.Context) error{v.link.Run, v.relay.Run, v.exit.Run, v.sender.Run} {
+	for _, run := range append(runs, v.relay.Run, v.exit.Run, v.sender.Run) {
 		wg.Go(func() {
 			if err := run(ctx); err != nil {
 				w.t.Error(err)
@@ -156,6 +167,25 @@ func (w *world) start(v *node, change ...func(*mix.RelayConfig)) {
 	if err := v.sender.Use(ctx, w.list); err != nil {
 		w.t.Fatal(err)
 	}
+}
+
+// A wire is the Link of a node in a world without hosts: a packet is there at once, or lost.
+type wire struct {
+	w    *world
+	from overlay.PeerID
+}
+
+func (l wire) Send(to overlay.PeerID, packet []byte) error {
+	if l.w.lose != nil && l.w.lose() {
+		return nil
+	}
+	for _, v := range l.w.nodes {
+		if l.w.peers[v.id] == to {
+			go v.relay.Receive(context.Background(), l.from, packet) // until the relay has ended
+			return nil
+		}
+	}
+	return link.ErrPeer
 }
 
 // patience is for how long anything may take on a loaded machine.
