@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -66,6 +67,7 @@ type node struct {
 
 	link   mix.Link
 	relay  *mix.Relay
+	now    atomic.Pointer[mix.Relay] // the same, for others
 	exit   *mix.Exit
 	sender *mix.Sender
 	stop   func()
@@ -153,6 +155,7 @@ func (w *world) start(v *node, change ...func(*mix.RelayConfig)) {
 	}
 	relay = must[*mix.Relay](w.t)(mix.NewRelay(c))
 	v.relay = relay
+	v.now.Store(relay)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	for _, run := range append(runs, v.relay.Run, v.exit.Run, v.sender.Run) {
@@ -181,7 +184,7 @@ func (l wire) Send(to overlay.PeerID, packet []byte) error {
 	}
 	for _, v := range l.w.nodes {
 		if l.w.peers[v.id] == to {
-			go v.relay.Receive(context.Background(), l.from, packet) // until the relay has ended
+			go v.now.Load().Receive(context.Background(), l.from, packet) // until the relay has ended
 			return nil
 		}
 	}
