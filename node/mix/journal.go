@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/mimid/mimid/protocol/onion"
 	"github.com/mimid/mimid/store"
@@ -18,7 +19,7 @@ const (
 	dropAtOnce = 1024
 )
 
-// A StoreJournal is a Journal in a store. All tags of an Append are one record, so that they cost one
+// A StoreJournal is a Journal in a store. The tags of an Append are few records, so that they cost one
 // write and one fsync, which is shared with whatever else the store writes at the time. In
 // store.SpaceOnion, integers big-endian:
 //
@@ -30,21 +31,28 @@ func NewStoreJournal(st *store.Store) *StoreJournal { return &StoreJournal{st} }
 
 func ofEpoch(e onion.Epoch) []byte { return binary.BigEndian.AppendUint64(nil, uint64(e)) }
 
-// Append implements Journal.
+// Append implements Journal. What is more than one record holds takes several transactions, which is
+// allowed: after an error any of them may be on disk.
 func (j *StoreJournal) Append(ctx context.Context, marks []Mark) error {
-	return j.st.Update(ctx, func(tx *store.Tx) error {
-		for rest := marks; len(rest) > 0; {
-			n := 1
-			for n < len(rest) && n < marksPerValue && rest[n].Epoch == rest[0].Epoch {
-				n++
+	for part := range slices.Chunk(marks, marksPerValue) {
+		err := j.st.Update(ctx, func(tx *store.Tx) error {
+			for rest := part; len(rest) > 0; {
+				n := 1
+				for n < len(rest) && rest[n].Epoch == rest[0].Epoch {
+					n++
+				}
+				if err := appendRecord(tx, rest[:n]); err != nil {
+					return err
+				}
+				rest = rest[n:]
 			}
-			if err := appendRecord(tx, rest[:n]); err != nil {
-				return err
-			}
-			rest = rest[n:]
+			return nil
+		})
+		if err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 // appendRecord writes tags of one epoch behind the last record that there is of it.

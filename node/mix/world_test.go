@@ -337,12 +337,6 @@ func (b *memoryInbox) Put(_ context.Context, batch []mix.Message) ([]bool, error
 	return refused, nil
 }
 
-func (b *memoryInbox) set(f func()) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	f()
-}
-
 func (b *memoryInbox) list() []mix.Message {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -354,9 +348,4 @@ func (b *memoryInbox) list() []mix.Message {
 func newID() (id onion.MessageID) {
 	rand.Read(id[:])
 	return id
-}
-
-// hop is a node as a hop of a path.
-func (v *node) hop(delay time.Duration) onion.Relay {
-	return onion.Relay{Node: v.id, Key: v.key.Public(), Delay: delay}
 }
