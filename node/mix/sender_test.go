@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -69,6 +70,46 @@ func TestNoSilentLoss(t *testing.T) {
 		t.Logf("%d messages: %d delivered, %d kept, none lost silently", len(verdicts), delivered, len(kept))
 		if len(verdicts) != messages || silent != 0 || delivered < messages/2 || to.inbox.puts != len(kept) {
 			t.Errorf("of %d messages %d were delivered, %d lost silently; %d kept, put in %d times", len(verdicts), delivered, silent, len(kept), to.inbox.puts)
+		}
+		for _, v := range w.nodes {
+			v.stop()
+			if n := mix.Expected(v.sender); n != 0 {
+				t.Errorf("a sender waits for %d acknowledgements of messages that have their verdict", n)
+			}
+		}
+	})
+}
+
+// TestLatency: over three relays with mean delays of 50 ms and links of 20 ms, half of all messages are
+// there within 400 ms (virtual time).
+func TestLatency(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 5, 50*time.Millisecond, nil)
+		w.latency = 20 * time.Millisecond
+		for _, v := range w.nodes {
+			w.start(v)
+		}
+		from, to := w.nodes[3], w.nodes[4]
+		var took []time.Duration
+		var wg sync.WaitGroup
+		for range 100 {
+			begun, before := time.Now(), len(to.inbox.list())
+			wg.Go(func() {
+				if err := from.sender.Send(context.Background(), to.id, onion.Mailbox{1}, newID(), nil); err != nil {
+					t.Error(err)
+				}
+			})
+			for len(to.inbox.list()) == before {
+				time.Sleep(time.Millisecond)
+			}
+			took = append(took, time.Since(begun))
+		}
+		wg.Wait()
+		slices.Sort(took)
+		p50 := took[len(took)/2]
+		t.Logf("p50 %v, least %v, most %v", p50, took[0], took[len(took)-1])
+		if p50 > 400*time.Millisecond || took[0] < 4*w.latency {
+			t.Errorf("p50 %v, least %v", p50, took[0])
 		}
 		for _, v := range w.nodes {
 			v.stop()

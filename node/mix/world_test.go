@@ -48,7 +48,10 @@ type world struct {
 	nodes []*node
 	peers map[onion.NodeID]overlay.PeerID // written before anything runs
 	list  *relays.Cosigned
-	lose  func() bool // in worlds without hosts: whether a packet is lost
+
+	// In worlds without hosts: whether a packet is lost, and how long it is on its way.
+	lose    func() bool
+	latency time.Duration
 }
 
 func (w *world) Peer(n onion.NodeID) (overlay.PeerID, bool) {
@@ -184,7 +187,10 @@ func (l wire) Send(to overlay.PeerID, packet []byte) error {
 	}
 	for _, v := range l.w.nodes {
 		if l.w.peers[v.id] == to {
-			go v.now.Load().Receive(context.Background(), l.from, packet) // until the relay has ended
+			go func() {
+				time.Sleep(l.w.latency)
+				v.now.Load().Receive(context.Background(), l.from, packet) // until the relay has ended
+			}()
 			return nil
 		}
 	}

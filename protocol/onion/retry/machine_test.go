@@ -78,8 +78,8 @@ func TestTimes(t *testing.T) {
 	s.want("begin", got, err, "send 1.0/1")
 	s.m.Sent(s.now, retry.Try{Message: id(1), Number: 1}, 3*time.Second)
 	s.expire("first", 5*time.Second, "send 1.0/2")
-	s.m.Sent(s.now, retry.Try{Message: id(1), Number: 1}, time.Hour) // says nothing any more
 	s.m.Failed(s.now, retry.Try{Message: id(1), Number: 2})
+	s.m.Sent(s.now, retry.Try{Message: id(1), Number: 1}, time.Hour) // says nothing any more
 	s.expire("second", 4*time.Second, "send 1.0/3")
 	s.expire("third, of which nothing was said", 8*time.Second, "send 1.0/4")
 	s.m.Sent(s.now, retry.Try{Message: id(1), Number: 4}, -time.Hour)
@@ -105,6 +105,7 @@ func TestVerdicts(t *testing.T) {
 		got, err = s.m.Begin(s.now, id(1), 1) // the same id again, with fewer parts than deadlines are left of
 		s.want("again", got, err, "send 1.0/1")
 		s.expire("again", 2*time.Second, "send 1.0/2")
+		s.expire("again, beyond the old deadlines", 4*time.Second, "send 1.0/3")
 	}
 }
 

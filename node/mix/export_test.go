@@ -1,0 +1,4 @@
+package mix
+
+// Expected is how many acknowledgements a Sender waits for whose Run has ended.
+func Expected(s *Sender) int { return len(s.expected) }
