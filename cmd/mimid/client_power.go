@@ -16,7 +16,7 @@ type clientRoomMove struct {
 }
 
 func (c *clientRoomMove) Help() string {
-	return "Moves a room to your provider, for administrators. Where most of the providers that decide about the room answer, and yours is one of them, they elect it, and nothing is lost. Otherwise the provider that orders the room is gone for good or hostile: most of the other providers whose users take part have to answer, and what only the former one had is lost.\n\nExample:\n  mimid client room move clubhouse"
+	return "Moves a room to your provider, for administrators. Where most of the providers that decide about the room answer, and yours is one of them, they elect it, and nothing is lost. Otherwise the provider that orders the room is gone for good or hostile: most of the other providers whose users take part have to answer, and what only the former one had is lost.\n\nA room that stands still because two histories of it are final goes on with the one that your provider has, which may be the one that orders it. If it can be proven who has lied, all others who take part have to answer.\n\nExample:\n  mimid client room move clubhouse"
 }
 
 func (c *clientRoomMove) Run(s *session) error {

@@ -16,20 +16,21 @@ import (
 // else, and needs that of no majority (package hub, "Two final histories").
 
 // liars are who take part and have provably lied, with the proofs as a hub_change holds them.
-// One whose proof is too long for that is left out.
-func (l *live) liars(to string) (out []room.Lie) {
+// One whose proof is too long for that, beside a commit of so many octets, is left out.
+func (l *live) liars(to string, commit int) (out []room.Lie) {
 	all, err := l.provable()
 	if err != nil {
 		l.r.log.Error("reading the proofs of lies", "room", l.h.id, "err", err)
 	}
 	lead, parts, size := l.state.Lead(), l.state.Participating(), 0
+	limit := min(room.MaxLieBytes, room.MaxBody-commit-maxAckBytes*(len(parts)+1))
 	slices.SortFunc(all, func(a, b room.Lie) int { return strings.Compare(a.Provider, b.Provider) })
 	for i := range all {
 		x := &all[i]
 		n := len(x.Append(nil))
 		switch {
 		case x.Provider == l.r.cfg.Domain, x.Provider == to, !slices.Contains(parts, x.Provider), len(out) > 0 && out[len(out)-1].Provider == x.Provider:
-		case len(out) == room.MaxLies, size+n > room.MaxLieBytes:
+		case len(out) == room.MaxLies, size+n > limit:
 			l.r.log.Warn("the proof of a lie is too long for a move", "room", l.h.id, "provider", x.Provider, "bytes", n)
 		case x.Verify(l.h.id, lead.Keys(x.Provider, l.r.cfg.Rules.Anchors)) == nil: // as those will check it who follow the move
 			out, size = append(out, *x), size+n
@@ -87,6 +88,9 @@ func (l *live) signerOf(h *room.SignedHead) (string, ed25519.PublicKey) {
 	}
 	return "", nil
 }
+
+// maxAckBytes is more than an acknowledgement takes in a hub_change, with its two domains.
+const maxAckBytes = 1024
 
 func providersOf(lies []room.Lie) (out []string) {
 	for i := range lies {

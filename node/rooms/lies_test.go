@@ -71,7 +71,7 @@ func TestMoveWithoutLiar(t *testing.T) {
 				era = 2
 				second.down2(true)
 				err := d.update(id, d.moving(to.domain, 1))
-				if err == nil || !strings.Contains(err.Error(), "all who take part but atlanta.example, which has provably lied, and lacks that of "+second.domain) {
+				if err == nil || !strings.Contains(err.Error(), "all who take part but atlanta.example, which provably lied, and lacks that of "+second.domain) {
 					t.Errorf("it is not said whom it waits for: %v", err)
 				}
 				to.restart()

@@ -75,7 +75,7 @@ func (l *live) beginMove(s *submission, to *room.Hosting) (result, error) {
 	case len(body) > replica.MaxBytes-4<<10:
 		return result{}, fmt.Errorf("a move by a commit of %d bytes: %w", len(body), errLarge)
 	}
-	lies := l.liars(to.Hub.Domain)
+	lies := l.liars(to.Hub.Domain, len(body))
 	if l.state.Hub().Domain == l.r.cfg.Domain && (len(lies) == 0 || !l.h.conflicted()) {
 		// An election was faster than the wish, whoever of the set is gone since: its client looks again.
 		return result{}, fmt.Errorf("the room is here: %w", mls.ErrWrongEpoch)
@@ -288,13 +288,14 @@ func (l *live) lacking(mv *moving) error {
 func (l *live) lackingOf(mv *moving) error {
 	liars := providersOf(mv.lies)
 	var silent []string
-	for _, d := range without(l.state.Participating(), liars) {
+	hub := l.state.Hub().Domain // which may be a recruit
+	for _, d := range append(without(l.state.Participating(), append(liars, hub)), without([]string{hub}, liars)...) {
 		if _, ok := mv.acks[l.rep.names.Number(d)]; !ok && d != l.r.cfg.Domain {
 			silent = append(silent, d)
 		}
 	}
-	return fmt.Errorf("moving the room here needs the word of all who take part but %s, which %s provably lied, and lacks that of %s. Bring those up that can be; nothing is lost meanwhile, and the move goes on when they answer: %w",
-		strings.Join(liars, ", "), map[bool]string{true: "has", false: "have"}[len(liars) == 1], strings.Join(silent, ", "), errMoving)
+	return fmt.Errorf("moving the room here needs the word of all who take part but %s, which provably lied, and lacks that of %s. Bring those up that can be; nothing is lost meanwhile, and the move goes on when they answer: %w",
+		strings.Join(liars, ", "), strings.Join(silent, ", "), errMoving)
 }
 
 // failMove answers those who wait for a move that comes to nothing.
