@@ -355,16 +355,20 @@ func (l *live) halt(ctx context.Context, c *logstore.Condemned) {
 	l.r.log.Error("the hub has signed what cannot be; this provider stops following the room", "room", l.h.id, "why", c.Why)
 	l.r.counts.broken.Add(1)
 	l.h.mu.Lock()
+	stored := l.h.head != nil
+	l.h.mu.Unlock()
+	if stored {
+		l.putCondemned(ctx, c) // before anybody can see that it stands still
+	}
+	l.h.mu.Lock()
 	l.h.broken = c.Why
 	if l.h.head != nil {
 		l.h.brokeIn = l.h.head.At.Term.Era
 	}
-	stored := l.h.head != nil
 	l.h.mu.Unlock()
 	if !stored {
 		return
 	}
-	l.putCondemned(ctx, c)
 	l.tellStopped()
 	if err := l.r.refreshTopic(l.h); err != nil {
 		l.r.log.Error("leaving topic", "room", l.h.id, "err", err)

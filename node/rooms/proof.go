@@ -164,14 +164,17 @@ func (l *live) keyOf(key ed25519.PublicKey) string {
 func (l *live) lied(ctx context.Context, liar string, c *logstore.Condemned, pieces ...*room.Piece) {
 	l.h.mu.Lock()
 	known := l.h.accused == liar
-	l.h.accused = liar
 	l.h.mu.Unlock()
 	if known {
 		return
 	}
+	// Before anybody can see the accusation: who sees it may ask for the proof.
+	l.putCondemned(ctx, c)
+	l.h.mu.Lock()
+	l.h.accused = liar
+	l.h.mu.Unlock()
 	l.r.log.Error("a provider has signed what cannot be; if it orders the room, another one is looked for", "room", l.h.id, "provider", liar, "why", c.Why)
 	l.r.counts.convicted.Add(1)
-	l.putCondemned(ctx, c)
 	for _, p := range pieces {
 		m := &replica.Message{Room: l.h.id, Kind: replica.Show, Piece: p.Append(nil)}
 		if len(m.Piece) > replica.MaxBytes-4<<10 {
