@@ -2,6 +2,8 @@ package rooms_test
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -103,7 +105,8 @@ func BenchmarkCatchUp(b *testing.B) {
 // a device, from its submission to the answer: the hub has verified it, appended it and synced
 // it. Beside it, what MLS takes of that: verifying the commit and its GroupInfo at a group in
 // the same epoch. All members but one are of another provider, which follows with its own
-// store on the same machine; the network is not in it.
+// store on the same machine; the network is not in it. "disk" is the bare write and sync of
+// as many octets, in turns with them.
 func BenchmarkHandshake(b *testing.B) {
 	const members = 1000
 	w := prepareWorld(b, true, "atlanta.example", "biloxi.example")
@@ -154,12 +157,23 @@ func BenchmarkHandshake(b *testing.B) {
 		return follower.called(wire.EndpointNotify.String()) >= additions && follower.rooms.List()[0].Next == uint64(additions)+1
 	})
 	before := hub.st.Stats().Commits
-	var beyond, accepted, inMLS []time.Duration
+	// The physical limit beside it: as many octets, appended to a file and synced.
+	file := must(os.Create(filepath.Join(b.TempDir(), "bare")))(b)
+	defer file.Close()
+	synced := func() time.Duration {
+		begin := time.Now()
+		must(file.Write(make([]byte, octets)))(b)
+		if err := file.Sync(); err != nil {
+			b.Fatal(err)
+		}
+		return time.Since(begin)
+	}
+	var beyond, accepted, inMLS, disk []time.Duration
 	b.ResetTimer()
 	for i := range b.N {
 		set := []room.Participant{{User: last.who.User, Role: policy.Member + policy.Role(1-i%2)}}
 		x, y := commit(mls.CommitOptions{Proposals: []*mls.Proposal{must(room.UpdateParticipants(alice.group.Public().Context(), set, nil))(b)}})
-		beyond, accepted, inMLS = append(beyond, x-y), append(accepted, x), append(inMLS, y)
+		beyond, accepted, inMLS, disk = append(beyond, x-y), append(accepted, x), append(inMLS, y), append(disk, synced())
 	}
 	b.StopTimer()
 	if got := hub.st.Stats().Commits - before; got < uint64(b.N) {
@@ -173,6 +187,7 @@ func BenchmarkHandshake(b *testing.B) {
 	ms("accepted", accepted)
 	ms("mls", inMLS)
 	ms("beyond-mls", beyond)
+	ms("disk", disk)
 	b.ReportMetric(float64(octets), "octets")
 	b.ReportMetric(0, "ns/op")
 }
