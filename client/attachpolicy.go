@@ -20,6 +20,16 @@ type AssetPolicy = policy.Assets
 type (
 	MediaType     = policy.MediaType
 	UploadDomains = policy.UploadDomains
+	// Download is a way of fetching what is attached.
+	Download = policy.Download
+)
+
+// The ways that MIMI has. Nothing is fetched directly here: who keeps a file would see who
+// fetches it.
+const (
+	DownloadDirect = policy.DownloadDirect
+	DownloadProxy  = policy.DownloadProxy
+	DownloadOHTTP  = policy.DownloadOHTTP
 )
 
 // NewAssetPolicy is one that lets anything be attached.
@@ -78,30 +88,33 @@ func (a *attachment) foreseen(u uri.User) *content.Message {
 }
 
 // mayFetch says whether a room's policy lets an attachment be fetched that somebody has sent,
-// and how large what is stored of it may be. Of a room that this device has left nothing is
-// known. Errors: ErrRefused.
-func (c *Client) mayFetch(ctx context.Context, u uri.Room, sender uri.User, part content.Part) (most int64, err error) {
-	most = asset.MaxSize
+// how large what is stored of it may be, and in which way. Of a room that this device has left
+// nothing is known. Errors: ErrRefused.
+func (c *Client) mayFetch(ctx context.Context, q *Fetch, sender uri.User, part content.Part) (way *passage, err error) {
 	err = c.do(ctx, func() (error, error) {
 		c.untouched()
-		r := c.roomOf(u)
+		r := c.roomOf(q.Room)
 		if r == nil || r.group == nil {
+			way = &passage{most: asset.MaxSize}
+			if q.Oblivious {
+				return fmt.Errorf("this device is not in the room any more, and does not know who orders it: %w", ErrRefused), nil
+			}
 			return nil, nil
 		}
 		p, err := room.PoliciesOf(r.group.Public().Context())
-		if err != nil || p.Assets == nil {
+		if err != nil {
 			return err, nil
 		}
-		most = int64(min(uint64(most), p.Assets.Largest()))
-		if err = r.attached(p.Assets, sender, part); err == nil {
-			if host, _ := asset.Host(part.Content.(content.ExternalPart).URL); host != c.user.Provider().Domain() {
-				err = p.Assets.Downloads(policy.DownloadProxy)
-			}
+		if p.Assets != nil {
+			err = r.attached(p.Assets, sender, part)
+		}
+		if err == nil {
+			way, err = r.way(p.Assets, c.user.Provider().Domain(), part, q.Oblivious)
 		}
 		if errors.As(err, new(*policy.Refusal)) {
 			err = fmt.Errorf("%w: %w", err, ErrRefused)
 		}
 		return err, nil
 	})
-	return most, err
+	return way, err
 }

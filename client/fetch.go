@@ -66,6 +66,10 @@ type Fetch struct {
 	Part  int    // which of its attachments, 0 for the first
 	// Limit is the largest content, FetchLimit if zero.
 	Limit int64
+	// Oblivious asks for a download by which the own provider does not learn what is fetched,
+	// nor the room's hub by whom: see package ohttp for what it hides. It is done anyway where
+	// the room's policy says so. Refused where the own provider orders the room.
+	Oblivious bool
 	// Progress, if not nil, is called now and then with how many octets are here of how
 	// many.
 	Progress func(here, size int64)
@@ -92,7 +96,9 @@ type incoming struct {
 	f      SpoolFile
 	api    *provider
 	room   room.ID
+	uri    string // the room's
 	url    string
+	way    *passage
 	secret asset.Secret
 	hash   asset.Hash
 	sizes  [2]int64 // that what is stored may have; the second one 0 for no other
@@ -111,7 +117,7 @@ func (c *Client) fetchAttachment(ctx context.Context, q *Fetch, w io.Writer) (*A
 		return nil, err
 	}
 	x := part.Content.(content.ExternalPart)
-	in := &incoming{room: room.IDOf([]byte(q.Room.String())), url: x.URL, limit: q.Limit, tell: q.Progress}
+	in := &incoming{room: room.IDOf([]byte(q.Room.String())), uri: q.Room.String(), url: x.URL, limit: q.Limit, tell: q.Progress}
 	if in.limit <= 0 {
 		in.limit = FetchLimit
 	}
@@ -121,11 +127,10 @@ func (c *Client) fetchAttachment(ctx context.Context, q *Fetch, w io.Writer) (*A
 	if err := in.read(&x); err != nil {
 		return nil, err
 	}
-	most, err := c.mayFetch(ctx, q.Room, sender, part)
-	if err != nil {
+	if in.way, err = c.mayFetch(ctx, q, sender, part); err != nil {
 		return nil, err
 	}
-	in.limit = min(in.limit, most)
+	in.limit = min(in.limit, in.way.most)
 	if _, in.api, err = c.self(ctx); err != nil {
 		return nil, err
 	}
@@ -220,7 +225,11 @@ func (c *Client) download(ctx context.Context, in *incoming) error {
 			return fmt.Errorf("%w: %w", ErrStorage, err)
 		}
 		before := here
-		err := c.bringPart(ctx, in, &here)
+		bring := c.bringPart
+		if in.way.gateway != "" {
+			bring = c.bringOblivious
+		}
+		err := bring(ctx, in, &here)
 		if err == nil {
 			break
 		}
@@ -281,11 +290,8 @@ func (c *Client) bringPart(ctx context.Context, in *incoming, here *int64) error
 	if err := in.place(resp, here); err != nil {
 		return err
 	}
-	if !in.fits(in.total) {
-		return fmt.Errorf("%d octets are there, and the sender spoke of %d: %w", in.total, max(in.sizes[0]-asset.TagSize, 0), asset.ErrDamaged)
-	}
-	if in.total-asset.TagSize > in.limit {
-		return fmt.Errorf("%d octets, and at most %d are fetched: %w", in.total, in.limit, asset.ErrTooLarge)
+	if err := in.fitting(); err != nil {
+		return err
 	}
 	body := io.LimitReader(resp.Body, in.total-*here)
 	buf := make([]byte, 256<<10)
@@ -328,6 +334,17 @@ func (in *incoming) whole() bool {
 // fits says whether what is stored may have so many octets.
 func (in *incoming) fits(n int64) bool {
 	return n >= asset.TagSize && (in.sizes[0] == 0 || n == in.sizes[0] || n == in.sizes[1])
+}
+
+// fitting judges what the provider says is there.
+func (in *incoming) fitting() error {
+	if !in.fits(in.total) {
+		return fmt.Errorf("%d octets are there, and the sender spoke of %d: %w", in.total, max(in.sizes[0]-asset.TagSize, 0), asset.ErrDamaged)
+	}
+	if in.total-asset.TagSize > in.limit {
+		return fmt.Errorf("%d octets, and at most %d are fetched: %w", in.total, in.limit, asset.ErrTooLarge)
+	}
+	return nil
 }
 
 // place says where the octets of an answer belong.

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 
 	"github.com/mimid/mimid/node/assets"
+	"github.com/mimid/mimid/node/oblivious"
 	"github.com/mimid/mimid/overlay"
 )
 
@@ -21,6 +22,15 @@ func (n *Node) makeAssets(p *parts, budget *assets.Budget) (err error) {
 	}
 	p.downloads, err = assets.NewProxy(assets.ProxyConfig{Domain: n.cfg.Domain, Store: p.assets, Rooms: p.rooms, Ask: p.caller.Open,
 		Client: p.caller.Client, Budget: budget, Now: n.now, Log: log})
+	if err != nil {
+		return err
+	}
+	p.gateway, err = oblivious.NewGateway(oblivious.GatewayConfig{Domain: n.cfg.Domain, Keys: n.keys.provider, Assets: p.downloads, Now: n.now,
+		Log: n.log.With("part", "oblivious")})
+	if err != nil {
+		return err
+	}
+	p.relay, err = oblivious.NewRelay(oblivious.RelayConfig{Domain: n.cfg.Domain, Gateway: p.gateway, Caller: p.caller, Now: n.now})
 	return err
 }
 

@@ -31,6 +31,7 @@ import (
 	"github.com/mimid/mimid/node/introduce"
 	"github.com/mimid/mimid/node/knocks"
 	"github.com/mimid/mimid/node/mimihttps"
+	"github.com/mimid/mimid/node/oblivious"
 	"github.com/mimid/mimid/node/outbox"
 	"github.com/mimid/mimid/node/outside"
 	"github.com/mimid/mimid/node/pairing"
@@ -97,6 +98,8 @@ type parts struct {
 	web       *web // nil: HTTPS is off
 	assets    *assets.Store
 	downloads *assets.Proxy
+	gateway   *oblivious.Gateway
+	relay     *oblivious.Relay
 	abuse     *abuse.Queue
 	clients   *clienthttp.Server
 	listener  net.Listener
@@ -372,14 +375,14 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		return p, err
 	}
 	if p.server, err = peering.NewServer(peering.Config{
-		Domain: domain, Aliases: []string{host}, Routes: slices.Concat(roomRoutes(p.rooms, p.hear), p.contacts.Routes(), p.evaluateRoutes(), p.authority.Routes(), p.knocks.Routes(), p.introduce.Routes(), p.outside.Routes(), []peering.Route{p.downloads.Route()}), Directory: directory{p.providers},
+		Domain: domain, Aliases: []string{host}, Routes: slices.Concat(roomRoutes(p.rooms, p.hear), p.contacts.Routes(), p.evaluateRoutes(), p.authority.Routes(), p.knocks.Routes(), p.introduce.Routes(), p.outside.Routes(), []peering.Route{p.downloads.Route()}, p.gateway.Routes()), Directory: directory{p.providers},
 		Peer:      peerOf,
 		Certified: mimihttps.Source, PlainIDs: n.keys.plainIDs(), Record: p.web.record(p.overlay),
 		Now: n.now, Log: part("peering"),
 	}); err != nil {
 		return p, err
 	}
-	late.h = p.assets.Handler(peerOf, budget, p.server)
+	late.h = p.gateway.Handler(p.assets.Handler(peerOf, budget, p.server))
 	if p.web != nil {
 		p.web.serve(late.h)
 	}
@@ -426,7 +429,7 @@ func (n *Node) makeClients(p *parts) (err error) {
 		Requests: ration.Config{PerSecond: rate, Burst: max(1, 4*rate)},
 		Services: clienthttp.Services{Accounts: p.accounts, KeyPackages: stocked{p.accounts, p.stock, p.outside}, Providers: p.providers, Contacts: p.contacts,
 			Claims: p.contacts, Evaluations: evaluations{p.evaluate}, Verifications: p.authority, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Knocks: p.knocks, Introductions: p.introduce, Pairings: pairing.New(pairing.Config{Invites: p.accounts, Now: n.now, Log: n.log.With("part", "pairing")}), Signals: p.rooms, Submissions: p.rooms, Streams: streams{p.feed},
-			Assets: p.assets, Downloads: p.downloads},
+			Assets: p.assets, Downloads: p.downloads, Oblivious: p.relay},
 	})
 	return err
 }

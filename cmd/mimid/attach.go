@@ -150,11 +150,12 @@ type clientFetch struct {
 	Out       string `help:"Where to save it: a file, which must not be there, or a folder. Without it, the sender's name for it in this folder." type:"path" placeholder:"PATH"`
 	Number    int    `help:"Which of the message's files." default:"1"`
 	Limit     int64  `help:"The largest file that is fetched, in MiB." default:"1024"`
+	Oblivious bool   `help:"Fetch it so that your provider does not learn what you fetch, nor the room's hub that it is you (oblivious HTTP)."`
 	device    `embed:""`
 }
 
 func (c *clientFetch) Help() string {
-	return "What was fetched is kept if this is interrupted, and the next time goes on from there. Nothing is saved before\nit has been found to be what the sender encrypted. A file that is there already is never overwritten.\n\nExample:\n  mimid client fetch clubhouse 12\n  mimid client fetch clubhouse 12 --out holiday.jpg"
+	return "What was fetched is kept if this is interrupted, and the next time goes on from there. Nothing is saved before\nit has been found to be what the sender encrypted. A file that is there already is never overwritten.\n\nExample:\n  mimid client fetch clubhouse 12\n  mimid client fetch clubhouse 12 --out holiday.jpg\n  mimid client fetch clubhouse 12 --oblivious"
 }
 
 func (c *clientFetch) Run(s *session) error {
@@ -170,7 +171,7 @@ func (c *clientFetch) Run(s *session) error {
 			return err
 		}
 		p := &transfer{s: s, what: "fetched"}
-		path, a, err := fetchFile(ctx, cl, client.Fetch{Room: r.URI, Index: c.Message, Part: c.Number - 1, Limit: c.Limit << 20, Progress: p.tell}, c.Out)
+		path, a, err := fetchFile(ctx, cl, client.Fetch{Room: r.URI, Index: c.Message, Part: c.Number - 1, Limit: c.Limit << 20, Oblivious: c.Oblivious, Progress: p.tell}, c.Out)
 		p.end()
 		if err != nil {
 			return err

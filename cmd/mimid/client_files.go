@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -19,10 +20,14 @@ type filePolicy struct {
 	AllowFiles  string `help:"Which types of files may be attached, with commas between them, or all." placeholder:"TYPES"`
 	ForbidFiles string `help:"Which types of files may not be attached, with commas between them, or none." placeholder:"TYPES"`
 	Uploads     string `help:"Which provider keeps files: any, local for each sender's own, or hub." enum:",any,local,hub" default:"" placeholder:"any|local|hub"`
+	Downloads   string `help:"How files are fetched: any, hub for through the hub, or oblivious so that no provider learns who fetches what." enum:",any,hub,oblivious" default:"" placeholder:"any|hub|oblivious"`
 }
 
 // uploadNames are what people call the values that MIMI has.
 var uploadNames = map[string]string{"any": "unspecified", "local": "localProvider", "hub": "hub"}
+
+// downloadNames are what people call the ways of downloading that MIMI has.
+var downloadNames = map[client.Download]string{client.DownloadDirect: "direct", client.DownloadProxy: "hub", client.DownloadOHTTP: "oblivious"}
 
 func (f *filePolicy) check() error { return f.apply(client.NewAssetPolicy()) }
 
@@ -70,6 +75,14 @@ func (f *filePolicy) apply(p *client.AssetPolicy) error {
 			return err
 		}
 	}
+	switch f.Downloads {
+	case "any":
+		p.Default, p.Allowed, p.Refused = client.DownloadProxy, nil, nil
+	case "hub":
+		p.Default, p.Allowed, p.Refused = client.DownloadProxy, []client.Download{client.DownloadProxy}, nil
+	case "oblivious":
+		p.Default, p.Allowed, p.Refused = client.DownloadOHTTP, []client.Download{client.DownloadOHTTP}, nil
+	}
 	if f.Uploads != "" {
 		p.Upload, err = client.ParseUploads(uploadNames[f.Uploads])
 	}
@@ -110,6 +123,7 @@ type fileRules struct {
 	Most      *int64   `json:"max_size"` // the largest of the limits; null: any size
 	Allowed   []string `json:"allowed_types,omitempty"`
 	Forbidden []string `json:"forbidden_types,omitempty"`
+	Downloads []string `json:"downloads,omitempty"` // in which ways they are fetched, the usual one first; none: any
 }
 
 func fileRulesOf(p *client.AssetPolicy) *fileRules {
@@ -129,6 +143,11 @@ func fileRulesOf(p *client.AssetPolicy) *fileRules {
 		return out
 	}
 	r.Allowed, r.Forbidden = names(p.Permitted), names(p.Forbidden)
+	for _, d := range []client.Download{p.Default, client.DownloadDirect, client.DownloadProxy, client.DownloadOHTTP} {
+		if name := downloadNames[d]; len(p.Allowed)+len(p.Refused) > 0 && p.Downloads(d) == nil && !slices.Contains(r.Downloads, name) {
+			r.Downloads = append(r.Downloads, name)
+		}
+	}
 	if p.PermitSet && r.Allowed == nil {
 		r.Allowed = []string{"none"}
 	}
@@ -148,4 +167,7 @@ func (r *fileRules) print(w io.Writer, uploads string) {
 		fmt.Fprintf(w, ", never %s", strings.Join(r.Forbidden, ", "))
 	}
 	fmt.Fprintf(w, "\nfiles are kept by     %s\n", map[string]string{"unspecified": "any provider", "localProvider": "each sender's provider", "hub": "the hub"}[uploads])
+	if len(r.Downloads) > 0 {
+		fmt.Fprintf(w, "files are fetched     %s\n", map[string]string{"direct": "directly", "hub": "through the hub", "oblivious": "so that no provider learns who fetches what"}[r.Downloads[0]])
+	}
 }

@@ -84,7 +84,11 @@ func (p *Proxy) Download(w http.ResponseWriter, req *http.Request, who account.I
 	if !r.Has(l.Domain) {
 		return notTaken(l.Domain, "that room")
 	}
-	most, err := p.obey(r, l.Domain, l.Domain != p.cfg.Domain)
+	way := policy.DownloadProxy
+	if l.Domain == p.cfg.Domain {
+		way = anyWay
+	}
+	most, err := p.obey(r, l.Domain, way)
 	if err != nil {
 		return err
 	}
@@ -111,22 +115,25 @@ func (p *Proxy) Download(w http.ResponseWriter, req *http.Request, who account.I
 }
 
 // obey says whether a room's asset_policy lets an asset be at a host and, if it is to be
-// passed on to who does not keep it, be downloaded by the hub; and how many octets of
+// passed on to who does not keep it, be downloaded in this way; and how many octets of
 // ciphertext are let through. What it is, and who has sent it, only devices know.
-func (p *Proxy) obey(r *rooms.Parties, host string, pass bool) (most int64, err error) {
+func (p *Proxy) obey(r *rooms.Parties, host string, way policy.Download) (most int64, err error) {
 	a := r.Assets
 	if a == nil {
 		return math.MaxInt64, nil
 	}
 	err = a.Passes(r.Providers, r.Hub, host)
-	if err == nil && pass {
-		err = a.Downloads(policy.DownloadProxy)
+	if err == nil && way != anyWay {
+		err = a.Downloads(way)
 	}
 	if err != nil {
 		return 0, problem(http.StatusForbidden, clientapi.CodeForbidden, "the room's policy: %v", err)
 	}
 	return int64(min(a.Largest(), math.MaxInt64-asset.TagSize)) + asset.TagSize, nil
 }
+
+// anyWay is that of an asset which the own provider keeps: nobody passes it on.
+const anyWay = policy.Download(255)
 
 func notTaken(domain, where string) error {
 	return problem(http.StatusForbidden, clientapi.CodeForbidden, "%s does not take part in %s, so that nothing is fetched from there", domain, where)
@@ -139,15 +146,27 @@ func (p *Proxy) Route() peering.Route {
 
 // serve answers another provider as the hub of a room.
 func (p *Proxy) serve(ctx context.Context, in *peering.Incoming, w http.ResponseWriter, req *http.Request) error {
-	l, err := asset.ParseURL(in.Subject)
+	return p.bring(w, req.WithContext(ctx), in.Source, string(in.Room), in.Subject, policy.DownloadProxy)
+}
+
+// Oblivious answers a device that is not known, behind a relay (package oblivious), as the
+// hub of the room; the relay is the source. room may be "". An error came before anything
+// was written.
+func (p *Proxy) Oblivious(w http.ResponseWriter, req *http.Request, relay, room, url string) error {
+	return p.bring(w, req, relay, room, url, policy.DownloadOHTTP)
+}
+
+// bring answers a provider, in a way that the room's policy may allow or not.
+func (p *Proxy) bring(w http.ResponseWriter, req *http.Request, source, room, url string, way policy.Download) error {
+	l, err := asset.ParseURL(url)
 	if err != nil {
-		return problem(http.StatusForbidden, clientapi.CodeForbidden, "%.100q is not fetched: assets are at https://DOMAIN%sHASH, of a provider in the room", in.Subject, asset.Path)
+		return problem(http.StatusForbidden, clientapi.CodeForbidden, "%.100q is not fetched: assets are at https://DOMAIN%sHASH, of a provider in the room", url, asset.Path)
 	}
-	most, err := p.allow(ctx, in.Source, string(in.Room), l.Domain)
+	most, err := p.allow(req.Context(), source, room, l.Domain, way)
 	if err != nil {
 		return err
 	}
-	leave, q := p.cfg.Budget.enter("source "+in.Source, p.cfg.Now())
+	leave, q := p.cfg.Budget.enter("source "+source, p.cfg.Now())
 	if q != nil {
 		return q
 	}
@@ -160,7 +179,7 @@ func (p *Proxy) serve(ctx context.Context, in *peering.Incoming, w http.Response
 
 // allow is the check against being an open proxy, and for a room that is named the room's
 // policy. It returns how many octets are let through.
-func (p *Proxy) allow(ctx context.Context, source, room, domain string) (most int64, err error) {
+func (p *Proxy) allow(ctx context.Context, source, room, domain string, way policy.Download) (most int64, err error) {
 	if room == "" {
 		if !p.cfg.Rooms.Together(source, domain) {
 			return 0, notTaken(domain, "any room of which this is the hub and in which "+source+" takes part")
@@ -179,7 +198,7 @@ func (p *Proxy) allow(ctx context.Context, source, room, domain string) (most in
 	case !r.Has(domain):
 		return 0, notTaken(domain, "the room")
 	}
-	return p.obey(r, domain, true)
+	return p.obey(r, domain, way)
 }
 
 func rangeOf(h http.Header) http.Header {

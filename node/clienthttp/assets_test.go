@@ -67,7 +67,7 @@ func TestUpload(t *testing.T) {
 // A body may take as long as it likes if something comes, and is broken off if nothing
 // does; what came then reaches the service.
 func TestUploadMustNotStandStill(t *testing.T) {
-	s := serve(t, func(c *clienthttp.Config) { c.BodyTimeout = 300 * time.Millisecond })
+	s := serve(t, func(c *clienthttp.Config) { c.BodyTimeout = 1500 * time.Millisecond })
 	conn, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	must(t, err)
 	defer conn.Close()
@@ -77,7 +77,7 @@ func TestUploadMustNotStandStill(t *testing.T) {
 	for range 10 { // longer than the timeout, all together
 		_, err := conn.Write([]byte("x"))
 		must(t, err)
-		time.Sleep(60 * time.Millisecond)
+		time.Sleep(170 * time.Millisecond)
 	}
 	answer, _ := io.ReadAll(conn) // and now nothing
 	if !bytes.Contains(answer, []byte(" 408 ")) {

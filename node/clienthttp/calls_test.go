@@ -81,6 +81,8 @@ var calls = []struct {
 	{"GET", "/v1/assets", nil, 200, "Assets"},
 	{"GET", "/v1/assets/" + assetHash, nil, 200, "Asset"},
 	{"DELETE", "/v1/assets/" + assetHash, nil, 204, "Remove"},
+	{"POST", "/v1/oblivious/keys", clientapi.ObliviousKeys{Gateway: "c.example", Anew: true}, 200, "Keys"},
+	{"POST", "/v1/oblivious", clientapi.ObliviousRequest{Gateway: "c.example", Sealed: []byte{1}}, 200, "Pass"},
 	{"DELETE", "/v1/devices/phone", nil, 204, "RemoveDevice"}, // last: its token is gone then
 }
 

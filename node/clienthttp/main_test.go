@@ -169,6 +169,12 @@ func (f *fake) WithdrawClaim(ctx context.Context, who account.Identity, w *clien
 func (f *fake) Evaluate(ctx context.Context, who account.Identity, q *clientapi.Evaluate) (*clientapi.Evaluated, error) {
 	return &clientapi.Evaluated{}, f.call(ctx, "Evaluate", &who, q)
 }
+func (f *fake) Keys(ctx context.Context, gateway string, anew bool) ([]byte, error) {
+	return []byte{1}, f.call(ctx, "Keys", nil, &clientapi.ObliviousKeys{Gateway: gateway, Anew: anew})
+}
+func (f *fake) Pass(ctx context.Context, gateway string, sealed []byte) ([]byte, error) {
+	return []byte{2}, f.call(ctx, "Pass", nil, &clientapi.ObliviousRequest{Gateway: gateway, Sealed: sealed})
+}
 func (f *fake) SetFindable(ctx context.Context, who account.Identity, q *clientapi.Findable) (*clientapi.Findable, error) {
 	return &clientapi.Findable{Mode: clientapi.FindExact}, f.call(ctx, "SetFindable", &who, q)
 }
@@ -480,7 +486,7 @@ func (s *fakeStream) isClosed() bool {
 }
 
 func (f *fake) services() clienthttp.Services {
-	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Evaluations: f, Verifications: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Introductions: f, Pairings: f, Signals: f, Submissions: f, Streams: f, Assets: fakeAssets{f}, Downloads: f}
+	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Evaluations: f, Verifications: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Introductions: f, Pairings: f, Signals: f, Submissions: f, Streams: f, Assets: fakeAssets{f}, Downloads: f, Oblivious: f}
 }
 
 // site is a running server.

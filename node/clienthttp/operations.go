@@ -118,6 +118,7 @@ func checkNonce(nonce []byte) error {
 // register registers all calls but the stream.
 func (s *Server) register(api huma.API) {
 	s.registerAccounts(api)
+	s.registerOblivious(api)
 	s.registerContacts(api)
 	s.registerRooms(api)
 	s.registerKnocks(api)

@@ -35,6 +35,8 @@ type Services struct {
 	Streams       Streams
 	Assets        Assets
 	Downloads     Downloads
+	// Oblivious may be nil: then devices have no relay here.
+	Oblivious Oblivious
 }
 
 // Accounts knows users and their devices; *account.Registry is one.
@@ -211,4 +213,12 @@ type Downloads interface {
 	// Download answers a GET or HEAD as HTTP does, with ranges, and sets its own
 	// deadlines. An error came before anything was written. The URL is as it came.
 	Download(w http.ResponseWriter, req *http.Request, who account.Identity, room store.RoomID, url string) error
+}
+
+// Oblivious passes encrypted requests on to gateways; *oblivious.Relay does. The domains of
+// gateways are as they came.
+type Oblivious interface {
+	// Keys are the signed keys of a gateway; anew says that those known were refused.
+	Keys(ctx context.Context, gateway string, anew bool) ([]byte, error)
+	Pass(ctx context.Context, gateway string, sealed []byte) ([]byte, error)
 }

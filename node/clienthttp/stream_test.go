@@ -306,7 +306,7 @@ func TestStreamsPerDevice(t *testing.T) {
 
 // One that is slow is not cut: it takes a piece now and then, and has time for each.
 func TestSlowReaderIsNotCut(t *testing.T) {
-	s := serve(t, func(c *clienthttp.Config) { c.WriteTimeout = 300 * time.Millisecond })
+	s := serve(t, func(c *clienthttp.Config) { c.WriteTimeout = 1500 * time.Millisecond })
 	c, err := net.Dial("tcp", strings.TrimPrefix(s.url, "http://"))
 	must(t, err)
 	defer c.Close()
@@ -323,7 +323,7 @@ func TestSlowReaderIsNotCut(t *testing.T) {
 		case <-time.After(10 * time.Second):
 		}
 	}()
-	// 16 MB in many times 300 ms.
+	// 16 MB, in more time than is given for a piece.
 	buf := make([]byte, 1<<20)
 	n := 0
 	for n < 16<<20 {
@@ -333,7 +333,7 @@ func TestSlowReaderIsNotCut(t *testing.T) {
 			t.Fatalf("cut after %d octets: %v", n, err)
 		}
 		if n += k; n/(1<<20) != (n-k)/(1<<20) {
-			time.Sleep(80 * time.Millisecond)
+			time.Sleep(110 * time.Millisecond)
 		}
 	}
 	<-fed

@@ -104,6 +104,8 @@ type Route struct {
 	// Idempotent endpoints get repeated requests again, see the package
 	// documentation.
 	Idempotent bool
+	// Plain endpoints that are not MIMI's are called without an envelope, too.
+	Plain bool
 }
 
 // Provider is what a Directory knows of one.

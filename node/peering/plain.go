@@ -20,10 +20,11 @@ import (
 // and the directory.
 
 // plain says whether a request is MIMI without anything of ours: the channel proves its
-// source, the URL names the target. Our own endpoints need the envelope.
+// source, the URL names the target. Our own endpoints need the envelope,
+// but for those that others reach by a path that is not ours (Route.Plain).
 func (s *Server) plain(r *http.Request, endpoint string) bool {
 	_, mimi := wire.EndpointNamed(endpoint)
-	return mimi && s.cfg.PlainIDs != nil && len(r.Header.Values(envelopeHeader)) == 0
+	return (mimi || s.routes[endpoint].Plain) && s.cfg.PlainIDs != nil && len(r.Header.Values(envelopeHeader)) == 0
 }
 
 // complete fills in what an envelope would have said. Where a handler finds repetitions

@@ -25,7 +25,8 @@ const (
 	CodeNotFound Code = "not_found"
 	// CodeExists (409): a room with this URI exists already.
 	CodeExists Code = "exists"
-	// CodeKeySet (409): the evaluators have another key set by now: read the provider anew.
+	// CodeKeySet (409): the evaluators have another key set by now: read the provider anew. Or
+	// a gateway of oblivious downloads has other keys: fetch them anew.
 	CodeKeySet Code = "key_set"
 	// CodeRevision (409): it was changed by another device meanwhile. Read it anew.
 	CodeRevision Code = "revision"

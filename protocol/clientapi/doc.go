@@ -71,6 +71,8 @@
 //	PATCH  /v1/assets/{hash}                 octets -> Asset: the next part of an upload
 //	DELETE /v1/assets/{hash}                 delete an asset, or give an upload up
 //	GET    /v1/download?room=&url=           octets: an asset of anybody in the room
+//	POST   /v1/oblivious/keys                ObliviousKeys -> GatewayKeys: for downloads by which nobody learns who reads what
+//	POST   /v1/oblivious                     ObliviousRequest -> ObliviousAnswer: passed on to a hub, encrypted
 //	GET    /v1/events?cursor=                the device's stream (text/event-stream)
 //
 // # The stream
