@@ -149,7 +149,7 @@ func TestAssetPolicy_8_4(t *testing.T) {
 	f.mu.Unlock()
 	sends(alice, bob, "image/png", "at the hub")
 	set(func(p *client.AssetPolicy) {
-		p.Default, p.Refused = policy.DownloadDirect, []policy.Download{policy.DownloadProxy}
+		p.Default, p.Refused = policy.DownloadDirect, []policy.Download{policy.DownloadProxy, policy.DownloadOHTTP}
 	})
 	if _, err := bob.fetchLast(u, n); !errors.Is(err, client.ErrRefused) || !strings.Contains(err.Error(), "not downloaded by hubProxy") {
 		t.Errorf("through the hub: %v", err)

@@ -32,10 +32,11 @@ import (
 // fake is a provider of several domains in one, and the hub of all rooms, in
 // memory: strict about what clients do, and perverse where it may be.
 type fake struct {
-	assets *fakeAssets
-	t      testing.TB
-	server *httptest.Server
-	auth   *x509auth.Authenticator
+	assets  *fakeAssets
+	gateway *fakeGateway
+	t       testing.TB
+	server  *httptest.Server
+	auth    *x509auth.Authenticator
 
 	mu      sync.Mutex
 	keys    map[string]ed25519.PrivateKey
@@ -164,6 +165,7 @@ func newFake(t testing.TB) *fake {
 	}
 	mux.HandleFunc("GET /v1/events", f.events)
 	f.keep(mux)
+	f.oblivious(mux)
 	// Each domain has its own base path; what follows is the same for all.
 	f.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		for d := range f.keys {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/protocol/clientapi"
+	"github.com/mimid/mimid/protocol/ohttp"
 	"github.com/mimid/mimid/protocol/wire"
 )
 
@@ -144,6 +145,43 @@ func TestPlainMIMI(t *testing.T) {
 		}
 		if status != x.status || x.code != "" && !strings.HasPrefix(code, x.code) {
 			t.Errorf("%s: %d %q, want %d %q", x.why, status, code, x.status, x.code)
+		}
+	}
+	// Oblivious HTTP (section 5.10), where RFC 9540 has it.
+	sealed := func(c *http.Client, method string, body []byte) []byte {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), method, "https://atlanta.example/.well-known/ohttp-gateway", bytes.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("From", "mimi@biloxi.example")
+		r.Header.Set("Content-Type", "message/ohttp-req")
+		resp, err := c.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if want := map[string]string{"GET": "application/ohttp-keys", "POST": "message/ohttp-res"}[method]; err != nil || resp.StatusCode != 200 || resp.Header.Get("Content-Type") != want {
+			t.Fatalf("%s: %d, %v, %.100q, %v", method, resp.StatusCode, resp.Header, b, err)
+		}
+		return b
+	}
+	keys, err := ohttp.ParseKeys(sealed(biloxi, "GET", nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for url, status := range map[string]int{"atlanta.example": 404, "chicago.example": 403} {
+		q, asked, err := ohttp.Seal(keys[0], (&ohttp.Request{Method: "GET", Scheme: "https", Authority: url, Path: "/v1/asset/" + strings.Repeat("0", 64)}).Bytes())
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := asked.Open(sealed(biloxi, "POST", q))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if answer, err := ohttp.ParseAnswer(b); err != nil || answer.Status != status {
+			t.Errorf("an asset of %s that nobody has: %+v, %v", url, answer, err)
 		}
 	}
 	// A provider that is not in the room speaks for nobody there.
