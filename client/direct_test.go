@@ -367,9 +367,9 @@ func TestDirectLate(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "bob has ended it", func() bool { return bob.state(u) == "left" })
-	alice.send(u, "too late")
 	calls := func() int { f.mu.Lock(); defer f.mu.Unlock(); return f.calls["POST /v1/rooms/{room}/messages"] }
 	before := calls()
+	alice.send(u, "too late")
 	eventually(t, "the hub is asked", func() bool { return calls() > before })
 	f.meet()
 	for _, p := range []*person{alice, bob} {
