@@ -24,6 +24,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // ErrOpen says that a log ends while the followed packet may still be in a mix.
@@ -90,27 +91,35 @@ func (l *Log) Held(mix int) int { return int(l.held[mix]) }
 // Steps is how many were logged.
 func (l *Log) Steps() int { return len(l.steps) }
 
+// add doubles the room, where append would copy more often.
+func (l *Log) add(s step) {
+	if len(l.steps) == cap(l.steps) {
+		l.steps = slices.Grow(l.steps, len(l.steps)+1024)
+	}
+	l.steps = append(l.steps, s)
+}
+
 // Enter: a packet comes to a mix, or is made there, and is kept.
 func (l *Log) Enter(p Packet, mix int) {
-	l.steps = append(l.steps, step{p, int32(mix), 0, enter})
+	l.add(step{p, int32(mix), 0, enter})
 	l.held[mix]++
 }
 
 // Drop: a packet comes to a mix, which does not keep it. That is not seen: what is seen is that it comes.
-func (l *Log) Drop(p Packet, mix int) { l.steps = append(l.steps, step{p, int32(mix), 0, drop}) }
+func (l *Log) Drop(p Packet, mix int) { l.add(step{p, int32(mix), 0, drop}) }
 
 // Leave: a packet that the mix holds leaves it.
 func (l *Log) Leave(p Packet, mix int) {
-	l.steps = append(l.steps, step{p, int32(mix), l.held[mix], leave})
+	l.add(step{p, int32(mix), l.held[mix], leave})
 	l.held[mix]--
 }
 
 // Out: a packet is where it ends, or is lost on a link, for all to see.
-func (l *Log) Out(p Packet, end int) { l.steps = append(l.steps, step{p, int32(end), 0, out}) }
+func (l *Log) Out(p Packet, end int) { l.add(step{p, int32(end), 0, out}) }
 
 // Die: a mix loses all that it holds, for all to see; the packets are not logged any more.
 func (l *Log) Die(mix int) {
-	l.steps = append(l.steps, step{-1, int32(mix), l.held[mix], die})
+	l.add(step{-1, int32(mix), l.held[mix], die})
 	l.held[mix] = 0
 }
 
