@@ -131,9 +131,9 @@ type Place struct {
 }
 
 // Follow says which packets that came to an end may be the followed one, a Target, and how likely. What is below a
-// billionth in all is left out. The error is ErrOpen.
+// millionth in all is left out. The error is ErrOpen.
 func (l *Log) Follow(target Packet) ([]Place, error) {
-	const rest = 1e-9
+	const rest = 1e-6
 	begin, ok := l.first[target]
 	if !ok {
 		panic(fmt.Sprintf("anonymity: packet %d was not made to be followed", target))

@@ -30,11 +30,3 @@ func erlang(k int) float64 {
 	gamma, _ := math.Lgamma(float64(k))
 	return (float64(k) + gamma + float64(1-k)*digamma) / math.Ln2
 }
-
-// AllBad is how likely a path has bad relays only, of layers that each have so many relays, and so many bad ones.
-func AllBad(layers int, bad, width int) float64 {
-	return math.Pow(float64(bad)/float64(width), float64(layers))
-}
-
-// Ever is how likely something happens in one of n independent attempts.
-func Ever(p float64, n int) float64 { return -math.Expm1(float64(n) * math.Log1p(-p)) }

@@ -136,18 +136,15 @@ func Simulation() simulations.Simulation {
 				Caption: "0 is the rule of nodes. More mixes hide less: each holds fewer packets."},
 			{Name: "spread", Title: "Entropy of single packets", Metric: "entropy", Kind: simulations.Distribution, By: "of"},
 			{Name: "guess", Title: "How often the best guess of the receiving provider is right", Metric: "right", Kind: simulations.Means, X: "slots", By: "of", LogX: true},
-			{Name: "bad", Title: "Entropy, with a share of bad mixes", Metric: "entropy", Kind: simulations.Means, X: "bad", By: "of"},
 			{Name: "latency", Title: "Time from writing a message to its far end", Metric: "latency", Kind: simulations.Percentiles, X: "slots", By: "width", LogX: true},
 			{Name: "wire", Title: "Octets on all links for each octet of a message", Metric: "wire", Kind: simulations.Means, X: "slots", By: "width", LogX: true, LogY: true},
-			{Name: "lost", Title: "Share of messages that were not delivered for certain", Metric: "lost", Kind: simulations.Means, X: "dying", By: "tries"},
 		},
 	}, Defaults(), run)
 }
 
-// settle is how long the network runs before the first packet is followed, in mean times of a path.
+// settle is how long the network runs before the first packet is followed: until its mixes hold what they will.
 func (p *Parameters) settle() time.Duration {
-	path := time.Duration(p.Layers)*p.Delay.D() + time.Second
-	return min(5*path, time.Hour)
+	return time.Duration(6+2*p.Layers)*p.Delay.D() + time.Duration(p.Layers+1)*time.Second/2
 }
 
 func run(r *simulations.Run, p Parameters) error {

@@ -2,6 +2,7 @@ package mixing
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"math/rand/v2"
 	"time"
 
@@ -21,7 +22,7 @@ type message struct {
 	id       onion.MessageID
 	from, to int
 	parts    int
-	got      map[uint8]bool // at the far end
+	got      uint16 // parts at the far end, a bit each
 	written  time.Duration
 	took     time.Duration // until it was there
 	arrived  bool
@@ -65,6 +66,8 @@ type world struct {
 	sent     int           // tries
 	err      error
 	octets   int // of messages that have arrived
+	passed   int // links that packets were sent over until it was quiet
+	carried  int // octets until then
 	silently int // verdicts that say delivered, of what has not arrived
 }
 
@@ -132,12 +135,16 @@ func (w *world) begin() {
 	w.follow = p.settle()
 	w.watched = w.follow + p.Lasts.D()
 	// Traffic goes on until nothing of what is followed is in a mix any more (a sum of so many delays is longer in one
-	// case of a billion), and slots until all messages that count have a verdict.
-	w.quiet = w.watched + time.Duration(22+3*p.Layers)*p.Delay.D() + time.Duration(p.Layers+1)*time.Second/2
+	// case of a million), and slots until all messages that count have a verdict.
+	w.quiet = w.watched + time.Duration(14+5*p.Layers/2)*p.Delay.D() + time.Duration(p.Layers+1)*time.Second/2
+	if p.Dummies.Rate > 0 { // what dropped dummies may have been waits for the next packet that leaves their mix
+		w.quiet += time.Duration(15 * float64(len(w.layers[0])) / (p.Rate * float64(p.Providers)) * float64(time.Second))
+	}
 	w.stopped = w.quiet
 	if p.Acks {
 		w.stopped += p.Margin.D()<<p.Tries + time.Duration(p.Tries*2*p.Layers*8)*p.Delay.D()
 	}
+	w.e.After(w.quiet, func() { w.passed, w.carried = w.net.Passed(), w.octets })
 	for i := range p.Providers {
 		w.each(p.Rate, w.quiet, func() { w.write(i) })
 		if p.Slots > 0 {
@@ -180,13 +187,13 @@ func (w *world) write(from int) {
 	m := &message{from: from, to: to, parts: w.parts, written: w.e.Now()}
 	binary.BigEndian.PutUint64(m.id[:], uint64(len(w.order)+1))
 	w.order = append(w.order, m)
-	w.messages[m.id] = m
 	if !w.p.Acks {
 		for i := range m.parts {
 			w.offer(m.from, &load{m: m, try: retry.Try{Message: m.id, Index: uint8(i), Number: 1}})
 		}
 		return
 	}
+	w.messages[m.id] = m
 	effects, err := w.retries.Begin(w.now(), m.id, m.parts)
 	w.keep(err)
 	w.do(effects)
@@ -312,12 +319,9 @@ func (w *world) arrived(p *mixnet.Packet, _ time.Duration) {
 		w.do(effects)
 		return
 	}
-	if m.got == nil {
-		m.got = map[uint8]bool{}
-	}
-	m.got[l.try.Index] = true
+	m.got |= 1 << l.try.Index
 	status := onion.Held
-	if len(m.got) == m.parts {
+	if bits.OnesCount16(m.got) == m.parts {
 		status = onion.Complete
 		if !m.arrived {
 			m.arrived = true
@@ -366,7 +370,7 @@ func (w *world) report(r *simulations.Run) {
 	if len(w.order) > 0 {
 		r.Observe("tries", "1", float64(w.sent)/float64(len(w.order)*w.parts))
 	}
-	if w.octets > 0 {
-		r.Observe("wire", "1", float64(w.net.Passed())*float64(w.format.PacketSize())/float64(w.octets))
+	if w.carried > 0 {
+		r.Observe("wire", "1", float64(w.passed)*float64(w.format.PacketSize())/float64(w.carried))
 	}
 }

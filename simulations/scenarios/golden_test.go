@@ -22,6 +22,8 @@ var looked = map[string][]struct{ metric, statistic string }{
 	"lookup":     {{"hops", "mean"}, {"found", "mean"}, {"messages", "mean"}, {"dead", "mean"}, {"latency", "p50"}, {"latency", "p95"}, {"within", "mean"}},
 	"spam":       {{"through", "mean"}, {"octets", "mean"}, {"seen", "mean"}},
 	"exhaustion": {{"fresh", "mean"}, {"served", "min"}, {"dry", "mean"}, {"taken", "mean"}},
+	"mixing":     {{"entropy", "mean"}, {"set", "mean"}, {"right", "mean"}, {"held", "mean"}, {"latency", "p50"}, {"lost", "mean"}, {"wire", "mean"}},
+	"compromise": {{"bad", "mean"}, {"ever", "mean"}, {"ends", "mean"}},
 	"gossip":     {{"latency", "p50"}, {"octets", "mean"}, {"mesh", "mean"}, {"reached", "mean"}},
 	"fanout":     {{"latency", "p50"}, {"latency", "p95"}, {"octets", "mean"}, {"stretch", "p50"}, {"reached", "min"}},
 }
@@ -33,6 +35,8 @@ var part = map[string]struct {
 }{
 	"discovery":  {simulations.Override{Key: "sweep.nodes", Value: "[50]"}, simulations.Label{Key: "nodes", Value: "50"}},
 	"lookup":     {simulations.Override{Key: "sweep.nodes", Value: "[1000]"}, simulations.Label{Key: "nodes", Value: "1000"}},
+	"mixing":     {simulations.Override{Key: "sweep.slots", Value: "[1.6]"}, simulations.Label{Key: "slots", Value: "1.6"}},
+	"compromise": {simulations.Override{Key: "sweep.hostile", Value: "[0.2]"}, simulations.Label{Key: "hostile", Value: "0.2"}},
 	"exhaustion": {simulations.Override{Key: "sweep.providers", Value: "[8]"}, simulations.Label{Key: "providers", Value: "8"}},
 }
 

@@ -11,11 +11,13 @@ import (
 	"io/fs"
 
 	"github.com/mimid/mimid/simulations"
+	"github.com/mimid/mimid/simulations/compromise"
 	"github.com/mimid/mimid/simulations/eclipse"
 	"github.com/mimid/mimid/simulations/exhaustion"
 	"github.com/mimid/mimid/simulations/failover"
 	"github.com/mimid/mimid/simulations/fanout"
 	"github.com/mimid/mimid/simulations/lookup"
+	"github.com/mimid/mimid/simulations/mixing"
 	"github.com/mimid/mimid/simulations/spam"
 	"github.com/mimid/mimid/simulations/stack"
 )
@@ -31,7 +33,8 @@ var Readme string
 // All are the simulations, in the order in which they are listed.
 func All() []simulations.Simulation {
 	return []simulations.Simulation{failover.Simulation(), failover.Departure(), fanout.Simulation(), stack.Gossip(), stack.Room(), stack.Discovery(),
-		eclipse.Simulation(), lookup.Simulation(), spam.Simulation(), exhaustion.Simulation()}
+		eclipse.Simulation(), lookup.Simulation(), spam.Simulation(), exhaustion.Simulation(),
+		mixing.Simulation(), compromise.Simulation()}
 }
 
 // Find returns the simulation of a name.

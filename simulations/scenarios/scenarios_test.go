@@ -18,6 +18,8 @@ var small = map[string][]simulations.Override{
 	"lookup":     {{Key: "sweep.nodes", Value: "[100]"}, {Key: "searches", Value: "10"}, {Key: "runs", Value: "1"}},
 	"spam":       {{Key: "lasts", Value: `"1h"`}, {Key: "sweep.attackers", Value: "[0, 4]"}, {Key: "runs", Value: "1"}},
 	"exhaustion": {{Key: "lasts", Value: `"1h"`}, {Key: "sweep.providers", Value: "[0, 2]"}, {Key: "runs", Value: "1"}},
+	"mixing":     {{Key: "sweep.slots", Value: "[1.6]"}, {Key: "targets", Value: "20"}, {Key: "lasts", Value: `"10s"`}, {Key: "runs", Value: "1"}},
+	"compromise": {{Key: "sweep.hostile", Value: "[0.4]"}, {Key: "relays", Value: "20"}, {Key: "width", Value: "5"}, {Key: "users", Value: "10"}, {Key: "messages", Value: "50"}, {Key: "epochs", Value: "2"}, {Key: "runs", Value: "1"}},
 	"fanout":     {{Key: "sweep.nodes", Value: "[10, 100]"}, {Key: "messages", Value: "5"}, {Key: "runs", Value: "2"}},
 }
 
