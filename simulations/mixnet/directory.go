@@ -38,6 +38,8 @@ type Epoch struct {
 	Delay    time.Duration
 	Format   onion.Format
 	Listed   int // how many of the relays, from the first on, are in the snapshot; 0: all
+	// Only, if it is there, says which of the relays are in the snapshot.
+	Only func(i int) bool
 }
 
 // Own is relay i of a list in which all have an operator, a network and an address group of their own.
@@ -76,9 +78,10 @@ func NewDirectory(seed uint64, e Epoch, list []Relay) (*Directory, error) {
 		d.All = append(d.All, signed)
 		d.number[signed.Node()] = i
 	}
-	s.Relays = append(s.Relays, d.All...)
-	if e.Listed > 0 {
-		s.Relays = s.Relays[:e.Listed]
+	for i, r := range d.All {
+		if (e.Listed == 0 || i < e.Listed) && (e.Only == nil || e.Only(i)) {
+			s.Relays = append(s.Relays, r)
+		}
 	}
 	s.Sort()
 	b, err := s.Bytes()
