@@ -14,18 +14,21 @@ import (
 
 // looked are the statistics that golden summaries hold.
 var looked = map[string][]struct{ metric, statistic string }{
-	"failover":   {{"service", "p50"}, {"service", "p95"}, {"served", "mean"}, {"final", "p50"}},
-	"departure":  {{"kept_final", "mean"}, {"kept_accepted", "min"}, {"live", "min"}, {"service", "p50"}},
-	"room":       {{"read", "p50"}, {"final", "p50"}, {"stretch", "p50"}, {"service", "p50"}, {"served", "min"}},
-	"discovery":  {{"found", "min"}, {"messages", "mean"}, {"hops", "mean"}},
-	"eclipse":    {{"found", "mean"}, {"holders", "p50"}, {"messages", "p50"}, {"hops", "mean"}, {"latency", "p50"}},
-	"lookup":     {{"hops", "mean"}, {"found", "mean"}, {"messages", "mean"}, {"dead", "mean"}, {"latency", "p50"}, {"latency", "p95"}, {"within", "mean"}},
-	"spam":       {{"through", "mean"}, {"octets", "mean"}, {"seen", "mean"}},
-	"exhaustion": {{"fresh", "mean"}, {"served", "min"}, {"dry", "mean"}, {"taken", "mean"}},
-	"mixing":     {{"entropy", "mean"}, {"set", "mean"}, {"right", "mean"}, {"held", "mean"}, {"latency", "p50"}, {"lost", "mean"}, {"wire", "mean"}},
-	"compromise": {{"bad", "mean"}, {"ever", "mean"}, {"ends", "mean"}},
-	"gossip":     {{"latency", "p50"}, {"octets", "mean"}, {"mesh", "mean"}, {"reached", "mean"}},
-	"fanout":     {{"latency", "p50"}, {"latency", "p95"}, {"octets", "mean"}, {"stretch", "p50"}, {"reached", "min"}},
+	"failover":     {{"service", "p50"}, {"service", "p95"}, {"served", "mean"}, {"final", "p50"}},
+	"departure":    {{"kept_final", "mean"}, {"kept_accepted", "min"}, {"live", "min"}, {"service", "p50"}},
+	"room":         {{"read", "p50"}, {"final", "p50"}, {"stretch", "p50"}, {"service", "p50"}, {"served", "min"}},
+	"discovery":    {{"found", "min"}, {"messages", "mean"}, {"hops", "mean"}},
+	"eclipse":      {{"found", "mean"}, {"holders", "p50"}, {"messages", "p50"}, {"hops", "mean"}, {"latency", "p50"}},
+	"lookup":       {{"hops", "mean"}, {"found", "mean"}, {"messages", "mean"}, {"dead", "mean"}, {"latency", "p50"}, {"latency", "p95"}, {"within", "mean"}},
+	"spam":         {{"through", "mean"}, {"octets", "mean"}, {"seen", "mean"}},
+	"exhaustion":   {{"fresh", "mean"}, {"served", "min"}, {"dry", "mean"}, {"taken", "mean"}},
+	"mixing":       {{"entropy", "mean"}, {"set", "mean"}, {"right", "mean"}, {"held", "mean"}, {"latency", "p50"}, {"lost", "mean"}, {"wire", "mean"}},
+	"compromise":   {{"bad", "mean"}, {"ever", "mean"}, {"ends", "mean"}},
+	"intersection": {{"rounds", "p50"}, {"disclosed", "mean"}},
+	"snapshot":     {{"captured", "mean"}, {"others", "mean"}, {"bad", "mean"}, {"grind", "mean"}},
+	"roster":       {{"named", "mean"}, {"provider", "mean"}, {"sender", "mean"}, {"linked", "mean"}, {"late", "p50"}, {"octets", "mean"}},
+	"gossip":       {{"latency", "p50"}, {"octets", "mean"}, {"mesh", "mean"}, {"reached", "mean"}},
+	"fanout":       {{"latency", "p50"}, {"latency", "p95"}, {"octets", "mean"}, {"stretch", "p50"}, {"reached", "min"}},
 }
 
 // part is the setting that TestGolden runs of a scenario that takes long.
@@ -33,11 +36,13 @@ var part = map[string]struct {
 	over  simulations.Override
 	label simulations.Label
 }{
-	"discovery":  {simulations.Override{Key: "sweep.nodes", Value: "[50]"}, simulations.Label{Key: "nodes", Value: "50"}},
-	"lookup":     {simulations.Override{Key: "sweep.nodes", Value: "[1000]"}, simulations.Label{Key: "nodes", Value: "1000"}},
-	"mixing":     {simulations.Override{Key: "sweep.slots", Value: "[1.6]"}, simulations.Label{Key: "slots", Value: "1.6"}},
-	"compromise": {simulations.Override{Key: "sweep.hostile", Value: "[0.2]"}, simulations.Label{Key: "hostile", Value: "0.2"}},
-	"exhaustion": {simulations.Override{Key: "sweep.providers", Value: "[8]"}, simulations.Label{Key: "providers", Value: "8"}},
+	"discovery":    {simulations.Override{Key: "sweep.nodes", Value: "[50]"}, simulations.Label{Key: "nodes", Value: "50"}},
+	"lookup":       {simulations.Override{Key: "sweep.nodes", Value: "[1000]"}, simulations.Label{Key: "nodes", Value: "1000"}},
+	"mixing":       {simulations.Override{Key: "sweep.slots", Value: "[1.6]"}, simulations.Label{Key: "slots", Value: "1.6"}},
+	"compromise":   {simulations.Override{Key: "sweep.hostile", Value: "[0.2]"}, simulations.Label{Key: "hostile", Value: "0.2"}},
+	"intersection": {simulations.Override{Key: "sweep.cover", Value: "[0.5]"}, simulations.Label{Key: "cover", Value: "0.5"}},
+	"snapshot":     {simulations.Override{Key: "sweep.hostile", Value: "[5]"}, simulations.Label{Key: "hostile", Value: "5"}},
+	"exhaustion":   {simulations.Override{Key: "sweep.providers", Value: "[8]"}, simulations.Label{Key: "providers", Value: "8"}},
 }
 
 // onDemand are scenarios of real nodes, and why not every run looks at them.

@@ -16,8 +16,11 @@ import (
 	"github.com/mimid/mimid/simulations/exhaustion"
 	"github.com/mimid/mimid/simulations/failover"
 	"github.com/mimid/mimid/simulations/fanout"
+	"github.com/mimid/mimid/simulations/intersection"
 	"github.com/mimid/mimid/simulations/lookup"
 	"github.com/mimid/mimid/simulations/mixing"
+	"github.com/mimid/mimid/simulations/roster"
+	"github.com/mimid/mimid/simulations/snapshot"
 	"github.com/mimid/mimid/simulations/spam"
 	"github.com/mimid/mimid/simulations/stack"
 )
@@ -34,7 +37,7 @@ var Readme string
 func All() []simulations.Simulation {
 	return []simulations.Simulation{failover.Simulation(), failover.Departure(), fanout.Simulation(), stack.Gossip(), stack.Room(), stack.Discovery(),
 		eclipse.Simulation(), lookup.Simulation(), spam.Simulation(), exhaustion.Simulation(),
-		mixing.Simulation(), compromise.Simulation()}
+		mixing.Simulation(), compromise.Simulation(), intersection.Simulation(), snapshot.Simulation(), roster.Simulation()}
 }
 
 // Find returns the simulation of a name.

@@ -12,15 +12,18 @@ import (
 
 // small are overrides with which each shipped scenario takes a second or so.
 var small = map[string][]simulations.Override{
-	"failover":   {{Key: "sweep.suspect", Value: `["500ms"]`}, {Key: "sweep.replicas", Value: "[3]"}, {Key: "faults", Value: "1"}, {Key: "runs", Value: "2"}},
-	"departure":  {{Key: "sweep.replicas", Value: "[1, 3]"}, {Key: "sweep.announced", Value: "[false]"}, {Key: "runs", Value: "1"}},
-	"eclipse":    {{Key: "nodes", Value: "100"}, {Key: "sweep.near", Value: "[10]"}, {Key: "searches", Value: "2"}, {Key: "runs", Value: "1"}},
-	"lookup":     {{Key: "sweep.nodes", Value: "[100]"}, {Key: "searches", Value: "10"}, {Key: "runs", Value: "1"}},
-	"spam":       {{Key: "lasts", Value: `"1h"`}, {Key: "sweep.attackers", Value: "[0, 4]"}, {Key: "runs", Value: "1"}},
-	"exhaustion": {{Key: "lasts", Value: `"1h"`}, {Key: "sweep.providers", Value: "[0, 2]"}, {Key: "runs", Value: "1"}},
-	"mixing":     {{Key: "sweep.slots", Value: "[1.6]"}, {Key: "targets", Value: "20"}, {Key: "lasts", Value: `"10s"`}, {Key: "runs", Value: "1"}},
-	"compromise": {{Key: "sweep.hostile", Value: "[0.4]"}, {Key: "relays", Value: "20"}, {Key: "width", Value: "5"}, {Key: "users", Value: "10"}, {Key: "messages", Value: "50"}, {Key: "epochs", Value: "2"}, {Key: "runs", Value: "1"}},
-	"fanout":     {{Key: "sweep.nodes", Value: "[10, 100]"}, {Key: "messages", Value: "5"}, {Key: "runs", Value: "2"}},
+	"failover":     {{Key: "sweep.suspect", Value: `["500ms"]`}, {Key: "sweep.replicas", Value: "[3]"}, {Key: "faults", Value: "1"}, {Key: "runs", Value: "2"}},
+	"departure":    {{Key: "sweep.replicas", Value: "[1, 3]"}, {Key: "sweep.announced", Value: "[false]"}, {Key: "runs", Value: "1"}},
+	"eclipse":      {{Key: "nodes", Value: "100"}, {Key: "sweep.near", Value: "[10]"}, {Key: "searches", Value: "2"}, {Key: "runs", Value: "1"}},
+	"lookup":       {{Key: "sweep.nodes", Value: "[100]"}, {Key: "searches", Value: "10"}, {Key: "runs", Value: "1"}},
+	"spam":         {{Key: "lasts", Value: `"1h"`}, {Key: "sweep.attackers", Value: "[0, 4]"}, {Key: "runs", Value: "1"}},
+	"exhaustion":   {{Key: "lasts", Value: `"1h"`}, {Key: "sweep.providers", Value: "[0, 2]"}, {Key: "runs", Value: "1"}},
+	"mixing":       {{Key: "sweep.slots", Value: "[1.6]"}, {Key: "targets", Value: "20"}, {Key: "lasts", Value: `"10s"`}, {Key: "runs", Value: "1"}},
+	"compromise":   {{Key: "sweep.hostile", Value: "[0.4]"}, {Key: "relays", Value: "20"}, {Key: "width", Value: "5"}, {Key: "users", Value: "10"}, {Key: "messages", Value: "50"}, {Key: "epochs", Value: "2"}, {Key: "runs", Value: "1"}},
+	"intersection": {{Key: "sweep.cover", Value: "[0.0, 0.9]"}, {Key: "rounds", Value: "500"}, {Key: "runs", Value: "2"}},
+	"snapshot":     {{Key: "sweep.hostile", Value: "[5]"}, {Key: "sweep.careless", Value: "[0.0]"}, {Key: "epochs", Value: "2"}, {Key: "tries", Value: "6"}, {Key: "runs", Value: "1"}},
+	"roster":       {{Key: "sweep.level", Value: `["onion"]`}, {Key: "lasts", Value: `"24h"`}, {Key: "rooms", Value: "4"}, {Key: "runs", Value: "1"}},
+	"fanout":       {{Key: "sweep.nodes", Value: "[10, 100]"}, {Key: "messages", Value: "5"}, {Key: "runs", Value: "2"}},
 }
 
 func run(t *testing.T, s simulations.Simulation, over ...simulations.Override) *simulations.Result {

@@ -28,7 +28,8 @@ type attack struct {
 	p       Parameters
 	e       *engine.Engine
 	rand    *rand.Rand
-	random  io.Reader
+	random  io.Reader // of paths
+	beacon  io.Reader // of what lists end in
 	seed    uint64
 	list    []mixnet.Relay
 	hostile []bool
@@ -42,7 +43,7 @@ type attack struct {
 }
 
 func newAttack(e *engine.Engine, p Parameters) *attack {
-	a := &attack{p: p, e: e, rand: e.Rand("witnesses"), random: mixnet.Random(e.Rand("paths")), seed: e.Rand("keys").Uint64(), public: relays.Witnesses{}, hostile: make([]bool, p.Relays)}
+	a := &attack{p: p, e: e, rand: e.Rand("witnesses"), random: mixnet.Random(e.Rand("paths")), beacon: mixnet.Random(e.Rand("grinding")), seed: e.Rand("keys").Uint64(), public: relays.Witnesses{}, hostile: make([]bool, p.Relays)}
 	for i := range p.Relays {
 		a.list = append(a.list, mixnet.Own(i))
 	}
@@ -203,7 +204,7 @@ func (a *attack) send(d *mixnet.Directory, n *count) error {
 // of relays that follows from its hash pleases.
 func (a *attack) grind() (float64, error) {
 	var before [32]byte
-	if _, err := a.random.Read(before[:]); err != nil {
+	if _, err := a.beacon.Read(before[:]); err != nil {
 		return 0, err
 	}
 	d, err := a.directory(499_999, before, nil)

@@ -72,11 +72,12 @@ func Simulation() simulations.Simulation {
 func run(r *simulations.Run, p Parameters) error {
 	e := engine.New(r.Seed)
 	a := newAttack(e, p)
+	var err error
 	for k := range p.Epochs {
-		if err := a.epoch(k); err != nil {
+		e.After(0, func() { err = a.epoch(k) })
+		if e.Run(e.Now() + time.Hour); err != nil {
 			return err
 		}
-		e.Run(e.Now() + time.Hour)
 		if err := r.At(e.Now(), float64(k+1)/float64(p.Epochs)); err != nil {
 			return err
 		}
