@@ -69,7 +69,7 @@ func Simulation() simulations.Simulation {
 		Question: "How often does a message meet hostile relays only, if a share of all is hostile, and to how many users does that happen sooner or later?",
 		Doc: "Users send packets on paths of three mixes that the code of nodes draws among the relays that it chooses for each epoch, of which a share is hostile: without an entry before them (entry = none), with one that is drawn for each packet (fresh), " +
 			"or with one that stays for 30 days, by the code of nodes (pinned). bad is the share of packets all of whose relays are hostile, so that they know who wrote to whom; ends the share whose first and last relay are, who can guess by times. ever is the share of users with at least one " +
-			"packet of the first kind after all packets, and after the same by the number of packets. closed form says what chance alone gives. With operators = 1 or 2 the hostile relays say whose they are, and no path has three of them.",
+			"packet of the first kind after all packets, and after the same by the number of packets (line: the way to choose an entry, and the share of hostile relays). closed form says what chance alone gives. With operators = 1 or 2 the hostile relays say whose they are, and no path has three of them.",
 		Plots: []simulations.Plot{
 			{Name: "bad", Title: "Share of packets with hostile relays only", Metric: "bad", Kind: simulations.Means, X: "hostile", By: "entry"},
 			{Name: "ever", Title: "Share of users with such a packet, after all packets", Metric: "ever", Kind: simulations.Means, X: "hostile", By: "entry",
@@ -252,7 +252,9 @@ func (a *attack) mark(r *simulations.Run, last bool) {
 			}
 		}
 		share := float64(met) / float64(len(a.users))
-		r.Observe("after", "1", share, simulations.Label{Key: "packets", Value: strconv.Itoa(a.sent)}, simulations.Label{Key: "line", Value: fmt.Sprintf("%s, %g", entry, a.p.Hostile)})
+		if entry != fresh {
+			r.Observe("after", "1", share, simulations.Label{Key: "packets", Value: strconv.Itoa(a.sent)}, simulations.Label{Key: "line", Value: fmt.Sprintf("%s, %g", entry, a.p.Hostile)})
+		}
 		if !last {
 			continue
 		}

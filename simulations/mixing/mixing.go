@@ -126,17 +126,16 @@ func Simulation() simulations.Simulation {
 		Question: "Among how many others is a packet of the onion overlay hidden from who sees all links, and what does that cost?",
 		Doc: "Providers send messages through three layers of mixes, on paths that the code of nodes draws among the relays that it chooses, and fill what is left of their slots with loops to themselves. " +
 			"Nothing is encrypted, packets are numbers; their sizes are those of nodes. entropy is what somebody who sees all links does not know of where a followed packet went, in bits: of = message, which packet is it in the end; " +
-			"of = provider, at which provider it ends; of = closed form, the bound for mixes that hold many packets; of = providers, if nothing were seen. set is 2 to the power of it, as many equally likely ones. guess is how likely its best guess is right, right how often that was so. " +
+			"of = provider, at which provider it ends. limit is the closed form, the bound for mixes that hold many packets; hidden are the means of all that, with what would be unknown of the provider if nothing were seen. set is 2 to the power of it, as many equally likely ones. guess is how likely its best guess is right, right how often that was so, and found the share of all for the provider. " +
 			"held is how many packets a mix holds (below seven it hides measurably less), width how many mixes a layer has. latency is from writing to the far end, with the wait for a slot; acknowledged until the sender knows; lost the share of messages that the sender does not know to have arrived, " +
 			"and missing the share that did not arrive; tries how often a part is sent; wire the octets on all links for each octet of a message that was delivered, cover included.",
 		Plots: []simulations.Plot{
-			{Name: "entropy", Title: "What who sees all links does not know of a packet's way", Metric: "entropy", Kind: simulations.Means, X: "slots", By: "of", LogX: true,
-				Caption: "Bits, over the packets that a provider sends in a second. The closed form is reached only where each mix holds many packets; whom one writes to cannot be hidden better than among all providers."},
-			{Name: "width", Title: "The same by the number of mixes in a layer", Metric: "entropy", Kind: simulations.Means, X: "width", By: "of",
-				Caption: "0 is the rule of nodes. More mixes hide less: each holds fewer packets."},
-			{Name: "spread", Title: "Entropy of single packets", Metric: "entropy", Kind: simulations.Distribution, By: "of"},
-			{Name: "guess", Title: "How often the best guess of the receiving provider is right", Metric: "right", Kind: simulations.Means, X: "slots", By: "of", LogX: true},
-			{Name: "latency", Title: "Time from writing a message to its far end", Metric: "latency", Kind: simulations.Percentiles, X: "slots", By: "width", LogX: true},
+			{Name: "hidden", Title: "What who sees all links does not know of a packet's way", Metric: "hidden", Kind: simulations.Means, X: "slots", By: "line", LogX: true,
+				Caption: "Bits, over the packets that a provider sends in a second. The closed form is reached only where each mix holds many packets, so that more mixes hide less; whom one writes to cannot be hidden better than among all providers."},
+			{Name: "held", Title: "Packets that a mix holds", Metric: "held", Kind: simulations.Means, X: "slots", By: "width", LogX: true,
+				Caption: "Width 0 is the rule of nodes, by which it is seven or more, if there is traffic enough for two mixes in a layer."},
+			{Name: "found", Title: "How often the best guess of the receiving provider is right", Metric: "found", Kind: simulations.Means, X: "slots", By: "width", LogX: true},
+			{Name: "latency", Title: "Time from writing a message to its far end", Metric: "latency", Kind: simulations.Percentiles, X: "slots", By: "width", LogX: true, LogY: true},
 			{Name: "wire", Title: "Octets on all links for each octet of a message", Metric: "wire", Kind: simulations.Means, X: "slots", By: "width", LogX: true, LogY: true},
 		},
 	}, Defaults(), run)
@@ -182,9 +181,22 @@ func run(r *simulations.Run, p Parameters) error {
 		}
 	}
 	width := len(w.layers[0])
-	of := func(x string) simulations.Label { return simulations.Label{Key: "of", Value: x} }
-	r.Observe("entropy", "bits", anonymity.Limit(rate, p.Delay.D().Seconds(), p.Layers, width), of("closed form"))
-	r.Observe("entropy", "bits", math.Log2(float64(p.Providers)), of("providers"))
+	limit := anonymity.Limit(rate, p.Delay.D().Seconds(), p.Layers, width)
+	r.Observe("limit", "bits", limit)
+	line := func(what string, bits float64) {
+		r.Observe("hidden", "bits", bits, simulations.Label{Key: "line", Value: what})
+	}
+	by := fmt.Sprintf("width %d", p.Width)
+	if p.Width == 0 {
+		by = "by the rule"
+	}
+	if n := float64(len(w.targets)); n > 0 {
+		line("message, "+by, w.hidden[0]/n)
+		line("provider, "+by, w.hidden[1]/n)
+		r.Observe("found", "1", w.found/n)
+	}
+	line("message, closed form", limit)
+	line("provider, of all", math.Log2(float64(p.Providers)))
 	r.Observe("rate", "1/s", rate)
 	r.Observe("width", "1", float64(width))
 	w.report(r)
@@ -194,7 +206,7 @@ func run(r *simulations.Run, p Parameters) error {
 
 // observe says what is known of where a packet went.
 func (w *world) observe(r *simulations.Run, t *mixnet.Packet, places []anonymity.Place) {
-	for _, x := range []struct {
+	for i, x := range []struct {
 		of     string
 		places []anonymity.Place
 		is     func(anonymity.Place) bool
@@ -204,6 +216,7 @@ func (w *world) observe(r *simulations.Run, t *mixnet.Packet, places []anonymity
 	} {
 		of := simulations.Label{Key: "of", Value: x.of}
 		h := anonymity.Entropy(x.places)
+		w.hidden[i] += h
 		r.Observe("entropy", "bits", h, of)
 		r.Observe("set", "1", math.Exp2(h), of)
 		if best, ok := anonymity.Likeliest(x.places); ok {
@@ -211,6 +224,7 @@ func (w *world) observe(r *simulations.Run, t *mixnet.Packet, places []anonymity
 			right := 0.0
 			if x.is(best) {
 				right = 1
+				w.found += float64(i) // of the provider only
 			}
 			r.Observe("right", "1", right, of)
 		}

@@ -70,7 +70,7 @@ func TestRule(t *testing.T) {
 // TestRelaysDie: where relays die, what was called delivered is there (every run checks it), and trying again on other paths is what
 // brings most of it there.
 func TestRelaysDie(t *testing.T) {
-	const set = "[parameters]\ntargets = 20\nlasts = \"60s\"\ndying = 0.4\nproviders = 30\nrelays = 30\n"
+	const set = "[parameters]\ntargets = 20\nlasts = \"60s\"\ndying = 0.4\nproviders = 30\nrelays = 30\nsize = 9000\n"
 	once, four := groups(t, set+"tries = 1\n"), groups(t, set+"tries = 4\n")
 	if a, b := find(t, once, "lost", "").Mean, find(t, four, "lost", "").Mean; a < .1 || b > a/3 {
 		t.Errorf("%.3f are lost with one try, %.3f with four", a, b)

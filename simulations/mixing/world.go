@@ -64,6 +64,8 @@ type world struct {
 	stopped  time.Duration // when nobody uses slots any more
 	entered  int           // packets until it is quiet
 	sent     int           // tries
+	hidden   [2]float64    // sum of the entropies of targets, of message and provider
+	found    float64       // targets whose provider was guessed
 	err      error
 	octets   int // of messages that have arrived
 	passed   int // links that packets were sent over until it was quiet

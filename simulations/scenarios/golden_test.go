@@ -22,7 +22,7 @@ var looked = map[string][]struct{ metric, statistic string }{
 	"lookup":       {{"hops", "mean"}, {"found", "mean"}, {"messages", "mean"}, {"dead", "mean"}, {"latency", "p50"}, {"latency", "p95"}, {"within", "mean"}},
 	"spam":         {{"through", "mean"}, {"octets", "mean"}, {"seen", "mean"}},
 	"exhaustion":   {{"fresh", "mean"}, {"served", "min"}, {"dry", "mean"}, {"taken", "mean"}},
-	"mixing":       {{"entropy", "mean"}, {"set", "mean"}, {"right", "mean"}, {"held", "mean"}, {"latency", "p50"}, {"lost", "mean"}, {"wire", "mean"}},
+	"mixing":       {{"entropy", "mean"}, {"set", "mean"}, {"limit", "mean"}, {"found", "mean"}, {"held", "mean"}, {"latency", "p50"}, {"lost", "mean"}, {"wire", "mean"}},
 	"compromise":   {{"bad", "mean"}, {"ever", "mean"}, {"ends", "mean"}},
 	"intersection": {{"rounds", "p50"}, {"disclosed", "mean"}},
 	"snapshot":     {{"captured", "mean"}, {"others", "mean"}, {"bad", "mean"}, {"grind", "mean"}},
