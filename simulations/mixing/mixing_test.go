@@ -75,6 +75,9 @@ func TestRelaysDie(t *testing.T) {
 	if a, b := find(t, once, "lost", "").Mean, find(t, four, "lost", "").Mean; a < .1 || b > a/3 {
 		t.Errorf("%.3f are lost with one try, %.3f with four", a, b)
 	}
+	if there, known := find(t, four, "latency", ""), find(t, four, "acknowledged", ""); known.P50 <= there.P50 || known.Count > there.Count {
+		t.Errorf("%d messages are there after %.0f ms, and %d known to be after %.0f", there.Count, there.P50, known.Count, known.P50)
+	}
 	if g := find(t, four, "tries", ""); g.Mean < 1.2 || g.Mean > 4 {
 		t.Errorf("parts are sent %.2f times", g.Mean)
 	}

@@ -25,6 +25,7 @@ type message struct {
 	got      uint16 // parts at the far end, a bit each
 	written  time.Duration
 	took     time.Duration // until it was there
+	known    time.Duration // until the sender knew
 	arrived  bool
 	verdict  retry.Verdict
 }
@@ -218,7 +219,7 @@ func (w *world) do(effects []retry.Effect) {
 			continue
 		}
 		m := w.messages[x.Message]
-		m.verdict = x.Verdict
+		m.verdict, m.known = x.Verdict, w.e.Now()-m.written
 		if x.Verdict == retry.Delivered && !m.arrived {
 			w.silently++
 		}
@@ -351,6 +352,9 @@ func (w *world) report(r *simulations.Run) {
 		}
 		if m.arrived {
 			r.ObserveTime("latency", m.took)
+		}
+		if m.verdict == retry.Delivered {
+			r.ObserveTime("acknowledged", m.known)
 		}
 		if w.p.Acks && m.verdict == 0 {
 			r.Violate("a message has no verdict %s after it was written", w.e.Now()-m.written)
