@@ -154,6 +154,7 @@ func newResources(l Limits) (network.ResourceManager, error) {
 	}{
 		{httpProtocol, l.StreamsPerPeer, l.Streams},
 		{dhtProtocol, 256, l.Streams},
+		{OnionProtocol, onionStreamsPerPeer, l.Streams},
 	} {
 		perPeer, all := streams(p.perPeer, p.all)
 		limits.AddProtocolPeerLimit(p.id, perPeer, rcmgr.BaseLimitIncrease{})

@@ -16,7 +16,7 @@ import (
 )
 
 // Protocol is the name that peers agree on for a stream.
-const Protocol = "/mimid/onion/1"
+const Protocol = overlay.OnionProtocol
 
 // MaxSize bounds a packet: the largest that any format of the onion packets has is 38 KiB.
 const MaxSize = 64 << 10
@@ -31,6 +31,8 @@ type Config struct {
 	// Receive is called for each packet that came, from several goroutines, and owns the
 	// packet. While it waits its peer waits too, and no other; it returns when ctx ends.
 	Receive func(ctx context.Context, from overlay.PeerID, packet []byte)
+	// Dial, if it is not nil, connects to a peer before a stream is opened.
+	Dial func(ctx context.Context, to overlay.PeerID) error
 
 	StreamsPerPeer int           // that a peer may have open to here. Default 2
 	Streams        int           // that all may have. Default 2,048
@@ -224,7 +226,7 @@ func (l *Link) write(ctx context.Context, to peer.ID, s network.Stream, frame []
 		fresh := s == nil
 		if fresh {
 			dial, cancel := context.WithTimeout(ctx, l.cfg.DialTimeout)
-			opened, err := l.cfg.Host.NewStream(dial, to, Protocol)
+			opened, err := l.open(dial, to)
 			cancel()
 			if err != nil {
 				l.count.lost.Add(1)
@@ -247,6 +249,15 @@ func (l *Link) write(ctx context.Context, to peer.ID, s network.Stream, frame []
 			return nil
 		}
 	}
+}
+
+func (l *Link) open(ctx context.Context, to peer.ID) (network.Stream, error) {
+	if l.cfg.Dial != nil {
+		if err := l.cfg.Dial(ctx, overlay.PeerID(to.String())); err != nil {
+			return nil, err
+		}
+	}
+	return l.cfg.Host.NewStream(ctx, to, Protocol)
 }
 
 // Counts says what was done.

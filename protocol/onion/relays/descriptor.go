@@ -38,6 +38,7 @@ type Descriptor struct {
 // A Relay is a descriptor that its node has signed. It is immutable.
 type Relay struct {
 	d    Descriptor
+	key  ed25519.PublicKey
 	node onion.NodeID
 	near netip.Prefix // the /16 or /48 of its address
 	raw  []byte
@@ -77,7 +78,7 @@ func (d Descriptor) Sign(key ed25519.PrivateKey) (*Relay, error) {
 	})
 	raw := append(presentation.AppendOpaque(nil, b), ed25519.Sign(key, labelled(labelDescriptor, b))...)
 	d.Keys = slices.Clone(d.Keys)
-	return &Relay{d: d, node: NodeOf(public), near: d.group(), raw: raw}, nil
+	return &Relay{d: d, key: slices.Clone(public), node: NodeOf(public), near: d.group(), raw: raw}, nil
 }
 
 func (d Descriptor) check() error {
@@ -149,7 +150,7 @@ func ParseRelay(raw []byte) (*Relay, error) {
 	if err := d.check(); err != nil {
 		return nil, err
 	}
-	return &Relay{d: d, node: NodeOf(node), near: d.group(), raw: slices.Clone(raw)}, nil
+	return &Relay{d: d, key: node, node: NodeOf(node), near: d.group(), raw: slices.Clone(raw)}, nil
 }
 
 // Bytes is the signed descriptor.
@@ -157,6 +158,9 @@ func (r *Relay) Bytes() []byte { return slices.Clone(r.raw) }
 
 // Node is the relay's name in packets.
 func (r *Relay) Node() onion.NodeID { return r.node }
+
+// NodeKey is the key of the node that has signed the descriptor.
+func (r *Relay) NodeKey() ed25519.PublicKey { return slices.Clone(r.key) }
 
 // Descriptor is what the relay says of itself.
 func (r *Relay) Descriptor() Descriptor {
