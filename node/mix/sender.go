@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/mimid/mimid/protocol/onion"
+	"github.com/mimid/mimid/protocol/onion/loops"
 	"github.com/mimid/mimid/protocol/onion/relays"
 	"github.com/mimid/mimid/protocol/onion/retry"
 )
@@ -22,6 +24,10 @@ type SenderConfig struct {
 	Link  Link
 	Peers Peers
 	Retry retry.Config
+	Cover Cover
+	// Entry chooses the first hop that stays, when a snapshot is taken: among are those that may be
+	// chosen from, which are none in small networks; nil, nil is none. nil never has one.
+	Entry func(c *relays.Cosigned, among []*relays.Relay) (*relays.Relay, error)
 	Queue int          // acknowledgements that may wait. Default 1,024
 	Log   *slog.Logger // nil discards
 }
@@ -35,7 +41,15 @@ type Sender struct {
 	replies   chan delivery
 	ended     chan struct{}
 
+	mu       sync.Mutex
+	loops    *loops.Monitor // guarded by mu
+	waiting  int            // guarded by mu
+	entryID  onion.NodeID   // guarded by mu
+	entryErr error          // written by Run, guarded by mu for others
+
 	// Of Run.
+	entry    *relays.Relay
+	queue    []retry.Try // packets of messages that wait for their time
 	machine  *retry.Machine
 	relays   *relays.Cosigned
 	active   *relays.Active
@@ -80,13 +94,17 @@ func NewSender(c SenderConfig) (*Sender, error) {
 	}
 	return &Sender{
 		cfg: c, begin: make(chan *sending), snapshots: make(chan snapshot), replies: make(chan delivery, c.Queue), ended: make(chan struct{}),
-		machine: retry.New(c.Retry), sendings: map[onion.MessageID]*sending{}, expected: map[onion.Mailbox]expected{},
+		machine: retry.New(c.Retry), loops: loops.New(c.Cover.Loops), sendings: map[onion.MessageID]*sending{}, expected: map[onion.Mailbox]expected{},
 	}, nil
 }
 
-// Use takes the snapshot of an epoch, from which paths are drawn from now on. Errors: ErrConfig for one
-// of another format or without this node, those of relays.Active, ErrNotRunning, ctx's.
+// Use takes the snapshot of an epoch, from which paths are drawn from now on; nil: there is none any
+// more. Errors: ErrConfig for one of another format or without this node, those of relays.Active,
+// ErrNotRunning, ctx's.
 func (s *Sender) Use(ctx context.Context, c *relays.Cosigned) error {
+	if c == nil {
+		return s.use(ctx, snapshot{})
+	}
 	if f := c.Snapshot().Format; f != s.cfg.Format {
 		return fmt.Errorf("%w: a snapshot of format %v, not %v", ErrConfig, f, s.cfg.Format)
 	}
@@ -97,8 +115,12 @@ func (s *Sender) Use(ctx context.Context, c *relays.Cosigned) error {
 	if err != nil {
 		return err
 	}
+	return s.use(ctx, snapshot{c, active})
+}
+
+func (s *Sender) use(ctx context.Context, n snapshot) error {
 	select {
-	case s.snapshots <- snapshot{c, active}:
+	case s.snapshots <- n:
 		return nil
 	case <-s.ended:
 		return ErrNotRunning
@@ -158,6 +180,11 @@ func (s *Sender) Run(ctx context.Context) error {
 	defer close(s.ended)
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
+	due := time.NewTimer(time.Hour) // of the next packet, if they do not leave at once
+	defer due.Stop()
+	if due.Stop(); s.cfg.Cover.Every > 0 {
+		due.Reset(s.next())
+	}
 	for {
 		if next := s.machine.Next(); next.IsZero() {
 			timer.Stop()
@@ -169,12 +196,16 @@ func (s *Sender) Run(ctx context.Context) error {
 			return nil
 		case n := <-s.snapshots:
 			s.relays, s.active = n.relays, n.active
+			s.choose(n.relays, n.active)
 		case g := <-s.begin:
 			if err := s.start(g); err != nil {
 				g.result <- err
 			}
 		case d := <-s.replies:
 			s.reply(d)
+		case <-due.C:
+			s.tick()
+			due.Reset(s.next())
 		case <-timer.C:
 			s.do(s.machine.Expire(time.Now()))
 		}
@@ -200,7 +231,7 @@ func (s *Sender) start(g *sending) error {
 func (s *Sender) do(effects []retry.Effect) {
 	for _, e := range effects {
 		if e.Send != nil {
-			s.try(*e.Send)
+			s.enqueue(*e.Send)
 			continue
 		}
 		g := s.sendings[e.Message]
@@ -233,15 +264,18 @@ func (s *Sender) try(t retry.Try) {
 
 // packet builds and sends a packet, and says for how long it and its answer were told to wait.
 func (s *Sender) packet(g *sending, t retry.Try) (time.Duration, error) {
+	if s.relays == nil {
+		return 0, ErrNoRelays // not any more
+	}
 	exit, self := s.relays.Relay(g.exit), s.relays.Relay(s.cfg.Self)
 	if exit == nil {
 		return 0, ErrNoExit // of a later epoch than the message's first
 	}
-	there, err := s.path(exit, s.cfg.Self)
+	there, err := s.pathOver(exit, s.cfg.Self)
 	if err != nil {
 		return 0, err
 	}
-	back, err := s.path(self, g.exit)
+	back, err := s.path(nil, self, g.exit)
 	if err != nil {
 		return 0, err
 	}
@@ -277,15 +311,15 @@ func (s *Sender) packet(g *sending, t retry.Try) (time.Duration, error) {
 // maxDraws is how often a path is drawn, until the node that begins it is not on it.
 const maxDraws = 16
 
-// path draws a way to a node from another one, which is not on it: its first hop would be no hop, and a
-// later one would see what it has sent come back.
-func (s *Sender) path(to *relays.Relay, from onion.NodeID) ([]onion.Relay, error) {
+// path draws a way to a node from another one, which is not on it but at its end, if it sends to itself:
+// its first hop would be no hop, and a later one would see what it has sent come back.
+func (s *Sender) path(entry, to *relays.Relay, from onion.NodeID) ([]onion.Relay, error) {
 	for range maxDraws {
-		path, err := s.active.Path(rand.Reader, nil, to)
+		path, err := s.active.Path(rand.Reader, entry, to)
 		if err != nil {
 			return nil, err
 		}
-		if !slices.ContainsFunc(path, func(r onion.Relay) bool { return r.Node == from }) {
+		if !slices.ContainsFunc(path[:len(path)-1], func(r onion.Relay) bool { return r.Node == from }) {
 			return path, nil
 		}
 	}

@@ -52,6 +52,7 @@ type world struct {
 	// In worlds without hosts: whether a packet is lost, and how long it is on its way.
 	lose    func() bool
 	latency time.Duration
+	sent    func(from, to overlay.PeerID) // called for each packet, if it is not nil
 }
 
 func (w *world) Peer(n onion.NodeID) (overlay.PeerID, bool) {
@@ -67,6 +68,8 @@ type node struct {
 	self    *relays.Relay
 	journal *memoryJournal
 	inbox   *memoryInbox
+	cover   mix.Cover
+	entry   func(*relays.Cosigned, []*relays.Relay) (*relays.Relay, error)
 
 	link   mix.Link
 	relay  *mix.Relay
@@ -151,8 +154,9 @@ func (w *world) start(v *node, change ...func(*mix.RelayConfig)) {
 		v.link, runs = l, append(runs, l.Run)
 	}
 	v.exit = must[*mix.Exit](w.t)(mix.NewExit(mix.ExitConfig{Format: format, Link: v.link, Peers: w, Inbox: v.inbox}))
-	v.sender = must[*mix.Sender](w.t)(mix.NewSender(mix.SenderConfig{Format: format, Self: v.id, Link: v.link, Peers: w, Retry: retry.Config{Tries: 6}}))
-	c := mix.RelayConfig{Format: format, Keys: []mix.EpochKey{{Epoch: epoch, Key: v.key}}, Link: v.link, Peers: w, Journal: v.journal, Deliver: v.exit.Deliver, Reply: v.sender.Reply}
+	v.sender = must[*mix.Sender](w.t)(mix.NewSender(mix.SenderConfig{Format: format, Self: v.id, Link: v.link, Peers: w, Retry: retry.Config{Tries: 6}, Cover: v.cover, Entry: v.entry}))
+	c := mix.RelayConfig{Format: format, Keys: []mix.EpochKey{{Epoch: epoch, Key: v.key}}, Link: v.link, Peers: w, Journal: v.journal, Reply: v.sender.Reply,
+		Deliver: func(to onion.Mailbox, payload []byte) bool { return v.sender.Loop(to) || v.exit.Deliver(to, payload) }}
 	for _, f := range change {
 		f(&c)
 	}
@@ -182,6 +186,9 @@ type wire struct {
 }
 
 func (l wire) Send(to overlay.PeerID, packet []byte) error {
+	if l.w.sent != nil {
+		l.w.sent(l.from, to)
+	}
 	if l.w.lose != nil && l.w.lose() {
 		return nil
 	}
