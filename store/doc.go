@@ -83,9 +83,11 @@
 //	34 name[...]                codes that this provider has sent as a verification authority
 //	35 name[...]                keys for tokens of anonymous requests, and which were spent
 //	36 name[...]                replay tags of onion packets
+//	37 name[...]                messages that came over the onion overlay
+//	38 name[...]                lists of relays that this provider has signed
 //
 // The heads of all rooms lie together: a start reads these and no entries. The values
-// of 10, 11 and 13 and everything in 14 and 20 to 36 belong to the packages that
+// of 10, 11 and 13 and everything in 14 and 20 to 38 belong to the packages that
 // write them.
 // In the directory there are Badger's files and ACKED (acked.go).
 //

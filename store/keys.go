@@ -63,11 +63,14 @@ const (
 
 	SpaceOnion Space = 0x36 // replay tags of onion packets that this provider has relayed
 
-	lastSpace = SpaceOnion
+	SpaceMailbox Space = 0x37 // messages that came over the onion overlay, and the first hop of own ones
+	SpaceRelays  Space = 0x38 // which lists of relays this provider has signed as a witness, and proofs against others
+
+	lastSpace = SpaceRelays
 )
 
 var spaceNames = [...]string{"accounts", "devices", "keypackages", "consent", "providers", "overlay", "feed", "outbox", "claims", "client",
-	"condemned", "restored", "replica", "heard", "promises", "knocks", "branches", "assets", "abuse", "bans", "verifications", "tokens", "onion"}
+	"condemned", "restored", "replica", "heard", "promises", "knocks", "branches", "assets", "abuse", "bans", "verifications", "tokens", "onion", "mailbox", "relays"}
 
 // Spaces are all of them, in the order of their keys.
 func Spaces() (out []Space) {

@@ -27,4 +27,7 @@ var (
 
 	// ErrNotRunning says that Run has ended, or ends.
 	ErrNotRunning = errors.New("mix: not running")
+
+	// ErrKeyFile says that a file among the onion keys is none, or can be read by others.
+	ErrKeyFile = errors.New("mix: unusable onion key")
 )
