@@ -47,6 +47,7 @@ type Config struct {
 	Consent      Consent      `toml:"consent" comment:"What becomes of strangers who want something of users."`
 	Introduction Introduction `toml:"introduction" comment:"Requests of users who do not say who they are, for first contact."`
 	Verification Verification `toml:"verification" comment:"Be an authority that verifies mail addresses and numbers for users of all providers; off without smtp and webhook."`
+	Onion        Onion        `toml:"onion" comment:"Sending over relays that hide who talks to whom; off without enabled."`
 	Assets       Assets       `toml:"assets" comment:"Attachments that users keep here, encrypted by their devices."`
 	Metrics      Metrics      `toml:"metrics" comment:"Prometheus metrics and health."`
 	Store        Store        `toml:"store" comment:"The database."`
@@ -255,6 +256,7 @@ func DefaultConfig(domain string) Config {
 		Introduction: Introduction{TokensPerDay: 5},
 		Verification: Verification{Serve: []string{}},
 		Assets:       Assets{MaxSize: 100, User: 1 << 10, Total: 10 << 10, Keep: Duration(90 * 24 * time.Hour)},
+		Onion:        defaultOnion(),
 		Metrics:      Metrics{Listen: "127.0.0.1:9448"},
 		Store:        Store{Memory: 512},
 		Log:          Log{Level: "info"},
@@ -388,6 +390,9 @@ func (c *Config) check() error {
 		return err
 	}
 	if err := c.Introduction.check(); err != nil {
+		return err
+	}
+	if err := c.Onion.check(c.Overlay.Enabled); err != nil {
 		return err
 	}
 	if a := c.Assets; a.MaxSize < 1 || a.User < a.MaxSize || a.Total < a.User || a.Total > 1<<40 || a.Keep < 0 {

@@ -45,6 +45,15 @@ func TestConfigRefused(t *testing.T) {
 		{"domain = \"atlanta.example\"\n[consent]\nheld_rooms = 5", "consent.held_rooms_of_provider"},
 		{"domain = \"atlanta.example\"\n[consent]\nheld_kib = 0", "consent.held_kib"},
 		{"domain = \"atlanta.example\"\n[consent]\nheld_for = \"1m\"", "consent.held_for"},
+		{"domain = \"atlanta.example\"\n[onion]\nrelay = true", "onion.relay: true needs onion.enabled"},
+		{"domain = \"atlanta.example\"\n[onion]\nenabled = true", "onion.witnesses"},
+		{"domain = \"atlanta.example\"\n[onion]\nenabled = true\nwitnesses = [\"a.example\", \"a.example\"]", "twice"},
+		{"domain = \"atlanta.example\"\n[onion]\nmixes = 3", `there is no key "onion.mixes"`},
+		{"domain = \"atlanta.example\"\n[onion]\nrate = nan", "onion.rate"},
+		{"domain = \"atlanta.example\"\n[onion]\nepoch = \"1s\"", "onion.epoch"},
+		{"domain = \"atlanta.example\"\n[onion]\ndelay = \"2h\"", "onion.delay"},
+		{"domain = \"atlanta.example\"\n[onion]\noperator = \"A B\"", "onion.operator"},
+		{"domain = \"atlanta.example\"\n[onion]\ncapacity = 0", "onion.capacity"},
 		{"domain = \"atlanta.example\"\n[log]\nlevel = \"loud\"", "loud"},
 		{"domain = \"atlanta.example\"\n[overlay]\nenabled = false", "overlay.enabled: false needs https.listen"},
 		{"domain = \"atlanta.example\"\n[https]\nlisten = \"443\"", "https.listen"},
@@ -96,7 +105,7 @@ func TestDefaultsAreSafe(t *testing.T) {
 			t.Errorf("listens on %s", a)
 		}
 	}
-	if c.HTTPS.Listen != "" || !c.Overlay.Enabled {
+	if c.HTTPS.Listen != "" || !c.Overlay.Enabled || c.Onion.Enabled || c.Onion.Relay {
 		t.Errorf("%+v", c)
 	}
 	if c.Trust.DNS != "system" || c.Discovery.Unverified || c.Overlay.MDNS || c.Clients.RequestsPerSecond > 100 {

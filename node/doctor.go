@@ -46,7 +46,7 @@ func (n *Node) Doctor(ctx context.Context) (*admin.Examination, error) {
 	ctx, cancel := context.WithTimeout(ctx, examineWithin)
 	defer cancel()
 	checks := []func(context.Context, *parts) []admin.Check{n.checkKey, n.checkRecord, n.checkReachability, n.checkOutside, n.checkCertificate, n.checkClock, n.checkDisk,
-		n.checkProviders, n.checkCrowd, n.checkDeliveries, n.checkEvaluators, n.checkKeyPackages, n.checkQuotas, n.checkExposure}
+		n.checkProviders, n.checkCrowd, n.checkDeliveries, n.checkEvaluators, n.checkOnion, n.checkKeyPackages, n.checkQuotas, n.checkExposure}
 	found := make([][]admin.Check, len(checks))
 	var looking sync.WaitGroup
 	for i, check := range checks {

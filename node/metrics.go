@@ -51,6 +51,7 @@ func (n *Node) register(p *parts) {
 	gauge("seen_from_outside", "Whether strangers can claim KeyPackages here: 1 yes, -1 no, 0 not known.", func() float64 {
 		return [...]float64{outside.Unknown: 0, outside.Seen: 1, outside.Unseen: -1}[p.outside.Report().State]
 	})
+	n.registerOnion(p, counter, gauge)
 	p.registry.MustRegister(heldMetrics{p.contacts.Held})
 	p.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }

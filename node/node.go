@@ -95,7 +95,8 @@ type parts struct {
 	authority *authority.Service
 	knocks    *knocks.Service
 	introduce *introduce.Service
-	web       *web // nil: HTTPS is off
+	onion     *onions // nil: the onion overlay is off
+	web       *web    // nil: HTTPS is off
 	assets    *assets.Store
 	downloads *assets.Proxy
 	gateway   *oblivious.Gateway
@@ -194,6 +195,9 @@ func (n *Node) Run(ctx context.Context) (err error) {
 	if p.web != nil {
 		s.start("https", p.web.server.Run, nil)
 	}
+	if p.onion != nil {
+		s.start("onion", p.onion.run, nil)
+	}
 	stopWatching := n.watch(p, s)
 	defer stopWatching()
 	s.start("rooms", p.rooms.Run, p.rooms.Ready())
@@ -286,7 +290,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		Offline: !n.cfg.Overlay.Enabled, Certified: p.web.certified(), DirectoryURL: p.web.directoryURL(),
 		Domain: domain, ProviderKey: signer, Rotations: rotations, NodeKey: n.keys.node,
 		Listen: n.cfg.Overlay.Listen, Announce: n.cfg.Overlay.Announce, Bootstrap: n.cfg.Overlay.Bootstrap,
-		MDNS: n.cfg.Overlay.MDNS, Public: n.cfg.Overlay.Public, ReplicaWilling: n.cfg.Failover.ReplicaForOthers,
+		MDNS: n.cfg.Overlay.MDNS, Public: n.cfg.Overlay.Public, ReplicaWilling: n.cfg.Failover.ReplicaForOthers, RelayWilling: n.cfg.Onion.Relay,
 		KV: kv{st}, Pins: n.cfg.Trust.Pins, TXT: txt(n.cfg.Trust.DNS), Handler: late,
 		Log: part("overlay"), Registerer: p.registry, Now: n.now, Transport: n.memory.transport(),
 	}); err != nil {
@@ -301,6 +305,9 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 			return nil, err
 		}
 		return res.Body, nil
+	}
+	if p.onion, err = n.makeOnion(p); err != nil {
+		return p, err
 	}
 	if p.outbox, err = outbox.New(outbox.Config{Store: st, Caller: p.caller, Now: n.now, Log: part("outbox")}); err != nil {
 		return p, err
@@ -375,7 +382,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		return p, err
 	}
 	if p.server, err = peering.NewServer(peering.Config{
-		Domain: domain, Aliases: []string{host}, Routes: slices.Concat(roomRoutes(p.rooms, p.hear), p.contacts.Routes(), p.evaluateRoutes(), p.authority.Routes(), p.knocks.Routes(), p.introduce.Routes(), p.outside.Routes(), []peering.Route{p.downloads.Route()}, p.gateway.Routes()), Directory: directory{p.providers},
+		Domain: domain, Aliases: []string{host}, Routes: slices.Concat(roomRoutes(p.rooms, p.hear), p.contacts.Routes(), p.evaluateRoutes(), p.authority.Routes(), p.knocks.Routes(), p.introduce.Routes(), p.outside.Routes(), p.onion.routes(), []peering.Route{p.downloads.Route()}, p.gateway.Routes()), Directory: directory{p.providers},
 		Peer:      peerOf,
 		Certified: mimihttps.Source, PlainIDs: n.keys.plainIDs(), Record: p.web.record(p.overlay),
 		Now: n.now, Log: part("peering"),

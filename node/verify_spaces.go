@@ -16,6 +16,7 @@ import (
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/node/mix"
 	"github.com/mimid/mimid/node/outbox"
+	"github.com/mimid/mimid/node/relaylist"
 	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/store"
@@ -69,6 +70,10 @@ func checkOf(sp store.Space) func(it store.Item) error {
 		return introduce.Check
 	case store.SpaceOnion:
 		return mix.Check
+	case store.SpaceMailbox:
+		return mix.CheckMailbox
+	case store.SpaceRelays:
+		return relaylist.Check
 	case store.SpaceProviders, store.SpaceClient:
 		return func(store.Item) error { return errors.New("nothing of a provider's is kept there") }
 	}

@@ -57,6 +57,7 @@ type grammar struct {
 	Backup    backupCommand    `cmd:"" help:"Copy everything that a provider has into one file." group:"Provider"`
 	Restore   restoreCommand   `cmd:"" help:"Make a data directory from a backup." group:"Provider"`
 	Key       keyCommand       `cmd:"" help:"Change the provider key." group:"Provider"`
+	Onion     onionCommand     `cmd:"" help:"Look at the onion overlay, which hides who sends to whom." group:"Provider"`
 	Evaluator evaluatorCommand `cmd:"" help:"Keep identifiers from being guessed: the key of the network's evaluators." group:"Provider"`
 	Client    clientCommand    `cmd:"" help:"Be a user: register, find people, talk." group:"User"`
 	Chat      chatCommand      `cmd:"" help:"Talk in a room, line by line." group:"User"`

@@ -122,6 +122,12 @@ func (f *fake) Doctor(context.Context) (*admin.Examination, error) {
 	return &admin.Examination{Domain: "a.example", At: then, Checks: []admin.Check{{Part: "key", Outcome: admin.Good, Found: "fine"},
 		{Part: "disk", Outcome: admin.Note, Found: "full", Do: "make room"}}}, f.ask("doctor")
 }
+func (f *fake) Onion(context.Context) (*admin.Onion, error) {
+	return &admin.Onion{Epoch: 7, Ends: then, Warnings: []string{"thin"}}, f.ask("onion")
+}
+func (f *fake) OnionPing(_ context.Context, domain string) (*admin.OnionPinged, error) {
+	return &admin.OnionPinged{Domain: domain, Took: 3}, f.ask("onion ping %s", domain)
+}
 func (f *fake) RotateKey(context.Context) (*admin.Rotated, error) {
 	return &admin.Rotated{Old: "aa", New: "bb", Todo: []string{"change the TXT record"}}, f.ask("rotate")
 }

@@ -26,7 +26,7 @@ const (
 // Check is one thing that was looked at.
 type Check struct {
 	// Part is what was looked at: key, record, reachability, certificate, clock, disk, providers,
-	// deliveries, evaluators, keypackages, quotas, exposure.
+	// deliveries, evaluators, onion, keypackages, quotas, exposure.
 	Part    string  `json:"part"`
 	Outcome Outcome `json:"outcome"`
 	Found   string  `json:"found"`

@@ -65,6 +65,18 @@ func (s *Server) routes() http.Handler {
 	mux.Handle("POST /key/rotate", s.change(func(req *http.Request) (any, error) { return v.Node.RotateKey(req.Context()) }))
 	mux.Handle("POST /verify", s.call(func(req *http.Request) (any, error) { return v.Node.Verify(req.Context()) }))
 	mux.Handle("POST /doctor", s.call(func(req *http.Request) (any, error) { return v.Node.Doctor(req.Context()) }))
+	mux.Handle("GET /onion", s.call(func(req *http.Request) (any, error) { return v.Node.Onion(req.Context()) }))
+	mux.Handle("POST /onion/ping", s.call(func(req *http.Request) (any, error) {
+		var p OnionPing
+		if err := read(req, &p); err != nil {
+			return nil, err
+		}
+		d, err := uri.ParseDomain(p.Domain)
+		if err != nil {
+			return nil, invalid("%q is not a provider's name", p.Domain)
+		}
+		return v.Node.OnionPing(req.Context(), d.Domain())
+	}))
 	mux.Handle("POST /backup", http.HandlerFunc(s.backup))
 	mux.Handle("/", s.call(func(req *http.Request) (any, error) {
 		return nil, problem(http.StatusNotFound, clientapi.CodeNotFound,

@@ -61,4 +61,7 @@ type Node interface {
 	Backup(ctx context.Context, w io.Writer) (*Backup, error)
 	// Doctor examines the node.
 	Doctor(ctx context.Context) (*Examination, error)
+	// Onion says how the onion overlay is, OnionPing tries whether another provider is reached over it.
+	Onion(ctx context.Context) (*Onion, error)
+	OnionPing(ctx context.Context, domain string) (*OnionPinged, error)
 }

@@ -25,7 +25,7 @@ import (
 // follows the one before.
 func TestLists(t *testing.T) {
 	w := newWorld(t, 7, 4)
-	w.pass(59 * time.Minute)
+	w.pass(58 * time.Minute)
 	l := w.agreed(first)
 	if l == nil || len(l.Snapshot().Relays) != 7 {
 		t.Fatalf("the first epoch's list: %+v", l)
@@ -57,7 +57,7 @@ func TestLists(t *testing.T) {
 // one before is used for an epoch, and then none.
 func TestDeadWitnesses(t *testing.T) {
 	w := newWorld(t, 6, 3)
-	w.pass(59 * time.Minute)
+	w.pass(58 * time.Minute)
 	for i := range 3 {
 		e := first + 1 + onion.Epoch(i)
 		w.nodes[i].down = true
@@ -93,7 +93,7 @@ func TestDeadWitnesses(t *testing.T) {
 // TestBegun: a list that was signed by some when its maker died is completed by others, and not blocked.
 func TestBegun(t *testing.T) {
 	w := newWorld(t, 6, 4)
-	w.pass(59 * time.Minute)
+	w.pass(58 * time.Minute)
 	e := first + 2
 	turn := w.nodes[int(e)%4]
 	// Its maker reaches one other witness, and dies.
@@ -133,7 +133,7 @@ func TestBegun(t *testing.T) {
 // time in the same words, and not at all when its store is an older one.
 func TestSignedIsOnDisk(t *testing.T) {
 	w := newWorld(t, 6, 3)
-	w.pass(5 * time.Minute)
+	w.pass(6 * time.Minute)
 	v := w.nodes[0]
 	e := terms.Epoch(w.clock()) + 1
 	list := func(some ...*node) []byte {
@@ -222,7 +222,7 @@ func TestRestored(t *testing.T) {
 // list, and where these have signed one, it is taken.
 func TestSplitList(t *testing.T) {
 	w := newWorld(t, 6, 4)
-	w.pass(59 * time.Minute)
+	w.pass(58 * time.Minute)
 	liar, v := w.nodes[0], w.nodes[5]
 	e := terms.Epoch(w.clock()) + 5
 	one, other := [32]byte{1}, [32]byte{2}
@@ -410,7 +410,7 @@ func TestHostileWitness(t *testing.T) {
 				}
 				return nil, nil
 			}
-			w.pass(100 * time.Minute)
+			w.pass(70 * time.Minute)
 			e := terms.Epoch(w.clock())
 			for _, v := range w.nodes[1:] {
 				if v.service.List(e) == nil {

@@ -109,7 +109,7 @@ func (w *world) pass(d time.Duration) {
 			}
 		}
 		w.mu.Lock()
-		w.now = w.now.Add(time.Minute)
+		w.now = w.now.Add(2 * time.Minute)
 		w.mu.Unlock()
 	}
 }

@@ -85,7 +85,7 @@ func (d Descriptor) check() error {
 	switch {
 	case d.Suite != onion.X25519 && d.Suite != onion.XWing:
 		return fmt.Errorf("%w: %v", ErrDescriptor, d.Suite)
-	case !isName(d.Provider) || !isName(d.Operator):
+	case !IsName(d.Provider) || !IsName(d.Operator):
 		return fmt.Errorf("%w: provider %.40q, operator %.40q, where 1 to %d of a-z, 0-9, '.', '-' and '_' are possible", ErrDescriptor, d.Provider, d.Operator, maxName)
 	case !d.Address.IsValid() || d.Address.Is4In6() || d.Address.Zone() != "":
 		return fmt.Errorf("%w: address %v", ErrDescriptor, d.Address)
@@ -102,8 +102,9 @@ func (d Descriptor) check() error {
 	return nil
 }
 
-// isName allows one writing of each name, so that two that look the same are the same.
-func isName(s string) bool {
+// IsName says whether a text can be a provider's or an operator's name. It allows one writing of each, so
+// that two that look the same are the same.
+func IsName(s string) bool {
 	return len(s) > 0 && len(s) <= maxName && !strings.ContainsFunc(s, func(c rune) bool {
 		return (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '.' && c != '-' && c != '_'
 	})
