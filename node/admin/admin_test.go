@@ -227,6 +227,8 @@ func TestEveryCall(t *testing.T) {
 		{"reports 0 100 true", func() (any, error) { r, err := c.Reports(ctx, 0, true); return len(r.Reports), err }, 1},
 		{"report 7", func() (any, error) { return c.Report(ctx, 7) }, &admin.AbuseReport{ID: 7}},
 		{"resolve 7 true", func() (any, error) { return c.ResolveReport(ctx, 7, admin.ResolveAbuse{Ban: true}) }, &admin.AbuseReport{ID: 7, Outcome: "banned"}},
+		{"onion", func() (any, error) { return c.Onion(ctx) }, &admin.Onion{Epoch: 7, Ends: then, Warnings: []string{"thin"}}},
+		{"onion ping b.example", func() (any, error) { return c.OnionPing(ctx, "b.example") }, &admin.OnionPinged{Domain: "b.example", Took: 3}},
 		{"doctor", func() (any, error) { return c.Doctor(ctx) }, &admin.Examination{Domain: "a.example", At: then, Checks: []admin.Check{
 			{Part: "key", Outcome: admin.Good, Found: "fine"}, {Part: "disk", Outcome: admin.Note, Found: "full", Do: "make room"}}}},
 		{"rotate", func() (any, error) { return c.RotateKey(ctx) }, &admin.Rotated{Old: "aa", New: "bb", Todo: []string{"change the TXT record"}}},

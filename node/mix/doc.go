@@ -35,10 +35,18 @@
 // in number and octets. Nobody is answered but by a reply block: who sends rubbish hears nothing.
 // No packet, payload, key, mailbox or node of a path is written to a log or into an error.
 //
+// # When a node sends
+//
+// With Cover.Every a Sender sends at times that do not depend on what there is to send: a packet of a message
+// if one waits, and a loop, a packet to the node itself, otherwise (cover.go). Loops that do not come
+// back are an alarm (protocol/onion/loops). All it sends goes over the same first relay for a month, if there
+// are enough relays (pin.go). Keys are files that are erased (keyfiles.go), messages that came wait on disk
+// for their consumers (inbox.go).
+//
 // # What it does not give
 //
-// There is no cover traffic, no alarm when own loops do not come back, and no pinned entry: a node
-// sends to its first mix itself, which sees that a packet comes from this provider. The journal
-// needs the keys of the epochs to be kept by whoever makes them, or after a restart nothing can be
-// read. Who has many peers can use up all tokens.
+// An acknowledgement leaves as soon as a message is on disk, and not at the Sender's times: who watches the
+// links of the recipient sees that more leaves than was sent on, and that something came for it which was no
+// loop. What a relay sends on is no secret from who watches it. Acknowledgements come back over paths without
+// the pinned entry. Who has many peers can use up all tokens.
 package mix
