@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -90,37 +91,40 @@ func TestDeadWitnesses(t *testing.T) {
 	}
 }
 
-// TestBegun: a list that was signed by some when its maker died is completed by others, and not blocked.
+// TestBegun: a list that was signed by some when its maker died is completed by others, who know of one more
+// relay by then and would have made another one.
 func TestBegun(t *testing.T) {
 	w := newWorld(t, 6, 4)
+	late := w.nodes[5]
+	late.down = true
 	w.pass(58 * time.Minute)
 	e := first + 2
 	turn := w.nodes[int(e)%4]
 	// Its maker reaches one other witness, and dies.
-	reached := 0
+	var reached atomic.Int32
 	w.twist = func(to string, in *peering.Incoming) ([]byte, error) {
-		if in.Endpoint == relaylist.EndpointCosign && in.Source == turn.domain && in.Subject == fmt.Sprint(e) {
-			if reached++; reached > 1 {
-				return nil, errUnreachable
-			}
+		if in.Endpoint == relaylist.EndpointCosign && in.Source == turn.domain && in.Subject == fmt.Sprint(e) && reached.Add(1) > 1 {
+			return nil, errUnreachable
 		}
 		return nil, nil
 	}
 	for range 240 {
-		w.pass(time.Minute)
-		if reached > 0 {
+		if w.pass(2 * time.Minute); reached.Load() > 0 {
 			break
 		}
 	}
-	if reached == 0 {
+	if reached.Load() == 0 {
 		t.Fatal("nobody has made a list")
 	}
-	turn.down = true
+	turn.down, late.down = true, false
 	w.twist = nil
 	w.pass(30 * time.Minute)
 	l := w.agreed(e)
 	if l == nil {
 		t.Fatal("no list")
+	}
+	if l.Relay(late.descriptor(e).Node()) != nil || len(l.Snapshot().Relays) != 5 {
+		t.Error("another list than was begun")
 	}
 	turn.down = false
 	w.pass(10 * time.Minute)
