@@ -109,6 +109,56 @@ func TestPaced(t *testing.T) {
 	}
 }
 
+// TestPacedWithLoss: where packets are lost, so that messages get their verdict while tries of theirs still wait
+// for their time, none that is called delivered is missing, and none is there twice.
+func TestPacedWithLoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 5, 20*time.Millisecond, nil)
+		v, to := w.nodes[3], w.nodes[4]
+		v.cover.Every = 400 * time.Millisecond
+		var mu sync.Mutex
+		n := 0
+		w.lose = func() bool {
+			mu.Lock()
+			defer mu.Unlock()
+			n++
+			return n%7 == 0
+		}
+		for _, x := range w.nodes {
+			w.start(x)
+		}
+		var wg sync.WaitGroup
+		delivered := map[onion.MessageID]bool{}
+		for range 30 {
+			wg.Go(func() {
+				id := newID()
+				if v.sender.Send(t.Context(), to.id, onion.Mailbox{1}, id, make([]byte, 20_000)) == nil {
+					mu.Lock()
+					delivered[id] = true
+					mu.Unlock()
+				}
+			})
+		}
+		wg.Wait()
+		time.Sleep(10 * time.Second)
+		kept := map[onion.MessageID]int{}
+		for _, m := range to.inbox.list() {
+			kept[m.ID]++
+		}
+		for id := range delivered {
+			if kept[id] != 1 {
+				t.Errorf("one that is called delivered is there %d times", kept[id])
+			}
+		}
+		if len(delivered) == 0 {
+			t.Error("none was delivered")
+		}
+		for _, x := range w.nodes {
+			x.stop()
+		}
+	})
+}
+
 // TestEntry: with a first hop that stays all packets leave for it, but those for itself; while it is gone
 // nothing is sent.
 func TestEntry(t *testing.T) {

@@ -20,7 +20,7 @@
 //  3. The one whose turn it is asks all witnesses for the descriptors that they have, and makes the only
 //     list that their union can make (relays.Terms.Snapshot). If one of them has signed a list already, that
 //     one is taken instead, so that an attempt that was cut off is completed and not blocked.
-//  4. A witness signs a list that keeps the terms, leaves out nobody whom it has named when it was asked,
+//  4. A witness signs a list that keeps the terms, leaves out nobody whom it has named when it was first asked,
 //     and has nobody for whom no record speaks. That it has signed this list and no other for the epoch is on disk before the
 //     signature leaves (TestSignedIsOnDisk).
 //  5. Every node asks all witnesses for all signatures of the epoch that they know, and takes the list that

@@ -94,7 +94,7 @@ type state struct {
 	signatures map[string][]relays.Cosignature // verified, of each witness, two at most
 	octets     map[[32]byte][]byte             // lists that this witness has signed, or that were agreed on
 	list       *relays.Cosigned
-	told       []*relays.Relay // what this witness has said that it knows, if hasTold
+	told       []*relays.Relay // what this witness has named when it was first asked, if hasTold
 	hasTold    bool
 }
 

@@ -202,8 +202,9 @@ func (s *Service) handleCollect(_ context.Context, in *peering.Incoming) (*peeri
 	return &peering.Response{Body: b}, nil
 }
 
-// collected is what this witness knows for the list of an epoch, to which it holds the list that it is
-// asked to sign next; or the list that it has signed already.
+// collected is what this witness knows for the list of an epoch, or the list that it has signed already. What it
+// has named the first time is what no list may leave out that it is to sign: not what it has named since, or a
+// list that was begun before could not be completed.
 func (s *Service) collected(e onion.Epoch) (list []*relays.Relay, signed []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -211,8 +212,11 @@ func (s *Service) collected(e onion.Epoch) (list []*relays.Relay, signed []byte)
 	if c, ok := s.signed[e]; ok && x.octets[c.Hash] != nil {
 		return nil, x.octets[c.Hash]
 	}
-	x.told, x.hasTold = s.pool.list(e), true
-	return x.told, nil
+	list = s.pool.list(e)
+	if !x.hasTold {
+		x.told, x.hasTold = list, true
+	}
+	return list, nil
 }
 
 func (s *Service) handleCosign(ctx context.Context, in *peering.Incoming) (*peering.Response, error) {
