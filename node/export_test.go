@@ -5,6 +5,7 @@ import (
 
 	"github.com/mimid/mimid/node/authority"
 	"github.com/mimid/mimid/node/rooms"
+	"github.com/mimid/mimid/protocol/onion/relays"
 )
 
 // Notices decides when which room is announced.
@@ -27,3 +28,15 @@ var (
 
 // MailSender is what sends codes by mail with a configuration.
 func MailSender(c Config) (*authority.SMTP, error) { return (&Node{cfg: c}).mailSender() }
+
+// OnionAddressOf and OnionSpeaksFor are addressOf and speaksFor.
+var (
+	OnionAddressOf = addressOf
+	OnionSpeaksFor = speaksFor
+)
+
+// AnonymitySet is anonymitySet of a list.
+func AnonymitySet(c *relays.Cosigned, a *relays.Active) float64 {
+	s := c.Snapshot()
+	return anonymitySet(&s, a)
+}
