@@ -12,6 +12,13 @@ func (s *Service) Note(ctx context.Context, e onion.Epoch, list []relays.Cosigna
 	s.note(ctx, e, list)
 }
 
+// Signatures are those of a witness.
+func (s *Service) Signatures(e onion.Epoch, witness string) []relays.Cosignature {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.of(e).signatures[witness]
+}
+
 // Sign is sign.
 func (s *Service) Sign(ctx context.Context, e onion.Epoch, list []byte) (relays.Cosignature, error) {
 	return s.sign(ctx, e, list)

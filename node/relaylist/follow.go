@@ -88,7 +88,11 @@ func (s *Service) note(ctx context.Context, e onion.Epoch, list []relays.Cosigna
 				"witness", c.Witness, "epoch", e)
 		}
 		s.mu.Lock()
-		if x := s.of(e); !slices.Contains(x.signatures[c.Witness], c) && len(x.signatures[c.Witness]) < 2 {
+		x := s.of(e)
+		// Another signature for the same list is that of a new provider key, and counts once.
+		if i := slices.IndexFunc(x.signatures[c.Witness], func(o relays.Cosignature) bool { return o.Hash == c.Hash }); i >= 0 {
+			x.signatures[c.Witness][i] = c
+		} else if len(x.signatures[c.Witness]) < 2 {
 			x.signatures[c.Witness] = append(x.signatures[c.Witness], c)
 		}
 		if lies >= 0 {

@@ -19,6 +19,7 @@ import (
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/onion"
 	"github.com/mimid/mimid/protocol/onion/relays"
+	"github.com/mimid/mimid/protocol/presentation"
 	"github.com/mimid/mimid/store"
 )
 
@@ -286,6 +287,33 @@ func records(t *testing.T, st *store.Store) (out []store.Item) {
 	return out
 }
 
+// TestRotatedWitness: a signature for the same list by a witness's next key is no second list, and counts once.
+func TestRotatedWitness(t *testing.T) {
+	w := newWorld(t, 5, 3)
+	w.pass(58 * time.Minute)
+	o, v := w.nodes[1], w.nodes[4]
+	e := terms.Epoch(w.clock()) + 4
+	hash := [32]byte{7}
+	old := relays.Cosign(o.domain, o.key, e, hash)
+	v.service.Note(t.Context(), e, []relays.Cosignature{old})
+	o.key = keyOf("next provider", 1)
+	next := relays.Cosign(o.domain, o.key, e, hash)
+	for range 3 {
+		v.service.Note(t.Context(), e, []relays.Cosignature{next})
+	}
+	if got := v.service.Signatures(e, o.domain); len(got) != 1 || got[0] != next {
+		t.Errorf("%d signatures", len(got))
+	}
+	if v.service.Report().Liars != nil {
+		t.Error("a lie")
+	}
+	o.again()
+	w.pass(2 * time.Hour)
+	if w.agreed(terms.Epoch(w.clock())) == nil {
+		t.Error("no list after a key was rotated")
+	}
+}
+
 // TestNotSigned: what a witness does not sign.
 func TestNotSigned(t *testing.T) {
 	w := newWorld(t, 6, 3)
@@ -427,9 +455,10 @@ func TestHostileWitness(t *testing.T) {
 
 // FuzzAnswers: no answer of a witness breaks who reads it.
 func FuzzAnswers(f *testing.F) {
-	w := newWorld(f, 1, 1)
+	v := &node{w: &world{t: f}, domain: "p0.example", nodeKey: keyOf("node", 0)}
+	opaque := func(b []byte) []byte { return presentation.AppendOpaque(nil, b) }
 	f.Add([]byte{0, 0})
-	f.Add(relays.Cosign("p0.example", w.nodes[0].key, first, [32]byte{1}).Bytes())
-	f.Add(w.nodes[0].descriptor(first).Bytes())
+	f.Add(opaque(opaque(relays.Cosign("p0.example", keyOf("provider", 0), first, [32]byte{1}).Bytes())))
+	f.Add(append(opaque([]byte("a list")), opaque(opaque(v.descriptor(first).Bytes()))...))
 	f.Fuzz(func(t *testing.T, b []byte) { relaylist.ParseAnswers(b) })
 }
