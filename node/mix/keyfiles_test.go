@@ -90,6 +90,10 @@ func TestKeyFiles(t *testing.T) {
 	if len(holds(t, dir, first[100])) != 1 {
 		t.Error("the key of epoch 100 is not on disk")
 	}
+	// Another name of the file shows what is on disk after the first is gone: it is overwritten, too.
+	if err := os.Link(filepath.Join(dir, "100.key"), filepath.Join(filepath.Dir(dir), "left")); err != nil {
+		t.Fatal(err)
+	}
 	roll(k, 102, 101, 102, 103)
 	if f := holds(t, filepath.Dir(dir), first[100]); f != nil {
 		t.Errorf("the key of epoch 100 is still in %v", f)
