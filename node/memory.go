@@ -25,6 +25,8 @@ type Memory struct {
 	Clients, Operator net.Listener
 	// Files has the store lie in the data directory, as ever, so that the node can end and begin again.
 	Files bool
+	// Disk is store.Options.Disk.
+	Disk func()
 }
 
 // NewKeys are keys that lie nowhere, for a node in memory.
@@ -56,7 +58,10 @@ func (m *Memory) readKeys(dir string) (*Keys, error) {
 // store says where the store is.
 func (m *Memory) store(dir string) store.Options {
 	if m != nil && !m.Files {
-		return store.Options{InMemory: true}
+		return store.Options{InMemory: true, Disk: m.Disk}
+	}
+	if m != nil {
+		return store.Options{Dir: filepath.Join(dir, "store"), Disk: m.Disk}
 	}
 	return store.Options{Dir: filepath.Join(dir, "store")}
 }

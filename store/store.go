@@ -35,6 +35,10 @@ type Options struct {
 	// be opened with and without it.
 	Small bool
 
+	// Disk, if it is not nil, is called by Run before each commit, and what it takes, the commit takes
+	// longer: simulations of a slow disk wait in it.
+	Disk func()
+
 	// Log receives what Badger has to say: its warnings and errors as warnings, the
 	// rest at debug level. Nil discards it.
 	Log *slog.Logger
@@ -72,6 +76,7 @@ type Store struct {
 	// For tests: send is CommitAt, dirSynced is called after each fsync of the directory.
 	send      func(txn *badger.Txn, commit uint64) error
 	dirSynced func()
+	disk      func() // Options.Disk
 
 	// Owned by the goroutine in Run.
 	commit  uint64 // number of the last durable commit, which is also Badger's timestamp
@@ -112,7 +117,7 @@ func Open(o Options) (*Store, error) {
 	}
 	bo := badgerOptions(o)
 	s := &Store{
-		dir: o.Dir, log: o.Log,
+		dir: o.Dir, log: o.Log, disk: o.Disk,
 		reserve:  reserve(bo),
 		maxValue: MaxValue,
 		queue:    make(chan *job, queueLen),

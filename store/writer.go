@@ -266,6 +266,9 @@ func (s *Store) commitBatch(b *batch) error {
 	if err := s.checkSpace(); err != nil {
 		return err
 	}
+	if s.disk != nil {
+		s.disk()
+	}
 	// A crash in here leaves the whole batch or nothing: Badger's log ends a transaction
 	// with a mark and drops one without it.
 	if err := s.writeBadger(s.commit+1, b.writes); err != nil {

@@ -44,7 +44,10 @@ func (c *conn) change() {
 }
 
 // OpenStream opens a stream; the other end sees it after the way there.
-func (c *conn) OpenStream(context.Context) (network.MuxedStream, error) {
+func (c *conn) OpenStream(ctx context.Context) (network.MuxedStream, error) {
+	if err := c.f.thawed(ctx, c.local); err != nil {
+		return nil, err
+	}
 	out, in := newPipe(c.f, c.local, c.remote), newPipe(c.f, c.remote, c.local)
 	mine := &stream{c: c, out: out, in: in, reads: newDeadline(), writes: newDeadline()}
 	theirs := &stream{c: c.far, out: in, in: out, reads: newDeadline(), writes: newDeadline()}
@@ -116,7 +119,7 @@ func (c *conn) AcceptStream() (network.MuxedStream, error) {
 
 // Close ends the connection for both.
 func (c *conn) Close() error {
-	c.end(errClosed)
+	c.f.act(c.local, func() { c.end(errClosed) })
 	return nil
 }
 
@@ -182,25 +185,29 @@ func (s *stream) Read(b []byte) (int, error)  { return s.in.read(b, s.reads) }
 func (s *stream) Write(b []byte) (int, error) { return s.out.write(b, s.writes) }
 
 func (s *stream) CloseWrite() error {
-	s.out.finish()
+	s.c.f.act(s.c.local, s.out.finish)
 	return nil
 }
 
 func (s *stream) CloseRead() error {
-	s.in.ignore()
+	s.c.f.act(s.c.local, s.in.ignore)
 	return nil
 }
 
 func (s *stream) Close() error {
-	s.out.finish()
-	s.in.ignore()
+	s.c.f.act(s.c.local, func() {
+		s.out.finish()
+		s.in.ignore()
+	})
 	s.c.forget(s)
 	return nil
 }
 
 func (s *stream) Reset() error {
-	s.in.fail(network.ErrReset)
-	s.out.fail(network.ErrReset)
+	s.c.f.act(s.c.local, func() {
+		s.in.fail(network.ErrReset)
+		s.out.fail(network.ErrReset)
+	})
 	s.c.forget(s)
 	return nil
 }

@@ -11,7 +11,8 @@
 //	host, err := libp2p.New(libp2p.Transport(fabric.Node(0)), libp2p.ListenAddrs(memnet.Addr(0)), ...)
 //
 // Modelled: dialing takes Handshake round trips; what is lost is late, as with TCP and QUIC (a
-// Path's matter); a node that is cut off is silent, and what was sent arrives after the cut; a
+// Path's matter); a node that is cut off is silent, and what was sent arrives after the cut; one
+// that is frozen is a stopped process (Freeze); a
 // node that is killed ends its connections, for the others with an error; a node behind a NAT
 // (Unreachable) cannot be dialed. Left out: encryption, so peer ids are believed; congestion control;
 // the CPU time of handshakes.
@@ -26,6 +27,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/multiformats/go-multiaddr"
@@ -62,7 +64,10 @@ type Fabric struct {
 	cut       map[[2]int]bool // from, to
 	nat       map[int]bool
 	busy      map[int]time.Time // until when a node's line sends
-	changed   chan struct{}     // closed and made anew with each change of cut
+	changed   chan struct{}     // closed and made anew with each change of cut and frozen
+	frozen    map[int]bool
+	late      map[int][]func() // what frozen nodes do afterwards
+	freezes   atomic.Int32     // how many are frozen
 
 	counts Counts
 }
@@ -166,7 +171,7 @@ func (f *Fabric) Kill(node int) {
 func (f *Fabric) isCut(from, to int) (bool, <-chan struct{}) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.cut[[2]int{from, to}], f.changed
+	return f.cut[[2]int{from, to}] || f.frozen[to], f.changed
 }
 
 // arrival is when some octets that are sent now are there.

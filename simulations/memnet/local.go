@@ -14,6 +14,7 @@ type Local struct {
 	queue  chan net.Conn
 	closed chan struct{}
 	once   sync.Once
+	ice    ice
 }
 
 var _ net.Listener = (*Local)(nil)
@@ -29,7 +30,7 @@ var errNobody = errors.New("memnet: nobody listens there any more")
 func (l *Local) Dial(ctx context.Context) (net.Conn, error) {
 	mine, theirs := net.Pipe()
 	select {
-	case l.queue <- localConn{theirs, l}:
+	case l.queue <- servedConn{localConn{theirs, l}, &l.ice}:
 		return localConn{mine, l}, nil
 	case <-l.closed:
 		return nil, errNobody

@@ -92,6 +92,7 @@ func (p *pipe) take(b []byte) (int, error) {
 func (p *pipe) write(b []byte, d *deadline) (int, error) {
 	done := 0
 	for {
+		frozen := p.f.isFrozen(p.from)
 		p.mu.Lock()
 		changed := p.changed
 		switch {
@@ -104,6 +105,7 @@ func (p *pipe) write(b []byte, d *deadline) (int, error) {
 		case d.passed():
 			p.mu.Unlock()
 			return done, os.ErrDeadlineExceeded
+		case frozen != nil:
 		case p.held < window:
 			n := min(len(b)-done, window-p.held)
 			if n > 0 {
@@ -117,7 +119,7 @@ func (p *pipe) write(b []byte, d *deadline) (int, error) {
 			}
 		}
 		p.mu.Unlock()
-		pause(-1, changed, nil, d)
+		pause(-1, changed, frozen, d)
 	}
 }
 

@@ -197,13 +197,13 @@ func (e *ear) observe(r *simulations.Run, shortest [][]time.Duration, hub int, f
 	return n
 }
 
-// observeService observes how long each provider's member waited, but that of the one struck.
-func (e *ear) observeService(r *simulations.Run, people []*person, hub int, struck time.Time) {
+// observeService observes how long people waited who are to be served while the fault lasts.
+func (e *ear) observeService(r *simulations.Run, people []*person, struck, healed time.Time) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	first := map[*person]time.Time{}
 	for k, s := range e.said {
-		if s.sent.Before(struck) || s.final.IsZero() {
+		if s.sent.Before(struck) || s.final.IsZero() || s.final.After(healed) {
 			continue
 		}
 		if f := first[k.by]; f.IsZero() || s.final.Before(f) {
@@ -212,9 +212,6 @@ func (e *ear) observeService(r *simulations.Run, people []*person, hub int, stru
 	}
 	served, all := 0, 0
 	for _, x := range people {
-		if x.at.index == hub {
-			continue
-		}
 		all++
 		if t := e.told[x]; t.After(struck) {
 			r.ObserveTime("told", t.Sub(struck))

@@ -26,6 +26,7 @@ import (
 type world struct {
 	seed      uint64
 	model     *links.Model
+	path      *path
 	fabric    *memnet.Fabric
 	dir       string // for what providers keep in files: attachments, of which there are none
 	providers []*provider
@@ -45,6 +46,7 @@ type provider struct {
 	done   chan struct{}
 	err    error // once done
 	dead   bool  // it was killed
+	faulty faulty
 
 	mu      sync.Mutex
 	clients *memnet.Local // of the node that runs; guarded by mu
@@ -77,7 +79,8 @@ func newWorld(ctx context.Context, seed uint64, count int, spec links.Spec, edit
 func newWorldOn(ctx context.Context, seed uint64, count int, spec links.Spec, edit func(*node.Config), log io.Writer, files bool) (*world, error) {
 	source := rand.New(rand.NewPCG(seed, 1))
 	w := &world{seed: seed, model: links.New(spec, count, source), log: log, files: files}
-	w.fabric = memnet.New(&path{model: w.model, rand: source})
+	w.path = &path{model: w.model, rand: source}
+	w.fabric = memnet.New(w.path)
 	var err error
 	if w.dir, err = os.MkdirTemp("", "mimid-sim-"); err != nil {
 		return w, err
@@ -132,9 +135,9 @@ func (w *world) add(ctx context.Context, i int, boot []string, edit func(*node.C
 func (w *world) begin(ctx context.Context, p *provider) error {
 	i, clients, operator := p.index, memnet.NewLocal(8448), memnet.NewLocal(1)
 	var err error
-	p.n, err = node.New(p.config, node.Options{Version: "simulated", LogTo: w.log, Memory: &node.Memory{
+	p.n, err = node.New(p.config, node.Options{Version: "simulated", LogTo: w.log, Now: p.faulty.now, Memory: &node.Memory{
 		Keys:      node.NewKeys(key(w.seed, i, "provider"), key(w.seed, i, "node"), key(w.seed, i, "franking")),
-		Transport: w.fabric.Node(i), Clients: clients, Operator: operator, Files: w.files}})
+		Transport: w.fabric.Node(i), Clients: clients, Operator: operator, Files: w.files, Disk: p.faulty.disk}})
 	if err != nil {
 		return err
 	}
@@ -199,6 +202,9 @@ func (p *provider) stop() error {
 
 // close ends everything, which virtual time needs.
 func (w *world) close() (err error) {
+	for _, p := range w.providers {
+		w.thaw(p) // it could not end else
+	}
 	for _, x := range w.people {
 		x.cancel()
 		x.ended.Wait()

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/mimid/mimid/node"
@@ -18,8 +20,10 @@ type RoomParameters struct {
 	Providers int                  `toml:"providers" doc:"whole providers, with one member of the room at each; from 3 on three of them decide, from 5 on five"`
 	Say       simulations.Duration `toml:"say" doc:"time between two messages of a member, on average"`
 	Calm      simulations.Duration `toml:"calm" doc:"time in which all is well, and which is measured"`
-	Fault     string               `toml:"fault" doc:"what then happens to the provider that orders the room: none, kill, restart (it is killed, and begins again with what it had stored), or isolate (it is silent, and comes back)"`
-	Lasts     simulations.Duration `toml:"lasts" doc:"time that is watched after that; an isolated or restarted provider comes back at its end"`
+	Fault     string               `toml:"fault" doc:"what then happens to the provider that orders the room: none, kill (for good), restart (killed, and begun again with what it had stored), isolate (silent), partition (with five providers or more, it and another one see only each other), freeze (a stopped process), slow (its links), disk (slow), skew (its clock is wrong)"`
+	Lasts     simulations.Duration `toml:"lasts" doc:"time that is watched after that; at its end whatever is not for good ends"`
+	Slow      simulations.Duration `toml:"slow" doc:"what each way from and to it takes longer (slow), or each commit of its store (disk)"`
+	Skew      simulations.Duration `toml:"skew" doc:"by how much its clock is ahead (skew); negative: behind"`
 	Suspect   simulations.Duration `toml:"suspect" doc:"silence after which a provider is taken for dead"`
 	Links     links.Spec           `toml:"links"`
 }
@@ -33,8 +37,12 @@ func (p *RoomParameters) Check() error {
 		return fmt.Errorf("parameters.say = %s must be 10ms to 1h", p.Say.D())
 	case p.Calm.D() < time.Second || p.Calm.D() > 24*time.Hour || p.Lasts.D() < time.Second || p.Lasts.D() > 24*time.Hour:
 		return fmt.Errorf("parameters.calm = %s and parameters.lasts = %s must be 1s to 24h", p.Calm.D(), p.Lasts.D())
-	case p.Fault != "none" && p.Fault != "kill" && p.Fault != "restart" && p.Fault != "isolate":
-		return fmt.Errorf("parameters.fault = %q must be none, kill, restart or isolate", p.Fault)
+	case !slices.Contains(faults, p.Fault):
+		return fmt.Errorf("parameters.fault = %q must be one of %s", p.Fault, strings.Join(faults, ", "))
+	case p.Slow <= 0 || p.Slow.D() > time.Minute:
+		return fmt.Errorf("parameters.slow = %s must be above 0s, to 1m", p.Slow.D())
+	case p.Skew.D() < -24*time.Hour || p.Skew.D() > 24*time.Hour:
+		return fmt.Errorf("parameters.skew = %s must be -24h to 24h", p.Skew.D())
 	case p.Fault == "kill" && p.Providers < 3:
 		return fmt.Errorf("parameters.fault = \"kill\" with parameters.providers = %d: nobody could take over, and it would never end", p.Providers)
 	case p.Suspect.D() < 50*time.Millisecond || p.Suspect.D() > time.Minute:
@@ -66,7 +74,7 @@ func Room() simulations.Simulation {
 				Caption: "Nearly all of it is the silence after which a provider is taken for dead, and the election."},
 		},
 	}, RoomParameters{Providers: 10, Say: simulations.Duration(2 * time.Second), Calm: simulations.Duration(20 * time.Second), Fault: "kill",
-		Lasts: simulations.Duration(20 * time.Second), Suspect: simulations.Duration(time.Second), Links: links.Spec{Model: "cities", Jitter: .05, Uplink: 100}}, runRoom)
+		Lasts: simulations.Duration(20 * time.Second), Slow: simulations.Duration(500 * time.Millisecond), Skew: simulations.Duration(2 * time.Minute), Suspect: simulations.Duration(time.Second), Links: links.Spec{Model: "cities", Jitter: .05, Uplink: 100}}, runRoom)
 }
 
 // roomSettle is how long a room is left alone before it is measured.
@@ -115,20 +123,16 @@ func runRoom(r *simulations.Run, p RoomParameters) (err error) {
 	// Not always at the same moment between two pings.
 	time.Sleep(time.Duration(rand.New(rand.NewPCG(r.Seed, 3)).Int64N(int64(p.Suspect))))
 	struck := time.Now()
-	w.strike(p.Fault, hub, talk)
+	w.strike(p, hub, talk)
 	if err := wait(r, p.Lasts.D(), .8, begun); err != nil {
 		return err
 	}
-	if p.Fault == "restart" || p.Fault == "isolate" {
-		w.fabric.Isolate(hub, p.Providers, false)
+	healed := time.Now()
+	if err := w.heal(r, p, hub); err != nil {
+		return err
 	}
-	if p.Fault == "restart" {
-		back := time.Now()
-		if err := w.again(r.Context(), w.providers[hub]); err != nil {
-			return err
-		}
-		r.ObserveTime("ready", time.Since(back))
-		if err := ear.observeReturn(r, hub, back); err != nil {
+	if p.Fault != "none" && p.Fault != "kill" {
+		if err := ear.observeReturn(r, hub, healed); err != nil {
 			return err
 		}
 	}
@@ -138,6 +142,7 @@ func runRoom(r *simulations.Run, p RoomParameters) (err error) {
 		r.Violate("%v: %s", err, ear.open(left))
 	} else {
 		ear.check(r, left, u)
+		w.alike(r, left, u)
 	}
 	for _, x := range left {
 		if v, err := x.at.n.Verify(r.Context()); err != nil || len(v.Faults) > 0 {
@@ -149,7 +154,16 @@ func runRoom(r *simulations.Run, p RoomParameters) (err error) {
 		r.Observe("octets", "bytes", float64(after-before)/float64(sent*(p.Providers-1)))
 	}
 	if p.Fault != "none" {
-		ear.observeService(r, left, hub, struck)
+		ear.observeService(r, w.reached(p, hub, left), struck, healed)
+		last, err := left[0].Verify(r.Context(), u)
+		if err != nil {
+			return err
+		}
+		moved := 0.0
+		if last.Hub != w.providers[hub].domain {
+			moved = 1
+		}
+		r.Observe("moved", "1", moved)
 	}
 	return r.At(time.Since(begun), 1)
 }
@@ -226,32 +240,6 @@ func (w *world) hub(ctx context.Context, u uri.Room) (int, error) {
 		}
 	}
 	return 0, fmt.Errorf("the room is ordered by %q, which is none of the providers", s.Hub)
-}
-
-// strike does to a provider what the run is about. A killed one's connections end at once, and
-// what its node does while it ends reaches nobody.
-func (w *world) strike(fault string, victim int, talk *talk) {
-	if fault == "none" {
-		return
-	}
-	w.fabric.Isolate(victim, len(w.providers), true)
-	if fault == "isolate" {
-		return
-	}
-	w.fabric.Kill(victim)
-	p := w.providers[victim]
-	if fault == "restart" { // its member's device goes on, and finds nobody
-		p.cancel()
-		return
-	}
-	p.dead = true
-	for _, x := range w.people {
-		if x.at == p {
-			talk.hush(x)
-			x.cancel()
-		}
-	}
-	p.cancel()
 }
 
 // alive are the people whose provider is.

@@ -46,12 +46,13 @@ type path struct {
 	model *links.Model
 	mu    sync.Mutex
 	rand  *rand.Rand
+	slow  map[int]time.Duration // what each way from and to a node takes longer (slowDown)
 }
 
 func (p *path) Transit(from, to, octets int) time.Duration {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.model.Transit(from, to, octets, p.rand)
+	return p.model.Transit(from, to, octets, p.rand) + p.slow[from] + p.slow[to]
 }
 
 func (p *path) Sending(_, octets int) time.Duration { return p.model.Sending(octets) }
