@@ -16,7 +16,7 @@ import (
 var looked = map[string][]struct{ metric, statistic string }{
 	"failover":     {{"service", "p50"}, {"service", "p95"}, {"served", "mean"}, {"final", "p50"}},
 	"departure":    {{"kept_final", "mean"}, {"kept_accepted", "min"}, {"live", "min"}, {"service", "p50"}},
-	"room":         {{"read", "p50"}, {"final", "p50"}, {"stretch", "p50"}, {"service", "p50"}, {"served", "min"}},
+	"room":         {{"read", "p50"}, {"final", "p50"}, {"stretch", "p50"}, {"service", "p50"}, {"told", "p50"}, {"served", "min"}},
 	"discovery":    {{"found", "min"}, {"messages", "mean"}, {"hops", "mean"}},
 	"eclipse":      {{"found", "mean"}, {"holders", "p50"}, {"messages", "p50"}, {"hops", "mean"}, {"latency", "p50"}},
 	"lookup":       {{"hops", "mean"}, {"found", "mean"}, {"messages", "mean"}, {"dead", "mean"}, {"latency", "p50"}, {"latency", "p95"}, {"within", "mean"}},
@@ -42,13 +42,13 @@ var part = map[string]struct {
 	"compromise":   {simulations.Override{Key: "sweep.hostile", Value: "[0.2]"}, simulations.Label{Key: "hostile", Value: "0.2"}},
 	"intersection": {simulations.Override{Key: "sweep.cover", Value: "[0.5]"}, simulations.Label{Key: "cover", Value: "0.5"}},
 	"snapshot":     {simulations.Override{Key: "sweep.hostile", Value: "[5]"}, simulations.Label{Key: "hostile", Value: "5"}},
+	"room":         {simulations.Override{Key: "sweep.providers", Value: "[3]"}, simulations.Label{Key: "providers", Value: "3"}},
 	"exhaustion":   {simulations.Override{Key: "sweep.providers", Value: "[8]"}, simulations.Label{Key: "providers", Value: "8"}},
 }
 
 // onDemand are scenarios of real nodes, and why not every run looks at them.
 var onDemand = map[string]string{
 	"discovery": "takes a minute of both cores, and stack.TestDiscovery looks at less of it",
-	"room":      "takes a minute of both cores, and its figures differ by more than the tolerance now and then; stack.TestRoomLosesItsHub looks at whether the room goes on",
 }
 
 // TestGolden runs each scenario as it is shipped, or a part of it, and compares what it gives with the golden

@@ -203,7 +203,7 @@ func (e *ear) observeService(r *simulations.Run, people []*person, struck, heale
 	defer e.mu.Unlock()
 	first := map[*person]time.Time{}
 	for k, s := range e.said {
-		if s.sent.Before(struck) || s.final.IsZero() || s.final.After(healed) {
+		if s.sent.IsZero() || s.sent.Before(struck) || s.final.IsZero() || s.final.After(healed) {
 			continue
 		}
 		if f := first[k.by]; f.IsZero() || s.final.Before(f) {
@@ -272,17 +272,28 @@ func (e *ear) talk(ctx context.Context, x *person, u uri.Room, every time.Durati
 			return
 		case <-next.C:
 		}
-		text := fmt.Sprintf("%s says %d%s", x.User(), n, strings.Repeat(".", draw.IntN(100)))
-		sent := time.Now()
-		index, err := x.Send(context.WithoutCancel(ctx), u, text)
-		e.mu.Lock()
-		if err != nil {
-			e.err[x] = errors.Join(e.err[x], err)
-		} else {
-			s := e.saying(messageOf{x, index})
-			s.text, s.sent = text, sent
-		}
-		e.mu.Unlock()
+		e.say(ctx, x, u, fmt.Sprintf("%s says %d%s", x.User(), n, strings.Repeat(".", draw.IntN(100))))
+	}
+}
+
+// say has somebody say something.
+func (e *ear) say(ctx context.Context, x *person, u uri.Room, text string) {
+	sent := time.Now()
+	index, err := x.Send(context.WithoutCancel(ctx), u, text)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err != nil {
+		e.err[x] = errors.Join(e.err[x], err)
+		return
+	}
+	s := e.saying(messageOf{x, index})
+	s.text, s.sent = text, sent
+}
+
+// ask has people say something at once: who says nothing for long would else be served late.
+func (t *talk) ask(ctx context.Context, e *ear, people []*person, u uri.Room) {
+	for _, x := range people {
+		t.ended.Go(func() { e.say(ctx, x, u, fmt.Sprintf("%s asks whether anybody is there", x.User())) })
 	}
 }
 

@@ -63,8 +63,8 @@ func Room() simulations.Simulation {
 		Doc: "Whole providers as `mimid serve` runs them, with store (in memory), rooms, accounts, contacts, failover, outbox and client API, and clients with their " +
 			"MLS groups, on a network in memory and in virtual time. One room, a member at each provider. Of messages sent while all is well: accepted is the time until the hub's " +
 			"acceptance is back at the sender, final until the sender knows that it is final, read until each other member has read it, and stretch that time " +
-			"by the shortest way through providers from the sender's over the hub to the reader's. service is, for each provider that is left, the time from the fault until the first message that its " +
-			"member sent after the fault is final, and told the time until its device knows another hub. A final message that a member lacks or has twice, and a log that does not verify, are broken promises. " +
+			"by the shortest way through providers from the sender's over the hub to the reader's. service is, for each provider that is left, the time from the fault, at which its member says something, until " +
+			"that, or what it says later, is final, back that from the end of a fault that ends for the member of the provider that was struck, moved whether another one orders the room at the end, and told the time until its device knows another hub. A final message that a member lacks or has twice, and a log that does not verify, are broken promises. " +
 			"Left out: the time of computing and of disks, and the way between a client and its own provider.",
 		Plots: []simulations.Plot{
 			{Name: "read", Title: "From sending a message until a member reads it", Metric: "read", Kind: simulations.Percentiles, X: "providers"},
@@ -124,6 +124,9 @@ func runRoom(r *simulations.Run, p RoomParameters) (err error) {
 	time.Sleep(time.Duration(rand.New(rand.NewPCG(r.Seed, 3)).Int64N(int64(p.Suspect))))
 	struck := time.Now()
 	w.strike(p, hub, talk)
+	if p.Fault != "none" {
+		talk.ask(r.Context(), ear, w.reached(p, hub, w.alive()), u)
+	}
 	if err := wait(r, p.Lasts.D(), .8, begun); err != nil {
 		return err
 	}
