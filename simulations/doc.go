@@ -44,6 +44,11 @@
 //
 // Package report makes plots and one page of them.
 //
+// # One's own
+//
+// Each of these has an example of less than 60 lines, which the tests run: a simulation (New), a latency model (links.Own),
+// and an adversary (gossip.Network.Withhold).
+//
 // # Threads
 //
 // Runs of the event engine go side by side, one goroutine each, and share nothing.
