@@ -49,6 +49,7 @@ func Write(dir string, s simulations.Simulation) ([]string, error) {
 	}
 	var pictures []picture
 	for _, p := range s.Plots {
+		p = swept(p, saved.Summary.Groups)
 		svg, err := drawn(p, saved.Summary.Groups)
 		if err != nil {
 			return nil, err

@@ -59,7 +59,7 @@ func TestReport(t *testing.T) {
 	for _, f := range files {
 		names = append(names, filepath.Base(f))
 	}
-	if want := []string{"over.svg", "means.svg", "all.svg", "report.html"}; !slices.Equal(names, want) {
+	if want := []string{"over.svg", "means.svg", "all.svg", "unswept.svg", "report.html"}; !slices.Equal(names, want) {
 		t.Errorf("%v were written, want %v", names, want)
 	}
 	if _, err := os.Stat(filepath.Join(dir, "nothing.svg")); err == nil {
@@ -89,6 +89,15 @@ func TestReport(t *testing.T) {
 	}
 	if !strings.Contains(string(svg), "mode = a") {
 		t.Error("lines have no names")
+	}
+	// A plot over what was not swept is one over what was, with lines for the rest.
+	if svg, err = os.ReadFile(filepath.Join(dir, "unswept.svg")); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{">wait<", ">300ms<", "mode = b"} {
+		if !strings.Contains(string(svg), want) {
+			t.Errorf("the plot over what was swept in place of depth does not have %q", want)
+		}
 	}
 	if _, err := report.Write(dir, simulations.New(simulations.About{Name: "other"}, parameters{}, func(*simulations.Run, parameters) error { return nil })); err == nil {
 		t.Error("results of one simulation are shown as another's")
