@@ -20,12 +20,18 @@ type Parameter struct {
 	Doc     string
 }
 
-// strict decodes TOML into a struct and turns mistakes into sentences with lines.
-func strict(data []byte, into any, named string) error {
+// strict decodes TOML into a struct and turns mistakes into sentences, with lines if it is as somebody wrote it.
+func strict(data []byte, into any, named string, lines bool) error {
 	d := toml.NewDecoder(bytes.NewReader(data)).DisallowUnknownFields()
 	err := d.Decode(into)
 	var missing *toml.StrictMissingError
 	var wrong *toml.DecodeError
+	at := func(line int) string {
+		if !lines {
+			return ""
+		}
+		return fmt.Sprintf(", line %d", line)
+	}
 	switch {
 	case err == nil:
 		return nil
@@ -33,14 +39,17 @@ func strict(data []byte, into any, named string) error {
 		first := missing.Errors[0]
 		line, _ := first.Position()
 		key := strings.Join(first.Key(), ".")
-		return fmt.Errorf("%w %s, line %d: there is no key %q; %s", ErrScenario, named, line, key, allowed(into, first.Key()))
+		return fmt.Errorf("%w %s%s: there is no key %q; %s", ErrScenario, named, at(line), key, allowed(into, first.Key()))
 	case errors.As(err, &wrong):
 		line, _ := wrong.Position()
 		key := ""
 		if k := strings.Join(wrong.Key(), "."); k != "" {
 			key = fmt.Sprintf(" %q:", k)
 		}
-		return fmt.Errorf("%w %s, line %d:%s %s", ErrScenario, named, line, key, strings.TrimPrefix(wrong.Error(), "toml: "))
+		if t := wanted(into, wrong.Key()); t != "" && strings.Contains(wrong.Error(), "cannot decode TOML") {
+			return fmt.Errorf("%w %s%s:%s the value must be of type %s", ErrScenario, named, at(line), key, t)
+		}
+		return fmt.Errorf("%w %s%s:%s %s", ErrScenario, named, at(line), key, strings.TrimPrefix(wrong.Error(), "toml: "))
 	default:
 		return fmt.Errorf("%w %s: %s", ErrScenario, named, strings.TrimPrefix(err.Error(), "toml: "))
 	}
@@ -62,6 +71,25 @@ func allowed(into any, key []string) string {
 	}
 	slices.Sort(keys)
 	return "here may be " + strings.Join(keys, ", ")
+}
+
+// wanted is the type of a key; empty if it is a table, or there is none.
+func wanted(into any, key []string) string {
+	t := reflect.TypeOf(into).Elem()
+	for _, name := range key {
+		f, ok := fieldOf(t, name)
+		if t = f.Type; !ok {
+			return ""
+		}
+		switch t.Kind() {
+		case reflect.Struct:
+		case reflect.Bool, reflect.Int, reflect.Int64, reflect.Uint64, reflect.Float64, reflect.String:
+			return typeOf(t)
+		default:
+			return ""
+		}
+	}
+	return ""
 }
 
 func fieldOf(t reflect.Type, key string) (reflect.StructField, bool) {

@@ -81,7 +81,7 @@ func Parse(data []byte, named string, known []Simulation, over ...Override) (*Sc
 		return nil, fmt.Errorf("%w %s is larger than %d octets", ErrScenario, named, MaxScenario)
 	}
 	h := head{Seed: 1, Runs: 1}
-	if err := strict(data, &h, named); err != nil {
+	if err := strict(data, &h, named, true); err != nil {
 		return nil, err
 	}
 	var names []string
@@ -95,7 +95,7 @@ func Parse(data []byte, named string, known []Simulation, over ...Override) (*Sc
 	sim := known[i]
 	// The parameters are read twice: as they stand in the file, for the line of a mistake, and
 	// then with what is set and swept.
-	if _, err := sim.read(data, named); err != nil {
+	if _, err := sim.read(data, named, true); err != nil {
 		return nil, err
 	}
 	if h.Parameters == nil {
@@ -160,7 +160,7 @@ func (s *Scenario) settle(h head, named string) error {
 		if err != nil {
 			return fmt.Errorf("%w %s: %w", ErrScenario, where, err)
 		}
-		p, err := s.Simulation.read(text, where)
+		p, err := s.Simulation.read(text, where, false)
 		if err != nil {
 			return err
 		}

@@ -59,6 +59,9 @@ func TestMistakesNameTheirLine(t *testing.T) {
 		{"twice", "simulation = \"toy\"\nseed = 1\nseed = 2\n", `seed`},
 		{"runs", "simulation = \"toy\"\nruns = 0\n", `runs = 0; it must be 1 to 1000`},
 		{"negative seed", "simulation = \"toy\"\nseed = -1\n", `line 2`},
+		{"type", "simulation = \"toy\"\n[parameters]\nnodes = \"x\"\n", `x.toml, line 3: "parameters.nodes": the value must be of type integer`},
+		{"type of a table", "simulation = \"toy\"\n[parameters]\ninner = 3\n", `line 3`},
+		{"type of what is swept", "simulation = \"toy\"\n[sweep]\nnodes = [\"x\"]\n", `x.toml, nodes = x: "parameters.nodes": the value must be of type integer`},
 		{"check", "simulation = \"toy\"\n[parameters]\nnodes = 0\n", `parameters.nodes must be 1 or more`},
 		{"sweep of what is not there", "simulation = \"toy\"\n[sweep]\nnode = [1]\n", `node = 1`},
 		{"sweep of nothing", "simulation = \"toy\"\n[sweep]\nnodes = []\n", `sweep.nodes has no values`},
@@ -104,6 +107,8 @@ func TestOverrides(t *testing.T) {
 	for _, kv := range [][2]string{{"noeds", "1"}, {"nodes", "many"}, {"seed", "-1"}, {"runs", "x"}, {"limits.wall", "1"}, {"sweep.nodes", "3"}, {"nodes.x", "1"}, {"parameters", "1"}, {"wait", "2\n3"}} {
 		if _, err := simulations.Parse([]byte(base), "x.toml", []simulations.Simulation{toy()}, set(kv[0], kv[1])...); !errors.Is(err, simulations.ErrScenario) {
 			t.Errorf("--set %s=%s: %v", kv[0], kv[1], err)
+		} else if strings.Contains(err.Error(), ", line ") {
+			t.Errorf("--set %s=%s names a line, which nobody wrote: %v", kv[0], kv[1], err)
 		}
 	}
 }

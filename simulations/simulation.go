@@ -24,7 +24,7 @@ type About struct {
 type Simulation struct {
 	About
 	defaults any
-	read     func(file []byte, named string) (any, error)
+	read     func(file []byte, named string, lines bool) (any, error)
 	run      func(*Run, any) error
 }
 
@@ -39,9 +39,9 @@ func New[P any](about About, defaults P, run func(*Run, P) error) Simulation {
 	return Simulation{
 		About:    about,
 		defaults: defaults,
-		read: func(file []byte, named string) (any, error) {
+		read: func(file []byte, named string, lines bool) (any, error) {
 			d := document[P]{Parameters: defaults}
-			if err := strict(file, &d, named); err != nil {
+			if err := strict(file, &d, named, lines); err != nil {
 				return nil, err
 			}
 			p := d.Parameters

@@ -60,7 +60,7 @@ func Room() simulations.Simulation {
 		Name:     "room",
 		Engine:   simulations.Stack,
 		Question: "How long does what a user says take to its readers through whole providers, and how long does the room stand still when its hub dies?",
-		Doc: "Whole providers as `mimid serve` runs them, with store (in memory), rooms, accounts, contacts, failover, outbox and client API, and clients with their " +
+		Doc: "Whole providers as mimid serve runs them, with store (in memory), rooms, accounts, contacts, failover, outbox and client API, and clients with their " +
 			"MLS groups, on a network in memory and in virtual time. One room, a member at each provider. Of messages sent while all is well: accepted is the time until the hub's " +
 			"acceptance is back at the sender, final until the sender knows that it is final, read until each other member has read it, and stretch that time " +
 			"by the shortest way through providers from the sender's over the hub to the reader's. service is, for each provider that is left, the time from the fault, at which its member says something, until " +
