@@ -112,7 +112,7 @@ func (e *execution) run(i int) {
 	var graph *Graph
 	var err error
 	if e.s.Simulation.Engine == Stack && e.s.Worker != nil {
-		if o, graph, err = e.s.remote(e.ctx, i/e.s.Runs, seed, report); o == nil {
+		if o, graph, err = e.s.remote(e.ctx, i/e.s.Runs, seed, time.Since(e.begun), report); o == nil {
 			o = &Outcome{Setting: e.s.Settings[i/e.s.Runs].Labels, Seed: seed}
 		}
 		if e.ctx.Err() != nil && err != nil {

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strings"
 	"time"
 )
 
@@ -22,6 +23,8 @@ type Request struct {
 	Scenario []byte `json:"scenario"` // the file, with all that was set
 	Setting  int    `json:"setting"`
 	Seed     uint64 `json:"seed"`
+	// Spent is how long the scenario's runs have taken before this one: limits.wall is of all.
+	Spent time.Duration `json:"spent,omitempty"`
 }
 
 // A Reply is one line of a worker.
@@ -55,6 +58,7 @@ func Work(req Request, known []Simulation, stop func() error, wall func() time.D
 			report(Reply{VirtualMS: float64(virtual) / 1e6, Share: share})
 		}}
 	begun := wall()
+	r.begun = begun - req.Spent // the clock's beginning is anything
 	err = guarded(s.Simulation, r, setting.Parameters)
 	o := &Outcome{setting.Labels, r.Seed, r.observed, r.violations, r.digest, r.events, r.virtual, wall() - begun, nil}
 	reply := Reply{Outcome: o, Graph: r.graph, Limit: errors.Is(err, ErrLimit)}
@@ -65,7 +69,7 @@ func Work(req Request, known []Simulation, stop func() error, wall func() time.D
 }
 
 // remote makes a run in a worker process.
-func (s *Scenario) remote(ctx context.Context, setting int, seed uint64, report func(time.Duration, float64)) (*Outcome, *Graph, error) {
+func (s *Scenario) remote(ctx context.Context, setting int, seed uint64, spent time.Duration, report func(time.Duration, float64)) (*Outcome, *Graph, error) {
 	cmd := s.Worker(ctx)
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -83,7 +87,7 @@ func (s *Scenario) remote(ctx context.Context, setting int, seed uint64, report 
 	if err := cmd.Start(); err != nil {
 		return nil, nil, fmt.Errorf("starting a worker: %w", err)
 	}
-	if err := json.NewEncoder(in).Encode(Request{s.text, setting, seed}); err != nil {
+	if err := json.NewEncoder(in).Encode(Request{s.text, setting, seed, spent}); err != nil {
 		return nil, nil, errors.Join(err, cmd.Wait())
 	}
 	reply, err := replies(out, report)
@@ -100,7 +104,7 @@ func (s *Scenario) remote(ctx context.Context, setting int, seed uint64, report 
 	}
 	switch {
 	case reply.Limit:
-		err = fmt.Errorf("%w: %s", ErrLimit, reply.Error)
+		err = fmt.Errorf("%w: %s", ErrLimit, strings.TrimPrefix(reply.Error, ErrLimit.Error()+": "))
 	case reply.Error != "":
 		err = errors.New(reply.Error)
 	default:

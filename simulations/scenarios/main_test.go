@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"strings"
 	"testing"
 
 	"github.com/mimid/mimid/simulations"
@@ -66,8 +67,14 @@ func TestWorkersThatEnd(t *testing.T) {
 	const text = "simulation = \"gossip\"\n[parameters]\nnodes = 5\nmessages = 1000\nevery = \"1m\"\n"
 	t.Run("limit", func(t *testing.T) {
 		r := stackScenario(t, text+"[limits]\nwall = \"300ms\"\n").Execute(t.Context(), nil)
-		if !errors.Is(r.Err, simulations.ErrLimit) || len(r.Outcomes) != 1 {
+		if !errors.Is(r.Err, simulations.ErrLimit) || len(r.Outcomes) != 1 || strings.Count(r.Err.Error(), "limit reached") != 1 {
 			t.Errorf("%v", r.Err)
+		}
+	})
+	t.Run("within the limit", func(t *testing.T) {
+		r := stackScenario(t, "simulation = \"gossip\"\nruns = 2\n[parameters]\nnodes = 3\nmessages = 2\n[limits]\nwall = \"30m\"\nmemory = 8000\n").Execute(t.Context(), nil)
+		if r.Err != nil || len(r.Outcomes) != 2 {
+			t.Errorf("%d runs, %v", len(r.Outcomes), r.Err)
 		}
 	})
 	t.Run("interrupted", func(t *testing.T) {
