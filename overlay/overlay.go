@@ -388,9 +388,7 @@ func (o *Overlay) Run(ctx context.Context) error {
 		<-served
 	})
 
-	if n.announcer, err = newAnnouncer(n, l.Announced); err != nil {
-		return err
-	}
+	n.announcer = newAnnouncer(n, l.Announced)
 	stop(func() {
 		if err := n.announcer.close(); err != nil {
 			o.log.Warn("stopping the sweep of announcements", "error", err)

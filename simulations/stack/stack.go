@@ -68,16 +68,21 @@ const joining = 40
 
 // start makes nodes and lets them join, the first being who the others begin with.
 func start(r *simulations.Run, count int, spec links.Spec) (*network, error) {
-	source := rand.New(rand.NewPCG(r.Seed, 1))
+	return startFor(r.Context(), r.Seed, count, spec, func(nodes int) error { return r.At(0, float64(nodes)/float64(2*count)) })
+}
+
+// startFor is start without a run: at is told how many nodes have joined, and may end it.
+func startFor(within context.Context, seed uint64, count int, spec links.Spec, at func(nodes int) error) (*network, error) {
+	source := rand.New(rand.NewPCG(seed, 1))
 	model := links.New(spec, count, source)
 	n := &network{fabric: memnet.New(&path{model: model, rand: source})}
-	ctx, cancel := context.WithCancel(r.Context())
+	ctx, cancel := context.WithCancel(within)
 	n.cancel = cancel
 	var boot []string
 	for i := 0; i < count; i += joining {
 		var batch []*bare
 		for k := i; k < min(i+joining, count); k++ {
-			x, err := n.add(ctx, r.Seed, k, boot)
+			x, err := n.add(ctx, seed, k, boot)
 			if err != nil {
 				return n, err
 			}
@@ -101,7 +106,7 @@ func start(r *simulations.Run, count int, spec links.Spec) (*network, error) {
 				boot = append(boot, a+"/p2p/"+string(n.nodes[0].Self()))
 			}
 		}
-		if err := r.At(0, float64(len(n.nodes))/float64(2*count)); err != nil {
+		if err := at(len(n.nodes)); err != nil {
 			return n, err
 		}
 	}
