@@ -73,7 +73,13 @@ func Stale(o *Overlay, domain string) {
 }
 
 // Republish wakes the publisher, as a change of address does.
-func Republish(o *Overlay) { o.net.Load().publisher.poke(pokeAddrs) }
+func Republish(o *Overlay) {
+	p := o.net.Load().publisher
+	o.sealing.Lock()
+	p.where = nil
+	o.sealing.Unlock()
+	p.poke(pokeAddrs)
+}
 
 // The record codec.
 var (

@@ -56,7 +56,7 @@ func (p *publisher) poke(what poke) {
 	}
 }
 
-// run publishes at once, says so to tried, when addresses change, when the network was empty or is small
+// run publishes at once, says so to tried, when addresses have changed, when the network was empty or is small
 // and a peer comes, and every few hours.
 func (p *publisher) run(ctx context.Context, tried func()) {
 	for {
@@ -79,6 +79,10 @@ func (p *publisher) run(ctx context.Context, tried func()) {
 			return
 		case <-timer.C:
 		case <-p.addrs:
+			if p.stored && !p.moved() { // libp2p says so at each start, too
+				timer.Stop()
+				continue
+			}
 		case <-p.peers:
 			if p.stored && p.n.dht.RoutingTable().Size() > smallNetwork {
 				timer.Stop()
@@ -95,6 +99,14 @@ func (p *publisher) run(ctx context.Context, tried func()) {
 			return
 		}
 	}
+}
+
+// moved says whether our addresses are others than those in the record.
+func (p *publisher) moved() bool {
+	o := p.n.o
+	o.sealing.Lock()
+	defer o.sealing.Unlock()
+	return !slices.Equal(o.Addrs(), p.where)
 }
 
 // publish puts our record into the DHT, sealed anew if it is old or wrong.
