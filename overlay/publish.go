@@ -67,36 +67,46 @@ func (p *publisher) run(ctx context.Context, tried func()) {
 			tried()
 			tried = nil
 		}
-		wait := republishEvery
-		if !p.stored {
-			wait = retryPublish
-		}
-		pause := settle
-		timer := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
+		pause, ok := p.due(ctx)
+		if !ok {
 			return
-		case <-timer.C:
-		case <-p.addrs:
-			if p.stored && !p.moved() { // libp2p says so at each start, too
-				timer.Stop()
-				continue
-			}
-		case <-p.peers:
-			if p.stored && p.n.dht.RoutingTable().Size() > smallNetwork {
-				timer.Stop()
-				continue
-			}
-			if p.stored {
-				pause = settleMore
-			}
 		}
-		timer.Stop()
 		select { // let a burst of events settle
 		case <-time.After(pause):
 		case <-ctx.Done():
 			return
+		}
+	}
+}
+
+// due waits until there is a reason to publish again, and returns how long to wait for
+// others of the kind; false if ctx has ended.
+func (p *publisher) due(ctx context.Context) (pause time.Duration, ok bool) {
+	wait := republishEvery
+	if !p.stored {
+		wait = retryPublish
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return 0, false
+		case <-timer.C:
+			return settle, true
+		case <-p.addrs:
+			if p.stored && !p.moved() {
+				continue // libp2p says so at each start, too
+			}
+			p.n.table.poke() // those around us should know where we are now
+			return settle, true
+		case <-p.peers:
+			switch {
+			case !p.stored:
+				return settle, true
+			case p.n.dht.RoutingTable().Size() <= smallNetwork:
+				return settleMore, true
+			}
 		}
 	}
 }
