@@ -44,7 +44,7 @@ func newHost(c *Config, gater *gater) (host.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	connections, err := connmgr.NewConnManager(c.Limits.Connections*2/3, c.Limits.Connections, connmgr.WithGracePeriod(30*time.Second))
+	connections, err := connmgr.NewConnManager(c.Limits.Connections*2/3, c.Limits.Connections, connmgr.WithGracePeriod(c.Limits.ConnectionGrace))
 	if err != nil {
 		return nil, fmt.Errorf("making connection manager: %w", err)
 	}

@@ -19,6 +19,7 @@ type Limits struct {
 	ResponseTimeout time.Duration // to answer it, and for a client to wait for the answer's header. Default 120 s
 	IdleTimeout     time.Duration // of a stream between requests. Default 90 s
 	DialTimeout     time.Duration // to connect to a node. Default 10 s
+	ConnectionGrace time.Duration // in which a new connection is not closed for being idle and one too many. Default 30 s
 	StopTimeout     time.Duration // for requests being served when Run ends. Default 5 s
 
 	Providers     int // known, in memory and stored. Default 20,000
@@ -75,6 +76,7 @@ func (l *Limits) withDefaults() error {
 		{"ResponseTimeout", &l.ResponseTimeout, 2 * time.Minute},
 		{"IdleTimeout", &l.IdleTimeout, 90 * time.Second},
 		{"DialTimeout", &l.DialTimeout, 10 * time.Second},
+		{"ConnectionGrace", &l.ConnectionGrace, 30 * time.Second},
 		{"StopTimeout", &l.StopTimeout, 5 * time.Second},
 	}
 	for _, f := range times {

@@ -34,6 +34,7 @@ type network struct {
 	nodes  []*bare
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
+	limits overlay.Limits // of all nodes
 }
 
 type bare struct {
@@ -68,14 +69,14 @@ const joining = 40
 
 // start makes nodes and lets them join, the first being who the others begin with.
 func start(r *simulations.Run, count int, spec links.Spec) (*network, error) {
-	return startFor(r.Context(), r.Seed, count, spec, func(nodes int) error { return r.At(0, float64(nodes)/float64(2*count)) })
+	return startFor(r.Context(), r.Seed, count, spec, overlay.Limits{}, func(nodes int) error { return r.At(0, float64(nodes)/float64(2*count)) })
 }
 
 // startFor is start without a run: at is told how many nodes have joined, and may end it.
-func startFor(within context.Context, seed uint64, count int, spec links.Spec, at func(nodes int) error) (*network, error) {
+func startFor(within context.Context, seed uint64, count int, spec links.Spec, limits overlay.Limits, at func(nodes int) error) (*network, error) {
 	source := rand.New(rand.NewPCG(seed, 1))
 	model := links.New(spec, count, source)
-	n := &network{fabric: memnet.New(&path{model: model, rand: source})}
+	n := &network{fabric: memnet.New(&path{model: model, rand: source}), limits: limits}
 	ctx, cancel := context.WithCancel(within)
 	n.cancel = cancel
 	var boot []string
@@ -116,7 +117,7 @@ func startFor(within context.Context, seed uint64, count int, spec links.Spec, a
 func (n *network) add(ctx context.Context, seed uint64, i int, boot []string) (*bare, error) {
 	o, err := overlay.New(overlay.Config{
 		Domain: fmt.Sprintf("p%d.example", i), ProviderKey: key(seed, i, "provider"), NodeKey: key(seed, i, "node"), KV: &overlay.MemoryKV{},
-		Listen: []string{memnet.Addr(i).String()}, Bootstrap: boot, Log: slog.New(slog.DiscardHandler), Transport: n.fabric.Node(i),
+		Listen: []string{memnet.Addr(i).String()}, Bootstrap: boot, Log: slog.New(slog.DiscardHandler), Transport: n.fabric.Node(i), Limits: n.limits,
 	})
 	if err != nil {
 		return nil, err

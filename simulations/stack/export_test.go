@@ -1,0 +1,170 @@
+package stack
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/simulations/links"
+	"github.com/mimid/mimid/simulations/memnet"
+)
+
+// A Network is bare overlay nodes, all joined.
+type Network struct {
+	n     *network
+	later context.CancelFunc // of newcomers
+	ctx   context.Context
+}
+
+// Join makes bare nodes that join each other.
+func Join(ctx context.Context, seed uint64, count int, spec links.Spec, limits overlay.Limits) (*Network, error) {
+	n, err := startFor(ctx, seed, count, spec, limits, func(int) error { return nil })
+	x := &Network{n: n}
+	x.ctx, x.later = context.WithCancel(ctx)
+	return x, err
+}
+
+// Newcomer adds a node that knows the first one, and waits until it is ready.
+func (x *Network) Newcomer(seed uint64) error {
+	first := x.n.nodes[0]
+	n, err := x.n.add(x.ctx, seed, len(x.n.nodes), []string{first.Addrs()[0] + "/p2p/" + string(first.Self())})
+	if err != nil {
+		return err
+	}
+	select {
+	case <-n.Ready():
+		return nil
+	case <-time.After(time.Minute):
+		return fmt.Errorf("the newcomer is not ready: %w", n.err)
+	}
+}
+
+// Counts are of the network's fabric.
+func (x *Network) Counts() memnet.Counts { return x.n.fabric.Counts() }
+
+// Search has one node announce a key and others find it, and returns how many did.
+func (x *Network) Search(ctx context.Context, seed uint64, times int) (found int, err error) {
+	owner, key := x.n.nodes[len(x.n.nodes)/2], keyOf(seed, 0)
+	if err := owner.Announce(ctx, key); err != nil {
+		return 0, err
+	}
+	for i := range times {
+		from := x.n.nodes[(i*7+1)%len(x.n.nodes)]
+		if from == owner {
+			from = x.n.nodes[0]
+		}
+		if _, _, ok := search(ctx, from, owner, key, 30*time.Second); ok {
+			found++
+		}
+	}
+	return found, nil
+}
+
+// Topic has all take part in one topic and one of them publish, and returns how many got it within
+// ten seconds.
+func (x *Network) Topic(ctx context.Context) (reached int, err error) {
+	h := &heard{sent: make([]time.Time, 1), times: make([][]time.Duration, 1)}
+	var first *overlay.Topic
+	for _, n := range x.n.nodes {
+		t, err := n.Join(topic, overlay.TopicHandler{Receive: func(_ overlay.PeerID, data []byte) overlay.Verdict { return h.receive(data) }})
+		if err != nil {
+			return 0, err
+		}
+		if first == nil {
+			first = t
+		}
+	}
+	time.Sleep(5 * time.Second) // meshes form
+	h.mu.Lock()
+	h.sent[0] = time.Now()
+	h.mu.Unlock()
+	if err := first.Publish(ctx, make([]byte, 1024)); err != nil {
+		return 0, err
+	}
+	time.Sleep(10 * time.Second)
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.times[0]), nil
+}
+
+// Stop ends all nodes.
+func (x *Network) Stop() error {
+	x.later()
+	return x.n.stop()
+}
+
+// A Whole is whole providers, all joined.
+type Whole struct{ w *world }
+
+// JoinWhole makes whole providers, of which forty at a time join.
+func JoinWhole(ctx context.Context, seed uint64, count int, spec links.Spec) (*Whole, error) {
+	source := rand.New(rand.NewPCG(seed, 1))
+	w := &world{seed: seed, model: links.New(spec, count, source), log: io.Discard}
+	w.fabric = memnet.New(&path{model: w.model, rand: source})
+	x := &Whole{w}
+	var err error
+	if w.dir, err = os.MkdirTemp("", "mimid-sim-"); err != nil {
+		return x, err
+	}
+	first, err := w.add(ctx, 0, nil, nil)
+	if err != nil {
+		return x, err
+	}
+	if err := ready(first); err != nil {
+		return x, err
+	}
+	s, err := first.n.Status(ctx)
+	if err != nil {
+		return x, err
+	}
+	for i := 1; i < count; i += joining {
+		var batch []*provider
+		for k := i; k < min(i+joining, count); k++ {
+			p, err := w.add(ctx, k, s.Addresses, nil)
+			if err != nil {
+				return x, err
+			}
+			batch = append(batch, p)
+		}
+		for _, p := range batch {
+			if err := ready(p); err != nil {
+				return x, err
+			}
+		}
+	}
+	return x, nil
+}
+
+func ready(p *provider) error {
+	select {
+	case <-p.n.Ready():
+		return nil
+	case <-p.done:
+		return fmt.Errorf("%s has ended: %w", p.domain, p.err)
+	case <-time.After(time.Minute):
+		return fmt.Errorf("%s is not ready after a minute of its time", p.domain)
+	}
+}
+
+// Room has people at so many providers, and one more, come into one room: its topic is theirs, and the
+// one more has to find all other providers by name.
+func (x *Whole) Room(ctx context.Context, others int) error {
+	few := *x.w
+	few.providers = nil
+	for i := range others + 1 {
+		few.providers = append(few.providers, x.w.providers[i*len(x.w.providers)/(others+1)])
+	}
+	_, err := few.room(ctx, newEar())
+	x.w.people = few.people
+	return err
+}
+
+// Counts are of the network's fabric.
+func (x *Whole) Counts() memnet.Counts { return x.w.fabric.Counts() }
+
+// Stop ends all.
+func (x *Whole) Stop() error { return x.w.close() }
