@@ -15,19 +15,19 @@ const (
 	fewNodes     = 10               // of a table are few
 )
 
-// A tableKeeper keeps the DHT's routing table full, in the place of libp2p's own refresh. That
-// searches in every bucket as soon as the first node is known, when all buckets look
-// empty: a node asks hundreds of others, and connects to them, to learn what it is told by the way of
-// looking for itself. Here a node looks for itself first, and then in the buckets that have room left. The rest is
-// as with libp2p: every ten minutes nodes that were not heard of are asked whether they are there,
-// and every bucket that nothing was looked for in is searched.
+// A tableKeeper keeps the DHT's routing table full, in the place of libp2p's own refresh.
+// That searches in every bucket as soon as the first node is known, when all buckets look
+// empty: a node asks hundreds of others, and connects to them, to learn what it is told
+// anyhow while it looks for itself. Here a node looks for itself first, and then in the
+// buckets that have room left. The rest is as with libp2p: every ten minutes nodes that
+// were not heard of are asked whether they are there, and every bucket that nothing was
+// looked for in is searched.
 //
 // All but the channel belongs to the goroutine in run.
 type tableKeeper struct {
-	n      *running
-	wake   chan struct{} // a DHT server has connected, or our addresses have changed
-	begun  bool          // a first round has been made
-	looked int           // searches in buckets of the first round
+	n     *running
+	wake  chan struct{} // a DHT server has connected, or our addresses have changed
+	begun bool          // a first round has been made
 }
 
 func newTableKeeper(n *running) *tableKeeper {
@@ -52,7 +52,10 @@ func (k *tableKeeper) run(ctx context.Context) {
 	for {
 		k.refresh(ctx)
 		wait := refreshEvery + rand.N(refreshEvery/8)
-		if k.n.dht.RoutingTable().Size() <= fewNodes {
+		switch size := k.n.dht.RoutingTable().Size(); {
+		case size == 0 && len(k.n.host.Network().Peers()) > 0:
+			wait = settleMore // libp2p asks a node something before it takes it in
+		case size <= fewNodes || !k.begun:
 			wait = refreshFew
 		}
 		timer := time.NewTimer(wait)
@@ -101,7 +104,6 @@ func (k *tableKeeper) refresh(ctx context.Context) {
 		if err != nil {
 			continue
 		}
-		k.looked++
 		if _, err := k.n.dht.GetClosestPeers(ctx, string(id)); err != nil && ctx.Err() == nil {
 			k.n.o.log.Debug("looking for nodes", "bucket", cpl, "error", err)
 		}
@@ -118,8 +120,8 @@ func (k *tableKeeper) libp2p(ctx context.Context) error {
 	}
 }
 
-// edge is the first bucket that looking for ourselves has filled with all that there are: whoever knows the nodes nearest to it knows
-// all that are as near as the farthest of them.
+// edge is the first bucket that looking for ourselves has filled with all that there are:
+// whoever knows the nodes nearest to it knows all that are as near as the farthest of them.
 func (k *tableKeeper) edge() uint {
 	self := kb.ConvertPeerID(k.n.host.ID())
 	near := k.n.dht.RoutingTable().NearestPeers(self, k.n.dht.BucketSize())
