@@ -15,6 +15,9 @@ import (
 // A node that joins costs those that are there little: none of them publishes its record
 // again, or searches the network, because somebody has come. Else joining would grow with the square.
 func TestNewcomerCostsOthersLittle(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes some seconds; TestDiscovery joins a few nodes")
+	}
 	virtual.Bubble(t, func() {
 		n, err := stack.Join(context.Background(), 1, 24, links.Spec{Model: "uniform", Low: ms(5), High: ms(40)}, overlay.Limits{})
 		defer func() {
