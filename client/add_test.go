@@ -130,7 +130,12 @@ func TestAddUsersFrozen(t *testing.T) {
 	ctx, giveUp := context.WithCancel(ctx10(t))
 	defer giveUp()
 	go func() {
-		for bob.state(u) != "joined" || dan.state(u) != "joined" {
+		// That they are in, their own devices may know before alice's does.
+		known := func() bool {
+			r, err := alice.c.FindRoom(ctx, u.String())
+			return err != nil || slices.Equal(r.Pending, []uri.User{carol.user()})
+		}
+		for bob.state(u) != "joined" || dan.state(u) != "joined" || !known() {
 			time.Sleep(time.Millisecond)
 		}
 		giveUp()

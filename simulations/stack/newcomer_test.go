@@ -32,6 +32,7 @@ func TestNewcomerCostsOthersLittle(t *testing.T) {
 		before := n.Counts()
 		time.Sleep(10 * time.Second)
 		quiet := n.Counts()
+		t.Logf("the others send %d octets in ten seconds", quiet.Octets-before.Octets)
 		if got := quiet.Octets - before.Octets; got > 20_000 {
 			t.Errorf("nodes that have joined send %d octets in ten seconds in which nothing happens", got)
 		}
