@@ -177,7 +177,8 @@ func (c *Client) turn(r *roomState, first bool) bool {
 }
 
 // Sync waits until this device has caught up with all its rooms, as far as its
-// provider knew them when it was asked, and has no Welcome left to act on.
+// provider knew them when it was asked, has heard that it is out of those which the provider
+// knows no more, and has no Welcome left to act on.
 // What its turn has come for, to commit what others proposed or to mend the replica set, it
 // does, within a short time: a user who only looks in now and then is an administrator, too.
 // Messages that wait to be sent are not waited for.
@@ -186,10 +187,28 @@ func (c *Client) Sync(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var joined []room.ID
+	err = c.do(ctx, func() (error, error) {
+		c.untouched()
+		for id, r := range c.rooms {
+			if r.State == roomJoined {
+				joined = append(joined, id)
+			}
+		}
+		return nil, nil
+	})
+	if err != nil {
+		return fmt.Errorf("synchronizing: %w", err)
+	}
 	list := new(clientapi.Rooms)
 	if err := api.call(ctx, "GET", "/v1/rooms", nil, list); err != nil {
 		return fmt.Errorf("synchronizing: %w", err)
 	}
+	// Where the user does not take part any more, the provider has said so in the stream, and
+	// has nothing to list: the end is still to come here.
+	gone := slices.DeleteFunc(joined, func(id room.ID) bool {
+		return slices.ContainsFunc(list.Rooms, func(x clientapi.Room) bool { return x.ID == id.String() })
+	})
 	if err := c.describeUnknown(ctx, api, list); err != nil {
 		return fmt.Errorf("synchronizing: %w", err)
 	}
@@ -201,6 +220,11 @@ func (c *Client) Sync(ctx context.Context) error {
 		err := c.do(ctx, func() (error, error) {
 			c.untouched()
 			behind = len(c.welcome) > 0
+			for _, id := range gone {
+				if r := c.rooms[id]; r != nil && r.State == roomJoined && c.cfg.Now().Before(patience) {
+					behind = true
+				}
+			}
 			for _, x := range list.Rooms {
 				id, err := parseRoomID(x.ID)
 				if err != nil {
