@@ -53,11 +53,6 @@ func (o *Overlay) Announce(ctx context.Context, keys ...[32]byte) error {
 		return n.announcer.sweep(fresh)
 	}
 	var first error
-	if len(fresh) > 0 {
-		if _, err := n.announcer.sweeps(); err != nil { // now: it has work of its own to begin with
-			return err
-		}
-	}
 	for _, key := range fresh {
 		err := n.provide(ctx, key)
 		later := n.announcer.later
@@ -151,33 +146,17 @@ func (n *running) closest(ctx context.Context, key string, count int) ([]peer.ID
 
 // An announcer repeats announcements by libp2p's sweep: twice a day it goes through the
 // keys in the order of the ids of nodes, and tells each node all that it is to hold at one
-// time. The sweep begins with the first key: to begin it asks some hundred nodes and more how
-// large the network is, which a node that announces nothing need not know. It is safe for
-// concurrent use.
+// time. It is safe for concurrent use.
 type announcer struct {
-	limit int
-	begin func() (*sweep, error)
-
-	starting sync.Mutex // held while the sweep begins
-	closed   bool       // guarded by starting
-	running  *sweep     // guarded by starting; nil before the first key
+	limit  int
+	sweeps *provider.SweepingProvider
+	store  keystore.Keystore // of the sweep: the keys again, in memory
 
 	mu   sync.Mutex
 	keys map[[32]byte]struct{} // guarded by mu
 }
 
-// A sweep is libp2p's, and what it reads.
-type sweep struct {
-	*provider.SweepingProvider
-	store keystore.Keystore // the keys again, in memory
-}
-
-func newAnnouncer(n *running, limit int) *announcer {
-	return &announcer{limit: limit, begin: n.beginSweep, keys: make(map[[32]byte]struct{})}
-}
-
-// beginSweep starts a sweep without keys.
-func (n *running) beginSweep() (*sweep, error) {
+func newAnnouncer(n *running, limit int) (*announcer, error) {
 	store, err := keystore.NewKeystore(dssync.MutexWrap(ds.NewMapDatastore()))
 	if err != nil {
 		return nil, fmt.Errorf("starting the sweep of announcements: %w", err)
@@ -199,24 +178,7 @@ func (n *running) beginSweep() (*sweep, error) {
 		store.Close()
 		return nil, fmt.Errorf("starting the sweep of announcements: %w", err)
 	}
-	return &sweep{sweeps, store}, nil
-}
-
-// sweeps returns the sweep, which it begins if none runs.
-func (a *announcer) sweeps() (*sweep, error) {
-	a.starting.Lock()
-	defer a.starting.Unlock()
-	if a.closed {
-		return nil, ErrNotRunning
-	}
-	if a.running == nil {
-		s, err := a.begin()
-		if err != nil {
-			return nil, err
-		}
-		a.running = s
-	}
-	return a.running, nil
+	return &announcer{limit: limit, sweeps: sweeps, store: store, keys: make(map[[32]byte]struct{})}, nil
 }
 
 // add returns the keys that are not announced yet. It adds all or none.
@@ -243,13 +205,7 @@ func (a *announcer) remove(keys [][32]byte) {
 		delete(a.keys, k)
 	}
 	a.mu.Unlock()
-	a.starting.Lock()
-	s := a.running
-	a.starting.Unlock()
-	if s == nil {
-		return // the sweep has had no key
-	}
-	if err := s.StopProviding(hashes(keys)...); err != nil && !errors.Is(err, provider.ErrClosed) {
+	if err := a.sweeps.StopProviding(hashes(keys)...); err != nil && !errors.Is(err, provider.ErrClosed) {
 		panic("overlay: " + err.Error()) // the sweep's memory is a map, and fails not
 	}
 }
@@ -257,11 +213,7 @@ func (a *announcer) remove(keys [][32]byte) {
 // sweep leaves keys to the sweep, which announces them now, or once it finds other nodes,
 // and again when their turn comes.
 func (a *announcer) sweep(keys [][32]byte) error {
-	s, err := a.sweeps()
-	if err == nil {
-		err = s.StartProviding(false, hashes(keys)...)
-	}
-	if err != nil {
+	if err := a.sweeps.StartProviding(false, hashes(keys)...); err != nil {
 		return fmt.Errorf("announcing %d keys: %w", len(keys), err)
 	}
 	return nil
@@ -269,13 +221,10 @@ func (a *announcer) sweep(keys [][32]byte) error {
 
 // later leaves keys to the sweep that have just been announced.
 func (a *announcer) later(keys [][32]byte) error {
-	s, err := a.sweeps()
+	// Not with a caller's context: what the sweep has is what we think that it has.
+	_, err := a.store.Put(context.Background(), hashes(keys)...)
 	if err == nil {
-		// Not with a caller's context: what the sweep has is what we think that it has.
-		_, err = s.store.Put(context.Background(), hashes(keys)...)
-	}
-	if err == nil {
-		err = s.AddToSchedule(hashes(keys)...)
+		err = a.sweeps.AddToSchedule(hashes(keys)...)
 	}
 	if err != nil {
 		return fmt.Errorf("announcing %d keys: %w", len(keys), err)
@@ -283,17 +232,8 @@ func (a *announcer) later(keys [][32]byte) error {
 	return nil
 }
 
-// close ends the sweep, and then what it reads. None begins afterwards.
-func (a *announcer) close() error {
-	a.starting.Lock()
-	defer a.starting.Unlock()
-	s := a.running
-	a.closed = true
-	if s == nil {
-		return nil
-	}
-	return errors.Join(s.Close(), s.store.Close())
-}
+// close ends the sweep, and then what it reads.
+func (a *announcer) close() error { return errors.Join(a.sweeps.Close(), a.store.Close()) }
 
 func hashes(keys [][32]byte) (out []multihash.Multihash) {
 	for _, k := range keys {

@@ -311,11 +311,3 @@ func RefreshTable(o *Overlay) { o.net.Load().dht.RefreshRoutingTable() }
 func ReadAnswer(b []byte, q *pb.Message) (*pb.Message, error) {
 	return readAnswer(bufio.NewReader(bytes.NewReader(b)), q)
 }
-
-// Sweeping says whether the sweep of announcements has begun.
-func Sweeping(o *Overlay) bool {
-	a := o.net.Load().announcer
-	a.starting.Lock()
-	defer a.starting.Unlock()
-	return a.running != nil
-}

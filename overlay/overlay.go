@@ -390,7 +390,9 @@ func (o *Overlay) Run(ctx context.Context) error {
 		<-served
 	})
 
-	n.announcer = newAnnouncer(n, l.Announced)
+	if n.announcer, err = newAnnouncer(n, l.Announced); err != nil {
+		return err
+	}
 	stop(func() {
 		if err := n.announcer.close(); err != nil {
 			o.log.Warn("stopping the sweep of announcements", "error", err)
