@@ -1,0 +1,151 @@
+package pseudonym
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/mimid/mimid/protocol/presentation"
+)
+
+// MaxKeys is how many keys one message carries, or asks for, at most.
+const MaxKeys = 64
+
+const messageVersion = 1
+
+// MaxMessage bounds an encoded Keys or Request, in octets: a secret is as long as a
+// commitment.
+const MaxMessage = 8 + (1+MaxKeys)*idSize
+
+// Keys are keys that a member tells others: in the Welcome's GroupInfo to those whom it
+// adds, and in application messages. Both are for members only.
+//
+//	struct {
+//	    uint8 kind;
+//	    uint64 generation;
+//	    opaque secret[32];
+//	} IdentityKey;
+//
+//	struct {
+//	    uint8 version = 1;
+//	    optional<IdentityKey> present;
+//	    IdentityKey others<V>;     /* at most 64, in the order of their KeyIDs */
+//	} IdentityKeys;
+//
+// The commitments are not sent: they are computed, so a key is always its name's.
+type Keys struct {
+	// Present is the key of the present generation in the epoch in which this is said; the
+	// zero Key for who does not know it.
+	Present Key
+	// Others name members, at most MaxKeys.
+	Others []Key
+}
+
+// Format implements fmt.Formatter; it prints no key.
+func (k Keys) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "pseudonym.Keys(%d)", len(k.Others)) }
+
+// Bytes is the keys as they are written, which is secret.
+func (k Keys) Bytes() []byte {
+	present := k.Present.id.Kind == KindRoom
+	b := presentation.AppendOptional([]byte{messageVersion}, present)
+	if present {
+		b = k.Present.append(b)
+	}
+	others := slices.SortedFunc(slices.Values(k.Others), func(a, b Key) int { return a.id.compare(b.id) })
+	return presentation.AppendList(b, func(b []byte) []byte {
+		for _, x := range others {
+			b = x.append(b)
+		}
+		return b
+	})
+}
+
+func (k Key) append(b []byte) []byte {
+	b = presentation.AppendU64(append(b, byte(k.id.Kind)), k.id.Generation)
+	return append(b, k.secret[:]...)
+}
+
+func readKey(r *presentation.Reader) Key {
+	kind, generation := readKind(r)
+	secret := r.Fixed(keySize)
+	if r.Err() != nil {
+		return Key{}
+	}
+	return keyOf(kind, generation, [keySize]byte(secret))
+}
+
+// ParseKeys reads keys. Error: ErrMalformed.
+func ParseKeys(b []byte) (*Keys, error) {
+	k := new(Keys)
+	err := parse(b, "identity keys", func(r *presentation.Reader) {
+		if r.Optional() {
+			if k.Present = readKey(r); r.Err() == nil && k.Present.id.Kind != KindRoom {
+				r.Fail(ErrMalformed, "a present generation that is none")
+			}
+		}
+		r.List(MaxKeys, func() {
+			x := readKey(r)
+			if n := len(k.Others); r.Err() == nil && n > 0 && k.Others[n-1].id.compare(x.id) >= 0 {
+				r.Fail(ErrMalformed, "keys that are not in their order")
+			}
+			k.Others = append(k.Others, x)
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// Request asks members for keys.
+//
+//	struct {
+//	    uint8 version = 1;
+//	    KeyID wanted<V>;           /* at most 64, in order */
+//	} IdentityKeysRequest;
+type Request []ID
+
+// Bytes is the request as it is written. It has to be of at most MaxKeys.
+func (q Request) Bytes() []byte {
+	q = slices.Clone(q)
+	slices.SortFunc(q, ID.compare)
+	return presentation.AppendList([]byte{messageVersion}, func(b []byte) []byte {
+		for _, id := range q {
+			b = id.append(b)
+		}
+		return b
+	})
+}
+
+// ParseRequest reads a request. Error: ErrMalformed.
+func ParseRequest(b []byte) (Request, error) {
+	q := Request{}
+	err := parse(b, "request for identity keys", func(r *presentation.Reader) {
+		r.List(MaxKeys, func() {
+			var id ID
+			id.read(r)
+			if n := len(q); r.Err() == nil && n > 0 && q[n-1].compare(id) >= 0 {
+				r.Fail(ErrMalformed, "keys that are not in their order")
+			}
+			q = append(q, id)
+		})
+	})
+	if err != nil {
+		return nil, err
+	}
+	return q, nil
+}
+
+func parse(b []byte, what string, read func(*presentation.Reader)) error {
+	if len(b) > MaxMessage {
+		return fmt.Errorf("%s of %d octets, at most %d: %w", what, len(b), MaxMessage, ErrMalformed)
+	}
+	r := presentation.NewReader(b)
+	if v := r.U8(); v != messageVersion {
+		r.Fail(ErrMalformed, "version %d", v)
+	}
+	read(r)
+	if err := r.Done(); err != nil {
+		return fmt.Errorf("reading %s: %w: %w", what, ErrMalformed, err)
+	}
+	return nil
+}
