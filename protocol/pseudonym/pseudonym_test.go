@@ -196,15 +196,23 @@ func TestClaims(t *testing.T) {
 			t.Errorf("signed for %q: %v", what, err)
 		}
 	}
-	// A link with other things in it, or with padding that says something.
+	// A true claim in a link that has anything else in it, which could say something.
+	claim := appendOpaque(nil, must(alice.Signer.Sign(pseudonym.SignatureName, pseudonym.TBS(mine, pseudonym.KindRoom, clubhouse))))
+	claim = alice.Credential.Append(claim)
+	claim = appendOpaque(append(claim, 0, byte(suite)), alice.Signer.Public())
+	filled := func(n int, last byte) []byte {
+		b := append(bytes.Clone(claim), make([]byte, n-len(claim))...)
+		b[n-1] = last
+		return b
+	}
 	for what, plain := range map[string][]byte{
-		"nothing": make([]byte, 2048), "noise": bytes.Repeat([]byte{0x41}, 2048),
+		"": filled(2048, 0), "no link": bytes.Repeat([]byte{0x41}, 2048),
+		"words in the padding": filled(2048, 1), "padding beyond need": filled(4096, 0),
 	} {
 		pseudonym.SealClaim(mine, k, pseudonym.TBS(mine, pseudonym.KindRoom, clubhouse), plain)
-		if _, err := mine.Open(k, clubhouse); what == "noise" && !errors.Is(err, pseudonym.ErrNotOpen) {
-			t.Errorf("%s: %v", what, err)
-		} else if err == nil && !errors.Is(verify(mine), pseudonym.ErrNotSigned) {
-			t.Errorf("%s is believed", what)
+		_, err := mine.Open(k, clubhouse)
+		if what == "" && (err != nil || verify(mine) != nil) || what != "" && !errors.Is(err, pseudonym.ErrNotOpen) {
+			t.Errorf("%q: %v", what, err)
 		}
 	}
 }
@@ -251,7 +259,7 @@ func TestX509(t *testing.T) {
 func TestKeys(t *testing.T) {
 	x := bytes.Repeat([]byte{1}, pseudonym.ExportSize)
 	y := bytes.Repeat([]byte{2}, pseudonym.ExportSize)
-	seen := map[[32]byte]bool{}
+	seen, secrets := map[[32]byte]bool{}, map[string]bool{}
 	for _, k := range []pseudonym.Key{
 		must(pseudonym.RoomKey(clubhouse, 1, x)), must(pseudonym.RoomKey(clubhouse, 2, x)),
 		must(pseudonym.RoomKey(library, 1, x)), must(pseudonym.RoomKey(clubhouse, 1, y)), pseudonym.NewKey(), pseudonym.NewKey(),
@@ -266,6 +274,10 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%v, %v", got, err)
 		}
 		secret := raw[len(raw)-32:]
+		if secrets[string(secret)] {
+			t.Errorf("the secret of %v twice", k)
+		}
+		secrets[string(secret)] = true
 		for _, v := range []any{k, &k, *got, got, []pseudonym.Key{k}, struct{ K pseudonym.Key }{k}} {
 			for _, verb := range []string{"%v", "%+v", "%#v", "%x", "%s", "%d"} {
 				s := fmt.Sprintf(verb, v)
@@ -274,6 +286,17 @@ func TestKeys(t *testing.T) {
 				}
 			}
 		}
+	}
+	// One secret as keys of generations, and as a newcomer's, has another name each time.
+	raw := (&pseudonym.Keys{Others: []pseudonym.Key{must(pseudonym.RoomKey(clubhouse, 1, x))}}).Bytes()
+	kind := len(raw) - 32 - 8 - 1
+	for _, name := range [][]byte{{1, 0, 0, 0, 0, 0, 0, 0, 9}, {1, 0, 0, 0, 0, 0, 0, 0, 0}, {2, 0, 0, 0, 0, 0, 0, 0, 0}} {
+		copy(raw[kind:], name)
+		k := must(pseudonym.ParseKeys(raw)).Others[0]
+		if seen[k.ID().Commitment] {
+			t.Errorf("%v has another's commitment", k)
+		}
+		seen[k.ID().Commitment] = true
 	}
 	if again := must(pseudonym.RoomKey(clubhouse, 1, x)); !seen[again.ID().Commitment] {
 		t.Error("the same key has another name")
