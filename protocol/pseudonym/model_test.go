@@ -195,7 +195,17 @@ func (w *world) leave() {
 			gone = append(gone, i)
 		}
 	}
-	w.commit(gone)
+	w.commit(gone, w.touched(gone)...)
+}
+
+// touched is the leaf of who commits, which has another encryption key afterwards and nothing
+// else.
+func (w *world) touched(gone []mls.LeafIndex) []*truth {
+	by := w.anyMember("committer").leaf
+	if slices.Contains(gone, by) {
+		return nil
+	}
+	return []*truth{w.leaves[by]}
 }
 
 func (w *world) reseal() {

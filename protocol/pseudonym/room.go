@@ -1,6 +1,7 @@
 package pseudonym
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
@@ -30,7 +31,8 @@ type Room struct {
 }
 
 type leaf struct {
-	as   *Credential
+	is   Leaf
+	as   *Credential // nil if it has none that is well made
 	link *Link
 	why  error // the reason, if link is nil
 }
@@ -130,22 +132,26 @@ func (r *Room) Apply(c *Commit, now time.Time) error {
 
 func (r *Room) knowsPresent() bool { return r.present.id.Kind == KindRoom }
 
+// set takes a leaf in. Most commits change a leaf's encryption key alone, which is nothing
+// here.
 func (r *Room) set(l Leaf, now time.Time) {
-	r.remove(l.Index)
-	x := new(leaf)
+	before := r.leaves[l.Index]
+	if before != nil && before.is.Credential.Equal(l.Credential) && bytes.Equal(before.is.SignatureKey, l.SignatureKey) {
+		return
+	}
+	x := &leaf{is: l}
+	if x.as, x.why = Of(l.Credential, l.SignatureKey); x.why == nil {
+		id := x.as.Link.Key
+		r.under[id] = append(r.under[id], l.Index)
+		r.users[x.as.User] = append(r.users[x.as.User], l.Index)
+		if k, ok := r.keys[id]; ok {
+			r.open(x, k, now)
+		} else {
+			x.why = fmt.Errorf("%s: %s: %w", x.as.Client, id, ErrNoKey)
+		}
+	}
+	r.remove(l.Index) // after the new one is in, which may need the same key
 	r.leaves[l.Index] = x
-	if x.as, x.why = Of(l.Credential, l.SignatureKey); x.why != nil {
-		return
-	}
-	id := x.as.Link.Key
-	r.under[id] = append(r.under[id], l.Index)
-	r.users[x.as.User] = append(r.users[x.as.User], l.Index)
-	k, ok := r.keys[id]
-	if !ok {
-		x.why = fmt.Errorf("%s: %s: %w", x.as.Client, id, ErrNoKey)
-		return
-	}
-	r.open(x, k, now)
 }
 
 func (r *Room) open(x *leaf, k Key, now time.Time) {
@@ -173,8 +179,12 @@ func (r *Room) remove(i mls.LeafIndex) {
 	r.prune(x.as.Link.Key)
 }
 
+// without takes one i out of a list.
 func without[K comparable](m map[K][]mls.LeafIndex, k K, i mls.LeafIndex) {
-	if m[k] = slices.DeleteFunc(m[k], func(j mls.LeafIndex) bool { return j == i }); len(m[k]) == 0 {
+	if n := slices.Index(m[k], i); n >= 0 {
+		m[k] = slices.Delete(m[k], n, n+1)
+	}
+	if len(m[k]) == 0 {
 		delete(m, k)
 	}
 }
