@@ -9,7 +9,7 @@
 // credential.go: Credential, what a leaf shows to everybody. key.go: Key, the keys that
 // hide names, of the room (one for each generation) and of a newcomer. link.go: Seal hides
 // a name in a credential, Open and Verify find it. message.go: Keys, Request, what members
-// tell each other. room.go: Room, what one member knows.
+// tell each other. room.go: Room, what one member knows. group.go: what MLS needs, and what it says.
 //
 // # What always holds
 //
@@ -23,7 +23,7 @@
 //     carries it to those who are there, so none can be lost, and who was removed by that
 //     commit does not have it.
 //   - What a commit costs does not depend on how many members there are: at most one link
-//     is sealed by its committer, and each new leaf in it is opened once.
+//     is sealed by its committer, and each new credential in it is opened once.
 //   - Of each other member a Room knows the name, or a reason, which is one of the
 //     package's errors.
 //   - Links have the same length for names of any usual length. Nothing that holds a key

@@ -21,6 +21,9 @@ func As(k Key, id ID) Key {
 // SignatureName is the label of what identities sign.
 const SignatureName = signatureName
 
+// LinkBucket is what links are filled up to.
+const LinkBucket = linkBucket
+
 // TBS is what they sign.
 var TBS = tbs
 

@@ -15,8 +15,10 @@ const (
 	nonceSize = 12
 	tagSize   = 16
 	// linkBucket is what a link's plaintext is filled up to a multiple of, so that the
-	// length of a name, or of a certificate, does not tell whose it is.
-	linkBucket    = 2 << 10
+	// length of a name, or of a certificate, does not tell whose it is. With the chains of
+	// open rooms a plaintext has 800 octets for short names, and 1,000 for long ones at a
+	// provider that is named by its key.
+	linkBucket    = 3 << 9
 	maxIdentity   = 24 << 10 // of the real credential
 	maxSignature  = 512
 	signatureName = "MimidIdentityLinkTBS v1"
@@ -132,7 +134,7 @@ func (c *Credential) Seal(k Key, room uri.Room, who Identity) error {
 //	    Credential client_credential;
 //	    uint16 cipher_suite;       /* ours: of the signature */
 //	    opaque signature_key<V>;   /* ours: of client_credential */
-//	    opaque padding[];          /* ours: zeros, to a multiple of 2048 octets */
+//	    opaque padding[];          /* ours: zeros, to a multiple of 1536 octets */
 //	} IdentityLinkTBE;             /* section 6 */
 type Claim struct {
 	suite      mls.CipherSuite

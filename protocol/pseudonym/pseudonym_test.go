@@ -189,7 +189,7 @@ func TestClaims(t *testing.T) {
 		b = alice.Credential.Append(b)
 		b = append(b, 0, byte(suite))
 		b = appendOpaque(b, alice.Signer.Public())
-		b = append(b, make([]byte, 2048-len(b))...)
+		b = append(b, make([]byte, pseudonym.LinkBucket-len(b))...)
 		pseudonym.SealClaim(mine, k, pseudonym.TBS(mine, pseudonym.KindRoom, clubhouse), b)
 		err := verify(mine)
 		if what == "" && err != nil || what != "" && !errors.Is(err, pseudonym.ErrNotSigned) {
@@ -206,8 +206,8 @@ func TestClaims(t *testing.T) {
 		return b
 	}
 	for what, plain := range map[string][]byte{
-		"": filled(2048, 0), "no link": bytes.Repeat([]byte{0x41}, 2048),
-		"words in the padding": filled(2048, 1), "padding beyond need": filled(4096, 0),
+		"": filled(pseudonym.LinkBucket, 0), "no link": bytes.Repeat([]byte{0x41}, pseudonym.LinkBucket),
+		"words in the padding": filled(pseudonym.LinkBucket, 1), "padding beyond need": filled(2*pseudonym.LinkBucket, 0),
 	} {
 		pseudonym.SealClaim(mine, k, pseudonym.TBS(mine, pseudonym.KindRoom, clubhouse), plain)
 		_, err := mine.Open(k, clubhouse)
@@ -224,19 +224,23 @@ func appendOpaque(b, x []byte) []byte {
 	return append(append(b, byte(len(x))), x...)
 }
 
-// TestLengthSaysNothing: the link of a user with a long name is as long as any other.
+// TestLengthSaysNothing: the link of a user with a long name, at a provider with a long one,
+// is as long as any other's.
 func TestLengthSaysNothing(t *testing.T) {
-	d := directory{}
-	k := roomKey(1)
-	a, b := sealed(t, k, d.person(provider, "al")), sealed(t, k, d.person(provider, strings.Repeat("x", 100)))
-	if len(a.MLS().Identity) != len(b.MLS().Identity) {
-		t.Errorf("%d and %d octets", len(a.MLS().Identity), len(b.MLS().Identity))
+	size := func(domain, user, device string) int {
+		chain, signer, _ := x509Identity(t, domain, user, device)
+		return len(sealed(t, roomKey(1), pseudonym.Identity{Suite: suite, Signer: signer, Credential: chain}).MLS().Identity)
+	}
+	short := size("a.example", "al", "a")
+	long := size(strings.Repeat("k", 52)+".p2p.invalid", strings.Repeat("x", 40), strings.Repeat("y", 30))
+	if short != long {
+		t.Errorf("%d and %d octets", short, long)
 	}
 }
 
 // TestX509: the identity in a link may be what open rooms have, and its chain is verified.
 func TestX509(t *testing.T) {
-	chain, signer, judge := x509Identity(t)
+	chain, signer, judge := x509Identity(t, "a.example", "alice", "phone")
 	k := pseudonym.NewKey()
 	c := sealed(t, k, pseudonym.Identity{Suite: suite, Signer: signer, Credential: chain})
 	claim, err := c.Open(k, clubhouse)
@@ -250,8 +254,8 @@ func TestX509(t *testing.T) {
 	if _, err := claim.Verify(judge, now.Add(1000*24*time.Hour)); !errors.Is(err, pseudonym.ErrIdentity) {
 		t.Errorf("after its end: %v", err)
 	}
-	if n := len(c.MLS().Identity); n > 3<<10 {
-		t.Errorf("%d octets in a leaf", n)
+	if n, open := len(c.MLS().Identity), len(chain.Append(nil)); n > open+1200 {
+		t.Errorf("%d octets in a leaf, %d in an open room's", n, open)
 	}
 }
 
@@ -331,16 +335,16 @@ func TestSealRefuses(t *testing.T) {
 
 // x509Identity is a device's chain as in open rooms, its key, and a judge that knows the
 // provider's.
-func x509Identity(t *testing.T) (chain mls.Credential, signer mls.SignatureKey, judge pseudonym.Judge) {
+func x509Identity(t *testing.T, domain, user, device string) (chain mls.Credential, signer mls.SignatureKey, judge pseudonym.Judge) {
 	t.Helper()
 	_, provider := must2(ed25519.GenerateKey(rand.Reader))
-	pub, user := must2(ed25519.GenerateKey(rand.Reader))
+	pub, certifies := must2(ed25519.GenerateKey(rand.Reader))
 	signer = must(mls.GenerateSignatureKey(suite))
 	v := x509auth.ValidFor(now, x509auth.Lifetime)
-	cert := must(x509auth.IssueUser(provider, "mimi://a.example/u/alice", pub, v))
-	leaf := must(x509auth.IssueClient(user, cert, "mimi://a.example/d/alice/phone", signer.Public(), v))
-	auth := must(x509auth.New(x509auth.Options{Anchors: func(domain string) []crypto.PublicKey {
-		if domain != "a.example" {
+	cert := must(x509auth.IssueUser(provider, "mimi://"+domain+"/u/"+user, pub, v))
+	leaf := must(x509auth.IssueClient(certifies, cert, "mimi://"+domain+"/d/"+user+"/"+device, signer.Public(), v))
+	auth := must(x509auth.New(x509auth.Options{Anchors: func(of string) []crypto.PublicKey {
+		if of != domain {
 			return nil
 		}
 		return []crypto.PublicKey{provider.Public()}

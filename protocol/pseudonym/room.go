@@ -30,6 +30,11 @@ type Room struct {
 	work    Work
 }
 
+// Format implements fmt.Formatter; it prints no key and no name.
+func (r Room) Format(f fmt.State, _ rune) {
+	fmt.Fprintf(f, "pseudonym.Room(%d leaves, %d keys)", len(r.leaves), len(r.keys))
+}
+
 type leaf struct {
 	is   Leaf
 	as   *Credential // nil if it has none that is well made
@@ -40,7 +45,7 @@ type leaf struct {
 // Work counts what was done with AEADs since the Room was made.
 type Work struct{ Sealed, Opened int }
 
-// Leaf is what MLS says of a member.
+// Leaf is what MLS says of a member. A Room keeps it, so it must not be changed.
 type Leaf struct {
 	Index        mls.LeafIndex
 	Credential   mls.Credential

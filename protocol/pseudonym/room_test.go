@@ -2,7 +2,9 @@ package pseudonym_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/mimid/mimid/protocol/mls"
@@ -293,6 +295,36 @@ func TestReasons(t *testing.T) {
 	if want := []mls.LeafIndex{0, 10, 11, 12, 13, 14, 15, 16}; !slices.Equal(founder.Leaves(), want) {
 		t.Errorf("%v", founder.Leaves())
 	}
+}
+
+// TestRoomPrintsNothing: neither keys nor names.
+func TestRoomPrintsNothing(t *testing.T) {
+	g := newGroup(t)
+	r := g.devices[0].Room
+	for _, v := range []any{r, *r, []*pseudonym.Room{r}, g.devices[0].who} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%x"} {
+			if s := fmt.Sprintf(verb, v); len(s) > 60 || strings.Contains(s, "founder") {
+				t.Errorf("%s prints %s", verb, s)
+			}
+		}
+	}
+}
+
+// TestSameKeyAgain: a device that takes another leaf under the key that it came in with keeps
+// its name, though no other leaf needs that key.
+func TestSameKeyAgain(t *testing.T) {
+	g := newGroup(t)
+	founder := g.devices[0]
+	bob := g.add(founder, g.dir.person(provider, "bob"), uri.Pseudonym{})
+	c := blank(provider, bob.cred.User)
+	c.Client = bob.cred.Client
+	if err := c.Seal(bob.own, clubhouse, bob.who); err != nil {
+		t.Fatal(err)
+	}
+	bob.cred = c
+	g.commit(nil, bob.what())
+	names(t, founder, bob.leaf, bob.who)
+	names(t, bob, bob.leaf, bob.who)
 }
 
 // TestApplyRefuses: a commit that cannot be true changes nothing.
