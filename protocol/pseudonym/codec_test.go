@@ -108,10 +108,12 @@ func TestMessages(t *testing.T) {
 		k := &pseudonym.Keys{Others: keys}
 		if rapid.Bool().Draw(t, "present") {
 			k.Present = roomKey(201)
+		} else if rapid.Bool().Draw(t, "begins") {
+			k.Begins = true
 		}
 		raw := k.Bytes()
 		got, err := pseudonym.ParseKeys(raw)
-		if err != nil || !bytes.Equal(got.Bytes(), raw) || got.Present != k.Present || len(got.Others) != len(keys) || len(raw) > pseudonym.MaxMessage {
+		if err != nil || !bytes.Equal(got.Bytes(), raw) || got.Present != k.Present || got.Begins != k.Begins || len(got.Others) != len(keys) || len(raw) > pseudonym.MaxMessage {
 			t.Fatalf("%v, %v", got, err)
 		}
 		var q pseudonym.Request
@@ -157,7 +159,7 @@ func TestMessages(t *testing.T) {
 	if _, err := pseudonym.ParseKeys(raw); !errors.Is(err, pseudonym.ErrMalformed) {
 		t.Errorf("an own key as the present generation: %v", err)
 	}
-	for _, b := range [][]byte{nil, {2, 0, 0}, {1, 2, 0}, make([]byte, pseudonym.MaxMessage+1)} {
+	for _, b := range [][]byte{nil, {2, 0, 0}, {1, 3, 0}, make([]byte, pseudonym.MaxMessage+1)} {
 		if _, err := pseudonym.ParseKeys(b); !errors.Is(err, pseudonym.ErrMalformed) {
 			t.Errorf("%x: %v", b[:min(len(b), 4)], err)
 		}

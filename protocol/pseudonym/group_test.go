@@ -146,7 +146,7 @@ func TestMLS(t *testing.T) {
 	alice.Learn(&pseudonym.Keys{Others: []pseudonym.Key{bob.own}}, now) // she had it by consent
 	bob.g = must(mls.JoinWelcome(s.Welcome, kp, mls.JoinOptions{Tree: hub.Tree()}, config, now))
 	bob.enter(t, d, nil)
-	told, _ := alice.Welcome()
+	told, _ := alice.Welcome(false)
 	says(t, alice, told, bob)
 	bob.names(t, alice)
 	alice.names(t, bob)
@@ -187,9 +187,31 @@ func TestMLS(t *testing.T) {
 		}
 	}
 
+	// Erin is added, and carol removed, by one commit: what the Welcome tells is enough to
+	// name alice, and the generation that it begins is erin's as well.
+	ordered(t, alice, alice.resealed(t), hub, carol)
+	erin, p := newMember(d, "erin")
+	kp = must(mls.NewKeyPackage(p, false, nil))
+	told, _ = alice.Welcome(true)
+	s, err = alice.g.Commit(mls.CommitOptions{Add: []*mls.ValidKeyPackage{must(kp.KeyPackage().Verify(config, now))},
+		Remove: []mls.LeafIndex{carol.g.OwnLeaf()}}, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ordered(t, alice, s, hub, carol)
+	erin.g = must(mls.JoinWelcome(s.Welcome, kp, mls.JoinOptions{Tree: hub.Tree()}, config, now))
+	erin.enter(t, d, must(pseudonym.Export(erin.g, clubhouse)))
+	erin.Learn(must(pseudonym.ParseKeys(told.Bytes())), now)
+	erin.names(t, alice)
+	if a, ok := alice.Present(); !ok {
+		t.Error("alice has no present generation")
+	} else if e, _ := erin.Present(); a != e {
+		t.Errorf("the present generation is %v for alice, %v for erin", a, e)
+	}
+
 	// What the hub has shows nobody's name.
 	seen := append(hub.Tree().Bytes(), hub.Context().Bytes()...)
-	for _, name := range []string{"alice", "carol"} {
+	for _, name := range []string{"alice", "carol", "erin"} {
 		if bytes.Contains(seen, []byte(name)) {
 			t.Errorf("the hub sees %s", name)
 		}

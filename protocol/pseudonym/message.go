@@ -27,7 +27,8 @@ const MaxMessage = 8 + (1+MaxKeys)*idSize
 //
 //	struct {
 //	    uint8 version = 1;
-//	    optional<IdentityKey> present;
+//	    uint8 present;             /* unknown(0), told(1), begins(2) */
+//	    select (present) { case told: IdentityKey present_key; };
 //	    IdentityKey others<V>;     /* at most 64, in the order of their KeyIDs */
 //	} IdentityKeys;
 //
@@ -36,18 +37,32 @@ type Keys struct {
 	// Present is the key of the present generation in the epoch in which this is said; the
 	// zero Key for who does not know it.
 	Present Key
+	// Begins is for a Welcome to an epoch whose commit removed somebody as well: it begins a
+	// generation, which the newcomer exports itself (Enter). The one that was present before
+	// must not be taken for it.
+	Begins bool
 	// Others name members, at most MaxKeys.
 	Others []Key
 }
+
+// What is said of the present generation.
+const (
+	presentUnknown = iota
+	presentTold
+	presentBegins
+)
 
 // Format implements fmt.Formatter; it prints no key.
 func (k Keys) Format(f fmt.State, _ rune) { fmt.Fprintf(f, "pseudonym.Keys(%d)", len(k.Others)) }
 
 // Bytes is the keys as they are written, which is secret.
 func (k Keys) Bytes() []byte {
-	present := k.Present.id.Kind == KindRoom
-	b := presentation.AppendOptional([]byte{messageVersion}, present)
-	if present {
+	b := []byte{messageVersion, presentUnknown}
+	switch {
+	case k.Begins:
+		b[1] = presentBegins
+	case k.Present.id.Kind == KindRoom:
+		b[1] = presentTold
 		b = k.Present.append(b)
 	}
 	others := slices.SortedFunc(slices.Values(k.Others), func(a, b Key) int { return a.id.compare(b.id) })
@@ -77,10 +92,16 @@ func readKey(r *presentation.Reader) Key {
 func ParseKeys(b []byte) (*Keys, error) {
 	k := new(Keys)
 	err := parse(b, "identity keys", func(r *presentation.Reader) {
-		if r.Optional() {
+		switch p := r.U8(); p {
+		case presentUnknown:
+		case presentBegins:
+			k.Begins = true
+		case presentTold:
 			if k.Present = readKey(r); r.Err() == nil && k.Present.id.Kind != KindRoom {
 				r.Fail(ErrMalformed, "a present generation that is none")
 			}
+		default:
+			r.Fail(ErrMalformed, "present generation %d", p)
 		}
 		r.List(MaxKeys, func() {
 			x := readKey(r)

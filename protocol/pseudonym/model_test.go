@@ -145,13 +145,18 @@ func (w *world) newcomer() (*device, *truth) {
 	return d, l
 }
 
-func (w *world) enter(d *device) *knower {
+func (w *world) enter(d *device, begins bool) *knower {
 	all := []pseudonym.Leaf{}
 	for _, l := range w.leaves {
 		all = append(all, l.what)
 	}
-	d.Room = must(pseudonym.Enter(clubhouse, w.dir, w.epoch, nil, all, now))
 	m := &knower{d, map[pseudonym.ID]bool{}}
+	var exported []byte
+	if begins {
+		exported = w.exported()
+		m.knows[must(pseudonym.RoomKey(clubhouse, w.epoch, exported)).ID()] = true
+	}
+	d.Room = must(pseudonym.Enter(clubhouse, w.dir, w.epoch, exported, all, now))
 	w.members[d.leaf] = m
 	w.learn(m, &pseudonym.Keys{Others: []pseudonym.Key{d.own}})
 	return m
@@ -165,12 +170,18 @@ func (w *world) tellAll(from mls.LeafIndex, told *pseudonym.Keys) {
 	}
 }
 
+// welcome adds somebody, and may remove somebody by the same commit.
 func (w *world) welcome() {
 	by := w.anyMember("adder")
+	var gone []mls.LeafIndex
+	if i := w.anyMember("leaver").leaf; i != by.leaf && rapid.Bool().Draw(w.t, "with a removal") {
+		gone = append(gone, i)
+	}
 	d, l := w.newcomer()
-	told, _ := by.Welcome()
-	w.commit(nil, l)
-	m := w.enter(d)
+	told, _ := by.Welcome(len(gone) > 0)
+	told = must(pseudonym.ParseKeys(told.Bytes()))
+	w.commit(gone, l)
+	m := w.enter(d, told.Begins)
 	w.learn(m, told)
 	own := &pseudonym.Keys{Others: []pseudonym.Key{d.own}}
 	w.learn(by, own) // it had it by consent
@@ -180,7 +191,7 @@ func (w *world) welcome() {
 func (w *world) external() {
 	d, l := w.newcomer()
 	w.commit(nil, l)
-	m := w.enter(d)
+	m := w.enter(d, false)
 	w.tellAll(d.leaf, must(m.Introduce(d.leaf)))
 }
 

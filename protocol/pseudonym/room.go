@@ -86,9 +86,10 @@ func Begin(u uri.Room, judge Judge, exported []byte, own Leaf, now time.Time) (*
 }
 
 // Enter is the room for who comes in, by Welcome or from outside, with all leaves of the
-// epoch it comes into, its own too. Exported is as in Commit where its own commit removed
-// somebody (it comes back, or takes up a removal), else nil; then the present generation is
-// among the keys that it is told.
+// epoch it comes into, its own too. Exported is as in Commit where that epoch begins a
+// generation: its own commit from outside removed somebody (it comes back, or takes up a
+// removal), or the Welcome's keys say so (Keys.Begins). Else it is nil; then the present
+// generation is among the keys that it is told.
 func Enter(u uri.Room, judge Judge, epoch uint64, exported []byte, leaves []Leaf, now time.Time) (*Room, error) {
 	r := newRoom(u, judge)
 	if exported != nil {
@@ -250,7 +251,8 @@ func (r *Room) Leaves() []mls.LeafIndex { return slices.Sorted(maps.Keys(r.leave
 // Present is the key of the present generation, and false for who has not been told it.
 func (r *Room) Present() (Key, bool) { return r.present, r.knowsPresent() }
 
-// Seal puts a link under the present generation into a new credential for the own leaf.
+// Seal puts a link under the present generation into a new credential for the own leaf. It
+// does not belong into a commit that removes somebody, who knows the present generation.
 // Errors: ErrNoKey, and those of Credential.Seal.
 func (r *Room) Seal(c *Credential, who Identity) error {
 	if !r.knowsPresent() {
@@ -292,18 +294,22 @@ func (r *Room) Work() Work { return r.work }
 
 // Welcome is what newcomers are told in the Welcome's GroupInfo: the present generation's
 // key, and others that name members, most members first, as many as fit. How many did not
-// fit is left: newcomers see which they lack, and ask.
-func (r *Room) Welcome() (told *Keys, left int) {
+// fit is left: newcomers see which they lack, and ask. It is made before the commit is
+// followed here; begins says whether that removes somebody too (Commit.Rotates).
+func (r *Room) Welcome(begins bool) (told *Keys, left int) {
+	told = &Keys{Begins: begins}
+	if !begins {
+		told.Present = r.present
+	}
 	var ids []ID
 	for id := range r.under {
-		if _, have := r.keys[id]; have && id != r.present.id {
+		if _, have := r.keys[id]; have && id != told.Present.id {
 			ids = append(ids, id)
 		}
 	}
 	slices.SortFunc(ids, func(a, b ID) int {
 		return cmp.Or(cmp.Compare(len(r.under[b]), len(r.under[a])), a.compare(b))
 	})
-	told = &Keys{Present: r.present}
 	for _, id := range ids[:min(len(ids), MaxKeys)] {
 		told.Others = append(told.Others, r.keys[id])
 	}

@@ -88,7 +88,7 @@ func (g *group) add(by *device, who pseudonym.Identity, user uri.Pseudonym) *dev
 	g.t.Helper()
 	d := g.newDevice(who, user)
 	leaves := g.leaves(d)
-	told, _ := by.Welcome() // its keys, before the commit
+	told, _ := by.Welcome(false) // its keys, before the commit
 	g.commit(nil, d.what())
 	d.Room = must(pseudonym.Enter(clubhouse, g.dir, g.epoch, nil, leaves, now))
 	own := &pseudonym.Keys{Others: []pseudonym.Key{d.own}}
@@ -376,7 +376,7 @@ func TestCostOfACommit(t *testing.T) {
 			if g.commit(nil, d.what()); reader == nil {
 				leaves := g.leaves(d)
 				d.Room = must(pseudonym.Enter(clubhouse, g.dir, g.epoch, nil, leaves, now))
-				told, _ := founder.Welcome()
+				told, _ := founder.Welcome(false)
 				d.Learn(told, now)
 				g.devices, reader = append(g.devices, d), d
 			}
@@ -453,7 +453,7 @@ func TestGenerationsAreBounded(t *testing.T) {
 		founder.Learn(&pseudonym.Keys{Others: []pseudonym.Key{d.own}}, now)
 		members = append(members, d)
 	}
-	told, left := founder.Welcome()
+	told, left := founder.Welcome(false)
 	if len(told.Others) != pseudonym.MaxKeys || left == 0 {
 		t.Fatalf("%d told, %d left", len(told.Others), left)
 	}
