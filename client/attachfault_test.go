@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/mimid/mimid/client"
@@ -58,8 +59,8 @@ func attachCrash(t *testing.T, where string, at int, happened bool) bool {
 	bob.hears(u, "alice: one")
 	alice.hears(u, "alice: one")
 
-	failed := false
-	kept := alice.spool // in the first life
+	var failed atomic.Bool // the fake provider's goroutines set it, too
+	kept := alice.spool    // in the first life
 	f.mu.Lock()
 	f.assets.cut = 1000 // an upload breaks off in the middle, besides
 	switch where {
@@ -78,7 +79,7 @@ func attachCrash(t *testing.T, where string, at int, happened bool) bool {
 				return nil
 			}
 			if calls++; calls == at {
-				failed = true
+				failed.Store(true)
 				return refused(503, clientapi.CodeUnavailable, "restarting")
 			}
 			return nil
@@ -101,7 +102,7 @@ func attachCrash(t *testing.T, where string, at int, happened bool) bool {
 			alice.store, alice.spool = alice.store.reopened(), alice.spool.reopened()
 			alice.open()
 			alice.run()
-			failed = true
+			failed.Store(true)
 		default:
 		}
 	}
@@ -130,7 +131,7 @@ func attachCrash(t *testing.T, where string, at int, happened bool) bool {
 	}
 	err := attach("first")
 	if err != nil {
-		failed = true
+		failed.Store(true)
 		t.Logf("Alice is told: %v", err)
 	}
 	// What is on its way goes out by itself, in this life or the next.
@@ -159,7 +160,7 @@ func attachCrash(t *testing.T, where string, at int, happened bool) bool {
 	if err := attach("second"); err != nil {
 		// The storage may have failed with the last write of the first.
 		t.Logf("Alice is told, of the second: %v", err)
-		failed = true
+		failed.Store(true)
 		if !errors.Is(err, client.ErrStopped) && !errors.Is(err, client.ErrStorage) && !errors.Is(err, errSpool) && !errors.Is(err, client.ErrPending) {
 			t.Fatal(err)
 		}
@@ -210,5 +211,5 @@ func attachCrash(t *testing.T, where string, at int, happened bool) bool {
 	agree(u, alice, bob)
 	kept.mu.Lock()
 	defer kept.mu.Unlock()
-	return !failed && (kept.failAt == 0 || kept.ops < kept.failAt)
+	return !failed.Load() && (kept.failAt == 0 || kept.ops < kept.failAt)
 }
