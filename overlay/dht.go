@@ -37,7 +37,6 @@ func newDHT(h host.Host, c *Config, store *datastore, v *recordValidator, rooms 
 	opts := []dht.Option{
 		dht.ProtocolPrefix(dhtPrefix),
 		dht.Mode(dht.ModeServer),
-		dht.DisableAutoRefresh(), // see tableKeeper
 		dht.Datastore(store),
 		dht.Validator(libp2precord.NamespacedValidator{recordNamespace: v, roomNamespace: rooms}),
 		dht.MaxRecordAge(MaxValidity),

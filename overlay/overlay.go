@@ -115,7 +115,6 @@ type running struct {
 	gossip    *gossip
 	listener  *streamListener
 	publisher *publisher
-	table     *tableKeeper
 	announcer *announcer
 	quota     *quota
 	dials     misses // peer ids
@@ -355,7 +354,6 @@ func (o *Overlay) Run(ctx context.Context) error {
 	n := &running{lookups: &lookups{o: o, ctx: runCtx}, host: h, listener: newStreamListener(h.ID())}
 	n.lookups.net = n
 	n.publisher = newPublisher(n)
-	n.table = newTableKeeper(n)
 	n.quota = newQuota(l)
 	n.dht, err = newDHT(h, &o.cfg, store, &recordValidator{o.trust, o.cfg.Now}, o.rooms, n.quota)
 	if err != nil {
@@ -437,7 +435,6 @@ func (o *Overlay) Run(ctx context.Context) error {
 		return nil
 	}
 	published := make(chan struct{})
-	tasks.Go(func() { n.table.run(runCtx) })
 	tasks.Go(func() { n.publisher.run(runCtx, func() { close(published) }) })
 	select {
 	case <-published:

@@ -141,7 +141,6 @@ func (n *running) watch(ctx context.Context, events event.Subscription) {
 				}
 				if slices.Contains(e.Protocols, dhtProtocol) {
 					n.publisher.poke(pokePeer)
-					n.table.met()
 				}
 				if slices.Contains(e.Protocols, httpProtocol) {
 					w.change(e.Peer, true)

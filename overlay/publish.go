@@ -98,7 +98,6 @@ func (p *publisher) due(ctx context.Context) (pause time.Duration, ok bool) {
 			if p.stored && !p.moved() {
 				continue // libp2p says so at each start, too
 			}
-			p.n.table.poke() // those around us should know where we are now
 			return settle, true
 		case <-p.peers:
 			switch {
