@@ -9,7 +9,7 @@
 // announce.go, walk.go and search.go (who announces a key), walk_alone.go and walked.go (for
 // simulations and measurements), crowd.go (who is around a key), stranger.go (coming to a
 // provider as nobody), messages.go (of the DHT),
-// peers.go (joining, and who is connected), table.go (the DHT's routing table), host.go and limits.go (what peers can make us
+// peers.go (joining, and who is connected), host.go and limits.go (what peers can make us
 // hold).
 //
 // A node speaks /mimi/kad/1.0.0 (a private Kademlia DHT, always as a server),
