@@ -20,7 +20,7 @@ type filePolicy struct {
 	AllowFiles  string `help:"Which types of files may be attached, with commas between them, or all." placeholder:"TYPES"`
 	ForbidFiles string `help:"Which types of files may not be attached, with commas between them, or none." placeholder:"TYPES"`
 	Uploads     string `help:"Which provider keeps files: any, local for each sender's own, or hub." enum:",any,local,hub" default:"" placeholder:"any|local|hub"`
-	Downloads   string `help:"How files are fetched: any, hub for through the hub, or oblivious so that no provider learns who fetches what." enum:",any,hub,oblivious" default:"" placeholder:"any|hub|oblivious"`
+	Downloads   string `help:"How files are fetched: any, hub for through the hub, or oblivious so that a member's provider does not learn what, nor the hub who. From the hub's own users' provider it hides nothing." enum:",any,hub,oblivious" default:"" placeholder:"any|hub|oblivious"`
 }
 
 // uploadNames are what people call the values that MIMI has.
@@ -168,6 +168,6 @@ func (r *fileRules) print(w io.Writer, uploads string) {
 	}
 	fmt.Fprintf(w, "\nfiles are kept by     %s\n", map[string]string{"unspecified": "any provider", "localProvider": "each sender's provider", "hub": "the hub"}[uploads])
 	if len(r.Downloads) > 0 {
-		fmt.Fprintf(w, "files are fetched     %s\n", map[string]string{"direct": "directly", "hub": "through the hub", "oblivious": "so that no provider learns who fetches what"}[r.Downloads[0]])
+		fmt.Fprintf(w, "files are fetched     %s\n", map[string]string{"direct": "directly", "hub": "through the hub", "oblivious": "obliviously: a member's provider does not learn what, nor the hub who"}[r.Downloads[0]])
 	}
 }
