@@ -34,6 +34,7 @@ type typing struct {
 
 	said   time.Time // when this device last said that it types; zero: it does not
 	busy   bool      // a signal is on its way
+	next   *bool     // what was asked for last while busy
 	refuse time.Time // until when the provider wants no more
 }
 
@@ -93,7 +94,10 @@ func (c *Client) sayTyping(r *roomState, on bool) error {
 	now, t := c.cfg.Now(), &r.typing
 	kind := ephemeral.Typing
 	switch {
-	case t.busy, now.Before(t.refuse), on && !t.said.IsZero() && now.Sub(t.said).Abs() < typingEvery, !on && t.said.IsZero():
+	case t.busy:
+		t.next = &on // said, if there is something to say, when the one on its way has arrived
+		return nil
+	case now.Before(t.refuse), on && !t.said.IsZero() && now.Sub(t.said).Abs() < typingEvery, !on && t.said.IsZero():
 		return nil
 	case on:
 		t.said = now
@@ -102,7 +106,11 @@ func (c *Client) sayTyping(r *roomState, on bool) error {
 	}
 	t.busy = true
 	return c.signal(r, kind, func(err error) {
-		t.busy = false
+		next := t.next
+		t.busy, t.next = false, nil
+		if err == nil && next != nil && r.State == roomJoined {
+			err = c.sayTyping(r, *next)
+		}
 		if err != nil { // it is lost, and nobody needs to know
 			_, wait := transient(err)
 			t.refuse = c.cfg.Now().Add(max(wait, typingEvery))

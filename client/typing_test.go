@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -130,6 +131,22 @@ func TestTyping(t *testing.T) {
 			t.Errorf("alice is bothered: %v", p.Err)
 		}
 	}
+}
+
+// TestTypingEndsAtOnce: that it ended is told, too, where that it began is still on its way.
+func TestTypingEndsAtOnce(t *testing.T) {
+	f := newFake(t)
+	alice, bob := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example")
+	u := alice.create("clubhouse")
+	alice.add(u, bob)
+	var said atomic.Int32
+	f.mu.Lock()
+	f.signal = func(data []byte) [][]byte { said.Add(1); return [][]byte{data} }
+	f.mu.Unlock()
+	alice.types(u, true)
+	alice.types(u, false)
+	eventually(t, "both are said", func() bool { return said.Load() == 2 })
+	await(bob, func(n client.Typing) bool { return !n.On })
 }
 
 // TestTypingHostile: what a provider makes of signals: again, late, changed, many, of another
