@@ -10,8 +10,7 @@ import (
 
 // A Region is what a walk has found around a key that is announced here.
 type Region struct {
-	// Nodes that answered lie as near to the key as Expected are by the size of the network. That is
-	// estimated from how near others are to this node's own id.
+	// Nodes that answered lie as near to the key as Expected are by the size of the network, see believedSize.
 	Nodes    int
 	Expected float64
 	// All says that the network is so small that the region is all of it: then nothing can be said.
@@ -19,13 +18,13 @@ type Region struct {
 }
 
 // crowdedBy is how many times as many nodes as expected are a sign that somebody has made some for the
-// key. The size of a network is estimated from 20 nodes, and off by a quarter as a rule; twice as many come
+// key. The size of a network is estimated from 20 nodes and more, and off by a quarter as a rule; twice as many come
 // by chance at one key of thousands.
 const crowdedBy = 2
 
 // Crowded says that more nodes are around the key than come by chance: who wants to hide what is
-// announced, or see who looks for it, puts nodes there. Who does so near this node's own id as well has the
-// network seem larger, and is not seen.
+// announced, or see who looks for it, puts nodes there. Who makes fewer than
+// come by chance is not seen.
 func (r Region) Crowded() bool { return !r.All && float64(r.Nodes) > crowdedBy*r.Expected }
 
 // Regions looks around at most so many of the announced keys, those that follow after a given place,

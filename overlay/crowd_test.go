@@ -13,18 +13,24 @@ func TestCrowdedRegion(t *testing.T) {
 	for _, c := range []struct {
 		name        string
 		bad, within int
+		own         int // next to who looks
 		least, most int // keys of ten
 	}{
-		{"none", 0, 1, 0, 0},
-		{"60 nearer than any", 60, 0, 10, 10},
-		{"100 among the 30 nearest", 100, 30, 9, 10},
+		{"none", 0, 1, 0, 0, 0},
+		{"60 nearer than any", 60, 0, 0, 10, 10},
+		{"100 among the 30 nearest", 100, 30, 0, 9, 10},
+		{"60 nearer than any, and 20 next to us", 60, 0, 20, 9, 10},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			crowded := 0
 			for k := range uint64(10) {
 				target := kb.ConvertKey(fmt.Sprint("crowd ", k))
 				s := newSimulated(k, target, 600, c.bad, c.within)
-				r := s.walk(s.ids[0], target).region()
+				if c.own > 0 {
+					place := s.places[s.ids[0]]
+					s.make(c.own, place, xor(s.places[s.nearest(s.ids, place)[1]], place))
+				}
+				r := s.walk(s.ids[0], target, s.size(s.ids[0])).region()
 				if r.All || r.Expected != regionNodes {
 					t.Errorf("key %d: %+v", k, r)
 				}

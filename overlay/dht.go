@@ -33,7 +33,7 @@ const (
 )
 
 // newDHT makes a DHT server on the host. Its goroutines end with Close.
-func newDHT(h host.Host, c *Config, store *datastore, v *recordValidator, rooms *roomBook, quota *quota) (*dht.IpfsDHT, error) {
+func newDHT(h host.Host, c *Config, store *datastore, v *recordValidator, rooms *roomBook, quota *quota, sizes *sizes) (*dht.IpfsDHT, error) {
 	opts := []dht.Option{
 		dht.ProtocolPrefix(dhtPrefix),
 		dht.Mode(dht.ModeServer),
@@ -42,7 +42,7 @@ func newDHT(h host.Host, c *Config, store *datastore, v *recordValidator, rooms 
 		dht.MaxRecordAge(MaxValidity),
 		dht.ProviderManagerOpts(records.ProvideValidity(announceValidity), records.ProviderAddrTTL(announceAddrs)),
 		dht.OnRequestHook(quota.check),
-		dht.WithCustomMessageSender(func(h host.Host, _ []protocol.ID) pb.MessageSenderWithDisconnect { return newMessageSender(h) }),
+		dht.WithCustomMessageSender(func(h host.Host, _ []protocol.ID) pb.MessageSenderWithDisconnect { return newMessageSender(h, sizes) }),
 	}
 	if c.Public {
 		// On the Internet these keep one operator from filling routing tables. On a

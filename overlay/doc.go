@@ -6,7 +6,7 @@
 // record.go (what a provider signs about itself), trust.go (whom to believe), resolve.go
 // and publish.go (records in the DHT), offline.go (records in HTTPS directories),
 // room_record.go and room_find.go (who orders a room), http.go, topic.go and mesh.go,
-// announce.go, walk.go and search.go (who announces a key), walk_alone.go and walked.go (for
+// announce.go, walk.go, size.go and search.go (who announces a key), walk_alone.go and walked.go (for
 // simulations and measurements), crowd.go (who is around a key), stranger.go (coming to a
 // provider as nobody), messages.go (of the DHT),
 // peers.go (joining, and who is connected), host.go and limits.go (what peers can make us
@@ -104,11 +104,16 @@
 //
 // A search (walk.go) takes four paths that share no node, so that who lies leads one of
 // them astray, and asks all that it hears of in the key's region: as far around it as some
-// 30 nodes are, by the size of the network, which is estimated from who is near to our own
-// id and not to the key. At most 96 nodes are asked, half of them the nearest and half any
+// 30 nodes are, by the size of the network. At most 96 nodes are asked, half of them the nearest and half any
 // of the region. Announcers are named at once when two nodes have named them, and a few
 // before that, and the rest at the end, those of most nodes first: one node that makes up
 // hundreds does not crowd out a true one.
+//
+// The size of the network (size.go) is estimated from who is near to our own id, and not to the key, as long as that agrees
+// with what the refresh of the routing table meets at random places: our id is public, and twenty nodes made next to it
+// would make the network seem many times as large, and a key's region so small that only those made for the key are in it. The
+// median of the last nine places counts then, which nobody can foresee and which costs no request, and before the first refresh
+// how full the routing table is. Where all that we know next to the key are in its region, more than come by chance, one path begins with others.
 //
 // Announcements go to 30 nodes, found in the same way. If many more are in the region than
 // come by chance, the 30 are drawn of all of it. They are repeated by libp2p's sweep, which

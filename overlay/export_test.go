@@ -307,6 +307,12 @@ func TableSize(o *Overlay) int { return o.net.Load().dht.RoutingTable().Size() }
 // RefreshTable has a node look for others now.
 func RefreshTable(o *Overlay) { o.net.Load().dht.RefreshRoutingTable() }
 
+// ForceRefresh has all of the routing table refreshed, however long ago it was.
+func ForceRefresh(o *Overlay) { o.net.Load().dht.ForceRefresh() }
+
+// Sizes are the estimates of the network's size at random places.
+func Sizes(o *Overlay) []float64 { return o.net.Load().sizes.known() }
+
 // ReadAnswer reads what a peer answers to a request of the DHT.
 func ReadAnswer(b []byte, q *pb.Message) (*pb.Message, error) {
 	return readAnswer(bufio.NewReader(bytes.NewReader(b)), q)

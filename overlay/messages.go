@@ -32,7 +32,8 @@ const (
 //
 // It is safe for concurrent use.
 type messenger struct {
-	host host.Host
+	host  host.Host
+	sizes *sizes // hears who answers
 
 	mu   sync.Mutex
 	idle map[peer.ID][]*dhtStream // guarded by mu
@@ -44,19 +45,26 @@ type dhtStream struct {
 	in *bufio.Reader
 }
 
-func newMessageSender(h host.Host) *messenger {
-	return &messenger{host: h, idle: make(map[peer.ID][]*dhtStream)}
+func newMessageSender(h host.Host, s *sizes) *messenger {
+	return &messenger{host: h, sizes: s, idle: make(map[peer.ID][]*dhtStream)}
 }
 
 var errDHTAnswer = errors.New("overlay: a node's answer in the DHT is not one")
 
 // SendRequest implements pb.MessageSender.
 func (m *messenger) SendRequest(ctx context.Context, p peer.ID, q *pb.Message) (*pb.Message, error) {
+	key, nodes := string(q.GetKey()), q.GetType() == pb.Message_FIND_NODE
+	if nodes {
+		m.sizes.asked(key)
+	}
 	var out *pb.Message
 	err := m.send(ctx, p, q, func(s *dhtStream) (err error) {
 		out, err = readAnswer(s.in, q)
 		return err
 	})
+	if nodes && err == nil {
+		m.sizes.answered(key, p)
+	}
 	return out, err
 }
 

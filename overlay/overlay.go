@@ -14,6 +14,7 @@ import (
 
 	"github.com/libp2p/go-libp2p-kad-dht"
 	pb "github.com/libp2p/go-libp2p-kad-dht/pb"
+	kb "github.com/libp2p/go-libp2p-kbucket"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/prometheus/client_golang/prometheus"
@@ -117,6 +118,7 @@ type running struct {
 	publisher *publisher
 	announcer *announcer
 	quota     *quota
+	sizes     *sizes
 	dials     misses // peer ids
 }
 
@@ -355,7 +357,8 @@ func (o *Overlay) Run(ctx context.Context) error {
 	n.lookups.net = n
 	n.publisher = newPublisher(n)
 	n.quota = newQuota(l)
-	n.dht, err = newDHT(h, &o.cfg, store, &recordValidator{o.trust, o.cfg.Now}, o.rooms, n.quota)
+	n.sizes = &sizes{self: kb.ConvertPeerID(h.ID())}
+	n.dht, err = newDHT(h, &o.cfg, store, &recordValidator{o.trust, o.cfg.Now}, o.rooms, n.quota, n.sizes)
 	if err != nil {
 		return err
 	}

@@ -60,3 +60,28 @@ func TestRefresh(t *testing.T) {
 		t.Errorf("before Run: %v", err)
 	}
 }
+
+// TestRefreshTellsSize: libp2p's refresh of the routing table looks for random places, in the form that is expected
+// (see sizes), and the network's size is estimated there.
+func TestRefreshTellsSize(t *testing.T) {
+	a, _ := start(t, config("a.example"))
+	for _, name := range []string{"b.example", "c.example"} {
+		c := config(name)
+		c.Bootstrap = boot(a)
+		start(t, c)
+	}
+	tries := 0
+	eventually(t, "a refresh", func() error {
+		if tries++; tries%100 == 1 {
+			overlay.ForceRefresh(a)
+		}
+		sizes := overlay.Sizes(a)
+		if len(sizes) == 0 {
+			return errors.New("nothing is known of the network's size")
+		}
+		if sizes[0] < 1 {
+			t.Fatalf("estimates: %g", sizes)
+		}
+		return nil
+	})
+}

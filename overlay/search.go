@@ -54,17 +54,11 @@ func (o *Overlay) Announcers(ctx context.Context, key [32]byte, limit int) iter.
 // newWalk begins a walk at the nodes of the routing table.
 func (n *running) newWalk(target kb.ID, limit int) *walk {
 	table := n.dht.RoutingTable()
-	self := n.host.ID()
-	var near []kb.ID
-	for _, p := range table.NearestPeers(kb.ConvertPeerID(self), n.dht.BucketSize()) {
-		near = append(near, kb.ConvertPeerID(p))
+	var known []peer.AddrInfo
+	for _, p := range table.NearestPeers(target, table.Size()) {
+		known = append(known, peer.AddrInfo{ID: p})
 	}
-	size := max(networkSize(kb.ConvertPeerID(self), near), float64(table.Size()))
-	var start []peer.AddrInfo
-	for _, p := range table.NearestPeers(target, walkStart) {
-		start = append(start, peer.AddrInfo{ID: p})
-	}
-	return newWalk(self, target, regionRadius(size), limit, rand.IntN, start)
+	return newWalk(n.host.ID(), target, regionRadius(n.networkSize()), limit, rand.IntN, known)
 }
 
 // askNode asks one node in a walk.

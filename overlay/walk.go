@@ -88,18 +88,37 @@ type announced struct {
 	named bool
 }
 
-func newWalk(self peer.ID, target kb.ID, radius float64, limit int, random func(n int) int, start []peer.AddrInfo) *walk {
+// newWalk begins a walk. known are the nodes that are known before, the nearest first, of which it begins with walkStart.
+// If all of these are in the region, we are next to the key ourselves, or near it, and know more around it than come by chance: then they may
+// all have been made for it, and know nobody but each other, so that one path begins with others.
+func newWalk(self peer.ID, target kb.ID, radius float64, limit int, random func(n int) int, known []peer.AddrInfo) *walk {
 	w := &walk{self: self, target: target, radius: radius, limit: limit, random: random,
 		nodes: make(map[peer.ID]*heard), votes: make(map[peer.ID]*announced)}
-	start = slices.Clone(start)
-	for i := len(start) - 1; i > 0; i-- {
-		j := random(i + 1)
-		start[i], start[j] = start[j], start[i]
+	within := func(info peer.AddrInfo) bool { return share(xor(kb.ConvertPeerID(info.ID), target)) < radius }
+	start, rest := slices.Clone(known[:min(len(known), walkStart)]), known[min(len(known), walkStart):]
+	paths := walkPaths
+	if len(rest) > 0 && !slices.ContainsFunc(start, func(info peer.AddrInfo) bool { return !within(info) }) {
+		others := slices.DeleteFunc(slices.Clone(rest), within)
+		shuffle(others, random)
+		if len(others) > 0 {
+			paths--
+		}
+		for _, info := range others[:min(len(others), walkWidth)] {
+			w.hear(paths, info, 1)
+		}
 	}
+	shuffle(start, random)
 	for i, info := range start {
-		w.hear(i%walkPaths, info, 1)
+		w.hear(i%paths, info, 1)
 	}
 	return w
+}
+
+func shuffle[T any](list []T, random func(n int) int) {
+	for i := len(list) - 1; i > 0; i-- {
+		j := random(i + 1)
+		list[i], list[j] = list[j], list[i]
+	}
 }
 
 // hear notes a node, which stays with the path that hears of it first.
@@ -254,10 +273,7 @@ func (w *walk) holders(count int) (out []peer.ID) {
 	}
 	if within > crowd {
 		region := answered[:within]
-		for i := len(region) - 1; i > 0; i-- {
-			j := w.random(i + 1)
-			region[i], region[j] = region[j], region[i]
-		}
+		shuffle(region, w.random)
 		answered = region[:min(count, within)]
 		slices.SortFunc(answered, func(a, b *heard) int { return bytes.Compare(a.far, b.far) })
 	}
@@ -279,26 +295,6 @@ func xor(a, b kb.ID) kb.ID {
 func share(far kb.ID) float64 {
 	return float64(binary.BigEndian.Uint64(far)) / (1 << 64)
 }
-
-// networkSize estimates how many nodes there are from how near those are that are
-// nearest to an id of ours: of n, the i-th is expected at i/(n+1). Who wants to deceive
-// has to come near our id, and not to the key, which all that search for have in common.
-func networkSize(self kb.ID, nearest []kb.ID) float64 {
-	var up, down float64
-	slices.SortFunc(nearest, func(a, b kb.ID) int { return bytes.Compare(xor(a, self), xor(b, self)) })
-	for i, id := range nearest {
-		k := float64(i + 1)
-		up += k * k
-		down += k * share(xor(id, self))
-	}
-	if down == 0 {
-		return float64(len(nearest))
-	}
-	return max(up/down-1, float64(len(nearest)))
-}
-
-// regionRadius is how far around a key its region reaches.
-func regionRadius(nodes float64) float64 { return min(1, regionNodes/(nodes+1)) }
 
 // Times of a walk.
 const (

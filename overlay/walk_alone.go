@@ -12,26 +12,24 @@ type Walk struct {
 	w *walk
 }
 
-// NewWalk begins a walk from a node towards a key, both places as Place gives them. near
-// are the nodes that the node knows near to itself, from which the size of the network is
-// estimated; start those that it knows near to the key, of which it takes as many as its routing table gives.
-// random is a random number below n; limit bounds the announcers that are named.
-func NewWalk(self PeerID, key [32]byte, near, start []PeerID, limit int, random func(n int) int) *Walk {
-	id := peer.ID(self)
-	var places []kb.ID
-	for _, p := range near {
-		places = append(places, kb.ConvertPeerID(peer.ID(p)))
-	}
-	var infos []peer.AddrInfo
-	for _, p := range start[:min(len(start), walkStart)] {
-		infos = append(infos, peer.AddrInfo{ID: peer.ID(p)})
-	}
-	size := networkSize(kb.ConvertPeerID(id), places)
-	return &Walk{newWalk(id, kb.ConvertKey(string(announceHash(key))), regionRadius(size), limit, random, infos)}
+// NewWalk begins a walk from a node towards a key. size is how many nodes it believes that there are; known those
+// of its routing table, the nearest to the key first. random is a random number below n; limit bounds the announcers that are named.
+func NewWalk(self PeerID, key [32]byte, size float64, known []PeerID, limit int, random func(n int) int) *Walk {
+	return &Walk{newWalk(peer.ID(self), kb.ConvertKey(string(announceHash(key))), regionRadius(size), limit, random, infos(known))}
 }
 
-// WalkStart is how many nodes a walk begins with, at most.
-const WalkStart = walkStart
+// NetworkSize estimates how many nodes there are from the nodes that are nearest to a place.
+func NetworkSize(place [32]byte, nearest []PeerID) float64 {
+	var places []kb.ID
+	for _, p := range nearest {
+		places = append(places, kb.ConvertPeerID(peer.ID(p)))
+	}
+	return networkSize(place[:], places)
+}
+
+// BelievedSize is how many nodes one believes that there are that has estimated own from those near its own id, and
+// others from those near random places, one at least.
+func BelievedSize(own float64, random ...float64) float64 { return believedSize(own, random, own) }
 
 // How whoever walks waits: WalkTimeout is when a node has failed, and WalkSlow when Slow is to be said of it; the walk
 // ends after WalkPatience without an answer if there were WalkEnough before.

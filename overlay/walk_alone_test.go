@@ -14,7 +14,7 @@ func TestWalkAlone(t *testing.T) {
 	for i := range 20 {
 		near = append(near, PeerID(fmt.Sprint("node ", i)))
 	}
-	w := NewWalk("self", [32]byte{1}, near, near[:2], 10, rand.New(rand.NewPCG(1, 2)).IntN)
+	w := NewWalk("self", [32]byte{1}, NetworkSize(PlaceOfNode("self"), near), near[:2], 10, rand.New(rand.NewPCG(1, 2)).IntN)
 	if got := w.Answer("stranger", []PeerID{"x"}, nil); got != nil {
 		t.Errorf("a node that was not asked names %v", got)
 	}

@@ -2,6 +2,7 @@ package overlay
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -22,6 +23,7 @@ type simulated struct {
 	tables  map[peer.ID][]peer.ID
 	badIDs  []peer.ID
 	holding map[peer.ID]bool // of honest nodes, that the record was given to
+	sizes   map[peer.ID]float64
 }
 
 func (s *simulated) newID() peer.ID {
@@ -39,23 +41,28 @@ func (s *simulated) newID() peer.ID {
 // newSimulated makes a network of honest nodes, and of the attacker's that lie nearer to
 // the target than the within-th honest one.
 func newSimulated(seed uint64, target kb.ID, honest, bad, within int) *simulated {
-	s := &simulated{random: rand.New(rand.NewPCG(seed, 1)), places: map[peer.ID]kb.ID{}, bad: map[peer.ID]bool{}, tables: map[peer.ID][]peer.ID{}}
+	s := &simulated{random: rand.New(rand.NewPCG(seed, 1)), places: map[peer.ID]kb.ID{}, bad: map[peer.ID]bool{}, tables: map[peer.ID][]peer.ID{}, sizes: map[peer.ID]float64{}}
 	for range honest {
 		id := s.newID()
 		s.ids = append(s.ids, id)
 		s.places[id] = kb.ConvertPeerID(id)
 	}
-	edge := xor(s.places[s.nearest(s.ids, target)[within]], target)
-	for len(s.badIDs) < bad {
+	s.make(bad, target, xor(s.places[s.nearest(s.ids, target)[within]], target))
+	return s
+}
+
+// make makes nodes of the attacker's that lie nearer to a place than an edge.
+func (s *simulated) make(count int, place, edge kb.ID) {
+	for count > 0 {
 		id := s.newID()
-		place := kb.ConvertPeerID(id)
-		if bytes.Compare(xor(place, target), edge) > 0 {
+		at := kb.ConvertPeerID(id)
+		if bytes.Compare(xor(at, place), edge) > 0 {
 			continue
 		}
-		s.bad[id], s.places[id] = true, place
+		count--
+		s.bad[id], s.places[id] = true, at
 		s.badIDs, s.ids = append(s.badIDs, id), append(s.ids, id)
 	}
-	return s
 }
 
 func (s *simulated) nearest(ids []peer.ID, target kb.ID) []peer.ID {
@@ -120,18 +127,61 @@ func (s *simulated) plain(from peer.ID, target kb.ID) []peer.ID {
 	}
 }
 
-// walk is ours.
-func (s *simulated) walk(from peer.ID, target kb.ID) *walk {
-	self := s.places[from]
-	var near []kb.ID
-	for _, p := range s.nearest(s.table(from), self)[:20] {
-		near = append(near, s.places[p])
+// own is how many nodes there are by those next to a node's own id.
+func (s *simulated) own(from peer.ID) float64 {
+	return networkSize(s.places[from], s.placesOf(s.nearest(s.table(from), s.places[from])[:20]))
+}
+
+func (s *simulated) placesOf(ids []peer.ID) (out []kb.ID) {
+	for _, p := range ids {
+		out = append(out, s.places[p])
 	}
+	return out
+}
+
+// size is how many nodes a node believes that there are, after one refresh of its table.
+func (s *simulated) size(from peer.ID) float64 {
+	if n, ok := s.sizes[from]; ok {
+		return n
+	}
+	seen := &sizes{self: s.places[from]}
+	for cpl := range sizeDepth + 1 {
+		key := s.drawn(from, cpl)
+		seen.asked(key)
+		for _, p := range s.plain(from, kb.ConvertKey(key)) {
+			seen.answered(key, p)
+		}
+	}
+	n := believedSize(s.own(from), seen.known(), s.least(from))
+	s.sizes[from] = n
+	return n
+}
+
+// drawn is a key as kb.GenRandPeerIDWithCPL draws it.
+func (s *simulated) drawn(from peer.ID, cpl int) string {
+	for {
+		b := binary.BigEndian.AppendUint32([]byte("\x12\x20"), s.random.Uint32())
+		if key := string(append(b, make([]byte, 28)...)); kb.CommonPrefixLen(kb.ConvertKey(key), s.places[from]) == cpl {
+			return key
+		}
+	}
+}
+
+func (s *simulated) least(from peer.ID) float64 {
+	counts := map[uint]int{}
+	for _, p := range s.table(from) {
+		counts[uint(kb.CommonPrefixLen(s.places[p], s.places[from]))]++
+	}
+	return tableSize(func(cpl uint) int { return counts[cpl] })
+}
+
+// walk is ours.
+func (s *simulated) walk(from peer.ID, target kb.ID, size float64) *walk {
 	var start []peer.AddrInfo
-	for _, p := range s.nearest(s.table(from), target)[:walkStart] {
+	for _, p := range s.nearest(s.table(from), target) {
 		start = append(start, peer.AddrInfo{ID: p})
 	}
-	w := newWalk(from, target, regionRadius(networkSize(self, near)), 64, s.random.IntN, start)
+	w := newWalk(from, target, regionRadius(size), 64, s.random.IntN, start)
 	for h := w.next(); h != nil; h = w.next() {
 		w.answer(h, nil, s.ask(h.info.ID, target))
 	}
@@ -183,9 +233,9 @@ func TestSybilsNextToAKey(t *testing.T) {
 					plain++
 				}
 			}
-			s.hold(s.walk(announcer, target).holders(announceHolders))
+			s.hold(s.walk(announcer, target, s.size(announcer)).holders(announceHolders))
 			for i := range searches {
-				w := s.walk(s.ids[1+i], target)
+				w := s.walk(s.ids[1+i], target, s.own(s.ids[1+i]))
 				asked += w.asked
 				var all []peer.ID
 				for id, h := range w.nodes {

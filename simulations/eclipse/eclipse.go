@@ -25,6 +25,7 @@ type Parameters struct {
 	Nodes    int        `toml:"nodes" doc:"honest nodes of the DHT"`
 	Share    float64    `toml:"share" doc:"how many of the nodes near the key are the attacker's; 1: all, nearer than any honest one"`
 	Near     int        `toml:"near" doc:"how many nodes count as near the key"`
+	Beside   int        `toml:"made_near_announcer" doc:"nodes of the attacker's that are nearer to the announcer's own id than any other, so that the network seems large to it"`
 	Mode     string     `toml:"mode" doc:"mimid: the search and the choice of holders of real nodes; kademlia: the 20 nearest"`
 	Searches int        `toml:"searches" doc:"how often somebody looks for the key"`
 	Lookups  int        `toml:"lookups" doc:"independent lookups of each, which begin at different nodes"`
@@ -40,6 +41,8 @@ func (p *Parameters) Check() error {
 		return fmt.Errorf("parameters.share = %g must be 0 to 1", p.Share)
 	case p.Near < 1 || p.Near > 1000:
 		return fmt.Errorf("parameters.near = %d must be 1 to 1000", p.Near)
+	case p.Beside < 0 || p.Beside > 1000:
+		return fmt.Errorf("parameters.made_near_announcer = %d must be 0 to 1000", p.Beside)
 	case p.Mode != "mimid" && p.Mode != "kademlia":
 		return fmt.Errorf("parameters.mode = %q must be mimid or kademlia", p.Mode)
 	case p.Searches < 1 || p.Searches > 100_000 || p.Lookups < 1 || p.Lookups > 64:
@@ -59,8 +62,11 @@ func Simulation() simulations.Simulation {
 		Question: "Can somebody who owns the ids near a key hide who announces it, and how many independent lookups find it all the same?",
 		Doc: "A provider announces a key in a DHT in which some of the nodes near the key are an attacker's, who made node keys until they lay there. These answer, hold nothing and name each " +
 			"other. Others look for it: with the search of real nodes (four paths that share no node, through the whole region of the key, where 30 nodes hold it), or with Kademlia's (the 20 nearest). found is the share of searches " +
-			"that find the announcer with so many independent lookups, begun at different nodes; hops and latency are those of a lookup that finds it, messages the nodes that a lookup asks. Routing tables are modelled, and all nodes live.",
+			"that find the announcer with so many independent lookups, begun at different nodes; hops and latency are those of a lookup that finds it, messages the nodes that a lookup asks. Routing tables are modelled, and all nodes live. With made_near_announcer the attacker also " +
+			"makes nodes next to the announcer's own id, from which nodes tell the size of the network, and so how far around a key they look; they compare it with what they meet at random places.",
 		Plots: []simulations.Plot{
+			{Name: "besieged", Title: "Share of searches that find the announcer", Metric: "found", Kind: simulations.Means, X: "made_near_announcer", By: "mode",
+				Caption: "Over all settings. Nodes made next to the announcer's own id change nothing."},
 			{Name: "lookups", Title: "Share of searches that find the announcer", Metric: "found", Kind: simulations.Means, X: "lookups", By: "mode",
 				Caption: "Over all settings. Where everybody's lookups end among the attacker's nodes, more of them are as blind as one."},
 			{Name: "found", Title: "Share of searches that find the announcer", Metric: "found", Kind: simulations.Means, X: "share", By: "mode",
@@ -75,14 +81,13 @@ func Simulation() simulations.Simulation {
 func run(r *simulations.Run, p Parameters) error {
 	e := engine.New(r.Seed)
 	n := newNetwork(e.Rand("network"), r.Seed, p.Nodes, p.Share, p.Near)
-	s := &searching{e: e, n: n, mode: p.Mode, rand: e.Rand("searches"), model: links.New(p.Links, len(n.nodes), e.Rand("links"))}
-	var honest []int
-	for i, x := range n.nodes {
-		if !x.bad {
-			honest = append(honest, i)
-		}
+	s := newSearching(e, n, p.Mode)
+	order := s.rand.Perm(p.Nodes)
+	if p.Beside > 0 {
+		n.besiege(n.nodes[n.honest()[order[0]]].id, p.Beside)
 	}
-	order := s.rand.Perm(len(honest))
+	s.model = links.New(p.Links, len(n.nodes), e.Rand("links"))
+	honest := n.honest()
 	announcer := honest[order[0]]
 	s.lookup(announcer, func(l lookup) {
 		for _, id := range l.course.Holders() {

@@ -23,7 +23,7 @@ func TestFound(t *testing.T) {
 		{"kademlia", 1, 40, 0, 0},
 		{"mimid", 0, 40, 1, 1},
 		{"mimid", 0.25, 40, 1, 1},
-		{"mimid", 1, 40, 1, 1}, // one network of a hundred hides it: TestAnnouncerNextToTheKey
+		{"mimid", 1, 40, 1, 1},
 		{"mimid", 1, 600, 0, .8},
 	} {
 		text := fmt.Sprintf("simulation = \"eclipse\"\nruns = 4\nseed = 3\n[parameters]\nnodes = 300\nmode = %q\nshare = %g\nnear = %d\nsearches = 10\nlookups = 1\n", c.mode, c.share, c.near)

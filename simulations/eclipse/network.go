@@ -64,7 +64,14 @@ func newNetwork(r *rand.Rand, seed uint64, honest int, share float64, near int) 
 			bad--
 		}
 	}
+	n.order()
+	return n
+}
+
+// order is called when nodes were added, before anybody knows them.
+func (n *network) order() {
 	slices.SortFunc(n.nodes, func(a, b node) int { return bytes.Compare(a.place[:], b.place[:]) })
+	n.bads = nil
 	for i, x := range n.nodes {
 		n.byID[x.id] = i
 		if x.bad {
@@ -72,7 +79,33 @@ func newNetwork(r *rand.Rand, seed uint64, honest int, share float64, near int) 
 		}
 	}
 	n.sort(n.bads, n.key)
-	return n
+}
+
+// honest are the nodes that are not the attacker's, by place.
+func (n *network) honest() (out []int) {
+	for i, x := range n.nodes {
+		if !x.bad {
+			out = append(out, i)
+		}
+	}
+	return out
+}
+
+// besiege makes nodes of the attacker's that are nearer to a node than any other.
+func (n *network) besiege(id overlay.PeerID, count int) {
+	place := n.nodes[n.byID[id]].place
+	order := slices.SortedFunc(slices.Values(n.nodes), func(a, b node) int { return nearer(a.place, b.place, place) })
+	edge := order[1].place // after itself
+	made := append([]byte("besieger"), id...)
+	length := len(made)
+	for try := uint64(0); count > 0; try++ {
+		made = binary.BigEndian.AppendUint64(made[:length], try)
+		if nearer(sha256.Sum256(made), edge, place) < 0 {
+			n.add(string(made), true)
+			count--
+		}
+	}
+	n.order()
 }
 
 func (n *network) add(id string, bad bool) {
@@ -152,6 +185,31 @@ func (n *network) ask(of int) (announced bool, closer []int) {
 		return false, n.bads[:min(bucket, len(n.bads))]
 	}
 	return n.nodes[of].holds, n.nearest(of, n.key, bucket)
+}
+
+// askNear is whom a node names as nearest to any place.
+func (n *network) askNear(of int, place [32]byte) []int {
+	if !n.nodes[of].bad {
+		return n.nearest(of, place, bucket)
+	}
+	bads := slices.Clone(n.bads)
+	n.sort(bads, place)
+	return bads[:min(bucket, len(bads))]
+}
+
+// around draws a place that shares so many bits with a node.
+func (n *network) around(r *rand.Rand, of, bits int) (place [32]byte) {
+	for i := range place {
+		place[i] = byte(r.Uint32())
+	}
+	for b := range bits + 1 {
+		mask := byte(0x80) >> (b % 8)
+		place[b/8] = place[b/8]&^mask | n.nodes[of].place[b/8]&mask
+		if b == bits {
+			place[b/8] ^= mask
+		}
+	}
+	return place
 }
 
 func (n *network) ids(nodes []int) (out []overlay.PeerID) {

@@ -26,6 +26,13 @@ type searching struct {
 	mode  string
 	rand  *rand.Rand
 	model *links.Model
+
+	places *rand.Rand      // where the size of the network is estimated
+	sizes  map[int]float64 // of it, by who believes so
+}
+
+func newSearching(e *engine.Engine, n *network, mode string) *searching {
+	return &searching{e: e, n: n, mode: mode, rand: e.Rand("searches"), places: e.Rand("sizes"), sizes: map[int]float64{}}
 }
 
 // A lookup is one that has ended.
@@ -82,12 +89,37 @@ func (s *searching) lookup(from int, ended func(lookup)) {
 func (s *searching) course(from int) course {
 	n := s.n
 	if s.mode == "kademlia" {
-		k := &kademlia{n: n, self: from, seen: map[int]int{from: 0}}
-		k.hear(n.nearest(from, n.key, bucket), 1)
-		return k
+		return newKademlia(n, from, n.key)
 	}
-	return overlay.NewWalk(n.nodes[from].id, n.name, n.ids(n.nearest(from, n.nodes[from].place, bucket)),
-		n.ids(n.nearest(from, n.key, overlay.WalkStart)), 20, s.rand.IntN)
+	return overlay.NewWalk(n.nodes[from].id, n.name, s.size(from), n.ids(n.nearest(from, n.key, len(n.nodes))), 20, s.rand.IntN)
+}
+
+// size is how many nodes a node believes that there are: by those next to its own id, and by those that it has met in one refresh
+// of its routing table, for which it looks for a place at each of three distances, as Kademlia does. It takes no time and no messages: it was before.
+func (s *searching) size(from int) float64 {
+	if size, ok := s.sizes[from]; ok {
+		return size
+	}
+	n := s.n
+	self := n.nodes[from].place
+	var met []float64
+	for bits := range 3 {
+		place := n.around(s.places, from, bits)
+		k := newKademlia(n, from, place)
+		for id, ok := k.Next(); ok; id, ok = k.Next() {
+			k.Answer(id, nil, n.ids(n.askNear(n.byID[id], place)))
+		}
+		met = append(met, overlay.NetworkSize(place, k.Holders()))
+	}
+	size := overlay.BelievedSize(overlay.NetworkSize(self, n.ids(n.nearest(from, self, bucket))), met...)
+	s.sizes[from] = size
+	return size
+}
+
+func newKademlia(n *network, from int, to [32]byte) *kademlia {
+	k := &kademlia{n: n, self: from, to: to, seen: map[int]int{from: 0}}
+	k.hear(n.nearest(from, to, bucket), 1)
+	return k
 }
 
 // kademlia is the search of Kademlia: the 20 nearest that it hears of, until all of them are asked;
@@ -95,6 +127,7 @@ func (s *searching) course(from int) course {
 type kademlia struct {
 	n       *network
 	self    int
+	to      [32]byte
 	known   []int       // the nearest first
 	seen    map[int]int // with hops
 	asked   map[int]bool
@@ -112,7 +145,7 @@ func (k *kademlia) hear(nodes []int, hops int) {
 			k.known = append(k.known, i)
 		}
 	}
-	k.n.sort(k.known, k.n.key)
+	k.n.sort(k.known, k.to)
 }
 
 func (k *kademlia) Next() (overlay.PeerID, bool) {

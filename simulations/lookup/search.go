@@ -46,7 +46,9 @@ func (s *searching) walk(from int, k *announced, all bool, ended func(result)) {
 		e.After(0, func() { ended(result{found: true}) })
 		return
 	}
-	w := overlay.NewWalk(self, k.name, n.nearest(from, n.nodes[from].place, bucket, begun), n.nearest(from, k.place, overlay.WalkStart, begun), 20, s.rand.IntN)
+	// Nobody attacks here, so that what a node estimates from who is next to it is what it believes (overlay.BelievedSize).
+	size := overlay.NetworkSize(n.nodes[from].place, n.nearest(from, n.nodes[from].place, bucket, begun))
+	w := overlay.NewWalk(self, k.name, size, n.nearest(from, k.place, len(n.nodes), begun), 20, s.rand.IntN)
 	open, over, news, answers, dead := 0, false, 0, 0, 0
 	end := func(named []overlay.PeerID, by overlay.PeerID) {
 		over = true

@@ -37,6 +37,7 @@ var part = map[string]struct {
 	label simulations.Label
 }{
 	"discovery":    {simulations.Override{Key: "sweep.nodes", Value: "[50]"}, simulations.Label{Key: "nodes", Value: "50"}},
+	"eclipse":      {simulations.Override{Key: "sweep.made_near_announcer", Value: "[20]"}, simulations.Label{Key: "made_near_announcer", Value: "20"}},
 	"lookup":       {simulations.Override{Key: "sweep.nodes", Value: "[1000]"}, simulations.Label{Key: "nodes", Value: "1000"}},
 	"mixing":       {simulations.Override{Key: "sweep.slots", Value: "[1.6]"}, simulations.Label{Key: "slots", Value: "1.6"}},
 	"compromise":   {simulations.Override{Key: "sweep.hostile", Value: "[0.2]"}, simulations.Label{Key: "hostile", Value: "0.2"}},
