@@ -14,15 +14,19 @@ import (
 // Discover asks all providers for the owners of an identifier, such as
 // "handle:alice". Several owners are normal: let a person choose. Claims that the
 // own provider believed and this device does not are left out and counted as
-// failed. Nothing is sent to anybody who was found.
+// failed. Nothing is sent to anybody who was found. It goes as Privacy says.
 func (c *Client) Discover(ctx context.Context, sii string) (*clientapi.Discovered, error) {
 	_, _, api, secret, err := c.identifier(ctx, sii)
 	out, about := new(clientapi.Discovered), new(clientapi.Provider)
 	if err == nil {
 		err = api.call(ctx, "GET", "/v1/provider", nil, about)
 	}
+	var want *clientapi.Privacy
 	if err == nil {
-		err = api.call(ctx, "POST", "/v1/discover", &clientapi.Discover{Secret: secret.Bytes()}, out)
+		want, err = c.want(ctx)
+	}
+	if err == nil {
+		err = api.callAs(ctx, want, "/v1/discover", &clientapi.Discover{Secret: secret.Bytes(), Privacy: want}, out, &out.Over)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("discovering %.80q: %w", sii, err)

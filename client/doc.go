@@ -68,6 +68,7 @@
 //	self           who          keys, token, certificates; the registration until it is answered
 //	self           cursor       the last event of the stream that was dealt with
 //	self           receipts     what others are to be told of what comes here
+//	self           privacy      how other providers are asked
 //	self           verification SII  the code that was asked for, then what the authority states
 //	provider       provider DOMAIN  its keys, and how the own provider verified them
 //	user           URI          the credential seen last

@@ -36,7 +36,8 @@ type anonymous struct {
 // is granted at once unless the user has refused this one. Until then, there may be no such user.
 //
 // The own provider passes it on, so it sees whom somebody asks, not who of its users: that comes
-// over a connection of its own. It sees the address that it comes from, though, and when it gave
+// over a connection of its own. It goes as Privacy says: over relays, who watches the links between providers does
+// not see which asks which, and the token still tells the user's provider of which it is. It sees the address that it comes from, though, and when it gave
 // whom a token.
 //
 // Errors: ErrAnonymousText, ErrUnreachable, *clientapi.Problem: CodeNotFound where no tokens are
@@ -61,8 +62,12 @@ func (c *Client) RequestAnonymously(ctx context.Context, who uri.User, text stri
 	}
 	if !a.Granted {
 		stranger := &provider{base: api.base, http: apart(api.http)}
+		want, err := c.want(ctx)
+		if err != nil {
+			return fail(err)
+		}
 		out := new(clientapi.Introduced)
-		err := stranger.call(ctx, "POST", "/v1/introduce", &clientapi.Introduce{Request: a.Request}, out)
+		err = stranger.callAs(ctx, want, "/v1/introduce", &clientapi.Introduce{Request: a.Request, Privacy: want}, out, &out.Over)
 		switch {
 		case hasCode(err, clientapi.CodeForbidden), hasCode(err, clientapi.CodeSpent):
 			// This token will never do: the next call takes another.

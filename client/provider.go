@@ -42,7 +42,11 @@ func newProvider(base string, h *http.Client) (*provider, error) {
 // call makes one request; in and out may be nil. An answer other than 2xx is a
 // *clientapi.Problem, anything else that goes wrong is ErrUnreachable.
 func (p *provider) call(ctx context.Context, method, path string, in, out any) error {
-	ctx, cancel := context.WithTimeout(ctx, callTime)
+	return p.callWithin(ctx, callTime, method, path, in, out)
+}
+
+func (p *provider) callWithin(ctx context.Context, within time.Duration, method, path string, in, out any) error {
+	ctx, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	var body io.Reader
 	if in != nil {

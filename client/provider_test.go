@@ -46,12 +46,14 @@ type fake struct {
 	closing chan struct{}
 	// refuse may answer a request before it is looked at; after spoils the answer
 	// of one that was carried out.
-	refuse func(*http.Request) *clientapi.Problem
-	after  func(*http.Request) *clientapi.Problem
-	calls  map[string]int // by method and path pattern
-	strict bool           // nobody may be added without consent
-	grants map[string]bool
-	shy    bool // the provider gives KeyPackages to everybody, although nobody has consented
+	refuse     func(*http.Request) *clientapi.Problem
+	after      func(*http.Request) *clientapi.Problem
+	calls      map[string]int     // by method and path pattern
+	discovered clientapi.Discover // the last that was asked
+	forgetful  bool               // does not say which way it has asked
+	strict     bool               // nobody may be added without consent
+	grants     map[string]bool
+	shy        bool // the provider gives KeyPackages to everybody, although nobody has consented
 	// holdEntries keeps entries out of streams; hub logs have them.
 	holdEntries bool
 	claims      []*clientapi.Found
@@ -972,10 +974,15 @@ func (f *fake) withdrawClaim(r *http.Request, u *fakeUser) (any, error) {
 }
 
 func (f *fake) discover(r *http.Request, u *fakeUser) (any, error) {
-	if _, err := body[clientapi.Discover](r); err != nil {
+	q, err := body[clientapi.Discover](r)
+	if err != nil {
 		return nil, err
 	}
+	f.discovered = *q
 	out := &clientapi.Discovered{Asked: 2}
+	if q.Privacy != nil && !f.forgetful {
+		out.Over = q.Privacy.Over
+	}
 	for _, x := range f.claims {
 		out.Found = append(out.Found, *x)
 	}

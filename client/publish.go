@@ -145,8 +145,12 @@ func (c *Client) secretOf(ctx context.Context, api *provider, about *clientapi.P
 	if err != nil {
 		return discovery.Secret{}, err
 	}
+	want, err := c.want(ctx)
+	if err != nil {
+		return discovery.Secret{}, err
+	}
 	out := new(clientapi.Evaluated)
-	if err := api.call(ctx, "POST", "/v1/evaluate", &clientapi.Evaluate{Request: blinding.Request().Bytes()}, out); err != nil {
+	if err := api.callAs(ctx, want, "/v1/evaluate", &clientapi.Evaluate{Request: blinding.Request().Bytes(), Privacy: want}, out, &out.Over); err != nil {
 		return discovery.Secret{}, fmt.Errorf("having it evaluated: %w", err)
 	}
 	var good []*oprf.Verified

@@ -32,7 +32,7 @@ func (n *Node) makeContacts(p *parts, auth mls.Authenticator) (*contact.Service,
 	return contact.New(contact.Config{
 		Mode: mode, Limits: n.cfg.Consent.limits(),
 		Evaluator: evaluator,
-		Domain:    n.cfg.Domain, Store: p.store, Accounts: looked{p.accounts, p}, Caller: p.caller, Outbox: p.outbox, Feed: p.feed, Hidden: p.feed, Rooms: p.rooms, Knocks: p.knocks, Waits: p.knocks.Waits, Reports: p.abuse,
+		Domain:    n.cfg.Domain, Store: p.store, Accounts: looked{p.accounts, p}, Caller: p.caller, Veil: veiled{p.veil, p.onion}, Outbox: p.outbox, Feed: p.feed, Hidden: p.feed, Rooms: p.rooms, Knocks: p.knocks, Waits: p.knocks.Waits, Reports: p.abuse,
 		Directory: directory{p.providers}, Authenticator: auth, Announcer: p.overlay, Anchors: p.providers.anchors,
 		ProviderKey: func() crypto.Signer { return n.keys.present() },
 		Redeem: func(tx *store.Tx, target, requester uri.User, secret introduction.Secret) (bool, error) { // made below, and before anything runs
@@ -96,7 +96,7 @@ func (n *Node) makeEvaluate(p *parts) (err error) {
 	if err != nil || set == nil {
 		return err
 	}
-	if p.evaluate, err = evaluate.New(evaluate.Config{Domain: n.cfg.Domain, Set: set, Share: share, Caller: p.caller, Now: n.now,
+	if p.evaluate, err = evaluate.New(evaluate.Config{Domain: n.cfg.Domain, Set: set, Share: share, Caller: p.caller, Veil: p.veil, Now: n.now,
 		Log: n.log.With("part", "evaluate")}); err != nil {
 		return err
 	}

@@ -21,6 +21,6 @@ func (i *Introduction) check() error {
 
 // makeIntroduce makes what lets users ask others without a name.
 func (n *Node) makeIntroduce(p *parts) (*introduce.Service, error) {
-	return introduce.New(introduce.Config{Domain: n.cfg.Domain, Store: p.store, Accounts: p.accounts, Contacts: p.contacts, Feed: p.feed, Caller: p.caller, Now: n.now, Log: n.log.With("part", "introductions"),
+	return introduce.New(introduce.Config{Domain: n.cfg.Domain, Store: p.store, Accounts: p.accounts, Contacts: p.contacts, Feed: p.feed, Caller: p.caller, Veil: p.veil, Now: n.now, Log: n.log.With("part", "introductions"),
 		Limits: introduce.Limits{PerDay: n.cfg.Introduction.TokensPerDay}})
 }

@@ -39,6 +39,7 @@ import (
 	"github.com/mimid/mimid/node/ration"
 	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/node/stock"
+	"github.com/mimid/mimid/node/veil"
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/room"
@@ -95,8 +96,9 @@ type parts struct {
 	authority *authority.Service
 	knocks    *knocks.Service
 	introduce *introduce.Service
-	onion     *onions // nil: the onion overlay is off
-	web       *web    // nil: HTTPS is off
+	onion     *onions       // nil: the onion overlay is off
+	veil      *veil.Service // says so where it is off
+	web       *web          // nil: HTTPS is off
 	assets    *assets.Store
 	downloads *assets.Proxy
 	gateway   *oblivious.Gateway
@@ -309,6 +311,9 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if p.onion, err = n.makeOnion(p); err != nil {
 		return p, err
 	}
+	if p.veil, err = p.onion.makeVeil(); err != nil {
+		return p, err
+	}
 	if p.outbox, err = outbox.New(outbox.Config{Store: st, Caller: p.caller, Now: n.now, Log: part("outbox")}); err != nil {
 		return p, err
 	}
@@ -381,8 +386,10 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	if err != nil {
 		return p, err
 	}
+	routes := slices.Concat(roomRoutes(p.rooms, p.hear), p.contacts.Routes(), p.evaluateRoutes(), p.authority.Routes(), p.knocks.Routes(), p.introduce.Routes(), p.outside.Routes(), p.onion.routes(), []peering.Route{p.downloads.Route()}, p.gateway.Routes())
+	p.veil.Serve(routes)
 	if p.server, err = peering.NewServer(peering.Config{
-		Domain: domain, Aliases: []string{host}, Routes: slices.Concat(roomRoutes(p.rooms, p.hear), p.contacts.Routes(), p.evaluateRoutes(), p.authority.Routes(), p.knocks.Routes(), p.introduce.Routes(), p.outside.Routes(), p.onion.routes(), []peering.Route{p.downloads.Route()}, p.gateway.Routes()), Directory: directory{p.providers},
+		Domain: domain, Aliases: []string{host}, Routes: routes, Directory: directory{p.providers},
 		Peer:      peerOf,
 		Certified: mimihttps.Source, PlainIDs: n.keys.plainIDs(), Record: p.web.record(p.overlay),
 		Now: n.now, Log: part("peering"),
@@ -435,7 +442,7 @@ func (n *Node) makeClients(p *parts) (err error) {
 		Listener: p.listener, TLS: conf, Ready: n.readiness, Version: n.version, Log: n.log.With("part", "clients"), Now: n.now,
 		Requests: ration.Config{PerSecond: rate, Burst: max(1, 4*rate)},
 		Services: clienthttp.Services{Accounts: p.accounts, KeyPackages: stocked{p.accounts, p.stock, p.outside}, Providers: p.providers, Contacts: p.contacts,
-			Claims: p.contacts, Evaluations: evaluations{p.evaluate}, Verifications: p.authority, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Knocks: p.knocks, Introductions: p.introduce, Pairings: pairing.New(pairing.Config{Invites: p.accounts, Now: n.now, Log: n.log.With("part", "pairing")}), Signals: p.rooms, Submissions: p.rooms, Streams: streams{p.feed},
+			Claims: p.contacts, Evaluations: evaluations{p.evaluate}, Verifications: p.authority, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Knocks: p.knocks, Introductions: p.introduce, Privacy: privacyReports{p.veil}, Pairings: pairing.New(pairing.Config{Invites: p.accounts, Now: n.now, Log: n.log.With("part", "pairing")}), Signals: p.rooms, Submissions: p.rooms, Streams: streams{p.feed},
 			Assets: p.assets, Downloads: p.downloads, Oblivious: p.relay},
 	})
 	return err

@@ -16,6 +16,7 @@ import (
 	"github.com/mimid/mimid/node/mix"
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/node/relaylist"
+	"github.com/mimid/mimid/node/veil"
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/overlay/link"
 	"github.com/mimid/mimid/protocol/onion"
@@ -47,11 +48,13 @@ type onions struct {
 	lists    *relaylist.Service
 	keys     *mix.KeyFiles // of the goroutine in lists.Run
 	inbox    *mix.StoreInbox
+	veil     *veil.Service
 	announce []string
 
 	mu     sync.Mutex
 	relay  *mix.Relay  // guarded by mu: nil before run
 	sender *mix.Sender // guarded by mu: nil before run
+	exit   *mix.Exit   // guarded by mu: nil before run
 	link   *link.Link  // guarded by mu: nil before run
 	pings  uint64      // guarded by mu
 }
@@ -71,6 +74,9 @@ func (n *Node) makeOnion(p *parts) (*onions, error) {
 	if o.keys, err = mix.OpenKeyFiles(dir, onionFormat.Suite); err != nil {
 		return nil, err
 	}
+	if o.veil, err = veil.New(veil.Config{Net: onionNet{o}, Format: onionFormat, Margin: o.margin(), Log: o.log}); err != nil {
+		return nil, err
+	}
 	if o.inbox, err = mix.OpenInbox(mix.InboxConfig{Store: p.store, Log: o.log, Consumers: map[string]mix.Consumer{
 		onionPing: func(context.Context, mix.Message) (func(*store.Tx) error, error) {
 			o.mu.Lock()
@@ -78,6 +84,7 @@ func (n *Node) makeOnion(p *parts) (*onions, error) {
 			o.pings++
 			return nil, nil
 		},
+		veil.Kind: o.veil.Consume,
 	}}); err != nil {
 		return nil, err
 	}
@@ -248,12 +255,12 @@ func (o *onions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	exit, err := mix.NewExit(mix.ExitConfig{Format: onionFormat, Link: l, Peers: o.lists, Inbox: o.inbox, Log: o.log})
+	exit, err := mix.NewExit(mix.ExitConfig{Format: onionFormat, Link: l, Peers: o.lists, Inbox: o.inbox, Delay: time.Duration(o.cfg.Delay), Log: o.log})
 	if err != nil {
 		return err
 	}
 	pin := mix.StorePin{Store: o.store, Now: o.now}
-	sender, err := mix.NewSender(mix.SenderConfig{Format: onionFormat, Self: o.self, Link: l, Peers: o.lists, Log: o.log, Retry: retry.Config{Margin: onionMargin},
+	sender, err := mix.NewSender(mix.SenderConfig{Format: onionFormat, Self: o.self, Link: l, Peers: o.lists, Log: o.log, Retry: retry.Config{Margin: o.margin()},
 		Cover: mix.Cover{Every: time.Duration(float64(time.Second) / o.cfg.Rate)},
 		Entry: func(c *relays.Cosigned, among []*relays.Relay) (*relays.Relay, error) {
 			return pin.Entry(ctx, c, among)
@@ -267,12 +274,12 @@ func (o *onions) run(ctx context.Context) error {
 		return err
 	}
 	o.mu.Lock()
-	o.relay, o.sender, o.link = relay, sender, l
+	o.relay, o.sender, o.exit, o.link = relay, sender, exit, l
 	o.mu.Unlock()
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	runs := []func(context.Context) error{l.Run, relay.Run, exit.Run, sender.Run, o.inbox.Run, o.lists.Run, o.watch}
+	runs := []func(context.Context) error{l.Run, relay.Run, exit.Run, sender.Run, o.inbox.Run, o.veil.Run, o.lists.Run, o.watch}
 	ended := make(chan error, len(runs))
 	for _, run := range runs {
 		go func() {
@@ -286,8 +293,14 @@ func (o *onions) run(ctx context.Context) error {
 	return err
 }
 
-// onionMargin is what a packet and its acknowledgement have beside their delays.
+// onionMargin is what a packet and its acknowledgement have beside their delays, and what the far end
+// keeps the acknowledgement for.
 const onionMargin = 5 * time.Second
+
+// farDelays is how many mean delays the far end is given to keep an acknowledgement: it keeps one of 50 longer.
+const farDelays = 4
+
+func (o *onions) margin() time.Duration { return onionMargin + farDelays*time.Duration(o.cfg.Delay) }
 
 // limit is how many packets a second are taken of all peers together: what the node relays, and its own
 // loops and messages.

@@ -70,7 +70,7 @@ func (o *onions) status() (*admin.Onion, error) {
 		return nil, &clientapi.Problem{Status: http.StatusServiceUnavailable, Code: clientapi.CodeUnavailable, Detail: "the onion overlay is starting"}
 	}
 	r, terms := o.lists.Report(), o.cfg.terms()
-	out := &admin.Onion{Relay: o.cfg.Relay, Epoch: uint64(r.Epoch), Ends: terms.Begin(r.Epoch + 1).UTC(), NextList: r.Next, Witness: slices.Contains(o.cfg.Witnesses, o.domain), Pings: pings, Inbox: o.inbox.Waiting()}
+	out := &admin.Onion{Relay: o.cfg.Relay, Epoch: uint64(r.Epoch), Ends: terms.Begin(r.Epoch + 1).UTC(), NextList: r.Next, Witness: slices.Contains(o.cfg.Witnesses, o.domain), Pings: pings, Requests: admin.OnionRequests(o.veil.Counts()), Inbox: o.inbox.Waiting()}
 	for _, w := range o.cfg.Witnesses {
 		out.Witnesses = append(out.Witnesses, admin.OnionWitness{Domain: w, Answers: slices.Contains(r.Heard, w), Liar: slices.Contains(r.Liars, w)})
 	}
@@ -201,6 +201,10 @@ func (n *Node) registerOnion(p *parts, counter, gauge func(name, help string, f 
 	counter("onion_packets_replayed_total", "Onion packets that had come before.", func() float64 { return float64(counts().Replayed) })
 	counter("onion_loops_sent_total", "Packets to this node itself.", func() float64 { return float64(health().Loops.Sent) })
 	counter("onion_loops_lost_total", "Packets to this node itself that did not come back.", func() float64 { return float64(health().Loops.Lost) })
+	counter("onion_requests_asked_total", "Requests to other providers over relays.", func() float64 { return float64(o.veil.Counts().Asked) })
+	counter("onion_requests_answered_total", "Those that were answered.", func() float64 { return float64(o.veil.Counts().Answered) })
+	counter("onion_requests_served_total", "Requests over relays that this node has answered.", func() float64 { return float64(o.veil.Counts().Served) })
+	counter("onion_requests_shed_total", "Requests over relays that were too many.", func() float64 { return float64(o.veil.Counts().Shed) })
 	gauge("onion_alarm", "Whether packets to this node itself do not come back: 1 yes.", func() float64 {
 		if health().Loops.Alarm {
 			return 1

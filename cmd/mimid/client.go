@@ -38,6 +38,7 @@ type clientCommand struct {
 	Publish       clientPublish       `cmd:"" help:"Let others find you by a handle or number."`
 	Find          clientFind          `cmd:"" help:"Find people by a handle or number."`
 	Findable      clientFindable      `cmd:"" help:"Say by what other providers may find you."`
+	Privacy       clientPrivacy       `cmd:"" help:"Say whether other providers may see which provider asks, when you look for people."`
 	Contact       clientContact       `cmd:"" help:"Ask somebody for consent to be added to rooms."`
 	Introductions clientIntroductions `cmd:"" help:"See and answer requests of people who have not said who they are."`
 	Requests      clientRequests      `cmd:"" help:"List who asks for your consent."`
@@ -260,7 +261,7 @@ func (c *clientFind) Help() string {
 }
 
 func (c *clientFind) Run(s *session) error {
-	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
+	return c.withRelays(s, func(ctx context.Context, cl *client.Client) error {
 		res, err := cl.Discover(ctx, c.Identifier)
 		if err != nil {
 			return err
@@ -272,7 +273,7 @@ func (c *clientFind) Run(s *session) error {
 			if res.Conflict {
 				fmt.Fprintln(w, "Several people claim it. Numbers and addresses change hands: ask whom you mean, then name that one.")
 			}
-			fmt.Fprintf(w, "%s found in %d ms; %d providers asked, %d without a valid answer\n", plural(len(res.Found), "claim"), res.TookMS, res.Asked, res.Failed)
+			fmt.Fprintf(w, "%s found in %d ms; %d providers asked%s, %d without a valid answer\n", plural(len(res.Found), "claim"), res.TookMS, res.Asked, overRelays(res.Over), res.Failed)
 		})
 	})
 }
@@ -303,7 +304,7 @@ func (c *clientContact) Run(s *session) error {
 	case !c.Anonymous && c.Text != "":
 		return usageError("--text goes with --anonymous")
 	}
-	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) (err error) {
+	return c.withRelays(s, func(ctx context.Context, cl *client.Client) (err error) {
 		if identifier {
 			if u, err = cl.Owner(ctx, c.Who); err != nil {
 				return err

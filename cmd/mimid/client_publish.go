@@ -40,7 +40,7 @@ func (c *clientPublish) Run(s *session) error {
 	case c.Authority != "" && !c.Verify:
 		return usageError("--authority goes with --verify")
 	}
-	return c.with(s, asIs, func(ctx context.Context, cl *client.Client) error {
+	return c.withRelays(s, func(ctx context.Context, cl *client.Client) error {
 		switch {
 		case c.List:
 			return c.list(ctx, s, cl)

@@ -62,6 +62,8 @@ func printOnion(w io.Writer, st *admin.Onion) {
 	}
 	c := st.Counts
 	fmt.Fprintf(w, "packets    %d came: %d sent on, %d for here, %d acknowledgements, %d replayed, %d refused, %d lost\n", c.Received, c.Forwarded, c.Delivered, c.Replies, c.Replayed, c.Refused, c.Lost)
+	q := st.Requests
+	fmt.Fprintf(w, "requests   %d asked of others over relays, %d answered; %d of others answered, %d refused as too many\n", q.Asked, q.Answered, q.Served, q.Shed)
 	fmt.Fprintf(w, "loops      %d sent, %d came back, %d did not\n", st.Loops.Sent, st.Loops.Returned, st.Loops.Lost)
 	if st.Loops.Alarm {
 		fmt.Fprintf(w, "ALARM      %d of the last %d loops are missing, where %d are expected at most; suspects: %s\n", st.Loops.Missing, st.Loops.Judged, st.Loops.Bound, strings.Join(st.Loops.Suspects, ", "))

@@ -29,6 +29,8 @@ type Onion struct {
 	Waiting   int            `json:"waiting"` // packets that wait for their time to be sent
 	Inbox     int            `json:"inbox"`   // messages that wait to be dealt with
 	Pings     uint64         `json:"pings"`   // that came from others
+	// Requests are what users have had other providers asked over relays, and what others have asked here.
+	Requests OnionRequests `json:"requests"`
 	// Warnings are sentences about what does not hide, or does not work.
 	Warnings []string `json:"warnings,omitempty"`
 }
@@ -50,6 +52,14 @@ type OnionWitness struct {
 	Domain  string `json:"domain"`
 	Answers bool   `json:"answers"` // within the last epoch
 	Liar    bool   `json:"liar"`    // has signed two lists for one epoch
+}
+
+// OnionRequests are requests over relays since the start. Who asked here is not known.
+type OnionRequests struct {
+	Asked    uint64 `json:"asked"`
+	Answered uint64 `json:"answered"` // of these
+	Served   uint64 `json:"served"`   // of others
+	Shed     uint64 `json:"shed"`     // of others: refused, since too many waited
 }
 
 // OnionCounts are packets since the start.

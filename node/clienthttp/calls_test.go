@@ -46,6 +46,8 @@ var calls = []struct {
 	{"POST", "/v1/consent", clientapi.SendConsent{Entry: []byte{1}}, 202, "SendConsent"},
 	{"GET", "/v1/consent", nil, 200, "Consents"},
 	{"GET", "/v1/tokens", nil, 200, "TokenKeys"},
+	{"GET", "/v1/privacy", nil, 200, "Privacy"},
+	{"POST", "/v1/discover", clientapi.Discover{Secret: []byte{1}, Privacy: &clientapi.Privacy{Over: "onion", Floor: 3}}, 200, "Discover"},
 	{"POST", "/v1/introduce", clientapi.Introduce{Request: []byte{1}}, 200, "Introduce"},
 	{"GET", "/v1/introductions", nil, 200, "Introductions"},
 	{"POST", "/v1/introductions", clientapi.JudgeIntroduction{Handle: strings.Repeat("0f", 32)}, 204, "JudgeIntroduction"},

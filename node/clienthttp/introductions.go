@@ -18,6 +18,10 @@ func (s *Server) registerIntroductions(api huma.API) {
 		func(ctx context.Context, in *withBody[clientapi.Introduce]) (*clientapi.Introduced, error) {
 			return v.Introductions.Introduce(ctx, &in.Body)
 		})
+	add(s, api, call{method: "GET", path: "/v1/privacy", id: "get-privacy", summary: "What it is worth now, and costs, to ask other providers over relays", tag: "discovery"},
+		func(ctx context.Context, _ *none) (*clientapi.PrivacyReport, error) {
+			return v.Privacy.Privacy(ctx, who(ctx))
+		})
 	add(s, api, call{method: "GET", path: "/v1/introductions", id: "list-introductions", summary: "Anonymous requests that wait for an answer", tag: "consent"},
 		func(ctx context.Context, _ *none) (*clientapi.Introductions, error) {
 			return v.Introductions.Introductions(ctx, who(ctx))

@@ -246,6 +246,10 @@ func (f *fake) TokenKeys(ctx context.Context, who account.Identity) (*clientapi.
 	return &clientapi.TokenKeys{Left: 5}, f.call(ctx, "TokenKeys", &who, nil)
 }
 
+func (f *fake) Privacy(ctx context.Context, who account.Identity) (*clientapi.PrivacyReport, error) {
+	return &clientapi.PrivacyReport{}, f.call(ctx, "Privacy", &who, nil)
+}
+
 func (f *fake) Introduce(ctx context.Context, n *clientapi.Introduce) (*clientapi.Introduced, error) {
 	return &clientapi.Introduced{}, f.call(ctx, "Introduce", nil, n)
 }
@@ -486,7 +490,7 @@ func (s *fakeStream) isClosed() bool {
 }
 
 func (f *fake) services() clienthttp.Services {
-	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Evaluations: f, Verifications: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Introductions: f, Pairings: f, Signals: f, Submissions: f, Streams: f, Assets: fakeAssets{f}, Downloads: f, Oblivious: f}
+	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Evaluations: f, Verifications: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Introductions: f, Privacy: f, Pairings: f, Signals: f, Submissions: f, Streams: f, Assets: fakeAssets{f}, Downloads: f, Oblivious: f}
 }
 
 // site is a running server.

@@ -21,6 +21,7 @@ type Services struct {
 	KeyPackages   KeyPackages
 	Providers     Providers
 	Contacts      Contacts
+	Privacy       Privacy
 	Claims        Claims
 	Evaluations   Evaluations
 	Verifications Verifications
@@ -133,6 +134,11 @@ type Knocks interface {
 	Knocks(ctx context.Context, who account.Identity) (*clientapi.Knocks, error)
 	RoomKnocks(ctx context.Context, who account.Identity, room store.RoomID) (*clientapi.Knocks, error)
 	RefuseKnock(ctx context.Context, who account.Identity, room store.RoomID, r *clientapi.RefuseKnock) error
+}
+
+// Privacy says what it is worth to ask other providers over relays.
+type Privacy interface {
+	Privacy(ctx context.Context, who account.Identity) (*clientapi.PrivacyReport, error)
 }
 
 // Introductions lets users ask others without saying who they are; *introduce.Service does.

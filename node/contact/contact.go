@@ -171,8 +171,10 @@ type Config struct {
 	Store    Store
 	Accounts Accounts
 	Caller   Caller
-	Outbox   Outbox
-	Feed     Feed
+	// Veil looks identifiers up over relays, where a user wants that. May be nil: nobody can.
+	Veil   Veil
+	Outbox Outbox
+	Feed   Feed
 	// Hidden keeps from devices what is in quarantine.
 	Hidden Hidden
 	// Waits says whether a user waits to be let into a room. May be nil: nobody does.
@@ -230,7 +232,7 @@ type Service struct {
 	requests *ration.Ration // by other provider
 	sent     *ration.Ration // by own user
 	searches *ration.Ration // by own user
-	lookups  *ration.Ration // by other provider
+	lookups  *ration.Ration // by other provider; those that came over relays by ""
 	secrets  *secrets
 	index    *index
 
@@ -279,9 +281,10 @@ func (s *Service) Routes() []peering.Route {
 		{Endpoint: wire.EndpointRequestConsent.String(), Handler: s.handleConsent, MaxBody: MaxConsentEntry},
 		{Endpoint: wire.EndpointUpdateConsent.String(), Handler: s.handleConsent, MaxBody: MaxConsentEntry},
 		{Endpoint: wire.EndpointKeyMaterial.String(), Handler: s.handleKeyMaterial, MaxBody: MaxKeyMaterialRequest, Idempotent: true},
-		{Endpoint: wire.EndpointIdentifierQuery.String(), Handler: s.handleQuery, MaxBody: 4 << 10, Idempotent: true},
-		{Endpoint: EndpointLookup, Handler: s.handleLookup, MaxBody: maxMessage, Idempotent: true},
-		{Endpoint: EndpointReveal, Handler: s.handleReveal, MaxBody: maxMessage, Idempotent: true},
+		{Endpoint: wire.EndpointIdentifierQuery.String(), Handler: s.handleQuery, MaxBody: 4 << 10, Idempotent: true, Unnamed: true},
+		{Endpoint: EndpointLookup, Handler: s.handleLookup, MaxBody: maxMessage, Idempotent: true, Unnamed: true},
+		{Endpoint: EndpointReveal, Handler: s.handleReveal, MaxBody: maxMessage, Idempotent: true, Unnamed: true},
+		{Endpoint: EndpointAnnouncers, Handler: s.handleAnnouncers, MaxBody: 1, Idempotent: true, Unnamed: true},
 	}
 }
 

@@ -1,6 +1,7 @@
 package contact
 
 import (
+	"cmp"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -50,8 +51,18 @@ func (s *Service) Discover(ctx context.Context, who account.Identity, q *clienta
 	if err != nil {
 		return nil, err
 	}
-	more, asked, failed := s.search(ctx, secret, now)
-	out := &clientapi.Discovered{Found: []clientapi.Found{}, Asked: asked, Failed: failed}
+	how, over := s.named(), ""
+	if q.Privacy != nil {
+		if how, err = s.veiled(q.Privacy); err != nil {
+			return nil, err
+		}
+		over = q.Privacy.Over
+	}
+	more, asked, failed, err := s.search(ctx, how, secret, now)
+	if err != nil {
+		return nil, err
+	}
+	out := &clientapi.Discovered{Found: []clientapi.Found{}, Asked: asked, Failed: failed, Over: over}
 	group := discovery.Group(append(found, more...))
 	out.Conflict = group.Conflict()
 	for i, o := range group.Owners {
@@ -68,11 +79,11 @@ func (s *Service) Discover(ctx context.Context, who account.Identity, q *clienta
 
 // search asks announcers as they are found, all at once. One that does not answer costs
 // no other's time, and once a claim is there, little of the searcher's.
-func (s *Service) search(ctx context.Context, secret discovery.Secret, now time.Time) (found []*discovery.VerifiedClaim, asked, failed int) {
-	if s.cfg.Announcer == nil {
-		return nil, 0, 0
+func (s *Service) search(ctx context.Context, how way, secret discovery.Secret, now time.Time) (found []*discovery.VerifiedClaim, asked, failed int, err error) {
+	if how.announcers == nil {
+		return nil, 0, 0, nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, searchWithin)
+	ctx, cancel := context.WithTimeout(ctx, how.searchWithin)
 	defer cancel()
 	day := discovery.DayOf(now)
 	type answer struct {
@@ -80,14 +91,17 @@ func (s *Service) search(ctx context.Context, secret discovery.Secret, now time.
 		err    error
 	}
 	answers := make(chan answer, maxAnnouncers) // nobody who asks waits for us
-	finding, stop := context.WithTimeout(ctx, findWithin)
+	finding, stop := context.WithTimeout(ctx, how.findWithin)
 	defer stop()
-	for id := range s.cfg.Announcer.Announcers(finding, secret.DayKey(day), maxAnnouncers) {
+	for id, err := range how.announcers(finding, secret.DayKey(day), maxAnnouncers) {
+		if err != nil {
+			return nil, asked, failed, err
+		}
 		asked++
 		go func() {
-			ctx, cancel := context.WithTimeout(ctx, askWithin)
+			ctx, cancel := context.WithTimeout(ctx, how.askWithin)
 			defer cancel()
-			claims, err := s.askAnnouncer(ctx, id, secret, day, now)
+			claims, err := s.askAnnouncer(ctx, how, id, secret, day, now)
 			if err != nil {
 				s.cfg.Log.Debug("asking an announcer", "peer", id, "err", err)
 			}
@@ -103,30 +117,30 @@ func (s *Service) search(ctx context.Context, secret discovery.Secret, now time.
 				failed++
 			}
 			if len(found) > 0 && enough == nil {
-				enough = time.After(foundWithin)
+				enough = time.After(how.foundWithin)
 			}
 		case <-enough:
-			return found, asked, failed + left
+			return found, asked, failed + left, nil
 		}
 	}
-	return found, asked, failed
+	return found, asked, failed, nil
 }
 
 var errNotItsNode = errors.New("contact: the node that announces is not one of the provider's that it names")
 
 // askAnnouncer asks one announcer. It may return claims and an error, if some were bad.
-func (s *Service) askAnnouncer(ctx context.Context, id overlay.PeerID, secret discovery.Secret, day discovery.Day, now time.Time) ([]*discovery.VerifiedClaim, error) {
+func (s *Service) askAnnouncer(ctx context.Context, how way, id overlay.PeerID, secret discovery.Secret, day discovery.Day, now time.Time) ([]*discovery.VerifiedClaim, error) {
 	host, err := overlay.PeerHost(id)
 	if err != nil {
 		return nil, fmt.Errorf("naming announcer: %w", err)
 	}
-	search, err := discovery.NewSearcher(secret, day, s.provider, []byte(id))
+	search, err := discovery.NewSearcher(secret, day, how.as, []byte(id))
 	if err != nil {
 		return nil, err
 	}
 	k := secret.DayKey(day)
 	subject := hex.EncodeToString(k[:])
-	resp, err := s.cfg.Caller.Call(ctx, peering.Request{Target: host, Endpoint: EndpointLookup, Subject: subject, Body: search.Query().Bytes(), MaxResponse: maxMessage})
+	resp, err := how.caller.Call(ctx, peering.Request{Target: host, Endpoint: EndpointLookup, Subject: subject, Body: search.Query().Bytes(), MaxResponse: maxMessage})
 	if err != nil {
 		return nil, err
 	}
@@ -140,14 +154,20 @@ func (s *Service) askAnnouncer(ctx context.Context, id overlay.PeerID, secret di
 	}
 	// Before the handle goes out: is it the provider that it says? This also
 	// makes its keys known.
-	p, err := s.cfg.Directory.Resolve(ctx, search.Announcer().Domain())
-	if err != nil {
-		return nil, fmt.Errorf("resolving announcer: %w", err)
+	domain, its := search.Announcer().Domain(), false
+	if how.speaks != nil {
+		its = how.speaks(domain, id)
+	} else {
+		p, err := s.cfg.Directory.Resolve(ctx, domain)
+		if err != nil {
+			return nil, fmt.Errorf("resolving announcer: %w", err)
+		}
+		its = slices.Contains(p.Nodes, string(id))
 	}
-	if !slices.Contains(p.Nodes, string(id)) {
+	if !its {
 		return nil, errNotItsNode
 	}
-	resp, err = s.cfg.Caller.Call(ctx, peering.Request{Target: host, Endpoint: EndpointReveal, Subject: subject, Body: reveal.Bytes(), MaxResponse: discovery.MaxAnswer})
+	resp, err = how.caller.Call(ctx, peering.Request{Target: host, Endpoint: EndpointReveal, Subject: subject, Body: reveal.Bytes(), MaxResponse: discovery.MaxAnswer})
 	if err != nil {
 		return nil, err
 	}
@@ -159,10 +179,13 @@ func (s *Service) askAnnouncer(ctx context.Context, id overlay.PeerID, secret di
 	return found, errors.Join(append(refused, err)...)
 }
 
-// admitLookup counts what one provider asks for, whatever comes of it.
+// admitLookup counts what one provider asks for, or all together who are not named, whatever comes of it.
 func (s *Service) admitLookup(in *peering.Incoming) (uri.Provider, *clientapi.Problem) {
 	if ok, wait := s.lookups.Take(in.Source, 1, s.cfg.Now()); !ok {
-		return uri.Provider{}, tooMany(wait, "%s looks up many identifiers: wait", in.Source)
+		return uri.Provider{}, tooMany(wait, "%s looks up many identifiers: wait", cmp.Or(in.Source, "who is not named"))
+	}
+	if in.Source == "" {
+		return discovery.Unnamed(), nil
 	}
 	from, err := uri.ParseDomain(in.Source)
 	if err != nil {

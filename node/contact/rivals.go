@@ -137,7 +137,10 @@ func (s *Service) lookFor(ctx context.Context, c *claimRecord, now time.Time) er
 	if err != nil {
 		return err
 	}
-	more, _, failed := s.search(ctx, c.secret, now)
+	more, _, failed, err := s.search(ctx, s.named(), c.secret, now)
+	if err != nil {
+		return err
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}

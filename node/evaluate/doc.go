@@ -21,5 +21,9 @@
 // provider's by each evaluator (Limits). An evaluator cannot tell the users of a
 // provider apart; it would have to believe the provider.
 //
+// A user can have its provider ask over relays (package veil), so that evaluators do not see which provider asks. All
+// who ask so have one budget at each evaluator together: less than a provider's, so that it is no better way to try
+// many numbers, and used up by one who floods it, when the others are refused.
+//
 // Nothing is stored. Read evaluate.go, serve.go.
 package evaluate

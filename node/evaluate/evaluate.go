@@ -27,7 +27,12 @@ const Endpoint = "evaluate"
 const (
 	askWithin    = 8 * time.Second        // the whole of an evaluation by others
 	anotherAfter = 400 * time.Millisecond // one more evaluator is asked, when some are slow
-	faultFor     = 10 * time.Minute       // an evaluator that has erred is asked last
+
+	// Over relays there and back takes seconds, and asking more makes all slower.
+	veiledWithin       = 50 * time.Second
+	veiledAnotherAfter = 15 * time.Second
+
+	faultFor = 10 * time.Minute // an evaluator that has erred is asked last
 )
 
 var (
@@ -43,6 +48,13 @@ type Caller interface {
 	Call(ctx context.Context, q peering.Request) (*peering.Response, error)
 }
 
+// Veil asks other providers over relays; *veil.Service does.
+type Veil interface {
+	Caller
+	// Check is an error if it cannot be as private as a user asks for.
+	Check(p *clientapi.Privacy) error
+}
+
 // Limits bounds what is evaluated, counted in inputs. A zero field means its default.
 type Limits struct {
 	// Users is an own user's budget. Default 50 a day, 200 at once.
@@ -50,6 +62,8 @@ type Limits struct {
 	// Providers is another provider's budget here, if this is an evaluator. Default 20 per
 	// second, 5,000 at once.
 	Providers ration.Config
+	// Unnamed is the budget here of all together who ask over relays. Default 5 per second, 500 at once.
+	Unnamed ration.Config
 }
 
 // Config configures a Service.
@@ -61,6 +75,8 @@ type Config struct {
 	// Share may be nil: this provider is no evaluator.
 	Share  *oprf.Share
 	Caller Caller
+	// Veil asks over relays, where a user wants that. May be nil: nobody can.
+	Veil   Veil
 	Limits Limits
 	Now    func() time.Time
 	// Log receives what an operator may want to know. Default: nothing.
@@ -73,6 +89,7 @@ type Service struct {
 	own       int // the own evaluator's number, or 0
 	users     *ration.Ration
 	providers *ration.Ration
+	unnamed   *ration.Ration // of one, ""
 
 	mu     sync.Mutex
 	faults map[int]Fault // by evaluator; guarded by mu
@@ -116,7 +133,9 @@ func New(cfg Config) (*Service, error) {
 	setDefault(&cfg.Limits.Users.Burst, 200)
 	setDefault(&cfg.Limits.Providers.PerSecond, 20)
 	setDefault(&cfg.Limits.Providers.Burst, 5000)
-	return &Service{cfg: cfg, own: own, users: ration.New(cfg.Limits.Users), providers: ration.New(cfg.Limits.Providers), faults: map[int]Fault{}}, nil
+	setDefault(&cfg.Limits.Unnamed.PerSecond, 5)
+	setDefault(&cfg.Limits.Unnamed.Burst, 500)
+	return &Service{cfg: cfg, own: own, users: ration.New(cfg.Limits.Users), providers: ration.New(cfg.Limits.Providers), unnamed: ration.New(cfg.Limits.Unnamed), faults: map[int]Fault{}}, nil
 }
 
 func setDefault(p *float64, d float64) {
@@ -145,7 +164,7 @@ func (s *Service) Try(ctx context.Context) (map[int]error, error) {
 	errs := make([]error, len(list))
 	var asking sync.WaitGroup
 	for i, p := range list {
-		asking.Go(func() { _, errs[i] = s.askOne(ctx, b.Request(), i+1, p) })
+		asking.Go(func() { _, errs[i] = s.askOne(ctx, s.cfg.Caller, b.Request(), i+1, p) })
 	}
 	asking.Wait()
 	out := map[int]error{}
@@ -181,17 +200,29 @@ func (s *Service) Evaluate(ctx context.Context, who account.Identity, q *clienta
 	if r.Set() != s.cfg.Set.ID() {
 		return nil, problem(http.StatusConflict, clientapi.CodeKeySet, "the request is for key set %s, and the network has %s: read it anew", r.Set(), s.cfg.Set.ID())
 	}
+	out, how := new(clientapi.Evaluated), s.named()
+	if q.Privacy != nil {
+		if s.cfg.Veil == nil {
+			return nil, problem(http.StatusServiceUnavailable, clientapi.CodePrivacy, "this provider asks nobody over relays; nothing was sent")
+		}
+		if err := s.cfg.Veil.Check(q.Privacy); err != nil {
+			return nil, err
+		}
+		out.Over, how = q.Privacy.Over, way{s.cfg.Veil, veiledWithin, veiledAnotherAfter, true}
+	}
 	if ok, wait := s.users.Take(who.User.String(), float64(r.Len()), s.cfg.Now()); !ok {
 		return nil, tooMany(wait, "%s has used many identifiers: wait", who.User)
 	}
-	good, err := s.ask(ctx, r)
+	good, err := s.ask(ctx, how, r)
+	if p, ok := errors.AsType[*clientapi.Problem](err); ok && p.Code == clientapi.CodePrivacy {
+		return nil, problem(p.Status, p.Code, "%v", err)
+	}
 	if errors.Is(err, ErrTooFew) {
 		return nil, problem(http.StatusBadGateway, clientapi.CodeUnreachable, "%v", err)
 	}
 	if err != nil {
 		return nil, err
 	}
-	out := new(clientapi.Evaluated)
 	for _, x := range good {
 		out.Evaluations = append(out.Evaluations, clientapi.Evaluation{Number: x.verified.Number(), Evaluation: x.bytes})
 	}
@@ -204,7 +235,7 @@ func (s *Service) Output(ctx context.Context, input []byte) (oprf.Output, error)
 	if err != nil {
 		return oprf.Output{}, err
 	}
-	good, err := s.ask(ctx, b.Request())
+	good, err := s.ask(ctx, s.named(), b.Request())
 	if err != nil {
 		return oprf.Output{}, err
 	}
@@ -224,10 +255,19 @@ type evaluated struct {
 	bytes    []byte
 }
 
+// A way is how evaluators are asked, and for how long.
+type way struct {
+	caller          Caller
+	within, another time.Duration
+	veiled          bool
+}
+
+func (s *Service) named() way { return way{s.cfg.Caller, askWithin, anotherAfter, false} }
+
 // ask asks as many evaluators as are needed at once, and another one whenever one has failed or
 // a while has passed. It returns what the first t good ones say.
-func (s *Service) ask(ctx context.Context, r *oprf.Request) ([]evaluated, error) {
-	ctx, cancel := context.WithTimeout(ctx, askWithin)
+func (s *Service) ask(ctx context.Context, how way, r *oprf.Request) ([]evaluated, error) {
+	ctx, cancel := context.WithTimeout(ctx, how.within)
 	defer cancel()
 	list, order := s.cfg.Set.Evaluators(), s.order()
 	type answer struct {
@@ -248,14 +288,14 @@ func (s *Service) ask(ctx context.Context, r *oprf.Request) ([]evaluated, error)
 		order = order[1:]
 		open++
 		asking.Go(func() {
-			x, err := s.askOne(ctx, r, n, list[n-1])
+			x, err := s.askOne(ctx, how.caller, r, n, list[n-1])
 			answers <- answer{n, x, err}
 		})
 	}
 	for range s.cfg.Set.Threshold() {
 		next()
 	}
-	slow := time.NewTicker(anotherAfter)
+	slow := time.NewTicker(how.another)
 	defer slow.Stop()
 	var good []evaluated
 	var bad error
@@ -265,7 +305,9 @@ func (s *Service) ask(ctx context.Context, r *oprf.Request) ([]evaluated, error)
 			next()
 		case a := <-answers:
 			open--
-			s.note(a.number, list[a.number-1], a.err)
+			if !how.veiled || errors.Is(a.err, errLied) { // what relays lose is no fault of an evaluator's
+				s.note(a.number, list[a.number-1], a.err)
+			}
 			if a.err != nil {
 				bad = errors.Join(bad, fmt.Errorf("%s: %w", list[a.number-1].Domain(), a.err))
 				next()
@@ -301,7 +343,7 @@ func (s *Service) order() (numbers []int) {
 }
 
 // askOne asks one evaluator, and verifies what it says.
-func (s *Service) askOne(ctx context.Context, r *oprf.Request, number int, p uri.Provider) (out evaluated, err error) {
+func (s *Service) askOne(ctx context.Context, caller Caller, r *oprf.Request, number int, p uri.Provider) (out evaluated, err error) {
 	var e *oprf.Evaluation
 	if number == s.own {
 		if e, err = s.cfg.Share.Evaluate(r); err != nil {
@@ -310,7 +352,7 @@ func (s *Service) askOne(ctx context.Context, r *oprf.Request, number int, p uri
 		out.bytes = e.Bytes()
 	} else {
 		set := r.Set()
-		resp, err := s.cfg.Caller.Call(ctx, peering.Request{Target: p.Domain(), Endpoint: Endpoint, Subject: hex.EncodeToString(set[:]), Body: r.Bytes(),
+		resp, err := caller.Call(ctx, peering.Request{Target: p.Domain(), Endpoint: Endpoint, Subject: hex.EncodeToString(set[:]), Body: r.Bytes(),
 			MaxResponse: oprf.MaxEvaluation})
 		if err != nil {
 			return out, err

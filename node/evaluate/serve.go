@@ -15,19 +15,23 @@ func (s *Service) Routes() []peering.Route {
 	if s.cfg.Share == nil {
 		return nil
 	}
-	return []peering.Route{{Endpoint: Endpoint, Handler: s.handle, MaxBody: oprf.MaxRequest, Idempotent: true}}
+	return []peering.Route{{Endpoint: Endpoint, Handler: s.handle, MaxBody: oprf.MaxRequest, Idempotent: true, Unnamed: true}}
 }
 
-// handle evaluates for another provider. What it asks for is counted before anything is
+// handle evaluates for another provider, or for one that is not named. What it asks for is counted before anything is
 // computed with it, and also when it comes to nothing.
 func (s *Service) handle(_ context.Context, in *peering.Incoming) (*peering.Response, error) {
+	budget, who := s.providers, in.Source
+	if in.Source == "" {
+		budget, who = s.unnamed, "who is not named"
+	}
 	r, err := oprf.ParseRequest(in.Body)
 	if err != nil {
-		s.providers.Take(in.Source, 1, s.cfg.Now())
+		budget.Take(in.Source, 1, s.cfg.Now())
 		return nil, problem(http.StatusUnprocessableEntity, clientapi.CodeInvalid, "the request does not decode: %v", err)
 	}
-	if ok, wait := s.providers.Take(in.Source, float64(r.Len()), s.cfg.Now()); !ok {
-		return nil, tooMany(wait, "%s has many identifiers evaluated: wait", in.Source)
+	if ok, wait := budget.Take(in.Source, float64(r.Len()), s.cfg.Now()); !ok {
+		return nil, tooMany(wait, "%s has many identifiers evaluated: wait", who)
 	}
 	set := r.Set()
 	if in.Subject != hex.EncodeToString(set[:]) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/node/ration"
+	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/consent"
 	"github.com/mimid/mimid/protocol/introduction"
 	"github.com/mimid/mimid/protocol/privacypass"
@@ -52,6 +53,13 @@ type Caller interface {
 	Call(ctx context.Context, q peering.Request) (*peering.Response, error)
 }
 
+// Veil asks other providers over relays; *veil.Service does.
+type Veil interface {
+	Caller
+	// Check is an error if it cannot be as private as a user asks for.
+	Check(p *clientapi.Privacy) error
+}
+
 // Limits bounds what is asked for. A zero field means its default, but for PerDay.
 type Limits struct {
 	// PerDay is how many tokens an own user gets a day; 0: none.
@@ -90,7 +98,9 @@ type Config struct {
 	Contacts Contacts
 	Feed     Feed
 	Caller   Caller
-	Limits   Limits
+	// Veil asks others over relays, where a user wants that. May be nil: nobody can.
+	Veil   Veil
+	Limits Limits
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
 	// Log receives what an operator may want to know, never a token. Default: nothing.
@@ -103,7 +113,7 @@ type Service struct {
 	cfg      Config
 	self     uri.Provider
 	keys     *ration.Ration // by other provider
-	requests *ration.Ration // likewise
+	requests *ration.Ration // likewise; those that came over relays by ""
 	users    *ration.Ration // by own user
 
 	known  sync.Mutex
@@ -155,7 +165,7 @@ func setDefault[T int | float64 | time.Duration](p *T, d T) {
 func (s *Service) Routes() []peering.Route {
 	return []peering.Route{
 		{Endpoint: EndpointKeys, Handler: s.handleKeys, MaxBody: 16, Idempotent: true},
-		{Endpoint: EndpointIntroduce, Handler: s.handleIntroduce, MaxBody: introduction.MaxRequest, Idempotent: true},
+		{Endpoint: EndpointIntroduce, Handler: s.handleIntroduce, MaxBody: introduction.MaxRequest, Idempotent: true, Unnamed: true},
 	}
 }
 

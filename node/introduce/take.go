@@ -1,6 +1,7 @@
 package introduce
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -45,15 +46,25 @@ func (s *Service) Introduce(ctx context.Context, n *clientapi.Introduce) (*clien
 	if bad != nil {
 		return nil, bad
 	}
+	out, caller := new(clientapi.Introduced), s.cfg.Caller
+	if n.Privacy != nil {
+		if s.cfg.Veil == nil {
+			return nil, problem(http.StatusServiceUnavailable, clientapi.CodePrivacy, "this provider asks nobody over relays; nothing was sent")
+		}
+		if err := s.cfg.Veil.Check(n.Privacy); err != nil {
+			return nil, err
+		}
+		out.Over, caller = n.Privacy.Over, s.cfg.Veil
+	}
 	if r.Target.Provider() == s.self {
-		granted, err := s.take(ctx, c, n.Request)
+		out.Granted, err = s.take(ctx, c, n.Request)
 		if err != nil {
 			return nil, err
 		}
-		return &clientapi.Introduced{Granted: granted}, nil
+		return out, nil
 	}
 	domain := r.Target.Provider().Domain()
-	res, err := s.cfg.Caller.Call(ctx, peering.Request{Target: domain, Endpoint: EndpointIntroduce, Subject: domain, Body: n.Request, MaxResponse: 16})
+	res, err := caller.Call(ctx, peering.Request{Target: domain, Endpoint: EndpointIntroduce, Subject: domain, Body: n.Request, MaxResponse: 16})
 	if err != nil {
 		if p := peering.Problem(err); p != nil {
 			return nil, p
@@ -63,7 +74,8 @@ func (s *Service) Introduce(ctx context.Context, n *clientapi.Introduce) (*clien
 	if len(res.Body) != 1 || res.Body[0] > 1 {
 		return nil, problem(http.StatusBadGateway, clientapi.CodeUnreachable, "%s answers nonsense to an anonymous request", domain)
 	}
-	return &clientapi.Introduced{Granted: res.Body[0] == 1}, nil
+	out.Granted = res.Body[0] == 1
+	return out, nil
 }
 
 func parse(b []byte) (*introduction.Request, *clientapi.Problem) {
@@ -82,23 +94,26 @@ func check(r *introduction.Request, keys introduction.Keys, now time.Time) (*int
 	return c, nil
 }
 
-// handleIntroduce takes a request of another provider's user. Whatever is refused is refused for
+// handleIntroduce takes a request of another provider's user. If it came over relays, the token says whose.
+// Whatever is refused is refused for
 // what the source and the request are; of the target the answer says only that it has said yes.
 func (s *Service) handleIntroduce(ctx context.Context, in *peering.Incoming) (*peering.Response, error) {
 	now := s.cfg.Now()
 	if ok, wait := s.requests.Take(in.Source, 1, now); !ok {
-		return nil, tooMany(wait, "%s brings many anonymous requests: wait", in.Source)
+		return nil, tooMany(wait, "%s brings many anonymous requests: wait", cmp.Or(in.Source, "who is not named"))
 	}
 	r, bad := parse(in.Body)
 	switch {
 	case bad != nil:
 		return nil, bad
-	case r.Issuer.Domain() != in.Source:
+	case in.Source != "" && r.Issuer.Domain() != in.Source:
 		return nil, problem(http.StatusForbidden, clientapi.CodeForbidden, "%s brings a token of another provider", in.Source)
+	case r.Issuer == s.self: // own users' come from here
+		return nil, problem(http.StatusForbidden, clientapi.CodeForbidden, "somebody brings a token of %s to it itself", s.cfg.Domain)
 	case r.Target.Provider() != s.self || in.Subject != s.cfg.Domain:
 		return nil, invalid("the anonymous request is not for users of %s", s.cfg.Domain)
 	}
-	keys, err := s.keysOf(ctx, in.Source, r.Token.KeyID, now)
+	keys, err := s.keysOf(ctx, r.Issuer.Domain(), r.Token.KeyID, now)
 	if err != nil {
 		return nil, err
 	}

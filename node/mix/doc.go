@@ -4,7 +4,8 @@
 // Link, which is overlay/link's in a node.
 //
 // Read relay.go (Relay: what happens to a packet that comes), bucket.go and waiting.go (what bounds
-// that), journal.go (replay tags on disk), exit.go (Exit: messages that end here), sender.go (Sender).
+// that), journal.go (replay tags on disk), exit.go (Exit: messages that end here), sender.go (Sender), blocks.go (reply blocks for
+// more than an acknowledgement).
 //
 //	link -> Relay -> link          to the next relay, when its delay is over
 //	        Relay -> Exit -> link  a payload; acknowledged by its reply block
@@ -45,8 +46,9 @@
 //
 // # What it does not give
 //
-// An acknowledgement leaves as soon as a message is on disk, and not at the Sender's times: who watches the
-// links of the recipient sees that more leaves than was sent on, and that something came for it which was no
-// loop. What a relay sends on is no secret from who watches it. Acknowledgements come back over paths without
-// the pinned entry. Who has many peers can use up all tokens.
+// An acknowledgement, and an answer, leaves after a delay like a relay's (ExitConfig.Delay), and not at the Sender's
+// times, or a node that gets much could not acknowledge it: who watches the links of the recipient for long sees that
+// more leaves than was sent on, and so how much comes for it; which packets those were it can guess where little
+// comes. What a relay sends on is no secret from who watches it. Acknowledgements and answers come back over paths
+// without the pinned entry. Who has many peers can use up all tokens.
 package mix

@@ -2,12 +2,14 @@ package mix
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/mimid/mimid/protocol/onion"
+	"github.com/mimid/mimid/protocol/onion/relays"
 )
 
 // A Message is one that has come whole.
@@ -36,21 +38,26 @@ type ExitConfig struct {
 	Peers  Peers
 	Inbox  Inbox
 	Limits onion.Limits // of what is held of messages that lack parts
-	Queue  int          // payloads that may wait. Default 1,024
-	Log    *slog.Logger // nil discards
+	// Delay is for how long an acknowledgement or answer is kept on average before it leaves, as a relay
+	// keeps a packet; zero: it leaves at once, and tells who watches this node that what came was for it.
+	Delay time.Duration
+	Queue int          // payloads that may wait, and answers. Default 1,024
+	Log   *slog.Logger // nil discards
 }
 
 // putAtOnce bounds how many messages are put into the Inbox together.
 const putAtOnce = 64
 
 // An Exit puts the messages together whose packets end here, keeps them, and acknowledges what it
-// has kept. Deliver may be called from any goroutine; the rest belongs to Run.
+// has kept. Deliver and Answer may be called from any goroutine; the rest belongs to Run.
 type Exit struct {
-	cfg  ExitConfig
-	in   chan delivery
-	asm  *onion.Reassembler
-	whom []answer
-	put  []Message
+	cfg     ExitConfig
+	in      chan delivery
+	answers chan waiting
+	asm     *onion.Reassembler
+	whom    []answer
+	put     []Message
+	delayed delayed // acknowledgements and answers that wait for their time
 }
 
 type delivery struct {
@@ -78,7 +85,7 @@ func NewExit(c ExitConfig) (*Exit, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Exit{cfg: c, in: make(chan delivery, c.Queue), asm: onion.NewReassembler(c.Limits)}, nil
+	return &Exit{cfg: c, in: make(chan delivery, c.Queue), answers: make(chan waiting, c.Queue), asm: onion.NewReassembler(c.Limits)}, nil
 }
 
 // Deliver is RelayConfig.Deliver.
@@ -101,10 +108,21 @@ func (x *Exit) Run(ctx context.Context) error {
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("reading which messages came: %w", err)
 	}
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
 	for {
+		if due, ok := x.delayed.next(); ok {
+			timer.Reset(time.Until(due))
+		} else {
+			timer.Stop()
+		}
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-timer.C:
+			x.send(time.Now())
+		case w := <-x.answers:
+			x.later(w.next, w.packet)
 		case d := <-x.in:
 			x.take(d)
 			for more := true; more && len(x.put) < putAtOnce; { // what waits already shares the fsync
@@ -176,10 +194,55 @@ func (x *Exit) acknowledge(surb *onion.SURB, a onion.Ack) {
 		return
 	}
 	first, packet, err := surb.Reply(a.Bytes())
-	if err == nil {
-		err = forward(x.cfg.Peers, x.cfg.Link, first, packet)
-	}
 	if err != nil {
-		x.cfg.Log.Debug("an acknowledgement was not sent", "err", err)
+		x.cfg.Log.Debug("an acknowledgement was not made", "err", err)
+		return
+	}
+	x.later(first, packet)
+}
+
+// Answer sends a payload by a reply block that a message has brought. That it was lost only who made the
+// block can notice. Errors: ErrBusy, and onion's for a payload that is too long.
+func (x *Exit) Answer(surb onion.SURB, payload []byte) error {
+	first, packet, err := surb.Reply(payload)
+	if err != nil {
+		return err
+	}
+	select {
+	case x.answers <- waiting{next: first, packet: packet}:
+		return nil
+	default:
+		return fmt.Errorf("%w: %d wait to leave", ErrBusy, cap(x.answers))
+	}
+}
+
+// later sends a packet at its time.
+func (x *Exit) later(next onion.NodeID, packet []byte) {
+	now := time.Now()
+	var d time.Duration
+	if x.cfg.Delay > 0 {
+		var err error
+		if d, err = relays.Exponential(rand.Reader, x.cfg.Delay); err != nil { // crypto/rand's reader does not fail
+			d = x.cfg.Delay
+		}
+	}
+	if len(x.delayed.heap) >= x.cfg.Queue {
+		x.cfg.Log.Debug("an answer is dropped: too many wait to leave")
+		return
+	}
+	x.delayed.add(waiting{due: now.Add(d), next: next, packet: packet})
+	x.send(now)
+}
+
+// send sends what is due.
+func (x *Exit) send(now time.Time) {
+	for {
+		w, ok := x.delayed.pop(now)
+		if !ok {
+			return
+		}
+		if err := forward(x.cfg.Peers, x.cfg.Link, w.next, w.packet); err != nil {
+			x.cfg.Log.Debug("an answer was not sent", "err", err)
+		}
 	}
 }

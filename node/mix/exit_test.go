@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -177,6 +178,46 @@ func TestExitDropsRubbish(t *testing.T) {
 			t.Errorf("payloads that wait (- wanted):\n%s", d)
 		}
 		if _, err := mix.NewExit(mix.ExitConfig{Format: format}); !errors.Is(err, mix.ErrConfig) {
+			t.Error(err)
+		}
+	})
+}
+
+// TestAnswersAreDelayed: with a delay, acknowledgements and answers leave as packets of a relay do: after times
+// of that mean that are not alike.
+func TestAnswersAreDelayed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const mean, n = time.Second, 400
+		link := &memoryLink{}
+		exit := must[*mix.Exit](t)(mix.NewExit(mix.ExitConfig{Format: format, Link: link, Peers: onePeer{}, Inbox: &memoryInbox{}, Delay: mean}))
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- exit.Run(ctx) }()
+		key := must[onion.PrivateKey](t)(onion.GenerateKey(format.Suite))
+		began := time.Now()
+		for range n {
+			surb, _, err := format.NewSURB(epoch, []onion.Relay{{Node: next, Key: key.Public()}}, onion.Mailbox{1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := exit.Answer(surb, []byte("yes")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		// Of an exponential distribution, 38 within a tenth of the mean and half within ln 2 of it, give or take six
+		// standard deviations.
+		for _, c := range []struct {
+			after    time.Duration
+			min, max int
+		}{{0, 0, 3}, {mean / 10, 4, 74}, {mean * 6931 / 10_000, 140, 260}, {30 * mean, n, n}} {
+			time.Sleep(c.after - time.Since(began))
+			synctest.Wait()
+			if got := len(link.list()); got < c.min || got > c.max {
+				t.Errorf("%d of %d have left after %v, not %d to %d", got, n, c.after, c.min, c.max)
+			}
+		}
+		cancel()
+		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})

@@ -28,7 +28,7 @@ type SenderConfig struct {
 	// Entry chooses the first hop that stays, when a snapshot is taken: among are those that may be
 	// chosen from, which are none in small networks; nil, nil is none. nil never has one.
 	Entry func(c *relays.Cosigned, among []*relays.Relay) (*relays.Relay, error)
-	Queue int          // acknowledgements that may wait. Default 1,024
+	Queue int          // acknowledgements and answers that may wait. Default 1,024
 	Log   *slog.Logger // nil discards
 }
 
@@ -39,6 +39,7 @@ type Sender struct {
 	begin     chan *sending
 	snapshots chan snapshot
 	replies   chan delivery
+	blocks    chan blocksCall
 	ended     chan struct{}
 
 	mu       sync.Mutex
@@ -55,6 +56,7 @@ type Sender struct {
 	active   *relays.Active
 	sendings map[onion.MessageID]*sending
 	expected map[onion.Mailbox]expected
+	wanted   map[onion.Mailbox]wantedAnswer
 }
 
 type snapshot struct {
@@ -93,8 +95,8 @@ func NewSender(c SenderConfig) (*Sender, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Sender{
-		cfg: c, begin: make(chan *sending), snapshots: make(chan snapshot), replies: make(chan delivery, c.Queue), ended: make(chan struct{}),
-		machine: retry.New(c.Retry), loops: loops.New(c.Cover.Loops), sendings: map[onion.MessageID]*sending{}, expected: map[onion.Mailbox]expected{},
+		cfg: c, begin: make(chan *sending), snapshots: make(chan snapshot), replies: make(chan delivery, c.Queue), blocks: make(chan blocksCall), ended: make(chan struct{}),
+		machine: retry.New(c.Retry), loops: loops.New(c.Cover.Loops), sendings: map[onion.MessageID]*sending{}, expected: map[onion.Mailbox]expected{}, wanted: map[onion.Mailbox]wantedAnswer{},
 	}, nil
 }
 
@@ -202,7 +204,11 @@ func (s *Sender) Run(ctx context.Context) error {
 				g.result <- err
 			}
 		case d := <-s.replies:
-			s.reply(d)
+			if !s.answered(d) {
+				s.reply(d)
+			}
+		case c := <-s.blocks:
+			s.answerBlocks(c)
 		case <-due.C:
 			s.tick()
 			due.Reset(s.next())

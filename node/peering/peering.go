@@ -67,7 +67,8 @@ type Response struct {
 
 // Incoming is a request as its target sees it.
 type Incoming struct {
-	// Source is the domain of the provider that asks, proven.
+	// Source is the domain of the provider that asks, proven; empty if it is not named, see
+	// Route.Unnamed.
 	Source string
 	// Peer is the node at the other end of the channel as Config.Peer told it,
 	// or "".
@@ -106,6 +107,9 @@ type Route struct {
 	Idempotent bool
 	// Plain endpoints that are not MIMI's are called without an envelope, too.
 	Plain bool
+	// Unnamed endpoints, which are idempotent, can be asked over the onion overlay, too (package
+	// veil): Source is empty then.
+	Unnamed bool
 }
 
 // Provider is what a Directory knows of one.

@@ -64,6 +64,9 @@ const (
 	// CodeUnknownProvider (502): the domain has no provider that could be
 	// found and verified.
 	CodeUnknownProvider Code = "unknown_provider"
+	// CodePrivacy (503): it cannot be done as privately as the client asked for, and was not
+	// done another way. Try later, or let the user choose another privacy.
+	CodePrivacy Code = "privacy"
 	// CodeUnavailable (503): the provider is starting, stopping, or out of disk
 	// space. Nothing has happened. Retry later.
 	CodeUnavailable Code = "unavailable"

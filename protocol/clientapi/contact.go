@@ -43,12 +43,16 @@ type WithdrawClaim struct {
 // oprf.Request. Whoever evaluates, and the own provider, learns how many they are.
 type Evaluate struct {
 	Request []byte `json:"request" maxLength:"4096" doc:"Blinded inputs, an oprf.Request"`
+	// Privacy has evaluators that are other providers asked over relays.
+	Privacy *Privacy `json:"privacy,omitempty" doc:"Ask evaluators so that they do not learn which provider asks"`
 }
 
 // Evaluated are as many evaluations as the key set's threshold, verified by the provider.
 // A device verifies them itself, too.
 type Evaluated struct {
 	Evaluations []Evaluation `json:"evaluations"`
+	// Over is the way that it went, if the client asked for one.
+	Over string `json:"over,omitempty" doc:"The way, as privacy asked for it"`
 }
 
 // Evaluation is one evaluator's.
@@ -62,6 +66,9 @@ type Evaluation struct {
 // in the network, it can only guess at their price.
 type Discover struct {
 	Secret []byte `json:"secret" maxLength:"48" doc:"The identifier's secret, 32 octets (base64)"`
+	// Privacy has others look in the DHT, and announcers asked, over relays. Announcers that do not
+	// take part there are not asked, and count as failed.
+	Privacy *Privacy `json:"privacy,omitempty" doc:"Look it up so that others do not learn which provider asks"`
 }
 
 // Discovered lists what was found: every claim that the provider could verify,
@@ -76,6 +83,8 @@ type Discovered struct {
 	Asked  int   `json:"asked" doc:"Announcing providers that were asked"`
 	Failed int   `json:"failed" doc:"Those that gave no valid answer"`
 	TookMS int64 `json:"took_ms" doc:"How long it took"`
+	// Over is the way that it went, if the client asked for one.
+	Over string `json:"over,omitempty" doc:"The way, as privacy asked for it"`
 }
 
 // Found is one claim.

@@ -46,6 +46,7 @@
 //	GET    /v1/tokens                        TokenKeys: with what tokens for anonymous requests are signed
 //	POST   /v1/tokens                        NewTokens -> Tokens
 //	POST   /v1/introduce                     Introduce -> Introduced: an anonymous request, without a token of a device
+//	GET    /v1/privacy                       PrivacyReport: what it is worth now, and costs, to ask others over relays
 //	GET    /v1/introductions                 Introductions: anonymous requests that wait for the user's answer
 //	POST   /v1/introductions                 JudgeIntroduction
 //	POST   /v1/knocks                        SendKnock -> Knock: ask to be let into a room, or no longer

@@ -24,11 +24,14 @@ type Tokens struct {
 // header that says so: the token in it is all that shows that it is a user of this provider.
 type Introduce struct {
 	Request []byte `json:"request" maxLength:"4096" doc:"introduction.Request; the same again asks whether there is an answer"`
+	// Privacy passes it on over relays. The target's provider learns the issuer of the token in any case.
+	Privacy *Privacy `json:"privacy,omitempty" doc:"Pass it on so that who watches links does not learn which provider asks which"`
 }
 
 // Introduced answers it.
 type Introduced struct {
-	Granted bool `json:"granted" doc:"The target has said yes. False says nothing, not even that there is such a user"`
+	Granted bool   `json:"granted" doc:"The target has said yes. False says nothing, not even that there is such a user"`
+	Over    string `json:"over,omitempty" doc:"The way that it went, as privacy asked for it"`
 }
 
 // Introductions lists anonymous requests that wait for the user's answer.

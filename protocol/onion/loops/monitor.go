@@ -54,13 +54,14 @@ type Monitor struct {
 }
 
 type loop struct {
-	until time.Time
-	over  []onion.NodeID
+	sent, until time.Time
+	over        []onion.NodeID
 }
 
 type verdict struct {
 	lost bool
 	over []onion.NodeID
+	took time.Duration // of one that was not lost
 }
 
 // A Report is what the loops say.
@@ -75,6 +76,8 @@ type Report struct {
 	// Suspects are the relays that most of the missing ones went over, if there is an alarm: each
 	// with more than half of its loops missing.
 	Suspects []onion.NodeID
+	// Trip is the median of how long the last loops that returned were on their way; zero if none did.
+	Trip time.Duration
 }
 
 // New makes a Monitor.
@@ -90,7 +93,7 @@ func (m *Monitor) Sent(now time.Time, to onion.Mailbox, over []onion.NodeID, del
 	if _, ok := m.open[to]; ok || len(m.open) >= m.cfg.Outstanding {
 		return false
 	}
-	m.open[to] = loop{now.Add(max(0, delays) + m.cfg.Slack), slices.Clone(over)}
+	m.open[to] = loop{now, now.Add(max(0, delays) + m.cfg.Slack), slices.Clone(over)}
 	m.sent++
 	return true
 }
@@ -104,7 +107,7 @@ func (m *Monitor) Returned(now time.Time, to onion.Mailbox) bool {
 	}
 	delete(m.open, to)
 	m.returned++
-	m.judge(verdict{over: l.over})
+	m.judge(verdict{over: l.over, took: now.Sub(l.sent)})
 	return true
 }
 
@@ -129,7 +132,7 @@ func (m *Monitor) Expire(now time.Time) {
 	for _, l := range all {
 		delete(m.open, l.to)
 		m.lost++
-		m.judge(verdict{true, l.over})
+		m.judge(verdict{lost: true, over: l.over})
 	}
 }
 
@@ -144,10 +147,17 @@ func (m *Monitor) judge(v verdict) {
 func (m *Monitor) Report(now time.Time) Report {
 	m.Expire(now)
 	r := Report{Sent: m.sent, Returned: m.returned, Lost: m.lost, Judged: len(m.judged)}
+	var took []time.Duration
 	for _, v := range m.judged {
 		if v.lost {
 			r.Missing++
+			continue
 		}
+		took = append(took, v.took)
+	}
+	if len(took) > 0 {
+		slices.Sort(took)
+		r.Trip = took[len(took)/2]
 	}
 	r.Bound = m.bound(r.Judged)
 	r.Alarm = r.Judged >= minJudged && r.Missing > r.Bound

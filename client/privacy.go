@@ -1,0 +1,121 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/mimid/mimid/protocol/clientapi"
+)
+
+// ErrPrivacy: what was given as privacy is none.
+var ErrPrivacy = errors.New("client: not a privacy; say open or onion, and floors of 0 or more providers")
+
+// Ways in which this device has other providers asked.
+const (
+	PrivacyOpen  = "open"  // the own provider asks in its name
+	PrivacyOnion = "onion" // over relays, or not at all
+)
+
+// Privacy is how this device has other providers asked when it looks for people (Discover, Owner), has identifiers
+// evaluated (also to publish them), and asks without a name (RequestAnonymously). All else is as it is: rooms, messages,
+// and requests in the user's name. The own provider sees all of it either way.
+type Privacy struct {
+	Over string `json:"privacy"` // PrivacyOpen or PrivacyOnion
+	// WarnBelow and RefuseBelow are among how many providers a request has to hide, by the own provider's
+	// estimate at the time: below, an application warns, or the own provider refuses. 0: never.
+	WarnBelow   float64 `json:"warn_below"`
+	RefuseBelow float64 `json:"refuse_below"`
+}
+
+// PrivacyReport says what it is worth now to ask over relays, and what it costs.
+type PrivacyReport = clientapi.PrivacyReport
+
+// warnBelow is where nothing was chosen: who hides among fewer is as good as named.
+const warnBelow = 3
+
+const namePrivacy = "privacy"
+
+// overRelays is how long a call may take that goes over relays: the provider's own limit, and some.
+const overRelays = 70 * time.Second
+
+// Privacy returns how others are asked. Where nothing was chosen, openly.
+func (c *Client) Privacy(ctx context.Context) (p Privacy, err error) {
+	p = Privacy{Over: PrivacyOpen, WarnBelow: warnBelow}
+	err = c.do(ctx, func() (error, error) {
+		return c.cfg.Storage.View(func(tx Tx) error {
+			b, err := tx.Get(tableSelf, namePrivacy)
+			if err != nil || b == nil {
+				return err
+			}
+			if err := unmarshal(namePrivacy, b, &p); err != nil {
+				return err
+			}
+			return p.check()
+		}), nil
+	})
+	return p, err
+}
+
+// check keeps a setting that cannot be read as one from being taken for open.
+func (p Privacy) check() error {
+	// NaN is not above 0 either.
+	if p.Over != PrivacyOpen && p.Over != PrivacyOnion || !(p.WarnBelow >= 0 && p.WarnBelow <= 1e6) || !(p.RefuseBelow >= 0 && p.RefuseBelow <= 1e6) {
+		return fmt.Errorf("%.40q, %v, %v: %w", p.Over, p.WarnBelow, p.RefuseBelow, ErrPrivacy)
+	}
+	return nil
+}
+
+// SetPrivacy says how others are to be asked by this device from now on. Errors: ErrPrivacy, ErrStorage.
+func (c *Client) SetPrivacy(ctx context.Context, p Privacy) error {
+	if err := p.check(); err != nil {
+		return err
+	}
+	err := c.do(ctx, func() (error, error) {
+		b := new(batch)
+		b.put(tableSelf, namePrivacy, p)
+		return nil, c.commit(b)
+	})
+	if err != nil {
+		return fmt.Errorf("setting privacy: %w", err)
+	}
+	return nil
+}
+
+// PrivacyReport is what the own provider says it is worth now to ask over relays, and costs.
+func (c *Client) PrivacyReport(ctx context.Context) (*PrivacyReport, error) {
+	_, api, err := c.self(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := new(PrivacyReport)
+	if err := api.call(ctx, "GET", "/v1/privacy", nil, out); err != nil {
+		return nil, fmt.Errorf("asking what it is worth to ask over relays: %w", err)
+	}
+	return out, nil
+}
+
+// want is what requests that go to other providers say of privacy, nil if they go openly.
+func (c *Client) want(ctx context.Context) (*clientapi.Privacy, error) {
+	p, err := c.Privacy(ctx)
+	if err != nil || p.Over == PrivacyOpen {
+		return nil, err
+	}
+	return &clientapi.Privacy{Over: p.Over, Floor: p.RefuseBelow}, nil
+}
+
+// callAs makes a call that others are asked for. Went is the way that the answer says it went, read after the call: a
+// provider that does not know of ways, or forgets, has perhaps asked openly.
+func (p *provider) callAs(ctx context.Context, want *clientapi.Privacy, path string, in, out any, went *string) error {
+	if want == nil {
+		return p.call(ctx, "POST", path, in, out)
+	}
+	if err := p.callWithin(ctx, overRelays, "POST", path, in, out); err != nil {
+		return err
+	}
+	if *went != want.Over {
+		return fmt.Errorf("%w: it was to ask others over %s, and does not say that it has: it may have asked in its name", ErrProtocol, want.Over)
+	}
+	return nil
+}
