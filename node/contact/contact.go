@@ -281,7 +281,7 @@ func (s *Service) Routes() []peering.Route {
 		{Endpoint: wire.EndpointRequestConsent.String(), Handler: s.handleConsent, MaxBody: MaxConsentEntry},
 		{Endpoint: wire.EndpointUpdateConsent.String(), Handler: s.handleConsent, MaxBody: MaxConsentEntry},
 		{Endpoint: wire.EndpointKeyMaterial.String(), Handler: s.handleKeyMaterial, MaxBody: MaxKeyMaterialRequest, Idempotent: true},
-		{Endpoint: wire.EndpointIdentifierQuery.String(), Handler: s.handleQuery, MaxBody: 4 << 10, Idempotent: true, Unnamed: true},
+		{Endpoint: wire.EndpointIdentifierQuery.String(), Handler: s.handleQuery, MaxBody: 4 << 10, Idempotent: true},
 		{Endpoint: EndpointLookup, Handler: s.handleLookup, MaxBody: maxMessage, Idempotent: true, Unnamed: true},
 		{Endpoint: EndpointReveal, Handler: s.handleReveal, MaxBody: maxMessage, Idempotent: true, Unnamed: true},
 		{Endpoint: EndpointAnnouncers, Handler: s.handleAnnouncers, MaxBody: 1, Idempotent: true, Unnamed: true},
