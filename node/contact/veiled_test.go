@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -26,6 +27,19 @@ type veil struct {
 	mu     sync.Mutex
 	refuse error    // guarded by mu
 	asked  []string // guarded by mu: "provider endpoint"
+
+	resolved atomic.Int64 // records that the own provider has looked for
+}
+
+// counting is a directory that counts what it is asked for.
+type counting struct {
+	peering.Directory
+	n *atomic.Int64
+}
+
+func (c counting) Resolve(ctx context.Context, domain string) (*peering.Provider, error) {
+	c.n.Add(1)
+	return c.Directory.Resolve(ctx, domain)
 }
 
 func (v *veil) Check(*clientapi.Privacy) error {
@@ -64,7 +78,7 @@ func (v *veil) Call(ctx context.Context, q peering.Request) (*peering.Response, 
 func veiledWorld(t *testing.T, others ...string) (w *world, alice *user, v *veil) {
 	w = newWorld(t)
 	v = &veil{others: others}
-	v.p = w.add("atlanta.example", func(c *contact.Config) { c.Veil = v })
+	v.p = w.add("atlanta.example", func(c *contact.Config) { c.Veil, c.Directory = v, counting{c.Directory, &v.resolved} })
 	w.add("biloxi.example", nil)
 	w.add("chicago.example", nil)
 	alice = w.user("alice@atlanta.example")
@@ -132,8 +146,11 @@ func TestFoundWithoutName(t *testing.T) {
 		w.mu.Lock()
 		looked := alice.p.looks - looks
 		w.mu.Unlock()
-		if sum(after) != sum(before) || looked != 0 {
-			t.Errorf("%v: %d calls by name, %d looks in the DHT", c.others, sum(after)-sum(before), looked)
+		if sum(after) != sum(before) || looked != 0 || v.resolved.Load() != 0 {
+			t.Errorf("%v: %d calls by name, %d looks in the DHT, %d for records", c.others, sum(after)-sum(before), looked, v.resolved.Load())
+		}
+		if alice.discover("handle:b"); v.resolved.Load() == 0 { // by name it does
+			t.Error("no records are looked for by name: this counts nothing")
 		}
 	}
 }
