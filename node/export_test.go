@@ -40,3 +40,6 @@ func AnonymitySet(c *relays.Cosigned, a *relays.Active) float64 {
 	s := c.Snapshot()
 	return anonymitySet(&s, a)
 }
+
+// TripTimes is tripTimes.
+var TripTimes = tripTimes

@@ -105,3 +105,14 @@ func TestAnonymitySet(t *testing.T) {
 		}
 	}
 }
+
+// TestTripTimes: a request and its answer wait for a time to leave, and at the other end, and go over three relays
+// each; loops go over three.
+func TestTripTimes(t *testing.T) {
+	if c, m := node.TripTimes(0.5, 500*time.Millisecond, 0); c != 5500*time.Millisecond || m != 0 {
+		t.Errorf("without loops: %v, %v", c, m)
+	}
+	if c, m := node.TripTimes(10, 20*time.Millisecond, 65*time.Millisecond); c != 240*time.Millisecond || m != 250*time.Millisecond {
+		t.Errorf("with loops: %v, %v", c, m)
+	}
+}

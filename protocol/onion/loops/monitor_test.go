@@ -127,3 +127,24 @@ func TestEachJudgedOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestTrip: how long loops take is the median of the last ones that came back.
+func TestTrip(t *testing.T) {
+	m := loops.New(loops.Config{Slack: 2 * time.Second, Window: 5})
+	if r := m.Report(start); r.Trip != 0 {
+		t.Errorf("of none: %v", r.Trip)
+	}
+	now := start
+	for n, took := range []time.Duration{9, 9, 9, 1, 4, 0, 3, 2} { // seconds; 0: lost
+		m.Sent(now, box(n), nil, 20*time.Second)
+		if now = now.Add(took * time.Second); took == 0 {
+			now = now.Add(time.Minute)
+			m.Expire(now)
+			continue
+		}
+		m.Returned(now, box(n))
+	}
+	if r := m.Report(now); r.Trip != 3*time.Second { // of 1, 4, 3 and 2: the upper of both in the middle
+		t.Errorf("%v", r.Trip)
+	}
+}
