@@ -539,7 +539,7 @@ func (f forgery) build(t testing.TB) (*Message, *GroupInfo) {
 	}
 	e, _, _ := nextEpoch(c, init, commitKey, psk)
 	a.tag = mac(e.confirmation, c.Context.ConfirmedTranscriptHash)
-	info, err := newGroupInfo(c.Context, c.tree, a.tag, e, c.Committer, signer, false, true)
+	info, err := newGroupInfo(c.Context, c.tree, a.tag, e, c.Committer, signer, false, true, nil)
 	noErr(t, err)
 	if f.info != nil {
 		f.info(info)

@@ -29,6 +29,10 @@ type CommitOptions struct {
 	// TreeInWelcome puts the ratchet tree into the Welcome; otherwise new
 	// members must get it elsewhere.
 	TreeInWelcome bool
+	// WelcomeExtensions go into the Welcome's GroupInfo and not into the one for everybody,
+	// so that they are for the added members only. Types must differ from each other and from
+	// those that this package writes itself.
+	WelcomeExtensions Extensions
 }
 
 // LeafChange is new content for the own leaf. Zero fields stay as they are.
@@ -147,7 +151,7 @@ func (g *Group) commitWith(pending []*UsedProposal, inline []*Proposal, o Commit
 		o.Leaf.apply(&leaf, &signer)
 	}
 	b := builder{pub: g.pub, auth: a, signer: signer, oldSigner: g.signer, leaf: leaf,
-		init: g.epoch.nextInit, ownPSK: g.ownPSK, withPath: needPath, tree: o.TreeInWelcome}
+		init: g.epoch.nextInit, ownPSK: g.ownPSK, withPath: needPath, tree: o.TreeInWelcome, forAdded: o.WelcomeExtensions}
 	s, err := b.build(now)
 	if err != nil {
 		return nil, err
@@ -199,6 +203,7 @@ type builder struct {
 	ownPSK    func(*PreSharedKeyID) secret
 	withPath  bool
 	tree      bool
+	forAdded  Extensions // of the Welcome's GroupInfo
 }
 
 // build runs the same verification that receivers run, over the commit as it
@@ -285,7 +290,7 @@ func (b *builder) finish(c *Change, leafKey hpkeKey, now time.Time) (*StagedComm
 	if c.path != nil {
 		signer = b.signer
 	}
-	if s.GroupInfo, err = newGroupInfo(c.Context, c.tree, c.tag, s.secrets, c.Committer, signer, false, true); err != nil {
+	if s.GroupInfo, err = newGroupInfo(c.Context, c.tree, c.tag, s.secrets, c.Committer, signer, false, true, nil); err != nil {
 		return nil, err
 	}
 	if len(c.newLeaves) > 0 {
@@ -301,7 +306,7 @@ func (b *builder) finish(c *Change, leafKey hpkeKey, now time.Time) (*StagedComm
 // committer's path that is above the new leaf.
 func (b *builder) welcome(c *Change, s *StagedCommit, signer SignatureKey, ps *pathSecrets, steps []pathStep, joiner, member secret) (*Welcome, error) {
 	suite := b.pub.ctx.Suite
-	info, err := newGroupInfo(c.Context, c.tree, c.tag, s.secrets, c.Committer, signer, b.tree, true)
+	info, err := newGroupInfo(c.Context, c.tree, c.tag, s.secrets, c.Committer, signer, b.tree, true, b.forAdded)
 	if err != nil {
 		return nil, err
 	}

@@ -502,3 +502,48 @@ func TestLateMessages(t *testing.T) {
 		}
 	})
 }
+
+// TestWelcomeExtensions: what a committer tells the added members alone is in the Welcome's
+// GroupInfo, under encryption, and not in the one that everybody gets.
+func TestWelcomeExtensions(t *testing.T) {
+	const private = mls.ExtensionType(0xf00d)
+	for _, suite := range suites {
+		g := newGroup(t, suite)
+		kp, valid := keyPackage(t, suite, "member 1")
+		secret := []byte("for the added members alone")
+		o := mls.CommitOptions{Add: []*mls.ValidKeyPackage{valid}, WelcomeExtensions: mls.Extensions{{Type: private, Data: secret}}}
+		s, err := g.members[0].Commit(o, now)
+		must(t, err)
+		if _, ok := s.GroupInfo.Extensions.Get(private); ok {
+			t.Error("the GroupInfo for everybody has it")
+		}
+		for what, b := range map[string][]byte{"commit": s.Message.Bytes(), "GroupInfo": s.GroupInfo.Bytes(), "Welcome": s.Welcome.Message().Bytes()} {
+			if bytes.Contains(b, secret) {
+				t.Errorf("%s shows it", what)
+			}
+		}
+		welcome := reparse(t, s.Welcome.Message()).Welcome
+		g.commit(g.members[0], s)
+		var got mls.Extensions
+		joined, err := mls.JoinWelcome(welcome, kp, mls.JoinOptions{Tree: g.server.Tree(), Extensions: &got}, config(), now)
+		must(t, err)
+		if b, ok := got.Get(private); !ok || !bytes.Equal(b, secret) {
+			t.Errorf("the joiner reads %q", b)
+		}
+		// It is no part of the group, and not in what the joiner tells of it.
+		info, err := joined.GroupInfo(false)
+		must(t, err)
+		if _, ok := info.Extensions.Get(private); ok {
+			t.Error("the joiner's GroupInfo has it")
+		}
+		g.members = append(g.members, joined)
+		g.talk()
+
+		// What the package writes itself cannot be written twice.
+		_, valid = keyPackage(t, suite, "member 2")
+		o = mls.CommitOptions{Add: []*mls.ValidKeyPackage{valid}, WelcomeExtensions: mls.Extensions{{Type: mls.ExtExternalPub}}}
+		if _, err := g.members[0].Commit(o, now); !errors.Is(err, mls.ErrMalformed) {
+			t.Errorf("external_pub twice: %v", err)
+		}
+	}
+}

@@ -458,7 +458,7 @@ func (r *fuzzRoom) insiderCommit(s *script, g *Group, kind int, flaws map[int]in
 	if v, ok := flaws[15]; ok {
 		a.tag[v%len(a.tag)] ^= 1
 	}
-	info := fuzzGot(newGroupInfo(c.Context, c.tree, a.tag, e, c.Committer, signer, s.flag(), true))
+	info := fuzzGot(newGroupInfo(c.Context, c.tree, a.tag, e, c.Committer, signer, s.flag(), true, nil))
 	if v, ok := flaws[16]; ok {
 		info.Signer = LeafIndex(v % 10)
 	}

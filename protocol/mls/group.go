@@ -116,7 +116,7 @@ func (g *Group) ownPSK(id *PreSharedKeyID) secret {
 // GroupInfo signs a GroupInfo of the present epoch, with external_pub, so that
 // it serves for external joins; with the ratchet tree inside if withTree.
 func (g *Group) GroupInfo(withTree bool) (*GroupInfo, error) {
-	info, err := newGroupInfo(&g.pub.ctx, g.pub.tree, g.pub.tag, g.epoch, g.own, g.signer, withTree, true)
+	info, err := newGroupInfo(&g.pub.ctx, g.pub.tree, g.pub.tag, g.epoch, g.own, g.signer, withTree, true, nil)
 	if err != nil {
 		return nil, fmt.Errorf("signing GroupInfo: %w", err)
 	}
@@ -124,7 +124,7 @@ func (g *Group) GroupInfo(withTree bool) (*GroupInfo, error) {
 }
 
 func newGroupInfo(ctx *GroupContext, t ratchetTree, tag []byte, e *epochSecrets, signer LeafIndex,
-	key SignatureKey, withTree, external bool) (*GroupInfo, error) {
+	key SignatureKey, withTree, external bool, more Extensions) (*GroupInfo, error) {
 	info := &GroupInfo{Context: *ctx, Extensions: Extensions{}, ConfirmationTag: tag, Signer: signer}
 	if withTree {
 		info.Extensions = append(info.Extensions, Extension{ExtRatchetTree, t.append(nil)})
@@ -132,6 +132,10 @@ func newGroupInfo(ctx *GroupContext, t ratchetTree, tag []byte, e *epochSecrets,
 	if external {
 		_, pub := ctx.Suite.deriveHPKE(e.external)
 		info.Extensions = append(info.Extensions, Extension{ExtExternalPub, appendOpaque(nil, pub)})
+	}
+	info.Extensions = append(info.Extensions, more...)
+	if err := info.Extensions.checkUnique(); err != nil {
+		return nil, err
 	}
 	return info, info.sign(key)
 }

@@ -13,6 +13,10 @@ type JoinOptions struct {
 	// Parent is the group that a branch or ReInit comes from, if this is one:
 	// the new group must then be what the old one agreed on.
 	Parent *Group
+	// Extensions, if set, is where to put the extensions of the Welcome's GroupInfo when the
+	// join has succeeded: what its committer tells the added members alone (CommitOptions).
+	// Those that this package writes and reads itself are among them.
+	Extensions *Extensions
 }
 
 // JoinWelcome joins a group with the KeyPackage that a commit added
@@ -87,6 +91,9 @@ func joinWelcome(w *Welcome, kp *PrivateKeyPackage, o JoinOptions, cfg Config, n
 	e := newEpoch(member, info.Context.Bytes())
 	if !macEqual(pub.tag, mac(e.confirmation, pub.ctx.ConfirmedTranscriptHash)) {
 		return nil, fmt.Errorf("confirmation tag: %w", ErrBadMAC)
+	}
+	if o.Extensions != nil {
+		*o.Extensions = info.Extensions
 	}
 	return newMember(pub, leaf, kp.signer, path, e), nil
 }

@@ -19,6 +19,7 @@ type member struct {
 	signer mls.SignatureKey
 	cred   *pseudonym.Credential
 	own    pseudonym.Key
+	told   *pseudonym.Keys // by the Welcome
 }
 
 var config = mls.Config{Authenticator: pseudonym.Authenticator{Senders: mls.AcceptBasic{}}}
@@ -40,6 +41,22 @@ func (m *member) enter(t *testing.T, d directory, exported []byte) {
 	t.Helper()
 	m.Room = must(pseudonym.Enter(clubhouse, d, m.g.Epoch(), exported, pseudonym.LeavesOf(m.g.Public()), now))
 	m.Learn(&pseudonym.Keys{Others: []pseudonym.Key{m.own}}, now)
+}
+
+// welcomed lets the member in by a Welcome.
+func (m *member) welcomed(t *testing.T, s *mls.StagedCommit, kp *mls.PrivateKeyPackage, hub *mls.PublicGroup) {
+	t.Helper()
+	var ext mls.Extensions
+	m.g = must(mls.JoinWelcome(s.Welcome, kp, mls.JoinOptions{Tree: hub.Tree(), Extensions: &ext}, config, now))
+	m.told = must(pseudonym.KeysIn(ext))
+}
+
+// untold: what goes to the hub has no keys.
+func untold(t *testing.T, s *mls.StagedCommit) {
+	t.Helper()
+	if _, err := pseudonym.KeysIn(s.GroupInfo.Extensions); !errors.Is(err, pseudonym.ErrMalformed) {
+		t.Errorf("keys in the GroupInfo for everybody: %v", err)
+	}
 }
 
 // ordered is a commit that all follow: its sender, the hub and the others.
@@ -123,8 +140,8 @@ func (m *member) resealed(t *testing.T) *mls.StagedCommit {
 
 // TestMLS: with real MLS groups, a member is added, one comes in from outside, one is removed:
 // members name each other, the hub sees no name and can follow, and who was removed opens
-// nothing that came later. (The keys for who is added come in a message here; the Welcome has
-// no place for them yet.)
+// nothing that came later. Who is added gets the keys in the Welcome, and the hub's GroupInfo
+// lacks them.
 func TestMLS(t *testing.T) {
 	d := directory{}
 	alice, p := newMember(d, "alice")
@@ -138,16 +155,18 @@ func TestMLS(t *testing.T) {
 	// Bob is added.
 	bob, p := newMember(d, "bob")
 	kp := must(mls.NewKeyPackage(p, false, nil))
-	s, err := alice.g.Commit(mls.CommitOptions{Add: []*mls.ValidKeyPackage{must(kp.KeyPackage().Verify(config, now))}}, now)
+	told, _ := alice.Welcome(false)
+	s, err := alice.g.Commit(mls.CommitOptions{Add: []*mls.ValidKeyPackage{must(kp.KeyPackage().Verify(config, now))},
+		WelcomeExtensions: mls.Extensions{told.Extension()}}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
+	untold(t, s)
 	ordered(t, alice, s, hub)
 	alice.Learn(&pseudonym.Keys{Others: []pseudonym.Key{bob.own}}, now) // she had it by consent
-	bob.g = must(mls.JoinWelcome(s.Welcome, kp, mls.JoinOptions{Tree: hub.Tree()}, config, now))
+	bob.welcomed(t, s, kp, hub)
 	bob.enter(t, d, nil)
-	told, _ := alice.Welcome(false)
-	says(t, alice, told, bob)
+	bob.Learn(bob.told, now)
 	bob.names(t, alice)
 	alice.names(t, bob)
 	ordered(t, bob, bob.resealed(t), hub, alice)
@@ -194,14 +213,18 @@ func TestMLS(t *testing.T) {
 	kp = must(mls.NewKeyPackage(p, false, nil))
 	told, _ = alice.Welcome(true)
 	s, err = alice.g.Commit(mls.CommitOptions{Add: []*mls.ValidKeyPackage{must(kp.KeyPackage().Verify(config, now))},
-		Remove: []mls.LeafIndex{carol.g.OwnLeaf()}}, now)
+		Remove: []mls.LeafIndex{carol.g.OwnLeaf()}, WelcomeExtensions: mls.Extensions{told.Extension()}}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
 	ordered(t, alice, s, hub, carol)
-	erin.g = must(mls.JoinWelcome(s.Welcome, kp, mls.JoinOptions{Tree: hub.Tree()}, config, now))
+	untold(t, s)
+	erin.welcomed(t, s, kp, hub)
+	if !erin.told.Begins {
+		t.Error("the Welcome does not say that the epoch begins a generation")
+	}
 	erin.enter(t, d, must(pseudonym.Export(erin.g, clubhouse)))
-	erin.Learn(must(pseudonym.ParseKeys(told.Bytes())), now)
+	erin.Learn(erin.told, now)
 	erin.names(t, alice)
 	if a, ok := alice.Present(); !ok {
 		t.Error("alice has no present generation")

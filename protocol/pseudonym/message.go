@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/presentation"
 )
 
@@ -115,6 +116,25 @@ func ParseKeys(b []byte) (*Keys, error) {
 		return nil, err
 	}
 	return k, nil
+}
+
+// WelcomeExtension is where a Welcome's GroupInfo has the keys; from the private range.
+const WelcomeExtension mls.ExtensionType = 0xf002
+
+// Extension is the keys as an extension of the Welcome's GroupInfo, and of no other: it
+// goes into mls.CommitOptions.WelcomeExtensions.
+func (k Keys) Extension() mls.Extension {
+	return mls.Extension{Type: WelcomeExtension, Data: k.Bytes()}
+}
+
+// KeysIn reads the keys among a GroupInfo's extensions. Error: ErrMalformed, also when
+// there are none: who adds somebody to a pseudonymous room tells something.
+func KeysIn(ext mls.Extensions) (*Keys, error) {
+	b, ok := ext.Get(WelcomeExtension)
+	if !ok {
+		return nil, fmt.Errorf("a Welcome without identity keys: %w", ErrMalformed)
+	}
+	return ParseKeys(b)
 }
 
 // Request asks members for keys.
