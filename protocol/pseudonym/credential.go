@@ -57,9 +57,9 @@ func New(p uri.Provider) (uri.Pseudonym, error) {
 	return u, nil
 }
 
-// check refuses a pseudonym that is no random UUID in its one spelling: what people choose
-// says something about them.
-func check(p uri.Pseudonym) error {
+// Check refuses a pseudonym that is no random UUID in its one spelling: what people choose
+// says something about them. Error: ErrMalformed.
+func Check(p uri.Pseudonym) error {
 	s := p.Name()
 	ok := len(s) == 36
 	for i := 0; ok && i < len(s); i++ {
@@ -83,7 +83,7 @@ func check(p uri.Pseudonym) error {
 
 func (c *Credential) check() error {
 	for _, p := range []uri.Pseudonym{c.Client, c.User} {
-		if err := check(p); err != nil {
+		if err := Check(p); err != nil {
 			return err
 		}
 	}

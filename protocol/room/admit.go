@@ -40,7 +40,7 @@ func FirstEntry(c *Create, txn TxnID, now time.Time) *Entry {
 //
 // Errors: ErrSubmission, ErrPolicy, ErrEpoch, ErrWrongRoom, ErrTag.
 func (s *State) AdmitMessage(req *wire.SubmitMessageRequest, from string) (*Message, error) {
-	u, err := uri.ParseUser(string(req.SendingURI))
+	u, err := s.roster.naming.parse(string(req.SendingURI))
 	if err != nil {
 		return nil, fmt.Errorf("message from %q: %w: %w", req.SendingURI, err, ErrSubmission)
 	}
@@ -142,7 +142,7 @@ func (s *State) Author(c *mls.Change) (uri.User, error) {
 	if c.Kind == mls.ContentCommit && c.Sender.Type == mls.SenderNewMemberCommit {
 		for _, m := range c.Added {
 			if m.Leaf == c.Committer {
-				return userOf(m.Node)
+				return s.roster.naming.user(m.Node)
 			}
 		}
 	}

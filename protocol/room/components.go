@@ -207,7 +207,7 @@ func (j *judgement) policyUpdate(p *mls.UsedProposal, user string, role policy.R
 		}
 	case *policy.Base:
 		need = policy.ChangeRoomMembershipStyle
-		if err := x.Follows(j.was.Base); err != nil {
+		if err := errors.Join(x.Follows(j.was.Base), j.r.naming.follows(x)); err != nil {
 			return deny(err)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/pseudonym"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/wire"
 )
@@ -22,7 +23,7 @@ const PastEpochs = 5
 func Config(auth mls.Authenticator) mls.Config {
 	return mls.Config{
 		Limits:        mls.Limits{PastEpochs: PastEpochs},
-		Authenticator: auth,
+		Authenticator: authenticator{auth},
 		ImportExpired: true, // a room's state comes from its verified log
 		Components:    components,
 	}
@@ -57,18 +58,22 @@ func Extensions(creator uri.User, h *Hosting, metadata *policy.Metadata) (mls.Ex
 		d[MetadataComponent] = metadata.Append(nil)
 	}
 	return mls.Extensions{
-		required().Extension(),
+		required(open).Extension(),
 		mls.ExternalSendersExtension(senders(h)),
 		d.Extension(),
 	}, nil
 }
 
 // required is what every client in a room must be able to do.
-func required() mls.RequiredCapabilities {
-	return mls.RequiredCapabilities{
+func required(n naming) mls.RequiredCapabilities {
+	c := mls.RequiredCapabilities{
 		Extensions: []mls.ExtensionType{mls.ExtAppDataDictionary},
 		Proposals:  []mls.ProposalType{mls.ProposalAppDataUpdate, mls.ProposalSelfRemove},
 	}
+	if n == pseudonymous {
+		c.Credentials = []mls.CredentialType{pseudonym.CredentialType}
+	}
+	return c
 }
 
 // senders lists the replicas as MLS external senders.

@@ -247,7 +247,7 @@ func (j *judgement) external() error {
 		if m.Leaf != j.c.Committer {
 			continue
 		}
-		u, err := userOf(m.Node)
+		u, err := j.r.naming.user(m.Node)
 		if err != nil {
 			return err
 		}
@@ -308,7 +308,7 @@ func (j *judgement) proposal(p *mls.UsedProposal) error {
 	}
 	switch p.Proposal.Type {
 	case mls.ProposalAdd:
-		u, err := userOf(&p.Proposal.Add.Leaf)
+		u, err := j.r.naming.user(&p.Proposal.Add.Leaf)
 		if err != nil {
 			return err
 		}
@@ -487,8 +487,8 @@ func (j *judgement) listUpdate(up *wire.ParticipantListUpdate, user string, role
 		return nil
 	}
 	for _, a := range up.Added {
-		if _, err := uri.ParseUser(string(a.User)); err != nil {
-			return fmt.Errorf("participant %q: %w: %w", a.User, err, ErrPolicy)
+		if _, err := j.r.naming.parse(string(a.User)); err != nil {
+			return err
 		}
 		if err := set(string(a.User), policy.None, policy.Role(a.Role)); err != nil {
 			return err
@@ -535,7 +535,7 @@ func (j *judgement) delta() (map[string]int, error) {
 		}
 	}
 	for _, m := range j.c.Added {
-		u, err := userOf(m.Node)
+		u, err := j.r.naming.user(m.Node)
 		if err != nil {
 			return nil, err
 		}
@@ -572,7 +572,7 @@ func (j *judgement) agreement() error {
 	for _, m := range j.c.Updated {
 		was, now := j.r.users[m.Leaf], uri.User{}
 		var err error
-		if now, err = userOf(m.New); err != nil {
+		if now, err = j.r.naming.user(m.New); err != nil {
 			return err
 		}
 		if was != now {

@@ -1,11 +1,9 @@
 package room
 
 import (
-	"fmt"
 	"slices"
 
 	"github.com/mimid/mimid/protocol/mls"
-	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/uri"
 )
 
@@ -13,6 +11,7 @@ import (
 // credentials in the ratchet tree and from nothing else. It saves reading a
 // thousand certificates for each change. One goroutine owns it, with the group.
 type Roster struct {
+	naming  naming
 	users   map[mls.LeafIndex]uri.User
 	clients map[uri.User]int
 
@@ -20,12 +19,19 @@ type Roster struct {
 	seenAt uint64 // an epoch
 }
 
-// RosterOf reads the whole tree. Error: a member without a user's credential,
-// ErrPolicy.
+// RosterOf reads the whole tree. Error: a member without a user's credential, or, in a
+// pseudonymous room, a pseudonym's, ErrPolicy.
 func RosterOf(g *mls.PublicGroup) (*Roster, error) {
 	r := &Roster{users: map[mls.LeafIndex]uri.User{}, clients: map[uri.User]int{}}
+	d, err := g.Context().Extensions.Dictionary(BodyLimits().Limits)
+	if err != nil {
+		return nil, err
+	}
+	if r.naming, err = namingIn(d); err != nil {
+		return nil, err
+	}
 	for m := range g.Members() {
-		u, err := userOf(m.Node)
+		u, err := r.naming.user(m.Node)
 		if err != nil {
 			return nil, err
 		}
@@ -35,17 +41,8 @@ func RosterOf(g *mls.PublicGroup) (*Roster, error) {
 	return r, nil
 }
 
-func userOf(n *mls.LeafNode) (uri.User, error) {
-	s, err := x509auth.UserURI(n.Credential)
-	if err != nil {
-		return uri.User{}, fmt.Errorf("member without a user: %w: %w", err, ErrPolicy)
-	}
-	u, err := uri.ParseUser(s)
-	if err != nil {
-		return uri.User{}, fmt.Errorf("member of user %q: %w: %w", s, err, ErrPolicy)
-	}
-	return u, nil
-}
+// Pseudonymous says whether the room is one.
+func (r *Roster) Pseudonymous() bool { return bool(r.naming) }
 
 // User returns whose client a leaf is.
 func (r *Roster) User(leaf mls.LeafIndex) (uri.User, bool) { u, ok := r.users[leaf]; return u, ok }
@@ -86,7 +83,7 @@ func (r *Roster) Apply(c *mls.Change) error {
 	}
 	var added []move
 	for _, m := range c.Added {
-		u, err := userOf(m.Node)
+		u, err := r.naming.user(m.Node)
 		if err != nil {
 			return err
 		}

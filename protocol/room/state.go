@@ -159,9 +159,9 @@ func (s *State) readList() error {
 	}
 	s.list, s.pending = s.list[:0:0], nil
 	for _, p := range s.view.list {
-		u, err := uri.ParseUser(string(p.User))
+		u, err := s.roster.naming.parse(string(p.User))
 		if err != nil {
-			return fmt.Errorf("participant %q: %w: %w", p.User, err, ErrPolicy)
+			return err
 		}
 		s.list = append(s.list, Participant{u, policy.Role(p.Role), s.view.Rules.Active(policy.Role(p.Role))})
 	}
@@ -198,7 +198,7 @@ func (s *State) checkFirst() error {
 	case anchoredBy(s.rules.Anchors, &h.Hub) != nil:
 		return fmt.Errorf("hub key %x is none that %s is known by: %w", h.Hub.ProviderKey[:8], domain, ErrHosting)
 	}
-	want := mls.Extensions{required().Extension(), mls.ExternalSendersExtension(senders(h))}
+	want := mls.Extensions{required(s.roster.naming).Extension(), mls.ExternalSendersExtension(senders(h))}
 	for _, x := range want {
 		if got, ok := ctx.Extensions.Get(x.Type); !ok || !bytes.Equal(got, x.Data) {
 			return fmt.Errorf("extension %d of the GroupContext is not as rooms have it: %w", x.Type, ErrPolicy)
@@ -209,7 +209,7 @@ func (s *State) checkFirst() error {
 	}
 	for id, data := range v.components {
 		switch id {
-		case wire.ComponentParticipantList, HostingComponent, RolesComponent: // read above
+		case wire.ComponentParticipantList, HostingComponent, RolesComponent, PseudonymousComponent: // read above
 		case MetadataComponent:
 			if m, err := policy.ParseMetadata(data); err != nil {
 				return fmt.Errorf("%w: %w", err, ErrPolicy)
@@ -246,7 +246,7 @@ func (s *State) checkFirst() error {
 // with all its participants, of whom the creator alone has a client.
 func (s *State) checkFirstPolicy(v *View) error {
 	for _, p := range v.list {
-		if _, err := uri.ParseUser(string(p.User)); err != nil || !v.Rules.Active(policy.Role(p.Role)) {
+		if _, err := s.roster.naming.parse(string(p.User)); err != nil || !v.Rules.Active(policy.Role(p.Role)) {
 			return fmt.Errorf("room begins with participant %.255q as %s: %w", p.User, v.Rules.Name(policy.Role(p.Role)), ErrPolicy)
 		}
 	}
@@ -254,6 +254,9 @@ func (s *State) checkFirstPolicy(v *View) error {
 		if !v.Rules.Known(e.Role) {
 			return fmt.Errorf("role %d, which there is not, is preauthorized: %w", e.Role, ErrPolicy)
 		}
+	}
+	if err := s.roster.naming.checkFirst(v); err != nil {
+		return err
 	}
 	if err := s.beginsWithin(v); err != nil {
 		return err

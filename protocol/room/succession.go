@@ -155,14 +155,14 @@ func (s *Succession) Check() error {
 		return fmt.Errorf("the claimant does not endorse it: %w", ErrSuccession)
 	}
 	for _, g := range c.Gone {
-		if _, err := uri.ParseUser(g); err != nil {
+		if _, err := uri.ParseParticipant(g); err != nil {
 			if _, err := uri.ParseDomain(g); err != nil {
 				return fmt.Errorf("%.100q is neither a domain nor a user: %w", g, ErrSuccession)
 			}
 		}
 	}
 	for _, u := range append([]string{c.Claimant}, c.Endorsers...) {
-		if _, err := uri.ParseUser(u); err != nil {
+		if _, err := uri.ParseParticipant(u); err != nil {
 			return fmt.Errorf("%.100q is no user: %w", u, ErrSuccession)
 		}
 	}
@@ -209,7 +209,7 @@ func Successors(roles *policy.Roles, list []wire.UserRolePair, clients func(uri.
 	var out []string
 	best := policy.None
 	for _, p := range list {
-		u, err := uri.ParseUser(string(p.User))
+		u, err := uri.ParseParticipant(string(p.User))
 		r := policy.Role(p.Role)
 		if err != nil || !roles.Active(r) || Holds(roles, r) || SaidGone(gone, u) || clients(u) == 0 || r < best {
 			continue
@@ -228,7 +228,7 @@ func Successors(roles *policy.Roles, list []wire.UserRolePair, clients func(uri.
 func Holders(roles *policy.Roles, list []wire.UserRolePair) []uri.User {
 	var out []uri.User
 	for _, p := range list {
-		if u, err := uri.ParseUser(string(p.User)); err == nil && Holds(roles, policy.Role(p.Role)) {
+		if u, err := uri.ParseParticipant(string(p.User)); err == nil && Holds(roles, policy.Role(p.Role)) {
 			out = append(out, u)
 		}
 	}
@@ -327,7 +327,7 @@ func (j *judgement) mayClaim(c *Claim, user string, deny func(string, ...any) er
 		return deny("claims it as of %d, at %d: is the clock right?", c.At, j.at)
 	}
 	for _, g := range c.Gone {
-		if u, err := uri.ParseUser(g); err == nil && !Holds(j.was.Rules, j.was.Role(u.String())) {
+		if u, err := uri.ParseParticipant(g); err == nil && !Holds(j.was.Rules, j.was.Role(u.String())) {
 			return deny("says that %s is gone, who holds no power", g)
 		}
 	}
@@ -360,7 +360,7 @@ func (j *judgement) mayEndorse(was, next *Claim, user string, deny func(string, 
 // mayEnd: by who has made the claim, or whom it is against. A claim that nobody can take
 // any more, anybody may clear away.
 func (j *judgement) mayEnd(s *Succession, user string, role policy.Role, deny func(string, ...any) error) error {
-	u, err := uri.ParseUser(user)
+	u, err := uri.ParseParticipant(user)
 	if err != nil {
 		return err
 	}

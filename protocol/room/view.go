@@ -7,7 +7,6 @@ import (
 
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/policy"
-	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/wire"
 )
 
@@ -21,6 +20,7 @@ type View struct {
 	Preauth     *policy.Preauth     // empty, if the room has none
 	Operational *policy.Operational // nil, if the room has none
 
+	naming     naming
 	components mls.Dictionary
 	list       []wire.UserRolePair // the committed list, which indices count in
 
@@ -37,7 +37,7 @@ type View struct {
 // ViewOf reads the committed view of a group. Errors: ErrPolicy, policy.ErrRoles,
 // policy.ErrComponent.
 func ViewOf(ctx *mls.GroupContext, r *Roster) (*View, error) {
-	v := &View{roles: map[string]policy.Role{}, clients: make(map[string]int, len(r.clients)), domains: map[string]int{}, count: map[policy.Role]policy.Count{}}
+	v := &View{naming: r.naming, roles: map[string]policy.Role{}, clients: make(map[string]int, len(r.clients)), domains: map[string]int{}, count: map[policy.Role]policy.Count{}}
 	var err error
 	if v.components, err = ctx.Extensions.Dictionary(BodyLimits().Limits); err != nil {
 		return nil, err
@@ -102,9 +102,9 @@ func (v *View) counted(who string, role policy.Role, clients, by int) error {
 		v.load.Users += by
 	}
 	if v.Rules.Active(role) {
-		u, err := uri.ParseUser(who)
+		u, err := v.naming.parse(who)
 		if err != nil {
-			return fmt.Errorf("participant %q: %w: %w", who, err, ErrPolicy)
+			return err
 		}
 		d := u.Provider().Domain()
 		v.domains[d] = v.active(d) + by
@@ -187,7 +187,7 @@ func (v *View) over(changed map[string]policy.Role, delta map[string]int) (*View
 	if len(changed)+len(delta) == 0 {
 		return v, nil
 	}
-	n := &View{Rules: v.Rules, Base: v.Base, Preauth: v.Preauth, Operational: v.Operational, components: v.components, list: v.list,
+	n := &View{naming: v.naming, Rules: v.Rules, Base: v.Base, Preauth: v.Preauth, Operational: v.Operational, components: v.components, list: v.list,
 		below: v, roles: changed, clients: map[string]int{}, domains: map[string]int{}, count: maps.Clone(v.count), load: v.load}
 	touch := func(who string) error {
 		was, now := v.Clients(who), v.Clients(who)+delta[who]
@@ -265,7 +265,7 @@ func (v *View) with(list []*mls.UsedProposal, r *Roster) (*View, error) {
 				}
 			}
 		case mls.ProposalAdd:
-			u, err := userOf(&p.Proposal.Add.Leaf)
+			u, err := r.naming.user(&p.Proposal.Add.Leaf)
 			if err != nil {
 				return nil, err
 			}

@@ -28,6 +28,14 @@ func ParseUser(s string) (User, error) {
 	return User{named{o}}, err
 }
 
+// ParseParticipant reads who takes part in a room: a user, or a pseudonym in place of one.
+func ParseParticipant(s string) (User, error) {
+	if p, err := ParsePseudonym(s); err == nil {
+		return p.Participant(), nil
+	}
+	return ParseUser(s)
+}
+
 // ParsePseudonym reads the URI of a pseudonym.
 func ParsePseudonym(s string) (Pseudonym, error) {
 	o, err := parseKind(s, KindPseudonym)

@@ -178,7 +178,8 @@ func (p Provider) join(k Kind, name string) string {
 	return p.s + "/" + kinds[k].letter + "/" + name
 }
 
-// User is the URI of a user.
+// User is the URI of a user; or, where rooms speak of who takes part, of a pseudonym in
+// place of one (Pseudonym.Participant, ParseParticipant).
 type User struct{ named }
 
 // Short returns the form for people, alice@atlanta.example. It is for display
@@ -193,6 +194,18 @@ func (u User) Short() string {
 // Pseudonym is the URI of a name that hides a user's. A provider may as well
 // give out pseudonyms that look like users, so that nobody recognises them.
 type Pseudonym struct{ named }
+
+// Participant is the pseudonym in place of a user, where it takes part in a room. Such a
+// User keeps its own spelling, so it is equal to no other, and ParseUser does not read it.
+func (p Pseudonym) Participant() User { return User{p.named} }
+
+// Pseudonym returns the pseudonym that stands in place of a user, false for a user.
+func (u User) Pseudonym() (Pseudonym, bool) {
+	if letter, _ := u.path(); letter != kinds[KindPseudonym].letter {
+		return Pseudonym{}, false
+	}
+	return Pseudonym{u.named}, true
+}
 
 // Client is the URI of a user's client (device). Which user it belongs to is
 // said by its credential, not by its URI.
