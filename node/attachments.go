@@ -25,7 +25,7 @@ func (n *Node) makeAssets(p *parts, budget *assets.Budget) (err error) {
 	if err != nil {
 		return err
 	}
-	p.gateway, err = oblivious.NewGateway(oblivious.GatewayConfig{Domain: n.cfg.Domain, Keys: n.keys.provider, Assets: p.downloads, Now: n.now,
+	p.gateway, err = oblivious.NewGateway(oblivious.GatewayConfig{Domain: n.cfg.Domain, Keys: n.keys.provider, Assets: p.downloads, Claims: p.pseudonyms, Now: n.now,
 		Log: n.log.With("part", "oblivious")})
 	if err != nil {
 		return err

@@ -36,6 +36,7 @@ import (
 	"github.com/mimid/mimid/node/outside"
 	"github.com/mimid/mimid/node/pairing"
 	"github.com/mimid/mimid/node/peering"
+	"github.com/mimid/mimid/node/pseudonyms"
 	"github.com/mimid/mimid/node/ration"
 	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/node/stock"
@@ -76,39 +77,40 @@ type Options struct {
 
 // parts is everything a node is made of.
 type parts struct {
-	store     *store.Store
-	feed      *feed.Feed
-	accounts  *account.Registry
-	overlay   *overlay.Overlay
-	providers *providers
-	caller    *peering.Caller
-	server    *peering.Server
-	outbox    *outbox.Outbox
-	rooms     *rooms.Rooms
-	failover  *failover
-	heard     *heard
-	moved     *movedRooms
-	recruits  *recruits
-	contacts  *contact.Service
-	stock     *stock.Watch
-	outside   *outside.Watch
-	evaluate  *evaluate.Service // nil: the network has no evaluators
-	authority *authority.Service
-	knocks    *knocks.Service
-	introduce *introduce.Service
-	onion     *onions       // nil: the onion overlay is off
-	veil      *veil.Service // says so where it is off
-	web       *web          // nil: HTTPS is off
-	assets    *assets.Store
-	downloads *assets.Proxy
-	gateway   *oblivious.Gateway
-	relay     *oblivious.Relay
-	abuse     *abuse.Queue
-	clients   *clienthttp.Server
-	listener  net.Listener
-	admin     *admin.Server
-	registry  *prometheus.Registry
-	metrics   net.Listener
+	store      *store.Store
+	feed       *feed.Feed
+	accounts   *account.Registry
+	overlay    *overlay.Overlay
+	providers  *providers
+	caller     *peering.Caller
+	server     *peering.Server
+	outbox     *outbox.Outbox
+	rooms      *rooms.Rooms
+	failover   *failover
+	heard      *heard
+	moved      *movedRooms
+	recruits   *recruits
+	contacts   *contact.Service
+	stock      *stock.Watch
+	outside    *outside.Watch
+	evaluate   *evaluate.Service // nil: the network has no evaluators
+	authority  *authority.Service
+	knocks     *knocks.Service
+	introduce  *introduce.Service
+	onion      *onions       // nil: the onion overlay is off
+	veil       *veil.Service // says so where it is off
+	web        *web          // nil: HTTPS is off
+	assets     *assets.Store
+	downloads  *assets.Proxy
+	pseudonyms *pseudonyms.Service
+	gateway    *oblivious.Gateway
+	relay      *oblivious.Relay
+	abuse      *abuse.Queue
+	clients    *clienthttp.Server
+	listener   net.Listener
+	admin      *admin.Server
+	registry   *prometheus.Registry
+	metrics    net.Listener
 }
 
 // New reads a data directory. It opens nothing else and starts nothing. Errors:
@@ -344,7 +346,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 			return x
 		},
 		Franker: franker, Reports: p.abuse,
-		Gossip: n.gossip(p.overlay), Outbox: roomOutbox{p.outbox}, Joined: p.accounts.Joined,
+		Gossip: n.gossip(p.overlay), Outbox: roomOutbox{p.outbox}, Joined: p.joined, Pseudonyms: lateNames{p},
 		Changed:    func(id room.ID) { p.knocks.Changed(id) }, // made below, and before anything runs
 		Quarantine: quarantine{p},
 		Log:        part("rooms"), Now: n.now, Stall: time.Duration(n.cfg.Failover.Stall),
@@ -364,6 +366,10 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 	}
 	n.believe(p)
 	if p.contacts, err = n.makeContacts(p, auth); err != nil {
+		return p, err
+	}
+	if p.pseudonyms, err = pseudonyms.New(pseudonyms.Config{Domain: domain, Store: st, Accounts: p.accounts, Authenticator: auth,
+		Admit: p.contacts.AdmitPseudonymous, Now: n.now, Log: part("pseudonyms")}); err != nil {
 		return p, err
 	}
 	if p.introduce, err = n.makeIntroduce(p); err != nil {
@@ -441,7 +447,7 @@ func (n *Node) makeClients(p *parts) (err error) {
 	p.clients, err = clienthttp.New(clienthttp.Config{
 		Listener: p.listener, TLS: conf, Ready: n.readiness, Version: n.version, Log: n.log.With("part", "clients"), Now: n.now,
 		Requests: ration.Config{PerSecond: rate, Burst: max(1, 4*rate)},
-		Services: clienthttp.Services{Accounts: p.accounts, KeyPackages: stocked{p.accounts, p.stock, p.outside}, Providers: p.providers, Contacts: p.contacts,
+		Services: clienthttp.Services{Accounts: p.accounts, KeyPackages: stocked{p.accounts, p.stock, p.outside}, Providers: p.providers, Contacts: p.contacts, Pseudonyms: p.pseudonyms,
 			Claims: p.contacts, Evaluations: evaluations{p.evaluate}, Verifications: p.authority, Rooms: p.rooms, Finder: p.moved, Recruits: p.recruits, Knocks: p.knocks, Introductions: p.introduce, Privacy: privacyReports{p.veil}, Pairings: pairing.New(pairing.Config{Invites: p.accounts, Now: n.now, Log: n.log.With("part", "pairing")}), Signals: p.rooms, Submissions: p.rooms, Streams: streams{p.feed},
 			Assets: p.assets, Downloads: p.downloads, Oblivious: p.relay},
 	})

@@ -16,6 +16,7 @@ import (
 	"github.com/mimid/mimid/node/logstore"
 	"github.com/mimid/mimid/node/mix"
 	"github.com/mimid/mimid/node/outbox"
+	"github.com/mimid/mimid/node/pseudonyms"
 	"github.com/mimid/mimid/node/relaylist"
 	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/overlay"
@@ -74,6 +75,8 @@ func checkOf(sp store.Space) func(it store.Item) error {
 		return mix.CheckMailbox
 	case store.SpaceRelays:
 		return relaylist.Check
+	case store.SpacePseudonyms:
+		return pseudonyms.Check
 	case store.SpaceProviders, store.SpaceClient:
 		return func(store.Item) error { return errors.New("nothing of a provider's is kept there") }
 	}

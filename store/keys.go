@@ -66,11 +66,13 @@ const (
 	SpaceMailbox Space = 0x37 // messages that came over the onion overlay, and the first hop of own ones
 	SpaceRelays  Space = 0x38 // which lists of relays this provider has signed as a witness, and proofs against others
 
-	lastSpace = SpaceRelays
+	SpacePseudonyms Space = 0x39 // which own user goes by which pseudonym, and KeyPackages under those
+
+	lastSpace = SpacePseudonyms
 )
 
 var spaceNames = [...]string{"accounts", "devices", "keypackages", "consent", "providers", "overlay", "feed", "outbox", "claims", "client",
-	"condemned", "restored", "replica", "heard", "promises", "knocks", "branches", "assets", "abuse", "bans", "verifications", "tokens", "onion", "mailbox", "relays"}
+	"condemned", "restored", "replica", "heard", "promises", "knocks", "branches", "assets", "abuse", "bans", "verifications", "tokens", "onion", "mailbox", "relays", "pseudonyms"}
 
 // Spaces are all of them, in the order of their keys.
 func Spaces() (out []Space) {

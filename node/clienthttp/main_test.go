@@ -139,6 +139,15 @@ func (f *fake) Provider(ctx context.Context, domain string) (*clientapi.Provider
 func (f *fake) ClaimKeyPackages(ctx context.Context, who account.Identity, c *clientapi.ClaimKeyPackages) (*clientapi.ClaimedKeyPackages, error) {
 	return &clientapi.ClaimedKeyPackages{Response: []byte{1}}, f.call(ctx, "ClaimKeyPackages", &who, c)
 }
+func (f *fake) Pseudonym(ctx context.Context, who account.Identity, q *clientapi.NewPseudonym) (*clientapi.Pseudonym, error) {
+	return &clientapi.Pseudonym{Pseudonym: "p"}, f.call(ctx, "Pseudonym", &who, q)
+}
+func (f *fake) Wanted(ctx context.Context, who account.Identity) (*clientapi.WantedPseudonyms, error) {
+	return &clientapi.WantedPseudonyms{Pseudonyms: []string{}}, f.call(ctx, "Wanted", &who, nil)
+}
+func (f *fake) Bring(ctx context.Context, who account.Identity, n *clientapi.PseudonymousKeyPackages) error {
+	return f.call(ctx, "Bring", &who, n)
+}
 func (f *fake) SendConsent(ctx context.Context, who account.Identity, c *clientapi.SendConsent) error {
 	return f.call(ctx, "SendConsent", &who, c)
 }
@@ -490,7 +499,7 @@ func (s *fakeStream) isClosed() bool {
 }
 
 func (f *fake) services() clienthttp.Services {
-	return clienthttp.Services{Accounts: f, KeyPackages: f, Providers: f, Contacts: f, Claims: f, Evaluations: f, Verifications: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Introductions: f, Privacy: f, Pairings: f, Signals: f, Submissions: f, Streams: f, Assets: fakeAssets{f}, Downloads: f, Oblivious: f}
+	return clienthttp.Services{Accounts: f, KeyPackages: f, Pseudonyms: f, Providers: f, Contacts: f, Claims: f, Evaluations: f, Verifications: f, Rooms: f, Finder: f, Recruits: f, Knocks: f, Introductions: f, Privacy: f, Pairings: f, Signals: f, Submissions: f, Streams: f, Assets: fakeAssets{f}, Downloads: f, Oblivious: f}
 }
 
 // site is a running server.

@@ -175,6 +175,18 @@ func (s *Server) registerAccounts(api huma.API) {
 		func(ctx context.Context, in *withBody[clientapi.ClaimKeyPackages]) (*clientapi.ClaimedKeyPackages, error) {
 			return v.Contacts.ClaimKeyPackages(ctx, who(ctx), &in.Body)
 		})
+	add(s, api, call{method: "POST", path: "/v1/pseudonyms", id: "draw-pseudonym", summary: "What the user goes by in a pseudonymous room that it begins", tag: "key packages"},
+		func(ctx context.Context, in *withBody[clientapi.NewPseudonym]) (*clientapi.Pseudonym, error) {
+			return v.Pseudonyms.Pseudonym(ctx, who(ctx), &in.Body)
+		})
+	add(s, api, call{method: "GET", path: "/v1/pseudonyms/keypackages", id: "wanted-pseudonyms", summary: "Pseudonyms that lack a KeyPackage of this device", tag: "key packages"},
+		func(ctx context.Context, _ *none) (*clientapi.WantedPseudonyms, error) {
+			return v.Pseudonyms.Wanted(ctx, who(ctx))
+		})
+	add(s, api, call{method: "POST", path: "/v1/pseudonyms/keypackages", id: "bring-pseudonymous-key-packages", summary: "KeyPackages of this device under pseudonyms", tag: "key packages", large: true, status: http.StatusNoContent},
+		func(ctx context.Context, in *withBody[clientapi.PseudonymousKeyPackages]) (*none, error) {
+			return nil, v.Pseudonyms.Bring(ctx, who(ctx), &in.Body)
+		})
 }
 
 func (s *Server) registerContacts(api huma.API) {

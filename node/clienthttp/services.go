@@ -19,6 +19,7 @@ import (
 type Services struct {
 	Accounts      Accounts
 	KeyPackages   KeyPackages
+	Pseudonyms    Pseudonyms
 	Providers     Providers
 	Contacts      Contacts
 	Privacy       Privacy
@@ -55,6 +56,14 @@ type Accounts interface {
 type KeyPackages interface {
 	PublishKeyPackages(ctx context.Context, who account.Identity, n *clientapi.NewKeyPackages) (*clientapi.KeyPackageCount, error)
 	CountKeyPackages(ctx context.Context, who account.Identity) (*clientapi.KeyPackageCount, error)
+}
+
+// Pseudonyms keeps what users go by in pseudonymous rooms; *pseudonyms.Service is one.
+type Pseudonyms interface {
+	Pseudonym(ctx context.Context, who account.Identity, q *clientapi.NewPseudonym) (*clientapi.Pseudonym, error)
+	Wanted(ctx context.Context, who account.Identity) (*clientapi.WantedPseudonyms, error)
+	// Bring returns when they are durable.
+	Bring(ctx context.Context, who account.Identity, n *clientapi.PseudonymousKeyPackages) error
 }
 
 // Providers knows this provider and others.

@@ -62,7 +62,7 @@ func readBan(it store.Item) (b Ban, err error) {
 		return b, fmt.Errorf("a ban's key of %d bytes: %w", len(name), ErrDamaged)
 	}
 	copy(b.Room[:], name)
-	if b.User, err = uri.ParseUser(string(name[len(b.Room):])); err != nil {
+	if b.User, err = uri.ParseParticipant(string(name[len(b.Room):])); err != nil {
 		return b, fmt.Errorf("a ban: %w: %w", err, ErrDamaged)
 	}
 	r := presentation.NewReader(it.Value)

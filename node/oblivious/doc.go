@@ -23,6 +23,10 @@
 // proxyDownload, with the relay as the source: a gateway knows from which provider a request
 // comes, and not from which of its users.
 //
+// The second thing that may be asked for are KeyPackages under a pseudonym, at ClaimPath (package
+// pseudonyms). There the device does say who its user is, to the gateway: what is hidden is, from the
+// relay, of whom the KeyPackages are.
+//
 // # Keys
 //
 // A gateway's keys are in memory only, and made anew each day and with each start: what was

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,6 +30,10 @@ const (
 	typeKeys     = "application/ohttp-keys"
 	typeRequest  = "message/ohttp-req"
 	typeResponse = "message/ohttp-res"
+	// ClaimPath is what a request for KeyPackages under a pseudonym is POSTed to, at the
+	// authority of the gateway's domain. Requests have no content here: the KeyMaterialRequest
+	// is in FieldClaim, in base64url without padding.
+	ClaimPath, FieldClaim = "/v1/pseudonyms/claim", "mimid-claim"
 	// FieldRoom is the field of an inner request that names the room.
 	FieldRoom = "mimi-room"
 
@@ -48,13 +53,21 @@ type Assets interface {
 	Oblivious(w http.ResponseWriter, req *http.Request, relay, room, url string) error
 }
 
-// GatewayConfig configures a Gateway. All but Now and Log is required.
+// Claims gives out KeyPackages under pseudonyms; *pseudonyms.Service does.
+type Claims interface {
+	// Claim answers a request that came through a relay.
+	Claim(ctx context.Context, raw []byte, relay string) ([]byte, error)
+}
+
+// GatewayConfig configures a Gateway. All but Claims, Now and Log is required.
 type GatewayConfig struct {
 	// Domain is the own provider's.
 	Domain string
 	// Keys are the provider's, at least one. Each signs what the gateway publishes.
 	Keys   []ed25519.PrivateKey
 	Assets Assets
+	// Claims may be nil: then there are no KeyPackages under pseudonyms here.
+	Claims Claims
 	Now    func() time.Time
 	Log    *slog.Logger
 }
@@ -198,6 +211,9 @@ func (g *Gateway) inner(ctx context.Context, relay string, raw []byte) *ohttp.An
 	if err != nil {
 		return refusal(problem(http.StatusBadRequest, clientapi.CodeInvalid, "%v", err))
 	}
+	if q.Method == http.MethodPost && q.Authority == g.cfg.Domain && q.Path == ClaimPath {
+		return g.claim(ctx, relay, q)
+	}
 	if q.Method != http.MethodGet || q.Scheme != "https" {
 		return refusal(problem(http.StatusForbidden, clientapi.CodeForbidden, "%.20q of %.20q: only assets are fetched here, with GET by https", q.Method, q.Scheme))
 	}
@@ -221,6 +237,24 @@ func (g *Gateway) inner(ctx context.Context, relay string, raw []byte) *ohttp.An
 		return refusal(problem(http.StatusRequestEntityTooLarge, clientapi.CodeTooLarge, "the answer has more than %d octets: ask for a range", ohttp.MaxContent))
 	}
 	return w.answer()
+}
+
+// claim answers a request for KeyPackages under a pseudonym.
+func (g *Gateway) claim(ctx context.Context, relay string, q *ohttp.Request) *ohttp.Answer {
+	raw, err := base64.RawURLEncoding.DecodeString(q.Get(FieldClaim))
+	if err != nil || g.cfg.Claims == nil {
+		return refusal(problem(http.StatusNotFound, clientapi.CodeNotFound, "%s gives out no KeyPackages under pseudonyms, or the request for them is none", g.cfg.Domain))
+	}
+	b, err := g.cfg.Claims.Claim(ctx, raw, relay)
+	var p *clientapi.Problem
+	switch {
+	case errors.As(err, &p):
+		return refusal(p)
+	case err != nil:
+		g.cfg.Log.Error("answering a claim under a pseudonym", "relay", relay, "err", err)
+		return refusal(problem(http.StatusInternalServerError, clientapi.CodeInternal, "an internal error of %s", g.cfg.Domain))
+	}
+	return &ohttp.Answer{Status: http.StatusOK, Content: b, Fields: []ohttp.Field{{Name: "content-type", Value: "application/json"}}}
 }
 
 // answerer is a http.ResponseWriter in memory, of bounded size.

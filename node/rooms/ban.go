@@ -27,7 +27,7 @@ import (
 // commit that ends the epoch without the ban (an external one can do that) makes the proposal
 // worth nothing, and it is made anew, also after a restart.
 func (r *Rooms) Ban(ctx context.Context, id room.ID, user string) error {
-	u, err := uri.ParseUser(user)
+	u, err := uri.ParseParticipant(user)
 	if err != nil {
 		return problem(422, clientapi.CodeInvalid, "%.200q is no user", user)
 	}

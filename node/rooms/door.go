@@ -46,6 +46,10 @@ func (r *Rooms) Door(ctx context.Context, id room.ID, user, by uri.User) (*Door,
 		case !roles.MayKnock():
 			d.Place = knock.Closed
 		}
+		if s.Roster().Pseudonymous() {
+			d.Place = knock.Closed // who knocks would tell its name to the hub
+			return
+		}
 		for _, p := range s.Participants() {
 			if !p.Active {
 				continue

@@ -379,7 +379,7 @@ func (r *Rooms) welcomed(ctx context.Context, h *handle, m *wire.FanoutMessage) 
 		if !found {
 			return problem(422, clientapi.CodeInvalid, "no commit of the room makes the Welcome's ratchet tree")
 		}
-		err = r.view(ctx, h, func(s *room.State) { users = r.localUsers(s.Participants()) })
+		err = r.view(ctx, h, func(s *room.State) { users = r.localUsers(s.URI(), s.Participants()) })
 		if err != nil {
 			return err
 		}

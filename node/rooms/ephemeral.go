@@ -59,18 +59,22 @@ func (r *Rooms) Signal(ctx context.Context, who account.Identity, id store.RoomI
 	if err != nil {
 		return err
 	}
+	as, err := r.as(who.User, h.stand().URI)
+	if err != nil {
+		return asProblem(err)
+	}
 	var users []uri.User
 	var others []string
 	may := false
 	err = r.view(ctx, h, func(s *room.State) {
-		may = s.Roles().Posts(s.Role(who.User)) && s.Roster().Clients(who.User) > 0
-		users, others = r.localUsers(s.Participants()), s.Participating()
+		may = s.Roles().Posts(s.Role(as)) && s.Roster().Clients(as) > 0
+		users, others = r.localUsers(s.URI(), s.Participants()), s.Participating()
 	})
 	switch {
 	case err != nil:
 		return asProblem(err)
 	case !may:
-		return problem(403, clientapi.CodeForbidden, "%s has no device in the room, or may send nothing", who.User)
+		return problem(403, clientapi.CodeForbidden, "%s has no device in the room, or may send nothing", as)
 	}
 	if ok, _ := r.signals.rooms.Take(string(id[:]), 1, r.cfg.Now()); !ok {
 		return problem(429, clientapi.CodeTooMany, "too many ephemeral messages in this room; this one is lost")
@@ -132,7 +136,7 @@ func (r *Rooms) serveEphemeral(ctx context.Context, q *Request) (*Response, erro
 	var users []uri.User
 	takesPart := false
 	err = r.view(ctx, h, func(s *room.State) {
-		users, takesPart = r.localUsers(s.Participants()), slices.Contains(s.Participating(), q.Source)
+		users, takesPart = r.localUsers(s.URI(), s.Participants()), slices.Contains(s.Participating(), q.Source)
 	})
 	switch {
 	case err != nil:

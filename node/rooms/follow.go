@@ -290,7 +290,7 @@ func (r *Rooms) learnParticipants(ctx context.Context, c *mls.GroupContext, limi
 	seen := map[string]bool{r.cfg.Domain: true}
 	var all []string
 	for _, p := range list {
-		u, err := uri.ParseUser(string(p.User))
+		u, err := uri.ParseParticipant(string(p.User))
 		if err != nil {
 			return err
 		}
@@ -384,7 +384,7 @@ func (l *live) tellStopped() {
 	l.h.mu.Lock()
 	ev.Parting, ev.Conflict = l.h.parting, l.h.conflict
 	l.h.mu.Unlock()
-	if err := l.r.cfg.Feed.Tell(l.r.cfg.Feed.Hearing(l.h.id, l.r.localUsers(l.state.Participants())), clientapi.EventHub, ev); err != nil {
+	if err := l.r.cfg.Feed.Tell(l.r.cfg.Feed.Hearing(l.h.id, l.r.localUsers(l.state.URI(), l.state.Participants())), clientapi.EventHub, ev); err != nil {
 		l.r.log.Error("telling users of a room's hub", "room", l.h.id, "err", err)
 	}
 }

@@ -492,11 +492,16 @@ func (l *live) commit(ctx context.Context, d *decided, more func(tx *store.Tx) e
 	id, now, b := l.h.id, &d.now, d.batch
 	head := &logstore.Head{URI: l.state.URI(), At: b.After(), Topic: now.topic, Hub: now.hub.Domain, HubKey: now.hub.ProviderKey,
 		Providers: now.providers, Epoch: now.epoch, Set: now.set, Auto: now.auto, Outside: now.outside}
-	local := l.r.localUsers(now.participants)
+	local, err := l.r.usersIn(l.state.URI(), now.participants)
+	if err != nil {
+		return fmt.Errorf("writing room: %w", err)
+	}
 	was, readers := local, local
 	changed := slices.ContainsFunc(b.Entries(), func(e *room.Entry) bool { return e.Kind != room.KindMessage })
 	if changed {
-		was = l.r.localUsers(d.before)
+		if was, err = l.r.usersIn(l.state.URI(), d.before); err != nil {
+			return fmt.Errorf("writing room: %w", err)
+		}
 		readers = union(local, was)
 	}
 	data := []byte(nil)
@@ -510,7 +515,7 @@ func (l *live) commit(ctx context.Context, d *decided, more func(tx *store.Tx) e
 	}
 	// Not the caller's context: once the writer has the batch, giving up would only
 	// leave us not knowing whether it is durable.
-	err := l.r.cfg.Store.Update(context.WithoutCancel(ctx), func(tx *store.Tx) error {
+	err = l.r.cfg.Store.Update(context.WithoutCancel(ctx), func(tx *store.Tx) error {
 		if err := more(tx); err != nil {
 			return err
 		}
@@ -593,17 +598,6 @@ func (l *live) commit(ctx context.Context, d *decided, more func(tx *store.Tx) e
 	return nil
 }
 
-// localUsers returns the users of this provider that take part.
-func (r *Rooms) localUsers(list []room.Participant) []uri.User {
-	var out []uri.User
-	for _, p := range list {
-		if p.Active && p.User.Provider().Domain() == r.cfg.Domain {
-			out = append(out, p.User)
-		}
-	}
-	return out
-}
-
 func union(a, b []uri.User) []uri.User { return slices.Concat(a, without(b, a)) }
 
 // notify lets the added clients' providers have the Welcome, and tells providers
@@ -681,7 +675,8 @@ func (l *live) noticeOf(w welcome) ([]byte, error) {
 	return (wire.Fanout{{Timestamp: w.at.AcceptedAt, Message: w.msg}}).Bytes()
 }
 
-// tellWelcome puts a Welcome into local users' feeds.
+// tellWelcome puts a Welcome into local users' feeds. In a pseudonymous room users may be
+// pseudonyms.
 func (r *Rooms) tellWelcome(tx *store.Tx, name uri.Room, users []uri.User, w *mls.Welcome, tree *mls.RatchetTree, at room.Position) error {
 	if len(users) == 0 {
 		return nil
@@ -697,7 +692,11 @@ func (r *Rooms) tellWelcome(tx *store.Tx, name uri.Room, users []uri.User, w *ml
 	var each []uri.User // a user may come in with several devices
 	seen := make(map[uri.User]bool, len(users))
 	for _, u := range users {
-		if !seen[u] {
+		u, own, err := r.real(tx, u, name)
+		if err != nil {
+			return err
+		}
+		if own && !seen[u] {
 			seen[u], each = true, append(each, u)
 		}
 	}

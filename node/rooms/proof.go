@@ -187,7 +187,7 @@ func (l *live) lied(ctx context.Context, liar string, c *logstore.Condemned, pie
 		}
 	}
 	ev := clientapi.HubState{Room: l.h.id.String(), Hub: liar, Lied: true, Moves: true}
-	if err := l.r.cfg.Feed.Tell(l.r.cfg.Feed.Hearing(l.h.id, l.r.localUsers(l.state.Participants())), clientapi.EventHub, ev); err != nil {
+	if err := l.r.cfg.Feed.Tell(l.r.cfg.Feed.Hearing(l.h.id, l.r.localUsers(l.state.URI(), l.state.Participants())), clientapi.EventHub, ev); err != nil {
 		l.r.log.Error("telling users of a room's hub", "room", l.h.id, "err", err)
 	}
 	l.alarm(shortWait)

@@ -31,16 +31,16 @@ type Quarantine interface {
 // in after all.
 func (l *live) entering(st *room.Step) (adopted func()) {
 	c := st.Commit()
-	if c == nil || l.r.cfg.Quarantine == nil {
+	if c == nil || l.r.cfg.Quarantine == nil || l.state.Roster().Pseudonymous() {
 		return func() {}
 	}
 	by, err := l.state.Author(c)
 	if err != nil {
 		by = uri.User{}
 	}
-	was := l.r.localUsers(l.state.Participants())
+	was := l.r.localUsers(l.state.URI(), l.state.Participants())
 	return func() {
-		for _, u := range without(l.r.localUsers(l.state.Participants()), was) {
+		for _, u := range without(l.r.localUsers(l.state.URI(), l.state.Participants()), was) {
 			if l.entrants == nil {
 				l.entrants = map[uri.User]uri.User{}
 			}
@@ -53,6 +53,9 @@ func (l *live) entering(st *room.Step) (adopted func()) {
 // and is told at pos.
 func (l *live) comeIn(tx *store.Tx, users []uri.User, next, pos uint64) error {
 	f, q := l.r.cfg.Feed, l.r.cfg.Quarantine
+	if l.state.Roster().Pseudonymous() {
+		q = nil // strangers get no KeyPackages of who would have it (contact.AdmitPseudonymous)
+	}
 	for _, u := range users {
 		held := false
 		if q != nil {

@@ -368,6 +368,10 @@ func (r *Rooms) Vacancy(ctx context.Context, who account.Identity, id store.Room
 	if err != nil {
 		return nil, err
 	}
+	as, err := r.as(who.User, h.stand().URI)
+	if err != nil {
+		return nil, asProblem(err)
+	}
 	out := new(Vacancy)
 	var refused error
 	err = r.view(ctx, h, func(s *room.State) {
@@ -376,7 +380,7 @@ func (r *Rooms) Vacancy(ctx context.Context, who account.Identity, id store.Room
 		switch {
 		case err != nil:
 			refused = err
-		case !s.Roles().May(s.Role(who.User), policy.ChangeHosting):
+		case !s.Roles().May(s.Role(as), policy.ChangeHosting):
 			refused = problem(403, clientapi.CodeForbidden, "only an administrator of %s recruits a replica for it", s.URI())
 		case !o.Allowed:
 			refused = problem(409, clientapi.CodeForbidden, "%s does not allow a replica from outside; an administrator allows it first", s.URI())

@@ -201,7 +201,7 @@ func (l *live) before(c *logstore.Condemned, p *clientapi.Parting, head *logstor
 	if err != nil {
 		return nil, nil, err
 	}
-	b.Users = union(l.r.localUsers(l.state.Participants()), l.r.localUsers(back.now.participants))
+	b.Users = union(l.r.localUsers(l.state.URI(), l.state.Participants()), l.r.localUsers(l.state.URI(), back.now.participants))
 	return b, back, nil
 }
 
@@ -275,7 +275,7 @@ func (l *live) abandon(ctx context.Context, b *logstore.Branch, back *past, move
 	last := back.batch.Head
 	head := &logstore.Head{URI: l.state.URI(), At: room.Position{Term: last.Term, Next: last.Seq + 1, Last: last.Hash}, Topic: now.topic, Hub: now.hub.Domain,
 		HubKey: now.hub.ProviderKey, Providers: now.providers, Feed: back.batch.Feed, Epoch: now.epoch, Set: now.set, Auto: now.auto, Outside: now.outside}
-	had, has := l.r.localUsers(l.state.Participants()), l.r.localUsers(now.participants)
+	had, has := l.r.localUsers(l.state.URI(), l.state.Participants()), l.r.localUsers(l.state.URI(), now.participants)
 	err := l.r.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		e, err := logstore.ReadEntry(tx, id, last.Seq)
 		if err != nil {

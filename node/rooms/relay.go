@@ -285,7 +285,7 @@ func (l *live) tellStalled(d *debt, stalls bool) {
 	}
 	d.told = stalls
 	ev := clientapi.HubState{Room: l.h.id.String(), Hub: d.hub, Stalls: stalls, Moves: l.replaceable()}
-	if err := l.r.cfg.Feed.Tell(l.r.cfg.Feed.Hearing(l.h.id, l.r.localUsers(l.state.Participants())), clientapi.EventHub, ev); err != nil {
+	if err := l.r.cfg.Feed.Tell(l.r.cfg.Feed.Hearing(l.h.id, l.r.localUsers(l.state.URI(), l.state.Participants())), clientapi.EventHub, ev); err != nil {
 		l.r.log.Error("telling users of a room's hub", "room", l.h.id, "err", err)
 	}
 }

@@ -70,6 +70,9 @@ func (r *Rooms) ReportAbuse(ctx context.Context, who account.Identity, id store.
 	if err != nil {
 		return err
 	}
+	if err := r.namedOnly(ctx, h, "report of abuse"); err != nil {
+		return err
+	}
 	_, err = r.bring(ctx, h, wire.EndpointReportAbuse, nonce, a.Request,
 		func(ctx context.Context, id room.ID, from string, _ room.TxnNonce, raw []byte) ([]byte, error) {
 			return nil, r.report(ctx, id, from, raw)

@@ -14,6 +14,7 @@ import (
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/replica"
 	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/wire"
 	"github.com/mimid/mimid/store"
 )
@@ -84,6 +85,8 @@ type Config struct {
 	Joined func(tx *store.Tx, refs ...[]byte) error
 	// Quarantine may be nil: own users hear of every room that they are put into.
 	Quarantine Quarantine
+	// Pseudonyms may be nil: then no own user takes part in pseudonymous rooms.
+	Pseudonyms Pseudonyms
 	// Changed is told of every room in which something else than a message was ordered:
 	// who takes part, or what roles mean, may have changed. It must not wait. May be nil.
 	Changed func(id room.ID)
@@ -135,6 +138,7 @@ type Rooms struct {
 	log *slog.Logger
 
 	mu    sync.RWMutex
+	masks map[mask]uri.User         // guarded by mu: whose pseudonym it is
 	rooms map[room.ID]*handle       // guarded by mu
 	nodes map[overlay.PeerID]string // guarded by mu: whose node is it
 
@@ -202,7 +206,7 @@ func Open(cfg Config) (*Rooms, error) {
 	if cfg.Replica == nil {
 		cfg.Replica = func() room.Replica { return room.Replica{Domain: cfg.Domain} }
 	}
-	r := &Rooms{cfg: cfg, log: cfg.Log, rooms: map[room.ID]*handle{}, nodes: map[overlay.PeerID]string{}, ready: make(chan struct{}), searchLimit: maxSearch, settleIn: settlingIn, maxNotice: room.MaxNotice}
+	r := &Rooms{cfg: cfg, log: cfg.Log, rooms: map[room.ID]*handle{}, masks: map[mask]uri.User{}, nodes: map[overlay.PeerID]string{}, ready: make(chan struct{}), searchLimit: maxSearch, settleIn: settlingIn, maxNotice: room.MaxNotice}
 	r.signals = newSignals()
 	r.reporters, r.reporting = newRations()
 	r.entries = newEntries()

@@ -58,9 +58,13 @@ func (r *Rooms) CreateRoom(ctx context.Context, who account.Identity, n *clienta
 		return nil, problem(422, clientapi.CodeInvalid, "the ratchet tree cannot be read: %s", err)
 	}
 	c := &room.Create{URI: name, GroupInfo: info, Tree: tree}
+	as, err := r.as(who.User, name)
+	if err != nil {
+		return nil, asProblem(err)
+	}
 	list, err := room.ParticipantsOf(&info.Context)
-	if err != nil || len(list) == 0 || string(list[0].User) != who.User.String() {
-		return nil, problem(403, clientapi.CodeForbidden, "a new room has its creator, %s, as its first participant", who.User)
+	if err != nil || len(list) == 0 || string(list[0].User) != as.String() {
+		return nil, problem(403, clientapi.CodeForbidden, "a new room has its creator, %s, as its first participant", as)
 	}
 	h := r.obtain(room.IDOf([]byte(name.String())))
 	defer r.release(h)
@@ -218,8 +222,16 @@ func (r *Rooms) SubmitMessage(ctx context.Context, who account.Identity, id stor
 	if err != nil {
 		return nil, problem(422, clientapi.CodeInvalid, "the message cannot be read: %s", err)
 	}
-	if string(req.SendingURI) != who.User.String() {
-		return nil, problem(403, clientapi.CodeForbidden, "%s cannot send as %s", who.User, req.SendingURI)
+	h, err := r.mine(who, id)
+	if err != nil {
+		return nil, err
+	}
+	as, err := r.as(who.User, h.stand().URI)
+	if err != nil {
+		return nil, asProblem(err)
+	}
+	if string(req.SendingURI) != as.String() {
+		return nil, problem(403, clientapi.CodeForbidden, "%s cannot send as %s", as, req.SendingURI)
 	}
 	body, err := r.toHub(ctx, who, id, wire.EndpointSubmitMessage, nonce, m.Request, r.message)
 	if err != nil {

@@ -217,7 +217,7 @@ func (l *live) votedTwice(ctx context.Context, p *room.DoubleVote, key ed25519.P
 		}
 	}
 	ev := clientapi.HubState{Room: l.h.id.String(), Hub: voter, Lied: true, Votes: true, Moves: l.state.Hub().Domain == voter}
-	if err := l.r.cfg.Feed.Tell(l.r.cfg.Feed.Hearing(l.h.id, l.r.localUsers(l.state.Participants())), clientapi.EventHub, ev); err != nil {
+	if err := l.r.cfg.Feed.Tell(l.r.cfg.Feed.Hearing(l.h.id, l.r.localUsers(l.state.URI(), l.state.Participants())), clientapi.EventHub, ev); err != nil {
 		l.r.log.Error("telling users of a room's hub", "room", l.h.id, "err", err)
 	}
 }

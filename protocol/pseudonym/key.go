@@ -1,6 +1,7 @@
 package pseudonym
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/aes"
 	"crypto/cipher"
@@ -107,6 +108,17 @@ func NewKey() Key {
 	rand.Read(s[:]) // never fails
 	return keyOf(KindOwn, 0, s)
 }
+
+// OwnKey reads a newcomer's own key, as Secret writes it. Error: ErrMalformed.
+func OwnKey(b []byte) (Key, error) {
+	if len(b) != keySize {
+		return Key{}, fmt.Errorf("own key of %d octets, not %d: %w", len(b), keySize, ErrMalformed)
+	}
+	return keyOf(KindOwn, 0, [keySize]byte(b)), nil
+}
+
+// Secret is the key as it is stored and told. It is secret.
+func (k Key) Secret() []byte { return bytes.Clone(k.secret[:]) }
 
 // RoomKey is the key of the generation that an epoch begins, from what that epoch exports
 // (ExportLabel).

@@ -80,6 +80,9 @@ func (s *State) MayEnter(u uri.User, c mls.Credential) error {
 		return err
 	}
 	deny := func(err error) error { return fmt.Errorf("%s joins by itself: %w: %w", u, err, ErrPolicy) }
+	if s.roster.naming == pseudonymous {
+		return deny(errNoEntry)
+	}
 	switch role := v.Role(u.String()); {
 	case v.Operational != nil && !v.Operational.ExternalCommits:
 		return deny(&policy.Refusal{Why: "nobody joins this room by itself"})

@@ -143,6 +143,10 @@ func (n naming) follows(b *policy.Base) error {
 // authenticator judges leaves of both kinds; which of them a room has, naming says.
 type authenticator struct{ open mls.Authenticator }
 
+// errNoEntry: who asks for a GroupInfo says its name, to the hub. There is no way yet to ask
+// under a pseudonym.
+var errNoEntry = &policy.Refusal{Why: "nobody comes into a pseudonymous room by itself yet; ask a member to add you"}
+
 var errKinds = errors.New("room: a name in place of a pseudonym, or the other way round")
 
 // Authenticate implements mls.Authenticator.
