@@ -109,7 +109,7 @@ func (c *Client) listed(ctx context.Context, u uri.Room, list []AddedUser) error
 		c.untouched()
 		r := c.roomOf(u)
 		for i := range list {
-			if list[i].State == AddIn && r != nil && r.group != nil && r.roster.Clients(list[i].User) == 0 {
+			if list[i].State == AddIn && r != nil && r.group != nil && r.mask == nil && r.roster.Clients(list[i].User) == 0 {
 				list[i].State = AddListed
 			}
 		}
@@ -123,13 +123,13 @@ func (c *Client) claimFor(r *roomState, w *wish) error {
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrStorage, err)
 	}
-	if r.roster.Clients(who) > 0 {
+	if at, err := c.goesBy(r, w.User); err == nil && r.inside(at) {
 		b := new(batch)
 		c.wishDone(b, w, nil) // somebody else has added it
 		return c.commit(b)
 	}
 	c.asyncIn(r, "adding "+w.User+" to "+r.URI, &w.claiming, func(ctx context.Context) (func() error, error) {
-		kps, err := c.claim(ctx, r.uri, who)
+		got, err := c.claimFrom(ctx, r.uri, who)
 		return func() error {
 			if c.wishes[w.n] != w || !w.Waiting {
 				return nil
@@ -137,8 +137,8 @@ func (c *Client) claimFor(r *roomState, w *wish) error {
 			b := new(batch)
 			passing, wait := transient(err)
 			switch {
-			case err == nil, errors.Is(err, ErrNoKeyPackage):
-				w.KeyPackages, w.Waiting = kps, false
+			case err == nil, errors.Is(err, ErrNoKeyPackage) && r.mask == nil:
+				w.KeyPackages, w.As, w.Masks, w.Waiting = got.KeyPackages, got.As, got.Masks, false
 				w.save(b)
 			case passing || errors.Is(err, context.Canceled) || !Refused(err):
 				w.claiming.failed(c.cfg.Now(), c.cfg.Retry, wait)
@@ -152,9 +152,27 @@ func (c *Client) claimFor(r *roomState, w *wish) error {
 	return nil
 }
 
+// inside says whether somebody, by its URI in the room, has a device there.
+func (r *roomState) inside(who string) bool {
+	u, err := uri.ParseParticipant(who)
+	return err == nil && r.roster.Clients(u) > 0
+}
+
 // packagesOf reads the KeyPackages of a wish to add a user; none: it is only put on the list.
 func (c *Client) packagesOf(w *wish, who uri.User) (out []*mls.ValidKeyPackage, err error) {
-	for _, raw := range w.KeyPackages {
+	for i, raw := range w.KeyPackages {
+		if w.As != "" {
+			real, err := uri.ParseUser(w.User)
+			if err != nil || i >= len(w.Masks) {
+				return nil, fmt.Errorf("a user to add under a pseudonym: %w", ErrStorage)
+			}
+			v, err := c.checkMasked(raw, w.Masks[i], w.As, real)
+			if err != nil {
+				return nil, fmt.Errorf("%w: %w", ErrNoKeyPackage, err)
+			}
+			out = append(out, v)
+			continue
+		}
 		kp, err := mls.ParseKeyPackage(raw, mls.Limits{})
 		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrStorage, err)

@@ -212,7 +212,10 @@ func (c *Client) beginAttachment(ctx context.Context, u uri.Room, a *attachment)
 			return ErrNoRoom, nil
 		}
 		b := new(batch)
-		if err := c.permitted(b, r, a.foreseen(c.user)); err != nil {
+		if err := r.unmasked("attaching files"); err != nil {
+			return err, nil
+		}
+		if err := c.permitted(b, r, a.foreseen(c.as(r))); err != nil {
 			return err, nil
 		}
 		a.n = c.next
@@ -272,7 +275,7 @@ func (c *Client) sendAttachment(ctx context.Context, a *attachment, size int64, 
 		a.Size = size
 		// Its size is certain only now, and the policy may be another since.
 		if r := c.rooms[a.Room]; r != nil && r.group != nil {
-			if err := r.attaches(c.user, a.foreseen(c.user)); err != nil {
+			if err := r.attaches(c.as(r), a.foreseen(c.as(r))); err != nil {
 				return fmt.Errorf("%w: %w", err, ErrRefused), nil
 			}
 		}

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -57,6 +58,8 @@ type wish struct {
 	Role        policy.Role `json:",omitempty"`
 	Roles       []byte      `json:",omitempty"` // roles_list
 	KeyPackages [][]byte    `json:",omitempty"` // of the user to add
+	As          string      `json:",omitempty"` // what the user to add goes by, in a pseudonymous room
+	Masks       [][]byte    `json:",omitempty"` // and the keys of the KeyPackages' identity links
 	// Waiting: KeyPackages of the user to add are asked for, again and again. Nothing else
 	// waits for it.
 	Waiting bool `json:",omitempty"`
@@ -90,6 +93,10 @@ type wish struct {
 
 // byItself are the wishes of devices, not of people: if they fail they come again.
 var byItself = []string{wishPending, wishUpdate, wishHosting, wishObject, wishTake, wishYield}
+
+// openWishes are there in open rooms only: they tell names, or are not done yet under
+// pseudonyms.
+var openWishes = []string{wishLinks, wishOutside, wishClaim, wishEndorse, wishObject, wishTake, wishPatience, wishDefine, wishEnter}
 
 // maxTries bounds how often a change is made anew that the hub refuses.
 const maxTries = 5
@@ -195,6 +202,17 @@ func (c *Client) change(ctx context.Context, u uri.Room, w *wish) error {
 		c.within(r.id)
 		b := new(batch)
 		w.Room = r.id
+		if w.User != "" && w.Kind != wishAdd {
+			var unknown error
+			if w.User, unknown = c.goesBy(r, w.User); unknown != nil {
+				return unknown, nil
+			}
+		}
+		if slices.Contains(openWishes, w.Kind) {
+			if err := r.unmasked(w.Kind); err != nil {
+				return err, nil
+			}
+		}
 		c.newWish(b, w)
 		c.waiters[w.n] = append(c.waiters[w.n], done)
 		return nil, c.commit(b)
@@ -235,9 +253,9 @@ func (c *Client) wishedFor(ctx context.Context, w *wish, err error) error {
 // Errors: ErrNoRoom, ErrNoConsent, ErrNoKeyPackage, ErrRefused, ErrUnreachable,
 // *clientapi.Problem, ErrStopped, ErrStorage.
 func (c *Client) AddUser(ctx context.Context, u uri.Room, who uri.User) error {
-	kps, err := c.claim(ctx, u, who)
+	got, err := c.claimFrom(ctx, u, who)
 	if err == nil {
-		err = c.change(ctx, u, &wish{Kind: wishAdd, User: who.String(), KeyPackages: kps})
+		err = c.change(ctx, u, &wish{Kind: wishAdd, User: who.String(), KeyPackages: got.KeyPackages, As: got.As, Masks: got.Masks})
 	}
 	if err != nil {
 		return fmt.Errorf("adding %s to %s: %w", who, u, err)
@@ -397,7 +415,7 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 	g, pub := r.group, r.group.Public()
 	var who uri.User
 	if w.User != "" {
-		if who, err = uri.ParseUser(w.User); err != nil {
+		if who, err = uri.ParseParticipant(cmp.Or(w.As, w.User)); err != nil {
 			return false, fmt.Errorf("%w: %w", ErrStorage, err)
 		}
 	}
@@ -432,7 +450,7 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 		case as == policy.None && w.Role != policy.None:
 			as = w.Role // offered by an invitation; it is judged below
 		case as == policy.None:
-			if as, err = roles.Newcomer(c.roleIn(r, c.user)); err != nil {
+			if as, err = roles.Newcomer(c.roleIn(r, c.as(r))); err != nil {
 				return false, fmt.Errorf("%w: %w", err, ErrRefused)
 			}
 		}
@@ -440,7 +458,7 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 			return false, err
 		}
 		set := []room.Participant{{User: who, Role: as}}
-		if c.roleIn(r, who) == policy.None {
+		if c.roleIn(r, who) == policy.None && r.mask == nil {
 			set = c.together(r, w, &o, as, set)
 		}
 		together = len(set) > 1
@@ -460,6 +478,15 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 			return true, nil
 		}
 	case wishUpdate:
+		if r.mask != nil {
+			if !c.linkOld(r) {
+				return true, nil
+			}
+			if o.Leaf, err = c.relink(r); err != nil {
+				return false, err
+			}
+			break
+		}
 		own, _ := pub.Member(g.OwnLeaf())
 		cred := c.me.credential()
 		if own.Node.Credential.Equal(cred) {
@@ -537,7 +564,21 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 
 // judged makes a commit, and judges it as everybody will.
 func (c *Client) judged(r *roomState, o mls.CommitOptions, lead *room.Lead) (*mls.StagedCommit, error) {
+	if r.mask != nil && len(o.Add) > 0 {
+		told, _ := r.mask.room.Welcome(false)
+		o.WelcomeExtensions = mls.Extensions{told.Extension()}
+	}
 	s, err := r.group.Commit(o, c.cfg.Now())
+	if err == nil && r.mask != nil && len(s.Change.Removed) > 0 {
+		if o.Leaf != nil {
+			return nil, fmt.Errorf("a new identity link in a commit that removes somebody: %w", ErrRefused)
+		}
+		if len(o.Add) > 0 { // the epoch begins a generation, too
+			told, _ := r.mask.room.Welcome(true)
+			o.WelcomeExtensions = mls.Extensions{told.Extension()}
+			s, err = r.group.Commit(o, c.cfg.Now())
+		}
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -560,7 +601,7 @@ func (w *wish) submitAs(b *batch, bundle wire.HandshakeBundle, epoch uint64) err
 // made on a copy of the group: in the group itself they are pending when they
 // stand in the log, as for everybody else.
 func (c *Client) stageLeave(b *batch, r *roomState, w *wish) (done bool, err error) {
-	leaves := r.roster.Leaves(c.user)
+	leaves := r.roster.Leaves(c.as(r))
 	persists := r.base().Persistent
 	switch last := len(leaves) == r.group.Public().MemberCount(); {
 	case last && persists:
@@ -582,7 +623,7 @@ func (c *Client) stageLeave(b *batch, r *roomState, w *wish) (done bool, err err
 	}
 	var p *mls.Proposal
 	if !r.base().Fixed { // else the user stays on the list
-		if p, err = room.UpdateParticipants(g.Public().Context(), nil, []uri.User{c.user}); err != nil {
+		if p, err = room.UpdateParticipants(g.Public().Context(), nil, []uri.User{c.as(r)}); err != nil {
 			return false, err
 		}
 	}

@@ -91,6 +91,7 @@ type Client struct {
 	workers   sync.WaitGroup
 	missed    bool
 	packages  packageStock
+	maskStock task // KeyPackages under pseudonyms
 	renewal   task
 	unknown   task             // looking for rooms that this device is not in
 	unwelcome map[room.ID]bool // those that did not let it in, since it runs
@@ -314,6 +315,9 @@ func (c *Client) pump() (time.Time, error) {
 				return func() error { return c.learn(p) }, err
 			})
 		}
+	}
+	if soon(&c.maskStock) {
+		c.topUpMasks()
 	}
 	if soon(&c.packages.task) {
 		if c.packages.request != nil {

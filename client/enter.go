@@ -221,7 +221,7 @@ func (c *Client) keyless(u uri.Room, ctx *mls.GroupContext) (out []string) {
 	all := []string{u.Provider().Domain()}
 	if list, err := room.ParticipantsOf(ctx); err == nil {
 		for _, p := range list {
-			if x, err := uri.ParseUser(string(p.User)); err == nil {
+			if x, err := uri.ParseParticipant(string(p.User)); err == nil {
 				all = append(all, x.Provider().Domain())
 			}
 		}

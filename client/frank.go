@@ -55,7 +55,7 @@ func (c *Client) ownFranked(r *roomState, o *outItem, body *room.Message, e *roo
 	if err != nil {
 		return nil, err
 	}
-	m := &messageRecord{Sender: c.user.String(), Content: o.Content}
+	m := &messageRecord{Sender: c.as(r).String(), Content: o.Content}
 	return m, r.franked(m, body, e, said)
 }
 

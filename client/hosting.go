@@ -34,7 +34,7 @@ func providersIn(ctx *mls.GroupContext, roles *policy.Roles) []string {
 	}
 	var out []string
 	for _, p := range list {
-		u, err := uri.ParseUser(string(p.User))
+		u, err := uri.ParseParticipant(string(p.User))
 		if err != nil || !roles.Active(roleOf(p)) {
 			continue
 		}
@@ -164,7 +164,7 @@ func (r *roomState) roles() *policy.Roles {
 }
 
 func (c *Client) admin(r *roomState) bool {
-	return r.roles().May(c.roleIn(r, c.user), policy.ChangeHosting)
+	return r.roles().May(c.roleIn(r, c.as(r)), policy.ChangeHosting)
 }
 
 // stageHosting returns the proposal that makes room_hosting say what the log says, nil

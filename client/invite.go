@@ -125,6 +125,9 @@ func (c *Client) forgetInvitation(ctx context.Context, u uri.Room, who uri.User)
 
 // offers says in which role a user can be invited: policy.None is that of newcomers.
 func (c *Client) offers(r *roomState, who uri.User, name string) (as policy.Role, err error) {
+	if err := r.unmasked("inviting, which would tell both providers who it is"); err != nil {
+		return as, err
+	}
 	roles, own, at := r.roles(), c.roleIn(r, c.user), c.roleIn(r, who)
 	switch {
 	case at == policy.Banned:

@@ -15,6 +15,7 @@ import (
 	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/presentation"
+	"github.com/mimid/mimid/protocol/pseudonym"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/wire"
@@ -50,16 +51,28 @@ type NewRoom struct {
 	// beginning, the one that orders the parent, which is this user's. Zero: none.
 	Parent uri.Room
 
+	// Pseudonymous makes a room in which nobody but its members knows who takes part, see
+	// docs/pseudonymous-rooms.md. What a room of this kind has not yet is refused: Roles,
+	// Outside, Policies and Parent.
+	Pseudonymous bool
+
 	with uri.User // the other user of a direct room
+	as   uri.Pseudonym
 }
 
 // CreateRoomAs is CreateRoom for a room that begins otherwise than usual.
 func (c *Client) CreateRoomAs(ctx context.Context, n NewRoom) (uri.Room, error) {
 	done := make(chan error, 1)
-	var u uri.Room
-	err := c.do(ctx, func() (err, fatal error) {
+	u, err := c.newRoomName()
+	if err == nil && n.Pseudonymous {
+		n.as, err = c.drawPseudonym(ctx, u, &n)
+	}
+	if err != nil {
+		return uri.Room{}, fmt.Errorf("creating room %q: %w", n.Name, err)
+	}
+	err = c.do(ctx, func() (err, fatal error) {
 		b := new(batch)
-		r, w, err := c.create(b, n)
+		r, w, err := c.createAs(b, u, n)
 		if err != nil {
 			return err, nil
 		}
@@ -67,7 +80,6 @@ func (c *Client) CreateRoomAs(ctx context.Context, n NewRoom) (uri.Room, error) 
 		if err := c.commit(b); err != nil {
 			return nil, err
 		}
-		u = r.uri
 		c.rooms[r.id] = r
 		c.waiters[w.n] = append(c.waiters[w.n], done)
 		return nil, nil
@@ -107,7 +119,20 @@ func (c *Client) createAs(b *batch, u uri.Room, n NewRoom) (*roomState, *wish, e
 			return nil, nil, err
 		}
 	}
-	ext, err := room.Extensions(c.user, h, &policy.Metadata{URI: u.String(), Name: n.Name})
+	self, leaf := c.user, c.me.leaf(c.cfg.Now())
+	var rec *maskRecord
+	var ownKey pseudonym.Key
+	if n.Pseudonymous {
+		client, err := pseudonym.New(c.user.Provider())
+		if err == nil {
+			leaf, ownKey, err = c.me.masked(n.as, client, c.cfg.Now())
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		self, rec = n.as.Participant(), &maskRecord{n.as.String(), client.String()}
+	}
+	ext, err := room.Extensions(self, h, &policy.Metadata{URI: u.String(), Name: n.Name})
 	if err == nil && n.Roles != nil {
 		ext, err = room.WithRoles(ext, c.user, n.Roles)
 	}
@@ -122,6 +147,9 @@ func (c *Client) createAs(b *batch, u uri.Room, n NewRoom) (*roomState, *wish, e
 			ext, err = room.WithPolicy(ext, p)
 		}
 	}
+	if err == nil && n.Pseudonymous {
+		ext, err = room.AsPseudonymous(ext)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -129,7 +157,7 @@ func (c *Client) createAs(b *batch, u uri.Room, n NewRoom) (*roomState, *wish, e
 	if err != nil {
 		return nil, nil, err
 	}
-	g, err := mls.CreateGroup(mls.GroupParams{LeafParams: c.me.leaf(c.cfg.Now()), GroupID: gid, Extensions: ext}, c.config())
+	g, err := mls.CreateGroup(mls.GroupParams{LeafParams: leaf, GroupID: gid, Extensions: ext}, c.config())
 	if err != nil {
 		return nil, nil, err
 	}
@@ -137,13 +165,18 @@ func (c *Client) createAs(b *batch, u uri.Room, n NewRoom) (*roomState, *wish, e
 	if err != nil {
 		return nil, nil, err
 	}
-	r, err := newRoomState(&roomRecord{URI: u.String(), State: roomCreating, Lead: room.LeadOf(h)})
+	r, err := newRoomState(&roomRecord{URI: u.String(), State: roomCreating, Lead: room.LeadOf(h), Mask: rec})
 	if err != nil {
 		return nil, nil, err
 	}
 	r.group = g
 	if r.roster, err = room.RosterOf(g.Public()); err != nil {
 		return nil, nil, err
+	}
+	if r.mask != nil {
+		if err := c.beginMask(b, r, ownKey); err != nil {
+			return nil, nil, err
+		}
 	}
 	c.noteDirect(r, g.Public().Context())
 	body := (&room.Create{URI: u, GroupInfo: info, Tree: g.Public().Tree()}).Bytes()
@@ -272,7 +305,8 @@ func (c *Client) joinWelcome(b *batch, id room.ID, v *clientapi.Welcome) error {
 	if kp == nil {
 		return mls.ErrNoKeyPackage
 	}
-	g, err := mls.JoinWelcome(w, kp, mls.JoinOptions{Tree: tree}, c.config(), time.UnixMilli(int64(at.AcceptedAt)))
+	var told mls.Extensions
+	g, err := mls.JoinWelcome(w, kp, mls.JoinOptions{Tree: tree, Extensions: &told}, c.config(), time.UnixMilli(int64(at.AcceptedAt)))
 	if err != nil {
 		return err
 	}
@@ -285,11 +319,22 @@ func (c *Client) joinWelcome(b *batch, id room.ID, v *clientapi.Welcome) error {
 	if err := c.checkGroup(r, g.Public()); err != nil {
 		return err
 	}
-	old := r.roomRecord
+	old, oldMask := r.roomRecord, r.mask
 	r.At, r.Lead = at, room.Lead{}
-	if err := c.enterGroup(b, r, g); err != nil {
-		r.roomRecord = old
+	undo := func() { r.roomRecord, r.mask = old, oldMask }
+	if err := r.wearing(rec.Mask, g); err != nil {
+		undo()
 		return err
+	}
+	if err := c.enterGroup(b, r, g); err != nil {
+		undo()
+		return err
+	}
+	if r.mask != nil {
+		if err := c.welcomedMask(b, r, rec.Mask, told); err != nil {
+			undo()
+			return err
+		}
 	}
 	if rec.LastResort {
 		rec.Used = true // it is replaced at the next look
@@ -327,12 +372,12 @@ func (c *Client) checkGroup(r *roomState, g *mls.PublicGroup) error {
 	for _, p := range list {
 		on[string(p.User)] = roles.Active(roleOf(p))
 	}
+	roster, err := room.RosterOf(g)
+	if err != nil {
+		return err
+	}
 	for m := range g.Members() {
-		u, err := userOf(m.Node)
-		if err != nil {
-			return err
-		}
-		if !on[u.String()] {
+		if u, _ := roster.User(m.Leaf); !on[u.String()] {
 			return fmt.Errorf("%s has a client in the group and no part in the room: %w", u, room.ErrPolicy)
 		}
 	}
@@ -623,6 +668,14 @@ func (c *Client) pumpRoom(r *roomState, now time.Time, soon func(*task) bool) er
 			}
 		}
 	case roomLost:
+		if r.mask != nil {
+			// To ask for the GroupInfo would tell the hub who asks.
+			b := new(batch)
+			if err := c.leaveGroup(b, r, roomLeft, "this device cannot follow the room any more, and cannot come back into a pseudonymous room by itself yet; ask a member to remove you and to add you again"); err != nil {
+				return err
+			}
+			return c.commit(b)
+		}
 		if r.attempt != nil && now.Sub(r.attempt.since) > attemptTime {
 			r.attempt = nil
 		}
@@ -641,6 +694,11 @@ func (c *Client) pumpRoom(r *roomState, now time.Time, soon func(*task) bool) er
 		}
 		if err := c.watchPending(r, now); err != nil {
 			return err
+		}
+		if r.mask != nil {
+			if err := c.pumpMask(r, now, soon); err != nil {
+				return err
+			}
 		}
 		if err := c.watchDirect(r); err != nil {
 			return err

@@ -36,6 +36,8 @@ type packageRecord struct {
 	Expires    int64 // Unix seconds
 	Made       int64 `json:",omitempty"` // likewise; zero: by an earlier version
 	Used       bool  `json:",omitempty"` // of a last resort: a Welcome to it has come
+	// Mask is what it is under, for pseudonymous rooms.
+	Mask *packageMask `json:",omitempty"`
 }
 
 // packageStock is the state of the top-up.

@@ -63,6 +63,9 @@ func (c *Client) MakeLink(ctx context.Context, u uri.Room, t LinkTerms) (*HeldLi
 		l.Expires = uint64(c.cfg.Now().Add(t.For).UnixMilli())
 	}
 	err := c.joined(ctx, u, func(r *roomState) (err error) {
+		if err := r.unmasked("coming in by a link"); err != nil {
+			return err
+		}
 		if t.Role != "" {
 			if l.Role, err = r.roles().Named(t.Role); err != nil {
 				return fmt.Errorf("%w: %w", err, ErrName)

@@ -12,6 +12,7 @@ import (
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/pseudonym"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/protocol/wire"
@@ -305,13 +306,13 @@ func (r *roomState) active(domain string) bool {
 func (c *Client) removal(r *roomState, ch *mls.Change) string {
 	by := ""
 	if u, ok := r.roster.User(ch.Sender.Leaf); ok && ch.Sender.Type == mls.SenderMember {
-		by = " by " + u.Short()
+		by = " by " + r.shown(u).Short()
 	}
 	list, err := room.ParticipantsOf(ch.Context)
 	if err != nil {
 		return "removed from the room" + by
 	}
-	switch i := slices.IndexFunc(list, func(p wire.UserRolePair) bool { return string(p.User) == c.user.String() }); {
+	switch i := slices.IndexFunc(list, func(p wire.UserRolePair) bool { return string(p.User) == c.as(r).String() }); {
 	case i < 0 && r.strayed(ch) != "":
 		return r.strayed(ch)
 	case i < 0:
@@ -356,6 +357,11 @@ func (c *Client) committed(b *batch, r *roomState, ch *mls.Change, own *wish) er
 		}
 		return c.leaveGroup(b, r, roomLeft, reason)
 	}
+	if r.mask != nil {
+		if err := c.maskCommitted(b, r, ch, own); err != nil {
+			return c.diverge(b, r, err)
+		}
+	}
 	before := map[uri.User]int{}
 	touched := func(u uri.User) { before[u] = r.roster.Clients(u) }
 	var leaves []*mls.LeafNode
@@ -366,10 +372,8 @@ func (c *Client) committed(b *batch, r *roomState, ch *mls.Change, own *wish) er
 	}
 	for _, m := range ch.Added {
 		leaves = append(leaves, m.Node)
-		if name, err := x509auth.UserURI(m.Node.Credential); err == nil {
-			if u, err := uri.ParseUser(name); err == nil {
-				touched(u)
-			}
+		if u, err := room.UserOf(m.Node); err == nil {
+			touched(u)
 		}
 	}
 	for _, m := range ch.Updated {
@@ -388,9 +392,9 @@ func (c *Client) committed(b *batch, r *roomState, ch *mls.Change, own *wish) er
 	for u, was := range before {
 		switch now := r.roster.Clients(u); {
 		case was == 0 && now > 0:
-			n.Added = append(n.Added, u)
+			n.Added = append(n.Added, r.shown(u))
 		case was > 0 && now == 0:
-			n.Removed = append(n.Removed, u)
+			n.Removed = append(n.Removed, r.shown(u))
 		}
 	}
 	if len(n.Added)+len(n.Removed) > 0 {
@@ -447,13 +451,20 @@ func (c *Client) message(b *batch, r *roomState, e *room.Entry) error {
 	case err != nil:
 		return skip(err)
 	}
-	sender, err := x509auth.UserURI(x.Leaf.Credential)
+	who, err := room.UserOf(x.Leaf)
 	if err != nil {
 		return skip(err)
 	}
+	sender := who.String()
+	if r.mask != nil && pseudonym.IsTold(x.Data) {
+		if err := c.maskTold(b, r, x.Sender.Leaf, x.Data); err != nil {
+			return skip(err)
+		}
+		return nil
+	}
 	if content.IsStatusReport(x.Data) {
 		// Nobody is shown what is in it, so nobody reports it, and it has no salt.
-		from, err := uri.ParseUser(sender)
+		from, err := uri.ParseParticipant(sender)
 		if err != nil {
 			return skip(err)
 		}
@@ -495,7 +506,7 @@ func (c *Client) readable(b *batch, r *roomState, e *room.Entry, body *room.Mess
 	if err != nil {
 		return skip(err)
 	}
-	from, err := uri.ParseUser(sender)
+	from, err := uri.ParseParticipant(sender)
 	if err != nil {
 		return skip(err)
 	}
@@ -526,7 +537,7 @@ func (c *Client) readable(b *batch, r *roomState, e *room.Entry, body *room.Mess
 		return nil
 	}
 	c.addMessage(b, r, m)
-	if x := said.Expires; x != nil && (!x.Relative || sender == c.user.String()) {
+	if x := said.Expires; x != nil && (!x.Relative || sender == c.as(r).String()) {
 		c.endsAt(b, r, m, x, at)
 	}
 	c.owe(b, r, m, said, content.Delivered)
@@ -534,6 +545,7 @@ func (c *Client) readable(b *batch, r *roomState, e *room.Entry, body *room.Mess
 	if err != nil {
 		return skip(err)
 	}
+	shown.Sender = r.shown(shown.Sender)
 	shown.Mentioned = c.mentioned(shown)
 	if !m.Untold { // else it is told when it is carried over
 		b.tell(MessageReceived{r.uri, *shown})

@@ -19,8 +19,10 @@ import (
 
 // Message is one message of a room as this device has it.
 type Message struct {
-	Index  uint64 // of this device, in the order in which it came here
-	ID     content.MessageID
+	Index uint64 // of this device, in the order in which it came here
+	ID    content.MessageID
+	// Sender is who said it; in a pseudonymous room the pseudonym, as long as nobody has
+	// told this device whose it is.
 	Sender uri.User
 	Text   string
 	// Content is the whole content.
@@ -70,7 +72,7 @@ func (m *messageRecord) show() (*Message, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading message %d: %w: %w", m.Index, ErrStorage, err)
 	}
-	sender, err := uri.ParseUser(m.Sender)
+	sender, err := uri.ParseParticipant(m.Sender)
 	if err != nil {
 		return nil, fmt.Errorf("reading message %d: %w: %w", m.Index, ErrStorage, err)
 	}
@@ -196,7 +198,7 @@ func (c *Client) sendContent(ctx context.Context, u uri.Room, m *content.Message
 // batch that puts it into the outbox, and returns its index.
 func (c *Client) queue(w *batch, r *roomState, m *content.Message, permitted func(*batch, *roomState, *content.Message) error) (uint64, error) {
 	said := *m
-	said.Sender, said.Room = c.user.String(), r.uri.String()
+	said.Sender, said.Room = c.as(r).String(), r.uri.String()
 	said = r.withDefault(said, c.cfg.Now())
 	b, err := said.Encode(content.Limits{})
 	if err != nil {
@@ -280,7 +282,7 @@ func (c *Client) encrypt(r *roomState, o *outItem) error {
 	}
 	var req []byte
 	if err == nil {
-		req, err = (&wire.SubmitMessageRequest{Message: m, SendingURI: uriOf(c.user)}).Bytes()
+		req, err = (&wire.SubmitMessageRequest{Message: m, SendingURI: uriOf(c.as(r))}).Bytes()
 	}
 	if err != nil {
 		if err := c.failMessage(b, r, o, err); err != nil {
@@ -334,7 +336,7 @@ func (c *Client) submitted(r *roomState, o *outItem, a *wire.SubmitMessageRespon
 		r.fetch = true
 		r.sending.failed(c.cfg.Now(), c.cfg.Retry, 0)
 	default:
-		err := fmt.Errorf("the hub does not let %s send: %w", c.user, ErrRefused)
+		err := fmt.Errorf("the hub does not let %s send: %w", c.as(r), ErrRefused)
 		if err := c.failMessage(b, r, o, err); err != nil {
 			return err
 		}
@@ -483,6 +485,9 @@ func (c *Client) Messages(u uri.Room, from uint64, limit int) ([]Message, error)
 			}
 			m, err := rec.show()
 			if err != nil {
+				return err
+			}
+			if m.Sender, err = namedIn(tx, id, m.Sender); err != nil {
 				return err
 			}
 			m.Mentioned = c.mentioned(m)

@@ -131,7 +131,7 @@ func (c *Client) stageRoles(r *roomState, w *wish, o *mls.CommitOptions) (done b
 	if bytes.Equal(now.Append(nil), w.Roles) {
 		return true, nil
 	}
-	if err := now.Need(c.roleIn(r, c.user), policy.ChangeRoleDefinitions); err != nil {
+	if err := now.Need(c.roleIn(r, c.as(r)), policy.ChangeRoleDefinitions); err != nil {
 		return false, fmt.Errorf("%w: %w", err, ErrRefused)
 	}
 	o.Proposals = append(o.Proposals, room.UpdateRoles(next))
@@ -163,7 +163,7 @@ func (c *Client) Kick(ctx context.Context, u uri.Room, who uri.User) error {
 // stageRole puts the change of a participant's role into a commit; done: it has the role.
 func (c *Client) stageRole(r *roomState, w *wish, who uri.User, o *mls.CommitOptions) (done bool, err error) {
 	// What is refused is known before anybody is asked, and said in words.
-	roles, own, from := r.roles(), c.roleIn(r, c.user), c.roleIn(r, who)
+	roles, own, from := r.roles(), c.roleIn(r, c.as(r)), c.roleIn(r, who)
 	deny := func(err error) (bool, error) { return false, fmt.Errorf("%w: %w", err, ErrRefused) }
 	var set []room.Participant
 	var remove []uri.User
@@ -190,7 +190,7 @@ func (c *Client) stageRole(r *roomState, w *wish, who uri.User, o *mls.CommitOpt
 	case from == policy.None && w.Role != policy.Banned:
 		return deny(fmt.Errorf("%s is not in the room", who))
 	default:
-		if err := roles.SetRole(own, who == c.user, from, w.Role); err != nil {
+		if err := roles.SetRole(own, who == c.as(r), from, w.Role); err != nil {
 			return deny(err)
 		}
 		set = []room.Participant{{User: who, Role: w.Role}}
@@ -212,7 +212,7 @@ func (c *Client) stageMove(r *roomState, w *wish) (p *mls.Proposal, lead *room.L
 	if r.Lead.Hub.Domain == own && r.Lead.Term.Era >= w.Era {
 		return nil, nil, true, nil
 	}
-	if !c.admin(r) && !r.roster.Inherits(r.group.Public(), c.user.String(), r.Lead.Hub.Domain) {
+	if !c.admin(r) && !r.roster.Inherits(r.group.Public(), c.as(r).String(), r.Lead.Hub.Domain) {
 		return nil, nil, false, fmt.Errorf("only an administrator moves a room, or who succeeds when the providers of all of them are gone: %w", ErrRefused)
 	}
 	x, ok := c.trust.replica(own)

@@ -75,9 +75,9 @@ func (c *Client) permitted(b *batch, r *roomState, m *content.Message) error {
 	if r.group == nil || r.State != roomJoined && r.State != roomCreating {
 		return nil // it is sent when the device is in, or fails then
 	}
-	err := c.permits(b, r, c.user, m)
+	err := c.permits(b, r, c.as(r), m)
 	if err == nil {
-		err = r.attaches(c.user, m)
+		err = r.attaches(c.as(r), m)
 	}
 	if err != nil {
 		return fmt.Errorf("%w: %w", err, ErrRefused)

@@ -194,7 +194,7 @@ func (c *Client) mayLeave(r *roomState) error {
 	if err != nil {
 		return err
 	}
-	role := v.Role(c.user.String())
+	role := v.Role(c.as(r).String())
 	if v.Base.Fixed {
 		return nil // only its devices go
 	}

@@ -44,7 +44,7 @@ type receiptRecord struct {
 }
 
 func (x *receiptRecord) show() (Receipt, error) {
-	u, err := uri.ParseUser(x.User)
+	u, err := uri.ParseParticipant(x.User)
 	if err != nil {
 		return Receipt{}, fmt.Errorf("reading a receipt: %w: %w", ErrStorage, err)
 	}
@@ -68,7 +68,7 @@ func (r *roomState) demands() (delivered, read policy.Optionality) {
 
 // reports says whether this device reports a status in a room, as things are now.
 func (c *Client) reports(r *roomState, s content.Status) bool {
-	if r.State != roomJoined || !r.roles().Posts(c.roleIn(r, c.user)) {
+	if r.State != roomJoined || !r.roles().Posts(c.roleIn(r, c.as(r))) {
 		return false // the hub takes nothing from whom may send nothing
 	}
 	rule, wish := policy.Optional, false
@@ -91,7 +91,7 @@ func (c *Client) reports(r *roomState, s content.Status) bool {
 func (r *roomState) participants() (n int) {
 	list, _ := room.ParticipantsOf(r.group.Public().Context())
 	for _, p := range list {
-		if u, err := uri.ParseUser(string(p.User)); err == nil && r.roster.Clients(u) > 0 {
+		if u, err := uri.ParseParticipant(string(p.User)); err == nil && r.roster.Clients(u) > 0 {
 			n++
 		}
 	}
@@ -109,7 +109,7 @@ func tells(m *content.Message) bool {
 // owe notes that others are to be told of a message, in the same transaction as what
 // happened to it.
 func (c *Client) owe(b *batch, r *roomState, m *messageRecord, said *content.Message, s content.Status) {
-	if m.Sender == c.user.String() || !tells(said) || r.owed[m.Index] >= s || !c.reports(r, s) {
+	if m.Sender == c.as(r).String() || !tells(said) || r.owed[m.Index] >= s || !c.reports(r, s) {
 		return
 	}
 	if r.owed == nil {
@@ -242,7 +242,7 @@ func (c *Client) reported(b *batch, r *roomState, from uri.User, report content.
 		if index == nil {
 			continue
 		}
-		if from == c.user {
+		if from == c.as(r) {
 			if s, owed := at.owed[*index]; owed && (said.Read() || s == content.Delivered && said.Delivered()) {
 				c.owedNoMore(b, at, *index)
 			}
@@ -252,7 +252,7 @@ func (c *Client) reported(b *batch, r *roomState, from uri.User, report content.
 		if err != nil {
 			return err
 		}
-		if m == nil || m.Sender != c.user.String() {
+		if m == nil || m.Sender != c.as(at).String() {
 			continue
 		}
 		delivered, read, err := c.noteReceipt(b, at, *index, from, said, accepted)

@@ -280,7 +280,7 @@ func (c *Client) watchRecruit(r *roomState, now time.Time, soon func(*task) bool
 func (c *Client) adminsBefore(r *roomState) int {
 	rank := 0
 	for m := range r.group.Public().Members() {
-		if u, err := userOf(m.Node); err == nil && m.Leaf < r.group.OwnLeaf() && r.roles().May(c.roleIn(r, u), policy.ChangeHosting) {
+		if u, err := room.UserOf(m.Node); err == nil && m.Leaf < r.group.OwnLeaf() && r.roles().May(c.roleIn(r, u), policy.ChangeHosting) {
 			rank++
 		}
 	}

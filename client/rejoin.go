@@ -308,7 +308,7 @@ func (c *Client) rollBack(r *roomState, at room.Position, ledAnew, resend bool, 
 				return err
 			}
 		}
-		if m.State = StateLost; resend && m.Sender == c.user.String() {
+		if m.State = StateLost; resend && m.Sender == c.as(r).String() {
 			m.State, m.Seq, m.AcceptedAt = StateQueued, 0, 0
 			o := &outItem{n: c.next, Room: r.id, Index: m.Index, Content: m.Content}
 			c.next++

@@ -94,12 +94,20 @@ func (c *Client) RemoveDevice(ctx context.Context, name string) ([]RemovedFrom, 
 
 // leavesOf are those of a client of the own user in a room.
 func (c *Client) leavesOf(r *roomState, of string) (out []mls.LeafIndex) {
-	for _, l := range r.roster.Leaves(c.user) {
+	for _, l := range r.roster.Leaves(c.as(r)) {
 		m, ok := r.group.Public().Member(l)
 		if !ok {
 			continue
 		}
-		if name, err := x509auth.ClientURI(m.Node.Credential); err == nil && name == of {
+		cred := m.Node.Credential
+		if r.mask != nil {
+			link, err := r.mask.room.Who(l)
+			if err != nil {
+				continue
+			}
+			cred = link.Credential()
+		}
+		if name, err := x509auth.ClientURI(cred); err == nil && name == of {
 			out = append(out, l)
 		}
 	}

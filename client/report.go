@@ -68,6 +68,9 @@ func (c *Client) abuseReport(u uri.Room, r Report) (report *wire.AbuseReport, fr
 		if at == nil {
 			return ErrNoRoom
 		}
+		if at.Mask != nil {
+			return fmt.Errorf("reporting messages: %w", ErrMasked)
+		}
 		id := room.IDOf([]byte(at.URI))
 		for _, index := range r.Messages {
 			v, err := tx.Get(tableMessages(id), numberName(index))

@@ -52,6 +52,8 @@ type roomRecord struct {
 	// Into is the direct room that this one yields to; Folded: and all that was here is there.
 	Into   string `json:",omitempty"`
 	Folded bool   `json:",omitempty"`
+	// Mask is what this device goes by, in a pseudonymous room.
+	Mask *maskRecord `json:",omitempty"`
 }
 
 // roomState is a room in memory.
@@ -61,6 +63,7 @@ type roomState struct {
 	uri    uri.Room
 	group  *mls.Group // nil unless creating or joined
 	roster *room.Roster
+	mask   *mask // nil in an open room
 
 	fetch     bool // ask for what follows in the log
 	fetching  task
@@ -96,7 +99,13 @@ func newRoomState(rec *roomRecord) (*roomState, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading room: %w: %w", ErrStorage, err)
 	}
-	return &roomState{roomRecord: *rec, uri: u, id: room.IDOf([]byte(rec.URI))}, nil
+	r := &roomState{roomRecord: *rec, uri: u, id: room.IDOf([]byte(rec.URI))}
+	if rec.Mask != nil {
+		if r.mask, err = newMask(rec.Mask); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
 }
 
 // loadRoom reads a room; one whose group is damaged is lost, and rejoined.
@@ -117,6 +126,9 @@ func (c *Client) loadRoom(tx Tx, rec *roomRecord) error {
 	}
 	if r.group, err = c.loadGroup(tx, r.id); err == nil {
 		r.roster, err = room.RosterOf(r.group.Public())
+	}
+	if err == nil && r.mask != nil {
+		err = c.loadMask(tx, r)
 	}
 	if err == nil && len(r.Lead.Now) == 0 {
 		var h *room.Hosting // stored before rooms could move: what is said there is true
@@ -236,6 +248,7 @@ func (c *Client) leaveGroup(b *batch, r *roomState, state, reason string) error 
 		}
 	}
 	r.group, r.roster, r.State, r.Reason, r.attempt, r.commitAt, r.claim = nil, nil, state, reason, nil, time.Time{}, nil
+	c.forgetMask(b, r)
 	if r.gone() {
 		c.goesOn(r)
 	}

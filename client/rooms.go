@@ -31,15 +31,22 @@ type Room struct {
 	Direct uri.User
 	// Successor is the direct room that this one has yielded to; zero: none.
 	Successor uri.Room
+	// Pseudonymous: only its members know who takes part.
+	Pseudonymous bool
 	// Pending are users that this device is adding and that are not in yet.
 	Pending []uri.User
 }
 
 // Participant is a user in a room.
 type Participant struct {
+	// User is who it is; in a pseudonymous room the pseudonym, where Unnamed says why.
 	User    uri.User
 	Role    string // as the room calls it
 	Clients int
+	// Pseudonym is what it goes by, in a pseudonymous room.
+	Pseudonym uri.Pseudonym
+	// Unnamed says why this device cannot name it: one of package pseudonym's errors.
+	Unnamed error
 }
 
 // Rooms lists the rooms, those that were left included, in order of their ids.
@@ -47,7 +54,7 @@ func (c *Client) Rooms(ctx context.Context) (out []Room, err error) {
 	err = c.do(ctx, func() (error, error) {
 		c.untouched()
 		for _, r := range c.sortedRooms() {
-			x := Room{URI: r.uri, State: State(r.State), Reason: r.Reason, Messages: r.NextMessage}
+			x := Room{URI: r.uri, Pseudonymous: r.mask != nil, State: State(r.State), Reason: r.Reason, Messages: r.NextMessage}
 			for _, w := range c.allWishesOf(r) {
 				if u, err := uri.ParseUser(w.User); err == nil && w.Kind == wishAdd {
 					x.Pending = append(x.Pending, u)
@@ -76,8 +83,8 @@ func (c *Client) Rooms(ctx context.Context) (out []Room, err error) {
 				list, _ := room.ParticipantsOf(group)
 				roles := r.roles()
 				for _, p := range list {
-					if u, err := uri.ParseUser(string(p.User)); err == nil {
-						x.Participants = append(x.Participants, Participant{u, roles.Name(roleOf(p)), r.roster.Clients(u)})
+					if u, err := uri.ParseParticipant(string(p.User)); err == nil {
+						x.Participants = append(x.Participants, c.participant(r, u, roles.Name(roleOf(p)), r.roster.Clients(u)))
 					}
 				}
 			}

@@ -88,7 +88,7 @@ func (c *Client) Succession(ctx context.Context, u uri.Room) (out Succession, er
 func usersOf(list []string) []uri.User {
 	var out []uri.User
 	for _, x := range list {
-		if u, err := uri.ParseUser(x); err == nil {
+		if u, err := uri.ParseParticipant(x); err == nil {
 			out = append(out, u)
 		}
 	}
@@ -98,7 +98,7 @@ func usersOf(list []string) []uri.User {
 func (r *roomState) viewClaim(s *room.Succession) Claim {
 	x := s.Claim
 	out := Claim{Since: time.UnixMilli(int64(x.At)), Gone: slices.Clone(x.Gone), Endorsers: usersOf(x.Endorsers)}
-	out.Claimant, _ = uri.ParseUser(x.Claimant)
+	out.Claimant, _ = uri.ParseParticipant(x.Claimant)
 	if list, err := room.ParticipantsOf(r.group.Public().Context()); err == nil {
 		missing, due := s.Missing(r.roles(), list, r.roster.Clients)
 		if out.Missing = missing; due > 0 {
@@ -156,7 +156,7 @@ func (c *Client) stageSuccession(r *roomState, w *wish, o *mls.CommitOptions) (d
 	if err != nil {
 		return false, err
 	}
-	self := c.user.String()
+	self := c.as(r).String()
 	claim := s.Claim
 	none := func() (bool, error) {
 		return false, fmt.Errorf("nobody claims %s: %w", r.uri, ErrRefused)
@@ -190,7 +190,7 @@ func (c *Client) stageSuccession(r *roomState, w *wish, o *mls.CommitOptions) (d
 		if claim == nil || claim.Claimant != self {
 			return true, nil // it has ended, or come true
 		}
-		p, err := room.UpdateParticipants(ctx, []room.Participant{{User: c.user, Role: r.roles().Top()}}, nil)
+		p, err := room.UpdateParticipants(ctx, []room.Participant{{User: c.as(r), Role: r.roles().Top()}}, nil)
 		if err != nil {
 			return false, err
 		}
@@ -219,7 +219,7 @@ func (c *Client) stageSuccession(r *roomState, w *wish, o *mls.CommitOptions) (d
 
 // claimedAgainst says whether a claim is against this user, and ends with any commit.
 func (c *Client) claimedAgainst(r *roomState, claim *room.Claim) bool {
-	return room.Holds(r.roles(), c.roleIn(r, c.user)) || room.SaidGone(claim.Gone, c.user)
+	return room.Holds(r.roles(), c.roleIn(r, c.as(r))) || room.SaidGone(claim.Gone, c.as(r))
 }
 
 // successionPause is how long a device waits until it tries again what it does by itself.
@@ -243,7 +243,7 @@ func (c *Client) watchSuccession(r *roomState, now time.Time) error {
 		kind = wishObject
 	} else {
 		view := r.viewClaim(s)
-		if view.Claimant != c.user || view.Missing > 0 {
+		if view.Claimant != c.as(r) || view.Missing > 0 {
 			r.claimAt = now.Add(successionPause)
 			return nil
 		}

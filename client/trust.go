@@ -194,23 +194,27 @@ func (c *Client) learn(p *clientapi.Provider) error {
 // noteUsers compares the users' keys in leaves with those seen before.
 func (c *Client) noteUsers(b *batch, r *roomState, leaves []*mls.LeafNode) {
 	for _, l := range leaves {
-		name, err := x509auth.UserURI(l.Credential)
-		if err != nil {
-			continue
-		}
-		old, known := c.users[name]
-		if known {
-			changed, err := x509auth.UserKeyChanged(old, l.Credential)
-			if err != nil || !changed {
-				continue
-			}
-			if u, err := uri.ParseUser(name); err == nil {
-				b.tell(UserKeyChanged{Room: r.uri, User: u})
-			}
-		}
-		c.users[name] = l.Credential
-		b.put(tableUser, name, l.Credential.Certificates)
+		c.noteCredential(b, r, l.Credential)
 	}
+}
+
+func (c *Client) noteCredential(b *batch, r *roomState, cred mls.Credential) {
+	name, err := x509auth.UserURI(cred)
+	if err != nil {
+		return
+	}
+	old, known := c.users[name]
+	if known {
+		changed, err := x509auth.UserKeyChanged(old, cred)
+		if err != nil || !changed {
+			return
+		}
+		if u, err := uri.ParseUser(name); err == nil {
+			b.tell(UserKeyChanged{Room: r.uri, User: u})
+		}
+	}
+	c.users[name] = cred
+	b.put(tableUser, name, cred.Certificates)
 }
 
 func (c *Client) config() mls.Config { return room.Config(c.auth) }

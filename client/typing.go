@@ -50,7 +50,10 @@ type toldTyping struct {
 // not send, ErrStopped.
 func (c *Client) SetTyping(ctx context.Context, u uri.Room, on bool) error {
 	err := c.joined(ctx, u, func(r *roomState) error {
-		if err := r.roles().Need(c.roleIn(r, c.user), policy.SendMessage); err != nil {
+		if err := r.unmasked("saying that somebody types"); err != nil {
+			return err
+		}
+		if err := r.roles().Need(c.roleIn(r, c.as(r)), policy.SendMessage); err != nil {
 			return fmt.Errorf("%w: %w", err, ErrRefused)
 		}
 		return c.sayTyping(r, on)
@@ -66,7 +69,10 @@ func (c *Client) SetTyping(ctx context.Context, u uri.Room, on bool) error {
 func (c *Client) TellTyping(ctx context.Context, u uri.Room, on bool) error {
 	done := make(chan error, 1)
 	err := c.joined(ctx, u, func(r *roomState) error {
-		if err := r.roles().Need(c.roleIn(r, c.user), policy.SendMessage); err != nil {
+		if err := r.unmasked("saying that somebody types"); err != nil {
+			return err
+		}
+		if err := r.roles().Need(c.roleIn(r, c.as(r)), policy.SendMessage); err != nil {
 			return fmt.Errorf("%w: %w", err, ErrRefused)
 		}
 		kind := ephemeral.Idle
@@ -158,12 +164,12 @@ func (c *Client) signalled(r *roomState, data []byte) (n Typing, tell bool) {
 		t.epoch, t.seen, t.told = e, ephemeral.Seen{}, map[mls.LeafIndex]toldTyping{}
 	}
 	who, ok := r.roster.User(s.Leaf)
-	if !ok || who == c.user || s.Kind > ephemeral.Typing || !t.seen.Fresh(s, now) || r.roles().Need(c.roleIn(r, who), policy.SendMessage) != nil {
+	if !ok || who == c.as(r) || s.Kind > ephemeral.Typing || !t.seen.Fresh(s, now) || r.roles().Need(c.roleIn(r, who), policy.SendMessage) != nil {
 		return n, false
 	}
 	if last := t.told[s.Leaf]; last.kind == s.Kind && now.Sub(last.at).Abs() < typingTold {
 		return n, false
 	}
 	t.told[s.Leaf] = toldTyping{s.Kind, now}
-	return Typing{Room: r.uri, User: who, On: s.Kind == ephemeral.Typing}, true
+	return Typing{Room: r.uri, User: r.shown(who), On: s.Kind == ephemeral.Typing}, true
 }

@@ -464,12 +464,13 @@ type clientRoomCreate struct {
 	Preset         string `help:"What its roles are: group, where members write and add others, or channel, where newcomers only read." enum:"group,channel" default:"group"`
 	Open           string `help:"Let anybody who has the address join by itself, as this role, such as member." placeholder:"ROLE"`
 	Parent         string `help:"Only who takes part in this room of yours may take part, and who leaves it goes: see the help of this command." placeholder:"ROOM"`
+	Pseudonymous   bool   `help:"Make a room in which only its members learn who takes part: providers see pseudonyms. It goes with no other option, and some things are not there yet: see the help of this command."`
 	OutsideReplica bool   `help:"Allow that a provider in which nobody takes part keeps the room, too, while two providers do: see client room recruit."`
 	device         `embed:""`
 }
 
 func (c *clientRoomCreate) Help() string {
-	return "With --parent, the new room depends on another one: only some of those may take part who are in that one, and who leaves it, or is put out of it, is taken out of the new one by the provider that orders it. It must be made at the provider that orders the other one.\n\nExample:\n  mimid client room create clubhouse\n  mimid client room create board --parent clubhouse\n  mimid client room create clubhouse --outside-replica\n  mimid client room create news --preset channel\n  mimid client room create market --open member"
+	return "With --parent, the new room depends on another one: only some of those may take part who are in that one, and who leaves it, or is put out of it, is taken out of the new one by the provider that orders it. It must be made at the provider that orders the other one.\n\nExample:\n  mimid client room create clubhouse\n  mimid client room create board --parent clubhouse\n  mimid client room create clubhouse --outside-replica\n  mimid client room create news --preset channel\n  mimid client room create market --open member\n  mimid client room create circle --pseudonymous\n\nIn a room with --pseudonymous people are added by who is in it, with the device that they have then. There are no links, invitations, files, reports of abuse, nor word of who is typing, and a device that loses its place has to be added again. The room's name is seen by the providers, as in any room."
 }
 
 func (c *clientRoomCreate) Run(s *session) error {
@@ -487,6 +488,12 @@ func (c *clientRoomCreate) Run(s *session) error {
 			}
 		}
 		n := client.NewRoom{Name: c.Name, Roles: roles, Outside: c.OutsideReplica}
+		if c.Pseudonymous {
+			if c.Preset != "group" || c.Open != "" || c.Parent != "" || c.OutsideReplica {
+				return usageError("--pseudonymous goes with no other option yet")
+			}
+			n = client.NewRoom{Name: c.Name, Pseudonymous: true}
+		}
 		if c.Parent != "" {
 			parent, err := cl.FindRoom(ctx, c.Parent)
 			if err != nil {
@@ -527,10 +534,11 @@ type roomView struct {
 	Messages     uint64   `json:"messages"`
 	Participants []string `json:"participants"`
 	Pending      []string `json:"pending,omitempty"`
+	Pseudonymous bool     `json:"pseudonymous,omitempty"`
 }
 
 func viewOf(r client.Room) roomView {
-	v := roomView{URI: r.URI.String(), Name: strings.ReplaceAll(printable(r.Name, ""), "\n", " "), Topic: strings.ReplaceAll(printable(r.Topic, ""), "\n", " "), State: string(r.State), Reason: r.Reason, Messages: r.Messages, Participants: []string{}}
+	v := roomView{URI: r.URI.String(), Name: strings.ReplaceAll(printable(r.Name, ""), "\n", " "), Topic: strings.ReplaceAll(printable(r.Topic, ""), "\n", " "), State: string(r.State), Reason: r.Reason, Messages: r.Messages, Participants: []string{}, Pseudonymous: r.Pseudonymous}
 	if !r.Direct.IsZero() {
 		v.Direct, v.Name = r.Direct.Short(), r.Direct.Short()
 	}
@@ -538,7 +546,11 @@ func viewOf(r client.Room) roomView {
 		v.State, v.Successor = "merged", r.Successor.String()
 	}
 	for _, p := range r.Participants {
-		v.Participants = append(v.Participants, fmt.Sprintf("%s (%s, %s)", p.User.Short(), p.Role, plural(p.Clients, "client")))
+		line := fmt.Sprintf("%s (%s, %s)", p.User.Short(), p.Role, plural(p.Clients, "client"))
+		if p.Unnamed != nil {
+			line += ", not named: " + p.Unnamed.Error()
+		}
+		v.Participants = append(v.Participants, line)
 	}
 	for _, u := range r.Pending {
 		v.Pending = append(v.Pending, u.Short())

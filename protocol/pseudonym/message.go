@@ -176,6 +176,59 @@ func ParseRequest(b []byte) (Request, error) {
 	return q, nil
 }
 
+// What members tell each other stands in application messages, and is no content that people
+// see:
+//
+//	struct {
+//	    uint8 mark = 0xff;         /* with which no content begins: in CBOR it begins nothing */
+//	    uint8 what;                /* told(1), asked(2) */
+//	    select (what) {
+//	        case told:  IdentityKeys keys;
+//	        case asked: IdentityKeysRequest request;
+//	    };
+//	} IdentityMessage;
+const (
+	mark     = 0xff
+	markTold = 1
+	markAsk  = 2
+)
+
+// IsTold says whether an application message is one of these.
+func IsTold(b []byte) bool { return len(b) > 0 && b[0] == mark }
+
+// Tell is keys as an application message. It is secret.
+func Tell(k *Keys) []byte { return append([]byte{mark, markTold}, k.Bytes()...) }
+
+// Ask is a request as an application message.
+func Ask(q Request) []byte { return append([]byte{mark, markAsk}, q.Bytes()...) }
+
+// ParseTold reads such a message: keys, or if that is nil a request. Error: ErrMalformed.
+func ParseTold(b []byte) (*Keys, Request, error) {
+	if len(b) < 2 || !IsTold(b) {
+		return nil, nil, fmt.Errorf("identity message of %d octets: %w", len(b), ErrMalformed)
+	}
+	switch b[1] {
+	case markTold:
+		k, err := ParseKeys(b[2:])
+		return k, nil, err
+	case markAsk:
+		q, err := ParseRequest(b[2:])
+		return nil, q, err
+	}
+	return nil, nil, fmt.Errorf("identity message %d: %w", b[1], ErrMalformed)
+}
+
+// Asked is an answer without its present generation, whose key is among the others if it was
+// asked for: a message may be sent again in a later epoch, in which that is not the present
+// one any more.
+func (k Keys) Asked(q Request) *Keys {
+	out := &Keys{Others: slices.Clone(k.Others)}
+	if slices.Contains(q, k.Present.id) {
+		out.Others = append(out.Others, k.Present)
+	}
+	return out
+}
+
 func parse(b []byte, what string, read func(*presentation.Reader)) error {
 	if len(b) > MaxMessage {
 		return fmt.Errorf("%s of %d octets, at most %d: %w", what, len(b), MaxMessage, ErrMalformed)

@@ -286,6 +286,23 @@ func (r *Room) Due(own mls.LeafIndex) bool {
 	return n > MaxGenerations && id != r.present.id
 }
 
+// Keep is all keys that the member has, to be stored: pages of Keys, each encoded. Who reads
+// them makes the Room anew by Enter, without what the epoch exports, and Learn. They are secret.
+func (r *Room) Keep() (pages [][]byte) {
+	var all []Key
+	for id, k := range r.keys {
+		if id != r.present.id {
+			all = append(all, k)
+		}
+	}
+	slices.SortFunc(all, func(a, b Key) int { return a.id.compare(b.id) })
+	pages = append(pages, Keys{Present: r.present, Others: all[:min(len(all), MaxKeys)]}.Bytes())
+	for page := range slices.Chunk(all[min(len(all), MaxKeys):], MaxKeys) {
+		pages = append(pages, Keys{Others: page}.Bytes())
+	}
+	return pages
+}
+
 // Held is how many keys the member has: at most one for each member, and the present one.
 func (r *Room) Held() int { return len(r.keys) }
 

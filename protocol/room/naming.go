@@ -110,6 +110,10 @@ func (n naming) parse(s string) (uri.User, error) {
 	return u, nil
 }
 
+// UserOf returns who a leaf is of, in a room of either kind that has judged it: a user or a
+// pseudonym. Error: ErrPolicy.
+func UserOf(l *mls.LeafNode) (uri.User, error) { return userOf(l) }
+
 // userOf returns who a leaf is of that has been judged, in a room of either kind.
 func userOf(l *mls.LeafNode) (uri.User, error) {
 	return naming(l.Credential.Type == pseudonym.CredentialType).user(l)

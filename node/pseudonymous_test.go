@@ -1,0 +1,219 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/mimid/mimid/client"
+	"github.com/mimid/mimid/protocol/pseudonym"
+	"github.com/mimid/mimid/protocol/room"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/store"
+)
+
+// traces are the parts of a stopped provider's store in which a text occurs. The room's log and
+// state is the part "room".
+func (r *running) traces(id room.ID, texts ...string) map[string][]string {
+	t := r.t
+	t.Helper()
+	st, err := store.Open(store.Options{Dir: filepath.Join(r.dir, "store"), Small: r.cfg.Store.Small})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- st.Run(ctx) }()
+	defer func() {
+		cancel()
+		if err := errors.Join(<-ended, st.Close(context.Background())); err != nil {
+			t.Error(err)
+		}
+	}()
+	out := map[string][]string{}
+	look := func(where string, b ...[]byte) {
+		for _, text := range texts {
+			if slices.ContainsFunc(b, func(b []byte) bool { return bytes.Contains(b, []byte(text)) }) && !slices.Contains(out[text], where) {
+				out[text] = append(out[text], where)
+			}
+		}
+	}
+	entries := 0
+	err = st.View(func(tx *store.Tx) error {
+		for _, sp := range store.Spaces() {
+			for it, err := range tx.Scan(store.Scan{Prefix: sp.Prefix(nil)}) {
+				if err != nil {
+					return err
+				}
+				name, err := sp.Parse(it.Key)
+				if err != nil {
+					return err
+				}
+				look(sp.String(), name, it.Value)
+			}
+		}
+		for _, prefix := range []store.Prefix{store.RoomEntries(store.RoomID(id)), store.RoomParts(store.RoomID(id)), store.RoomHeads()} {
+			for it, err := range tx.Scan(store.Scan{Prefix: prefix}) {
+				if err != nil {
+					return err
+				}
+				entries++
+				look("room", it.Value)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if entries < 10 {
+		t.Errorf("%d records of the room: is that all of it?", entries)
+	}
+	return out
+}
+
+// names waits until a device has named all who take part, and has nobody else there.
+func names(t *testing.T, c *client.Client, u uri.Room, who ...*client.Client) {
+	t.Helper()
+	var last string
+	defer func() {
+		if t.Failed() {
+			t.Logf("%s sees %s", c.User(), last)
+		}
+	}()
+	within(t, fmt.Sprintf("%s names %d", c.User(), len(who)), func() bool {
+		r, err := c.FindRoom(t.Context(), u.String())
+		last = fmt.Sprint(r.State, r.Reason, r.Participants, err)
+		if err != nil || len(r.Participants) != len(who) {
+			return false
+		}
+		for _, p := range r.Participants {
+			if p.Unnamed != nil || !slices.ContainsFunc(who, func(x *client.Client) bool { return x.User() == p.User }) || p.Clients != 1 {
+				return false
+			}
+			if _, masked := p.User.Pseudonym(); masked != (p.Pseudonym == uri.Pseudonym{}) && r.Pseudonymous {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// circle makes a room of three at three providers: alice at the hub adds bob, whom the hub
+// knows as her contact, and bob adds carol, of whom it knows nothing. All speak; bob is removed,
+// and dora comes.
+func circle(t *testing.T, masked bool) (a *running, u uri.Room) {
+	ctx := t.Context()
+	a = prepare(t, "atlanta.example").must()
+	b := prepare(t, "biloxi.example", a.status().Addresses[0]).must()
+	c := prepare(t, "chicago.example", a.status().Addresses[0]).must()
+	alice, bob, carol, dora := a.user("alice.liddell"), b.user("bob.cratchit"), c.user("carol.bingley"), c.user("dora.spenlow")
+	u, err := alice.CreateRoomAs(ctx, client.NewRoom{Name: "circle", Pseudonymous: masked})
+	if err != nil {
+		t.Fatal(err)
+	}
+	add := func(by, who *client.Client) {
+		t.Helper()
+		if err := who.Accept(ctx, by.User()); err != nil {
+			t.Fatal(err)
+		}
+		var last error
+		defer func() {
+			if t.Failed() {
+				t.Log(last)
+			}
+		}()
+		within(t, who.User().Short()+" can be added", func() bool { last = by.AddUser(ctx, u, who.User()); return last == nil })
+	}
+	add(alice, bob)
+	names(t, bob, u, alice, bob)
+	names(t, alice, u, alice, bob)
+	add(bob, carol)
+	for _, x := range []*client.Client{alice, bob, carol} {
+		names(t, x, u, alice, bob, carol)
+	}
+	said := func(who []*client.Client, n int) {
+		t.Helper()
+		for i, x := range who {
+			if _, err := x.Send(ctx, u, fmt.Sprint("hello ", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, x := range who {
+			within(t, x.User().Short()+" reads all", func() bool {
+				list, err := x.Messages(u, 0, 100)
+				by := map[uri.User]bool{}
+				for _, m := range list {
+					by[m.Sender] = m.State == client.StateFinal
+				}
+				return err == nil && len(list) == n && !slices.ContainsFunc(who, func(y *client.Client) bool { return !by[y.User()] })
+			})
+		}
+	}
+	said([]*client.Client{alice, bob, carol}, 3)
+	if err := alice.RemoveUser(ctx, u, bob.User()); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "bob is out", func() bool { _, err := bob.Verify(ctx, u); return errors.Is(err, client.ErrNotReady) })
+	// The hub starts anew, and then somebody comes whom bob cannot name.
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	a.must()
+	add(carol, dora)
+	for _, x := range []*client.Client{alice, carol, dora} {
+		names(t, x, u, alice, carol, dora)
+	}
+	if !masked {
+		return a, u
+	}
+	// What there is not yet is refused, in words.
+	if _, err := alice.MakeLink(ctx, u, client.LinkTerms{}); !errors.Is(err, client.ErrMasked) {
+		t.Errorf("a link: %v", err)
+	}
+	if err := alice.SetTyping(ctx, u, true); !errors.Is(err, client.ErrMasked) {
+		t.Errorf("typing: %v", err)
+	}
+	if err := alice.Ban(ctx, u, bob.User()); err != nil { // by the pseudonym that alice remembers
+		t.Error(err)
+	}
+	within(t, "bob is banned", func() bool {
+		r, err := alice.FindRoom(ctx, u.String())
+		return err == nil && slices.ContainsFunc(r.Participants, func(p client.Participant) bool { return p.Role == "banned" && errors.Is(p.Unnamed, pseudonym.ErrNoLeaf) })
+	})
+	if err := alice.AddUser(ctx, u, bob.User()); !errors.Is(err, client.ErrRefused) {
+		t.Errorf("who is banned is added again: %v", err)
+	}
+	return a, u
+}
+
+// TestPseudonymousRoom: members of three providers name each other, and the hub has nobody's
+// name in the room. Of who was added by a user of another provider it has no trace at all. The
+// same search finds all names where the same is done in an open room.
+func TestPseudonymousRoom(t *testing.T) {
+	for _, masked := range []bool{true, false} {
+		a, u := circle(t, masked)
+		if err := a.stop(); err != nil {
+			t.Fatal(err)
+		}
+		id := room.IDOf([]byte(u.String()))
+		all := []string{"alice.liddell", "bob.cratchit", "carol.bingley", "dora.spenlow"}
+		found := a.traces(id, all...)
+		for _, name := range all {
+			in := slices.Contains(found[name], "room")
+			if in == masked {
+				t.Errorf("pseudonymous %v: %s is found in %v", masked, name, found[name])
+			}
+		}
+		if stranger := slices.Concat(found["carol.bingley"], found["dora.spenlow"]); masked && len(stranger) > 0 {
+			t.Errorf("the hub has traces of strangers in %v", stranger)
+		}
+		if log := a.log.String(); masked && (bytes.Contains([]byte(log), []byte("carol.bingley")) || bytes.Contains([]byte(log), []byte("dora.spenlow"))) {
+			t.Errorf("the hub's log of what it does has names:\n%s", log)
+		}
+	}
+}
