@@ -439,6 +439,9 @@ func (c *Client) stage(b *batch, r *roomState, w *wish) (done bool, err error) {
 		if r.roster.Clients(who) > 0 {
 			return true, nil
 		}
+		if r.mask != nil && len(w.KeyPackages) == 0 { // it was inside when it was asked for
+			return false, fmt.Errorf("%s: %w", w.User, ErrNoKeyPackage)
+		}
 		roles := r.roles()
 		as := c.roleIn(r, who)
 		if as != policy.None && len(w.KeyPackages) == 0 {

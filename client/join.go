@@ -63,7 +63,11 @@ type NewRoom struct {
 // CreateRoomAs is CreateRoom for a room that begins otherwise than usual.
 func (c *Client) CreateRoomAs(ctx context.Context, n NewRoom) (uri.Room, error) {
 	done := make(chan error, 1)
-	u, err := c.newRoomName()
+	var u uri.Room
+	_, _, err := c.self(ctx)
+	if err == nil {
+		u, err = c.newRoomName()
+	}
 	if err == nil && n.Pseudonymous {
 		n.as, err = c.drawPseudonym(ctx, u, &n)
 	}
@@ -97,14 +101,6 @@ func (c *Client) newRoomName() (uri.Room, error) {
 	raw := make([]byte, 20)
 	rand.Read(raw) // never fails
 	return c.user.Provider().Room(strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(raw)))
-}
-
-func (c *Client) create(b *batch, n NewRoom) (*roomState, *wish, error) {
-	u, err := c.newRoomName()
-	if err != nil {
-		return nil, nil, err
-	}
-	return c.createAs(b, u, n)
 }
 
 func (c *Client) createAs(b *batch, u uri.Room, n NewRoom) (*roomState, *wish, error) {

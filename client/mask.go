@@ -33,6 +33,7 @@ type mask struct {
 	room         *pseudonym.Room           // who is who; nil while there is no group
 	named        map[uri.User]uri.User     // all that were ever named here, by pseudonym
 	kept         []byte                    // what is stored of keys
+	since        uint64                    // the epoch from which on room knows
 	asked        time.Time                 // when others were asked for keys last
 	answers      map[mls.LeafIndex]*answer // that are due
 }
@@ -151,7 +152,7 @@ func (c *Client) enterMask(b *batch, r *roomState, exported []byte, told ...*pse
 	for _, k := range told {
 		names.Learn(k, now)
 	}
-	r.mask.room = names
+	r.mask.room, r.mask.since = names, r.group.Epoch()
 	c.keepNames(b, r)
 	c.maskDue(b, r)
 	return nil
@@ -208,6 +209,9 @@ func (c *Client) welcomedMask(b *batch, r *roomState, m *packageMask, ext mls.Ex
 			return err
 		}
 	}
+	// Another KeyPackage under the pseudonym, for the case that it is added again. That it is here
+	// everybody will see by its first commit.
+	c.maskStock.at = time.Time{}
 	return c.enterMask(b, r, exported, told, &pseudonym.Keys{Others: []pseudonym.Key{own}})
 }
 
@@ -274,7 +278,7 @@ func (c *Client) restoreNames(r *roomState, keys [][]byte) error {
 		}
 		names.Learn(k, time.Time{})
 	}
-	r.mask.room, r.mask.kept = names, bytes.Join(keys, nil)
+	r.mask.room, r.mask.kept, r.mask.since = names, bytes.Join(keys, nil), r.group.Epoch()
 	return nil
 }
 
@@ -396,7 +400,7 @@ func (c *Client) maskCommitted(b *batch, r *roomState, ch *mls.Change, own *wish
 			told.Others = append(told.Others, k)
 		}
 		m.room.Learn(told, now)
-		c.tellMask(b, r, pseudonym.Tell(told))
+		c.tellMask(b, r, pseudonym.Tell(did.Epoch, told))
 	}
 	c.keepNames(b, r)
 	c.maskDue(b, r)
@@ -411,14 +415,15 @@ func (c *Client) tellMask(b *batch, r *roomState, data []byte) {
 // maskTold takes what a member tells, or asks.
 func (c *Client) maskTold(b *batch, r *roomState, from mls.LeafIndex, data []byte) error {
 	m, now := r.mask, c.cfg.Now()
-	told, q, err := pseudonym.ParseTold(data)
+	told, q, err := pseudonym.ParseTold(data, m.since)
 	switch {
 	case err != nil:
 		return err
 	case told != nil:
 		clear(m.answers) // somebody has answered; who still lacks something asks again
-		m.room.Learn(&pseudonym.Keys{Others: told.Others}, now)
+		m.room.Learn(told, now)
 		c.keepNames(b, r)
+		c.maskDue(b, r)
 	default:
 		// The lowest leaf that can answers, each next one later.
 		rank := 0
@@ -468,8 +473,8 @@ func (c *Client) pumpMask(r *roomState, now time.Time, soon func(*task) bool) er
 			c.log.Debug("not told who is who", "room", r.uri, "leaf", from, "error", err)
 			continue
 		}
-		if k = k.Asked(a.q); len(k.Others) > 0 {
-			c.tellMask(b, r, pseudonym.Tell(k))
+		if _, known := m.room.Present(); known || len(k.Others) > 0 {
+			c.tellMask(b, r, pseudonym.Tell(r.group.Epoch(), k))
 		}
 	}
 	if len(b.writes) == 0 {

@@ -12,6 +12,7 @@ import (
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/ohttp"
+	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/pseudonym"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
@@ -31,7 +32,11 @@ type packageMask struct {
 func (c *Client) topUpMasks() {
 	c.async("publishing KeyPackages under pseudonyms", &c.maskStock, func(ctx context.Context) (func() error, error) {
 		want := new(clientapi.WantedPseudonyms)
-		if err := c.api.call(ctx, "GET", "/v1/pseudonyms/keypackages", nil, want); err != nil {
+		err := c.api.call(ctx, "GET", "/v1/pseudonyms/keypackages", nil, want)
+		if p, ok := errors.AsType[*clientapi.Problem](err); ok && p.Status == http.StatusNotFound {
+			want.Pseudonyms, err = nil, nil // a provider that gives out none
+		}
+		if err != nil {
 			return nil, err
 		}
 		return func() error {
@@ -103,18 +108,36 @@ type claimed struct {
 // claimFrom claims KeyPackages of a user for a room of either kind.
 func (c *Client) claimFrom(ctx context.Context, u uri.Room, who uri.User) (out claimed, err error) {
 	masked := false
+	var here claimed
 	err = c.do(ctx, func() (error, error) {
 		c.untouched()
 		r := c.roomOf(u)
-		masked = r != nil && r.mask != nil
+		if masked = r != nil && r.mask != nil; !masked || r.roster == nil {
+			return nil, nil
+		}
+		at, unknown := c.goesBy(r, who.String())
+		if unknown != nil {
+			return nil, nil
+		}
+		switch p, err := uri.ParseParticipant(at); {
+		case err != nil:
+			return err, nil
+		case r.roster.Clients(p) > 0:
+			here = claimed{As: at}
+		case c.roleIn(r, p) == policy.Banned:
+			return fmt.Errorf("%s is banned: %w", who, ErrRefused), nil
+		}
 		return nil, nil
 	})
 	if err != nil {
 		return out, err
 	}
-	if !masked {
+	switch {
+	case !masked:
 		out.KeyPackages, err = c.claim(ctx, u, who)
 		return out, err
+	case here.As != "": // there is nothing to add
+		return here, nil
 	}
 	return c.claimMasked(ctx, u, who)
 }

@@ -7,9 +7,13 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/mimid/mimid/client"
+	"github.com/mimid/mimid/client/disk"
+	"github.com/mimid/mimid/node/admin"
 	"github.com/mimid/mimid/protocol/pseudonym"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
@@ -155,6 +159,11 @@ func circle(t *testing.T, masked bool) (a *running, u uri.Room) {
 		}
 	}
 	said([]*client.Client{alice, bob, carol}, 3)
+	r, err := alice.FindRoom(ctx, u.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	first := r.Participants[slices.IndexFunc(r.Participants, func(p client.Participant) bool { return p.User == bob.User() })].Pseudonym
 	if err := alice.RemoveUser(ctx, u, bob.User()); err != nil {
 		t.Fatal(err)
 	}
@@ -178,12 +187,30 @@ func circle(t *testing.T, masked bool) (a *running, u uri.Room) {
 	if err := alice.SetTyping(ctx, u, true); !errors.Is(err, client.ErrMasked) {
 		t.Errorf("typing: %v", err)
 	}
+	// Bob comes back, under the pseudonym that he had: his provider gives him no other.
+	as := func() uri.Pseudonym {
+		r, err := bob.FindRoom(ctx, u.String())
+		i := slices.IndexFunc(r.Participants, func(p client.Participant) bool { return p.User == bob.User() })
+		if err != nil || i < 0 {
+			t.Fatal("bob is not in the room", err)
+		}
+		return r.Participants[i].Pseudonym
+	}
+	add(alice, bob)
+	for _, x := range []*client.Client{alice, bob, carol, dora} {
+		names(t, x, u, alice, bob, carol, dora)
+	}
+	if back := as(); back != first {
+		t.Errorf("bob went by %s, and comes back as %s", first, back)
+	}
 	if err := alice.Ban(ctx, u, bob.User()); err != nil { // by the pseudonym that alice remembers
 		t.Error(err)
 	}
 	within(t, "bob is banned", func() bool {
 		r, err := alice.FindRoom(ctx, u.String())
-		return err == nil && slices.ContainsFunc(r.Participants, func(p client.Participant) bool { return p.Role == "banned" && errors.Is(p.Unnamed, pseudonym.ErrNoLeaf) })
+		return err == nil && slices.ContainsFunc(r.Participants, func(p client.Participant) bool {
+			return p.Role == "banned" && errors.Is(p.Unnamed, pseudonym.ErrNoLeaf)
+		})
 	})
 	if err := alice.AddUser(ctx, u, bob.User()); !errors.Is(err, client.ErrRefused) {
 		t.Errorf("who is banned is added again: %v", err)
@@ -216,4 +243,132 @@ func TestPseudonymousRoom(t *testing.T) {
 			t.Errorf("the hub's log of what it does has names:\n%s", log)
 		}
 	}
+}
+
+// TestPseudonymousRoomGoesOn: a device that has lost what names the others, started anew, asks
+// and is told; when the hub dies another provider orders the room, under which people are added
+// as before.
+func TestPseudonymousRoomGoesOn(t *testing.T) {
+	ctx := t.Context()
+	a := prepare(t, "atlanta.example").must()
+	b := prepare(t, "biloxi.example", a.status().Addresses[0]).must()
+	c := prepare(t, "chicago.example", a.status().Addresses[0], b.status().Addresses[0]).must()
+	alice, bob, dora := a.user("alice"), b.user("bob"), b.user("dora")
+	carol := c.person("carol")
+	u, err := alice.CreateRoomAs(ctx, client.NewRoom{Name: "circle", Pseudonymous: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range []*client.Client{bob, carol.Client} {
+		if err := x.Accept(ctx, alice.User()); err != nil {
+			t.Fatal(err)
+		}
+		within(t, x.User().Short()+" can be added", func() bool { return alice.AddUser(ctx, u, x.User()) == nil })
+	}
+	names(t, carol.Client, u, alice, bob, carol.Client)
+	within(t, "three providers decide", func() bool { v, err := carol.Verify(ctx, u); return err == nil && v.Replicas == 3 })
+
+	// Restarted it names all at once: nobody has to tell it.
+	carol.restart(nil)
+	names(t, carol.Client, u, alice, bob, carol.Client)
+	carol.restart(func(st client.Storage) error {
+		return st.Update(ctx, func(tx client.Tx) error {
+			if v, err := tx.Get("mask", room.IDOf([]byte(u.String())).String()); err != nil || v == nil {
+				t.Errorf("there are no keys to lose: %v", err)
+			}
+			return tx.Delete("mask", room.IDOf([]byte(u.String())).String())
+		})
+	})
+	names(t, carol.Client, u, alice, bob, carol.Client)
+
+	if err := a.stop(); err != nil {
+		t.Fatal(err)
+	}
+	index, err := carol.Send(ctx, u, "still there?")
+	if err != nil {
+		t.Fatal(err)
+	}
+	within(t, "a message is final under another hub", func() bool {
+		list, err := carol.Messages(u, index, 1)
+		v, err2 := carol.Verify(ctx, u)
+		return err == nil && err2 == nil && len(list) == 1 && list[0].State == client.StateFinal && v.Hub != "atlanta.example"
+	})
+	within(t, "bob reads who said it", func() bool {
+		list, err := bob.Messages(u, 0, 10)
+		return err == nil && len(list) == 1 && list[0].Sender == carol.User()
+	})
+	if err := dora.Accept(ctx, carol.User()); err != nil {
+		t.Fatal(err)
+	}
+	within(t, "dora can be added", func() bool { return carol.AddUser(ctx, u, dora.User()) == nil })
+	for _, x := range []*client.Client{bob, carol.Client, dora} {
+		names(t, x, u, alice, bob, carol.Client, dora)
+	}
+}
+
+// person is a user whose device can be started anew.
+type person struct {
+	*client.Client
+	t    *testing.T
+	dir  string
+	stop func()
+}
+
+func (r *running) person(name string) *person {
+	t := r.t.(*testing.T)
+	t.Helper()
+	op, err := admin.Dial(t.Context(), r.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer op.Close()
+	inv, err := op.CreateInvite(t.Context(), admin.NewInvite{Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &person{t: t, dir: filepath.Join(t.TempDir(), name)}
+	p.start(nil, func(c *client.Client) error { return c.Register(t.Context(), r.status().Clients, inv.Code, "phone") })
+	t.Cleanup(func() { p.stop() })
+	return p
+}
+
+// restart starts the device anew; between, spoil may change what it has stored.
+func (p *person) restart(spoil func(client.Storage) error) {
+	p.t.Helper()
+	p.stop()
+	p.start(spoil, nil)
+}
+
+func (p *person) start(spoil func(client.Storage) error, register func(*client.Client) error) {
+	t := p.t
+	t.Helper()
+	st, err := disk.Open(disk.Options{Dir: p.dir, Small: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { st.Run(ctx) })
+	if spoil != nil {
+		err = spoil(st)
+	}
+	if err == nil {
+		p.Client, err = client.Open(client.Config{Storage: st, Retry: 50 * time.Millisecond, CommitDelay: 50 * time.Millisecond})
+	}
+	if err == nil && register != nil {
+		err = register(p.Client)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, end := context.WithCancel(context.Background())
+	var runs sync.WaitGroup
+	runs.Go(func() { p.Client.Run(run) })
+	p.stop = sync.OnceFunc(func() {
+		end()
+		runs.Wait()
+		cancel()
+		wg.Wait()
+		st.Close(context.Background())
+	})
 }

@@ -183,10 +183,13 @@ func ParseRequest(b []byte) (Request, error) {
 //	    uint8 mark = 0xff;         /* with which no content begins: in CBOR it begins nothing */
 //	    uint8 what;                /* told(1), asked(2) */
 //	    select (what) {
-//	        case told:  IdentityKeys keys;
+//	        case told:  uint64 epoch; IdentityKeys keys;
 //	        case asked: IdentityKeysRequest request;
 //	    };
 //	} IdentityMessage;
+//
+// The epoch is the one in which the keys were put together. A message may be sent again in a
+// later one, in which another generation is the present one.
 const (
 	mark     = 0xff
 	markTold = 1
@@ -196,37 +199,41 @@ const (
 // IsTold says whether an application message is one of these.
 func IsTold(b []byte) bool { return len(b) > 0 && b[0] == mark }
 
-// Tell is keys as an application message. It is secret.
-func Tell(k *Keys) []byte { return append([]byte{mark, markTold}, k.Bytes()...) }
+// Tell is keys as an application message, put together in an epoch. It is secret.
+func Tell(epoch uint64, k *Keys) []byte {
+	return append(presentation.AppendU64([]byte{mark, markTold}, epoch), k.Bytes()...)
+}
 
 // Ask is a request as an application message.
 func Ask(q Request) []byte { return append([]byte{mark, markAsk}, q.Bytes()...) }
 
-// ParseTold reads such a message: keys, or if that is nil a request. Error: ErrMalformed.
-func ParseTold(b []byte) (*Keys, Request, error) {
+// ParseTold reads such a message: keys and their epoch, or if there are none a request. since
+// is the epoch from which on the reader has followed the room: of one before that it cannot
+// know whether the present generation is it still, so it is one of the others. Error:
+// ErrMalformed.
+func ParseTold(b []byte, since uint64) (*Keys, Request, error) {
 	if len(b) < 2 || !IsTold(b) {
 		return nil, nil, fmt.Errorf("identity message of %d octets: %w", len(b), ErrMalformed)
 	}
-	switch b[1] {
-	case markTold:
-		k, err := ParseKeys(b[2:])
-		return k, nil, err
-	case markAsk:
-		q, err := ParseRequest(b[2:])
+	what, b := b[1], b[2:]
+	switch {
+	case what == markTold && len(b) >= 8:
+		k, err := ParseKeys(b[8:])
+		if err == nil && k.Begins {
+			err = fmt.Errorf("a generation that begins, in a message: %w", ErrMalformed)
+		}
+		if err != nil {
+			return nil, nil, err
+		}
+		if presentation.NewReader(b).U64() < since && k.Present.id.Kind != 0 {
+			k.Others, k.Present = append(k.Others, k.Present), Key{}
+		}
+		return k, nil, nil
+	case what == markAsk:
+		q, err := ParseRequest(b)
 		return nil, q, err
 	}
-	return nil, nil, fmt.Errorf("identity message %d: %w", b[1], ErrMalformed)
-}
-
-// Asked is an answer without its present generation, whose key is among the others if it was
-// asked for: a message may be sent again in a later epoch, in which that is not the present
-// one any more.
-func (k Keys) Asked(q Request) *Keys {
-	out := &Keys{Others: slices.Clone(k.Others)}
-	if slices.Contains(q, k.Present.id) {
-		out.Others = append(out.Others, k.Present)
-	}
-	return out
+	return nil, nil, fmt.Errorf("identity message %d: %w", what, ErrMalformed)
 }
 
 func parse(b []byte, what string, read func(*presentation.Reader)) error {

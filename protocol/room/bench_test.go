@@ -177,3 +177,45 @@ func BenchmarkChannel(b *testing.B) {
 	}
 	b.Logf("GroupInfo %d bytes, tree %d bytes, unsaved of all %d bytes", len(w.hub.GroupInfo().Bytes()), len(w.hub.Group().Tree().Append(nil)), total)
 }
+
+// BenchmarkCommitNaming is a member's commit with a new encryption key in a room of a hundred, from
+// making it to its being adopted by the hub, where leaves have certificates and where they have
+// pseudonyms.
+func BenchmarkCommitNaming(b *testing.B) {
+	for _, masked := range []bool{false, true} {
+		name := "open"
+		if masked {
+			name = "pseudonymous"
+		}
+		b.Run(name, func(b *testing.B) {
+			w := newWorld(b)
+			make := func(user string) *device {
+				if masked {
+					return w.masked(user)
+				}
+				return w.device(user, "phone")
+			}
+			alice := make("alice@atlanta.example")
+			edit := func(p *mls.GroupParams) {}
+			if masked {
+				edit = asPseudonymous(b)
+			}
+			w.beginAs(alice, edit)
+			var o mls.CommitOptions
+			var set []room.Participant
+			for i := range 99 {
+				d := make(fmt.Sprintf("user%d@biloxi.example", i))
+				o.Add = append(o.Add, must(d.keyPackage().KeyPackage().Verify(w.config(), w.now))(b))
+				set = append(set, room.Participant{User: d.user, Role: policy.Member})
+			}
+			o.Proposals = []*mls.Proposal{must(room.UpdateParticipants(alice.group.Public().Context(), set, nil))(b)}
+			w.clients = w.clients[:1]
+			alice.alone(o)
+			alice.alone(mls.CommitOptions{})
+			b.ReportAllocs()
+			for b.Loop() {
+				alice.alone(mls.CommitOptions{})
+			}
+		})
+	}
+}

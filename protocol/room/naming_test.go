@@ -35,7 +35,7 @@ func (w *world) masked(user string) *device {
 	return d
 }
 
-func asPseudonymous(t *testing.T) func(*mls.GroupParams) {
+func asPseudonymous(t testing.TB) func(*mls.GroupParams) {
 	return func(p *mls.GroupParams) { p.Extensions = must(room.AsPseudonymous(p.Extensions))(t) }
 }
 

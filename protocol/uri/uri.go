@@ -197,14 +197,14 @@ type Pseudonym struct{ named }
 
 // Participant is the pseudonym in place of a user, where it takes part in a room. Such a
 // User keeps its own spelling, so it is equal to no other, and ParseUser does not read it.
-func (p Pseudonym) Participant() User { return User{p.named} }
+func (p Pseudonym) Participant() User { return User(p) }
 
 // Pseudonym returns the pseudonym that stands in place of a user, false for a user.
 func (u User) Pseudonym() (Pseudonym, bool) {
 	if letter, _ := u.path(); letter != kinds[KindPseudonym].letter {
 		return Pseudonym{}, false
 	}
-	return Pseudonym{u.named}, true
+	return Pseudonym(u), true
 }
 
 // Client is the URI of a user's client (device). Which user it belongs to is
