@@ -82,6 +82,7 @@ func (c *Client) Requests(ctx context.Context) ([]uri.User, error) {
 // self returns the identity as it is now, and the provider.
 func (c *Client) self(ctx context.Context) (m *me, api *provider, err error) {
 	err = c.do(ctx, func() (error, error) {
+		c.untouched()
 		m, api = c.me, c.api
 		return nil, nil
 	})

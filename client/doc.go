@@ -17,7 +17,7 @@
 // receipt.go (what others are told of what came, and what they tell), typing.go (what is
 // told and not kept), expiry.go (messages that end), change.go (adding, removing, leaving), join.go (creating, Welcome, coming
 // back), rooms.go (what applications ask), notice.go (what they are told),
-// identity.go, keypackage.go, trust.go, contact.go, discover.go, provider.go (HTTP and the
+// identity.go, keypackage.go, mask.go and maskstock.go (pseudonymous rooms), trust.go, contact.go, discover.go, provider.go (HTTP and the
 // stream). Rooms of two are in direct.go and merge.go.
 //
 // # Invariants
@@ -86,6 +86,8 @@
 //	wish           N            a change of a room that this device wants
 //	attach         N            a file that is to be attached; its ciphertext is in the Spool
 //	anonymous      user URI     a request to the user that does not say who asks, until it is answered
+//	mask           ROOM         keys that name the members of a pseudonymous room
+//	named/ROOM     PSEUDONYM    the user that was named there by it
 //	invite         N            an invitation by this device, until its user is being added
 //
 // Deleted MLS parts are gone for good only when the storage has overwritten

@@ -38,7 +38,8 @@ type Base struct {
 	// Persistent: the room outlives its last client; else it ends with it (Over).
 	Persistent bool
 	// Pseudonyms and Discoverable are for people and programs to read. Nothing here acts
-	// on them: credentials are those of the users' providers, and there is no search.
+	// on them: whether a room is pseudonymous is settled when it is made (package room), and
+	// there is no search.
 	Pseudonyms, Discoverable bool
 	// Components lists the other policy components of the room.
 	Components []uint16

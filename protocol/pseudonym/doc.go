@@ -2,14 +2,14 @@
 // draft-ietf-mimi-protocol section 6): what stands in a leaf instead of a name, how the
 // name is hidden there from all but members, which keys open it, and what one member
 // knows of the others. docs/pseudonymous-rooms.md says what is learnt by whom, and why it
-// is done so. Nothing in nodes or clients uses this package yet.
+// is done so.
 //
 // # Reading order
 //
 // credential.go: Credential, what a leaf shows to everybody. key.go: Key, the keys that
 // hide names, of the room (one for each generation) and of a newcomer. link.go: Seal hides
 // a name in a credential, Open and Verify find it. message.go: Keys, Request, what members
-// tell each other. room.go: Room, what one member knows. group.go: what MLS needs, and what it says.
+// tell each other, and those whom they add. room.go: Room, what one member knows. group.go: what MLS needs, and what it says.
 //
 // # What always holds
 //
@@ -32,6 +32,6 @@
 // # Not here
 //
 // Who may be in a room, that participants are listed by pseudonyms, and that all leaves
-// have pseudonymous credentials: that is for protocol/room. Who is asked for consent, and
-// gets a newcomer's key: protocol/consent. Neither knows of pseudonyms yet.
+// have pseudonymous credentials: that is for protocol/room (naming.go). Who is asked for consent,
+// and gets a newcomer's key: node/pseudonyms.
 package pseudonym

@@ -68,6 +68,12 @@
 // change. The component tombstone ends a room: after the commit that sets it messages and
 // handshakes are refused; the hub may still change, so that the end becomes final.
 //
+// # Names
+//
+// The component pseudonymous (naming.go) says, from a room's first entry on and for good, that
+// leaves and participants are pseudonyms and not users. Everything else here takes either, as a
+// uri.User.
+//
 // # Who succeeds the administrators
 //
 // The GroupContext component succession (succession.go) holds how long administrators may
