@@ -18,9 +18,8 @@ import (
 )
 
 const (
-	maxDHTMessage  = 1 << 20          // that is read; those that are written are smaller
-	dhtWithin      = 10 * time.Second // one message and its answer, unless ctx ends before
-	idleDHTStreams = 4                // kept open to one peer
+	maxDHTMessage = 1 << 20          // that is read; those that are written are smaller
+	dhtWithin     = 10 * time.Second // one message and its answer, unless ctx ends before
 )
 
 // A messenger sends messages of the DHT, in the place of libp2p's own sender, which
@@ -30,13 +29,16 @@ const (
 //   - lets a peer that is slow to answer one request delay all others to it;
 //   - reads up to 4 MiB for an answer.
 //
+// Of the streams to a peer that requests at one time need, it keeps one open: each costs both sides a goroutine or
+// what is to be read into, and a new one costs no round trip.
+//
 // It is safe for concurrent use.
 type messenger struct {
 	host  host.Host
 	sizes *sizes // hears who answers
 
 	mu   sync.Mutex
-	idle map[peer.ID][]*dhtStream // guarded by mu
+	idle map[peer.ID]*dhtStream // guarded by mu
 }
 
 // A dhtStream is used by one request at a time.
@@ -46,7 +48,7 @@ type dhtStream struct {
 }
 
 func newMessageSender(h host.Host, s *sizes) *messenger {
-	return &messenger{host: h, sizes: s, idle: make(map[peer.ID][]*dhtStream)}
+	return &messenger{host: h, sizes: s, idle: make(map[peer.ID]*dhtStream)}
 }
 
 var errDHTAnswer = errors.New("overlay: a node's answer in the DHT is not one")
@@ -114,17 +116,9 @@ func (m *messenger) send(ctx context.Context, p peer.ID, q *pb.Message, then fun
 func (m *messenger) take(p peer.ID) (*dhtStream, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	list := m.idle[p]
-	if len(list) == 0 {
-		return nil, false
-	}
-	s := list[len(list)-1]
-	if list = list[:len(list)-1]; len(list) == 0 {
-		delete(m.idle, p)
-	} else {
-		m.idle[p] = list
-	}
-	return s, true
+	s, ok := m.idle[p]
+	delete(m.idle, p)
+	return s, ok
 }
 
 // put keeps a stream, unless it is one too many or its connection is gone: then nobody
@@ -132,20 +126,20 @@ func (m *messenger) take(p peer.ID) (*dhtStream, bool) {
 func (m *messenger) put(p peer.ID, s *dhtStream) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.idle[p]) >= idleDHTStreams || s.Conn().IsClosed() {
+	if m.idle[p] != nil || s.Conn().IsClosed() {
 		s.Reset()
 		return
 	}
-	m.idle[p] = append(m.idle[p], s)
+	m.idle[p] = s
 }
 
 // OnDisconnect implements pb.MessageSenderWithDisconnect.
 func (m *messenger) OnDisconnect(_ context.Context, p peer.ID) {
 	m.mu.Lock()
-	list := m.idle[p]
+	s := m.idle[p]
 	delete(m.idle, p)
 	m.mu.Unlock()
-	for _, s := range list {
+	if s != nil {
 		s.Reset()
 	}
 }

@@ -2,7 +2,6 @@ package memnet
 
 import (
 	"context"
-	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/crypto"
@@ -22,12 +21,11 @@ type conn struct {
 	scope         network.ConnManagementScope
 	far           *conn // the other end
 
-	mu       sync.Mutex
+	bell     // its lock guards the rest
 	incoming []arriving
 	last     time.Time
 	streams  map[*stream]struct{}
 	err      error
-	changed  chan struct{}
 }
 
 // arriving is a stream that the other end has opened.
@@ -38,9 +36,10 @@ type arriving struct {
 
 var _ transport.CapableConn = (*conn)(nil)
 
-func (c *conn) change() {
-	close(c.changed)
-	c.changed = make(chan struct{})
+func newConn(t *Transport, other *Transport) *conn {
+	c := &conn{f: t.f, t: t, local: t.node, remote: other.node, self: t.self, other: other.self, key: other.key, streams: map[*stream]struct{}{}}
+	c.init()
+	return c
 }
 
 // OpenStream opens a stream; the other end sees it after the way there.
@@ -49,8 +48,7 @@ func (c *conn) OpenStream(ctx context.Context) (network.MuxedStream, error) {
 		return nil, err
 	}
 	out, in := newPipe(c.f, c.local, c.remote), newPipe(c.f, c.remote, c.local)
-	mine := &stream{c: c, out: out, in: in, reads: newDeadline(), writes: newDeadline()}
-	theirs := &stream{c: c.far, out: in, in: out, reads: newDeadline(), writes: newDeadline()}
+	mine, theirs := &stream{c: c, out: out, in: in}, &stream{c: c.far, out: in, in: out}
 	if err := c.keep(mine); err != nil {
 		return nil, err
 	}
@@ -70,7 +68,9 @@ func (c *conn) OpenStream(ctx context.Context) (network.MuxedStream, error) {
 	}
 	far.last = at
 	far.incoming = append(far.incoming, arriving{at, theirs})
-	far.change()
+	if len(far.incoming) == 1 {
+		far.ringAt(at)
+	}
 	return mine, nil
 }
 
@@ -92,28 +92,39 @@ func (c *conn) forget(s *stream) {
 
 // AcceptStream waits for a stream of the other end.
 func (c *conn) AcceptStream() (network.MuxedStream, error) {
-	none := newDeadline()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	for {
-		cut, uncut := c.f.isCut(c.remote, c.local)
-		c.mu.Lock()
-		changed := c.changed
-		wait := time.Duration(-1)
+		var arrives time.Time
 		switch {
 		case c.err != nil:
-			c.mu.Unlock()
 			return nil, c.err
-		case len(c.incoming) > 0 && !cut:
-			if wait = time.Until(c.incoming[0].at); wait <= 0 {
+		case len(c.incoming) > 0 && !c.f.isCut(c.remote, c.local):
+			if arrives = c.incoming[0].at; passed(arrives) {
 				s := c.incoming[0].s
 				c.incoming[0] = arriving{}
-				c.incoming = c.incoming[1:]
+				if c.incoming = c.incoming[1:]; len(c.incoming) == 0 {
+					c.incoming = nil
+				}
 				c.streams[s] = struct{}{}
-				c.mu.Unlock()
 				return s, nil
 			}
 		}
-		c.mu.Unlock()
-		pause(wait, changed, uncut, none)
+		c.wait(arrives)
+	}
+}
+
+// look has who waits on a connection or its streams look again: whether a node is cut off or frozen has changed.
+func (c *conn) look() {
+	c.mu.Lock()
+	c.ring()
+	var pipes []*pipe
+	for s := range c.streams {
+		pipes = append(pipes, s.in, s.out)
+	}
+	c.mu.Unlock()
+	for _, p := range pipes {
+		p.look()
 	}
 }
 
@@ -143,7 +154,7 @@ func (c *conn) end(err error) {
 			open = append(open, a.s)
 		}
 		side.incoming = nil
-		side.change()
+		side.ring()
 		side.mu.Unlock()
 		for _, s := range open {
 			s.in.fail(err)
@@ -176,13 +187,12 @@ func (c *conn) ConnState() network.ConnectionState {
 
 // A stream is one end of one. It implements network.MuxedStream.
 type stream struct {
-	c             *conn
-	in, out       *pipe
-	reads, writes *deadline
+	c       *conn
+	in, out *pipe
 }
 
-func (s *stream) Read(b []byte) (int, error)  { return s.in.read(b, s.reads) }
-func (s *stream) Write(b []byte) (int, error) { return s.out.write(b, s.writes) }
+func (s *stream) Read(b []byte) (int, error)  { return s.in.read(b) }
+func (s *stream) Write(b []byte) (int, error) { return s.out.write(b) }
 
 func (s *stream) CloseWrite() error {
 	s.c.f.act(s.c.local, s.out.finish)
@@ -215,17 +225,17 @@ func (s *stream) Reset() error {
 func (s *stream) ResetWithError(network.StreamErrorCode) error { return s.Reset() }
 
 func (s *stream) SetDeadline(t time.Time) error {
-	s.reads.set(t)
-	s.writes.set(t)
+	s.in.setReadBy(t)
+	s.out.setWriteBy(t)
 	return nil
 }
 
 func (s *stream) SetReadDeadline(t time.Time) error {
-	s.reads.set(t)
+	s.in.setReadBy(t)
 	return nil
 }
 
 func (s *stream) SetWriteDeadline(t time.Time) error {
-	s.writes.set(t)
+	s.out.setWriteBy(t)
 	return nil
 }

@@ -26,6 +26,8 @@ package memnet
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,7 +69,7 @@ type Fabric struct {
 	changed   chan struct{}     // closed and made anew with each change of cut and frozen
 	frozen    map[int]bool
 	late      map[int][]func() // what frozen nodes do afterwards
-	freezes   atomic.Int32     // how many are frozen
+	silent    atomic.Bool      // somebody is cut off or frozen
 
 	counts Counts
 }
@@ -113,35 +115,42 @@ func nodeOf(a multiaddr.Multiaddr) (int, error) {
 // Cut silences one direction between two nodes, or ends that. What was sent arrives
 // afterwards.
 func (f *Fabric) Cut(from, to int, is bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if is {
-		f.cut[[2]int{from, to}] = true
-	} else {
-		delete(f.cut, [2]int{from, to})
-	}
-	f.change()
+	f.alter(func() {
+		if is {
+			f.cut[[2]int{from, to}] = true
+		} else {
+			delete(f.cut, [2]int{from, to})
+		}
+	})
 }
 
 // Isolate silences a node in both directions, or ends that.
 func (f *Fabric) Isolate(node, nodes int, is bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for other := range nodes {
-		for _, way := range [][2]int{{node, other}, {other, node}} {
-			if is && other != node {
-				f.cut[way] = true
-			} else {
-				delete(f.cut, way)
+	f.alter(func() {
+		for other := range nodes {
+			for _, way := range [][2]int{{node, other}, {other, node}} {
+				if is && other != node {
+					f.cut[way] = true
+				} else {
+					delete(f.cut, way)
+				}
 			}
 		}
-	}
-	f.change()
+	})
 }
 
-func (f *Fabric) change() {
+// alter changes who is cut off or frozen, and has all that wait look again.
+func (f *Fabric) alter(what func()) {
+	f.mu.Lock()
+	what()
+	f.silent.Store(len(f.cut) > 0 || len(f.frozen) > 0)
 	close(f.changed)
 	f.changed = make(chan struct{})
+	all := slices.Collect(maps.Keys(f.conns))
+	f.mu.Unlock()
+	for _, c := range all {
+		c.look()
+	}
 }
 
 // Unreachable puts a node behind a NAT: it dials, and is not dialed.
@@ -167,11 +176,25 @@ func (f *Fabric) Kill(node int) {
 	}
 }
 
-// isCut says whether a direction is silent, and what is closed when that may have changed.
-func (f *Fabric) isCut(from, to int) (bool, <-chan struct{}) {
+// isCut says whether a direction is silent. When that may have changed, all that wait look again.
+func (f *Fabric) isCut(from, to int) bool {
+	if !f.silent.Load() {
+		return false
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.cut[[2]int{from, to}] || f.frozen[to], f.changed
+	return f.cut[[2]int{from, to}] || f.frozen[to]
+}
+
+// isCutBetween says whether one of both directions is silent, and what is closed when that may have changed; nil:
+// none is.
+func (f *Fabric) isCutBetween(a, b int) <-chan struct{} {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cut[[2]int{a, b}] || f.cut[[2]int{b, a}] || f.frozen[a] || f.frozen[b] {
+		return f.changed
+	}
+	return nil
 }
 
 // arrival is when some octets that are sent now are there.

@@ -13,26 +13,22 @@ import (
 //
 // Whoever ends a node that is frozen has to end the freeze before.
 func (f *Fabric) Freeze(node int, is bool) {
-	f.mu.Lock()
-	if f.frozen[node] == is {
-		f.mu.Unlock()
-		return
-	}
 	var late []func()
-	if is {
-		if f.frozen == nil {
-			f.frozen, f.late = map[int]bool{}, map[int][]func(){}
+	f.alter(func() {
+		if f.frozen[node] == is {
+			return
 		}
-		f.frozen[node] = true
-		f.freezes.Add(1)
-	} else {
+		if is {
+			if f.frozen == nil {
+				f.frozen, f.late = map[int]bool{}, map[int][]func(){}
+			}
+			f.frozen[node] = true
+			return
+		}
 		late = f.late[node]
 		delete(f.late, node)
 		delete(f.frozen, node)
-		f.freezes.Add(-1)
-	}
-	f.change()
-	f.mu.Unlock()
+	})
 	for _, do := range late {
 		do()
 	}
@@ -40,7 +36,7 @@ func (f *Fabric) Freeze(node int, is bool) {
 
 // isFrozen says whether a node is, and what is closed when that may have changed; nil: it is not.
 func (f *Fabric) isFrozen(node int) <-chan struct{} {
-	if f.freezes.Load() == 0 {
+	if !f.silent.Load() {
 		return nil
 	}
 	f.mu.Lock()
@@ -65,7 +61,7 @@ func (f *Fabric) thawed(ctx context.Context, node int) error {
 
 // act has a node do something that the other end sees: now, or when it is not frozen any more.
 func (f *Fabric) act(node int, do func()) {
-	if f.freezes.Load() > 0 {
+	if f.silent.Load() {
 		f.mu.Lock()
 		if f.frozen[node] {
 			f.late[node] = append(f.late[node], do)

@@ -3,26 +3,25 @@ package memnet
 import (
 	"io"
 	"os"
-	"sync"
 	"time"
 )
 
 // window is how many octets a stream holds that were not read yet; more wait at the writer.
 const window = 1 << 20
 
-// A pipe is one direction of a stream: octets, each with the time at which they arrive.
+// A pipe is one direction of a stream: octets, each with the time at which they arrive. Its bell's lock guards it.
 type pipe struct {
+	bell
 	f        *Fabric
 	from, to int
 
-	mu      sync.Mutex
-	chunks  []chunk
-	held    int           // octets in chunks
-	last    time.Time     // when the newest of them arrive: order is kept
-	ended   bool          // the writer writes no more
-	err     error         // both ends are cut short
-	deaf    bool          // the reader reads no more
-	changed chan struct{} // closed and made anew with each change
+	chunks          []chunk
+	held            int       // octets in chunks
+	last            time.Time // when the newest of them arrive: order is kept
+	ended           bool      // the writer writes no more
+	err             error     // both ends are cut short
+	deaf            bool      // the reader reads no more
+	readBy, writeBy time.Time // deadlines; zero: none
 }
 
 type chunk struct {
@@ -31,43 +30,30 @@ type chunk struct {
 }
 
 func newPipe(f *Fabric, from, to int) *pipe {
-	return &pipe{f: f, from: from, to: to, changed: make(chan struct{})}
-}
-
-func (p *pipe) change() {
-	close(p.changed)
-	p.changed = make(chan struct{})
+	p := &pipe{f: f, from: from, to: to}
+	p.init()
+	return p
 }
 
 // read waits for octets, the end, or a deadline that may change.
-func (p *pipe) read(b []byte, d *deadline) (int, error) {
+func (p *pipe) read(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for {
-		cut, uncut := p.f.isCut(p.from, p.to)
-		p.mu.Lock()
-		changed := p.changed
-		var wait time.Duration
+		var arrives time.Time
 		switch {
 		case p.err != nil:
-			p.mu.Unlock()
 			return 0, p.err
 		case p.deaf:
-			p.mu.Unlock()
 			return 0, errClosed
-		case d.passed():
-			p.mu.Unlock()
+		case passed(p.readBy):
 			return 0, os.ErrDeadlineExceeded
-		case len(p.chunks) == 0 || cut:
-			wait = -1
-		default:
-			if wait = time.Until(p.chunks[0].at); wait > 0 {
-				break
+		case len(p.chunks) > 0 && !p.f.isCut(p.from, p.to):
+			if arrives = p.chunks[0].at; passed(arrives) {
+				return p.take(b)
 			}
-			n, err := p.take(b)
-			p.mu.Unlock()
-			return n, err
 		}
-		p.mu.Unlock()
-		pause(wait, changed, uncut, d)
+		p.wait(arrives, p.readBy)
 	}
 }
 
@@ -82,30 +68,28 @@ func (p *pipe) take(b []byte) (int, error) {
 	p.held -= n
 	if len(c.data) == 0 {
 		p.chunks[0] = chunk{}
-		p.chunks = p.chunks[1:]
+		if p.chunks = p.chunks[1:]; len(p.chunks) == 0 {
+			p.chunks = nil // most streams are silent most of the time
+		}
 	}
-	p.change()
+	p.ring()
 	return n, nil
 }
 
 // write puts octets on their way, as far as the window lets it.
-func (p *pipe) write(b []byte, d *deadline) (int, error) {
+func (p *pipe) write(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	done := 0
 	for {
-		frozen := p.f.isFrozen(p.from)
-		p.mu.Lock()
-		changed := p.changed
 		switch {
 		case p.err != nil:
-			p.mu.Unlock()
 			return done, p.err
 		case p.ended, p.deaf:
-			p.mu.Unlock()
 			return done, errClosed
-		case d.passed():
-			p.mu.Unlock()
+		case passed(p.writeBy):
 			return done, os.ErrDeadlineExceeded
-		case frozen != nil:
+		case p.f.isFrozen(p.from) != nil:
 		case p.held < window:
 			n := min(len(b)-done, window-p.held)
 			if n > 0 {
@@ -114,12 +98,10 @@ func (p *pipe) write(b []byte, d *deadline) (int, error) {
 				done += n
 			}
 			if done == len(b) {
-				p.mu.Unlock()
 				return done, nil
 			}
 		}
-		p.mu.Unlock()
-		pause(-1, changed, frozen, d)
+		p.wait(p.writeBy)
 	}
 }
 
@@ -131,7 +113,9 @@ func (p *pipe) add(data []byte) {
 	}
 	p.last = at
 	p.chunks = append(p.chunks, chunk{at, data})
-	p.change()
+	if len(p.chunks) == 1 {
+		p.ringAt(at)
+	}
 }
 
 // finish is the writer's end.
@@ -142,6 +126,7 @@ func (p *pipe) finish() {
 		p.add(nil)
 	}
 	p.ended = true
+	p.ring()
 }
 
 // ignore is the reader's end: what still comes is dropped.
@@ -150,7 +135,7 @@ func (p *pipe) ignore() {
 	defer p.mu.Unlock()
 	if !p.deaf {
 		p.deaf, p.chunks, p.held = true, nil, 0
-		p.change()
+		p.ring()
 	}
 }
 
@@ -160,56 +145,27 @@ func (p *pipe) fail(err error) {
 	defer p.mu.Unlock()
 	if p.err == nil {
 		p.err, p.chunks, p.held = err, nil, 0
-		p.change()
+		p.ring()
 	}
 }
 
-// pause waits for a change, some time (unless it is negative), or a deadline.
-func pause(wait time.Duration, changed, other <-chan struct{}, d *deadline) {
-	at, moved := d.get()
-	if !at.IsZero() {
-		if left := max(time.Until(at), 0); wait < 0 || left < wait {
-			wait = left
-		}
-	}
-	var timer <-chan time.Time
-	if wait >= 0 {
-		t := time.NewTimer(wait)
-		defer t.Stop()
-		timer = t.C
-	}
-	select {
-	case <-changed:
-	case <-other:
-	case <-moved:
-	case <-timer:
-	}
+// look has who waits look again: whether a node is cut off or frozen has changed.
+func (p *pipe) look() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ring()
 }
 
-// A deadline may be moved while somebody waits for it.
-type deadline struct {
-	mu    sync.Mutex
-	at    time.Time
-	moved chan struct{}
+func (p *pipe) setReadBy(t time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.readBy = t
+	p.ring()
 }
 
-func newDeadline() *deadline { return &deadline{moved: make(chan struct{})} }
-
-func (d *deadline) set(at time.Time) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.at = at
-	close(d.moved)
-	d.moved = make(chan struct{})
-}
-
-func (d *deadline) get() (time.Time, <-chan struct{}) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.at, d.moved
-}
-
-func (d *deadline) passed() bool {
-	at, _ := d.get()
-	return !at.IsZero() && !time.Now().Before(at)
+func (p *pipe) setWriteBy(t time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.writeBy = t
+	p.ring()
 }

@@ -89,9 +89,8 @@ func (t *Transport) roundTrip(ctx context.Context, remote int) error {
 		return ctx.Err()
 	}
 	for {
-		there, changed := t.f.isCut(t.node, remote)
-		back, _ := t.f.isCut(remote, t.node)
-		if !there && !back {
+		changed := t.f.isCutBetween(t.node, remote)
+		if changed == nil {
 			return nil
 		}
 		select {
@@ -104,8 +103,8 @@ func (t *Transport) roundTrip(ctx context.Context, remote int) error {
 
 // connect makes both ends. The listener's side is asked first, as it is with sockets.
 func (t *Transport) connect(ctx context.Context, l *listener) (transport.CapableConn, error) {
-	mine := &conn{f: t.f, t: t, local: t.node, remote: l.t.node, self: t.self, other: l.t.self, key: l.t.key, streams: map[*stream]struct{}{}, changed: make(chan struct{})}
-	theirs := &conn{f: t.f, t: l.t, local: l.t.node, remote: t.node, self: l.t.self, other: t.self, key: t.key, streams: map[*stream]struct{}{}, changed: make(chan struct{}), far: mine}
+	mine, theirs := newConn(t, l.t), newConn(l.t, t)
+	theirs.far = mine
 	mine.far = theirs
 	for _, side := range []struct {
 		t   *Transport

@@ -20,9 +20,12 @@ type Network struct {
 	ctx   context.Context
 }
 
-// Join makes bare nodes that join each other.
-func Join(ctx context.Context, seed uint64, count int, spec links.Spec, limits overlay.Limits) (*Network, error) {
-	n, err := startFor(ctx, seed, count, spec, limits, func(int) error { return nil })
+// Join makes bare nodes that join each other, and says how many have as they do.
+func Join(ctx context.Context, seed uint64, count int, spec links.Spec, limits overlay.Limits, at func(nodes int)) (*Network, error) {
+	n, err := startFor(ctx, seed, count, spec, limits, func(nodes int) error {
+		at(nodes)
+		return nil
+	})
 	x := &Network{n: n}
 	x.ctx, x.later = context.WithCancel(ctx)
 	return x, err

@@ -19,7 +19,7 @@ func TestNewcomerCostsOthersLittle(t *testing.T) {
 		t.Skip("takes some seconds; TestDiscovery joins a few nodes")
 	}
 	virtual.Bubble(t, func() {
-		n, err := stack.Join(context.Background(), 1, 24, links.Spec{Model: "uniform", Low: ms(5), High: ms(40)}, overlay.Limits{})
+		n, err := stack.Join(context.Background(), 1, 24, links.Spec{Model: "uniform", Low: ms(5), High: ms(40)}, overlay.Limits{}, func(int) {})
 		defer func() {
 			if err := n.Stop(); err != nil {
 				t.Error(err)

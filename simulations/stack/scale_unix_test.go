@@ -6,7 +6,9 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime"
+	"runtime/pprof"
 	"testing"
 	"time"
 
@@ -54,10 +56,43 @@ func (m *meter) step(what string) (wall, cpu, virt time.Duration) {
 	wall, cpu, virt = virtual.Wall()-m.wall, c-m.cpu, time.Since(m.begun)-m.virtual
 	m.wall, m.cpu, m.virtual = m.wall+wall, c, m.virtual+virt
 	n, per := m.counts(), float64(m.nodes)
-	m.t.Logf("%-10s %6.1f s wall, %6.1f s CPU, %6.1f s virtual, %5d MB at most, %d goroutines; of a node until now: %.0f dials, %.0f connections, %.0f streams, %.0f kB",
-		what, wall.Seconds(), cpu.Seconds(), virt.Seconds(), most>>20, runtime.NumGoroutine(),
+	var now runtime.MemStats
+	runtime.ReadMemStats(&now)
+	m.t.Logf("%-10s %6.1f s wall, %6.1f s CPU, %6.1f s virtual, %5d MB at most, %d in objects and %d in stacks of %d goroutines now; of a node until now: %.0f dials, %.0f connections, %.0f streams, %.0f kB",
+		what, wall.Seconds(), cpu.Seconds(), virt.Seconds(), most>>20, now.HeapAlloc>>20, now.StackInuse>>20, runtime.NumGoroutine(),
 		float64(n.Dials)/per, 2*float64(n.Connections)/per, float64(n.Streams)/per, float64(n.Octets)/per/1000)
+	if dir := os.Getenv("MIMID_PROFILES"); dir != "" {
+		for _, p := range []string{"heap", "goroutine"} {
+			m.profile(p, filepath.Join(dir, what+"."+p))
+		}
+	}
 	return wall, cpu, virt
+}
+
+// joining tells now and then how far a network has come: a run of many nodes may be ended before it is through.
+func (m *meter) joining(nodes int) {
+	if nodes == 1 || nodes%200 != 1 {
+		return
+	}
+	cpu, most := usage()
+	m.t.Logf("%4d nodes  %6.1f s wall, %6.1f s CPU, %6.1f s virtual, %5d MB at most, %d goroutines", nodes,
+		(virtual.Wall() - m.wall).Seconds(), (cpu - m.cpu).Seconds(), time.Since(m.begun).Seconds(), most>>20, runtime.NumGoroutine())
+}
+
+// profile writes one of the runtime's.
+func (m *meter) profile(name, file string) {
+	f, err := os.Create(file)
+	if err != nil {
+		m.t.Error(err)
+		return
+	}
+	defer f.Close()
+	if name == "heap" {
+		runtime.GC() // what is left is what is in use
+	}
+	if err := pprof.Lookup(name).WriteTo(f, 0); err != nil {
+		m.t.Error(err)
+	}
 }
 
 // TestScale measures how many nodes this machine runs: MIMID_SCALE is "bare 1000", overlay nodes, of
@@ -89,7 +124,7 @@ func scaleBare(t *testing.T, nodes int, spec links.Spec) {
 		limits.ConnectionGrace = 5 * time.Second
 	}
 	m := newMeter(t, nodes)
-	n, err := stack.Join(context.Background(), 1, nodes, spec, limits)
+	n, err := stack.Join(context.Background(), 1, nodes, spec, limits, m.joining)
 	m.counts = n.Counts
 	defer func() {
 		if err := n.Stop(); err != nil {
