@@ -36,6 +36,14 @@ const (
 	EntryOverhead  = entryOverhead
 )
 
+// Held is what Badger's tables hold, in octets.
+func (s *Store) Held() (octets int64) {
+	for _, l := range s.db.Levels() {
+		octets += l.Size
+	}
+	return octets
+}
+
 // Queued is how many functions wait.
 func (s *Store) Queued() int { return len(s.queue) }
 

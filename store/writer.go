@@ -284,7 +284,25 @@ func (s *Store) commitBatch(b *batch) error {
 		}
 	}
 	s.db.SetDiscardTs(s.snaps.advance(s.commit))
+	if s.dir == "" && s.commit%thinEvery == 0 {
+		s.thin()
+	}
 	return nil
+}
+
+const (
+	thinEvery  = 64 // commits
+	thinTables = 5  // that have been flushed, as many as Badger's own compactors wait for
+)
+
+// thin lets go of what has been overwritten in a store in memory, which has no compactors.
+func (s *Store) thin() {
+	if s.db.Levels()[0].NumTables < thinTables {
+		return
+	}
+	if err := s.db.Flatten(1); err != nil {
+		s.log.Warn("compacting a store in memory", "err", err)
+	}
 }
 
 // writeBadger commits one Badger transaction and returns when it is on the disk.

@@ -26,8 +26,6 @@ package memnet
 import (
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -115,40 +113,51 @@ func nodeOf(a multiaddr.Multiaddr) (int, error) {
 // Cut silences one direction between two nodes, or ends that. What was sent arrives
 // afterwards.
 func (f *Fabric) Cut(from, to int, is bool) {
-	f.alter(func() {
-		if is {
-			f.cut[[2]int{from, to}] = true
-		} else {
-			delete(f.cut, [2]int{from, to})
-		}
+	f.alter(from, to, func() bool {
+		f.setCut(from, to, is)
+		return true
 	})
 }
 
 // Isolate silences a node in both directions, or ends that.
 func (f *Fabric) Isolate(node, nodes int, is bool) {
-	f.alter(func() {
+	f.alter(node, node, func() bool {
 		for other := range nodes {
-			for _, way := range [][2]int{{node, other}, {other, node}} {
-				if is && other != node {
-					f.cut[way] = true
-				} else {
-					delete(f.cut, way)
-				}
-			}
+			f.setCut(node, other, is && other != node)
+			f.setCut(other, node, is && other != node)
 		}
+		return true
 	})
 }
 
-// alter changes who is cut off or frozen, and has all that wait look again.
-func (f *Fabric) alter(what func()) {
+// setCut is called with the lock.
+func (f *Fabric) setCut(from, to int, is bool) {
+	if is {
+		f.cut[[2]int{from, to}] = true
+	} else {
+		delete(f.cut, [2]int{from, to})
+	}
+}
+
+// alter changes who is cut off or frozen, and if it did, has all look again who wait for something between two nodes, or
+// with one.
+func (f *Fabric) alter(a, b int, what func() bool) {
 	f.mu.Lock()
-	what()
+	if !what() {
+		f.mu.Unlock()
+		return
+	}
 	f.silent.Store(len(f.cut) > 0 || len(f.frozen) > 0)
 	close(f.changed)
 	f.changed = make(chan struct{})
-	all := slices.Collect(maps.Keys(f.conns))
+	var touched []*conn
+	for c := range f.conns {
+		if (c.local == a || c.remote == a) && (c.local == b || c.remote == b) {
+			touched = append(touched, c)
+		}
+	}
 	f.mu.Unlock()
-	for _, c := range all {
+	for _, c := range touched {
 		c.look()
 	}
 }

@@ -14,20 +14,21 @@ import (
 // Whoever ends a node that is frozen has to end the freeze before.
 func (f *Fabric) Freeze(node int, is bool) {
 	var late []func()
-	f.alter(func() {
-		if f.frozen[node] == is {
-			return
+	f.alter(node, node, func() bool {
+		switch {
+		case f.frozen[node] == is:
+			return false
+		case is && f.frozen == nil:
+			f.frozen, f.late = map[int]bool{}, map[int][]func(){}
 		}
 		if is {
-			if f.frozen == nil {
-				f.frozen, f.late = map[int]bool{}, map[int][]func(){}
-			}
 			f.frozen[node] = true
-			return
+			return true
 		}
 		late = f.late[node]
 		delete(f.late, node)
 		delete(f.frozen, node)
+		return true
 	})
 	for _, do := range late {
 		do()

@@ -3,6 +3,7 @@
 package stack_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"os"
@@ -41,12 +42,14 @@ type meter struct {
 	counts             func() memnet.Counts
 	wall, cpu, virtual time.Duration
 	begun              time.Time
+	profiled           bytes.Buffer // the step's CPU profile
 }
 
 func newMeter(t *testing.T, nodes int) *meter {
 	m := &meter{t: t, nodes: nodes, begun: time.Now()}
 	m.wall = virtual.Wall()
 	m.cpu, _ = usage()
+	m.profile("")
 	return m
 }
 
@@ -61,11 +64,7 @@ func (m *meter) step(what string) (wall, cpu, virt time.Duration) {
 	m.t.Logf("%-10s %6.1f s wall, %6.1f s CPU, %6.1f s virtual, %5d MB at most, %d in objects and %d in stacks of %d goroutines now; of a node until now: %.0f dials, %.0f connections, %.0f streams, %.0f kB",
 		what, wall.Seconds(), cpu.Seconds(), virt.Seconds(), most>>20, now.HeapAlloc>>20, now.StackInuse>>20, runtime.NumGoroutine(),
 		float64(n.Dials)/per, 2*float64(n.Connections)/per, float64(n.Streams)/per, float64(n.Octets)/per/1000)
-	if dir := os.Getenv("MIMID_PROFILES"); dir != "" {
-		for _, p := range []string{"heap", "goroutine"} {
-			m.profile(p, filepath.Join(dir, what+"."+p))
-		}
-	}
+	m.profile(what)
 	return wall, cpu, virt
 }
 
@@ -79,18 +78,32 @@ func (m *meter) joining(nodes int) {
 		(virtual.Wall() - m.wall).Seconds(), (cpu - m.cpu).Seconds(), time.Since(m.begun).Seconds(), most>>20, runtime.NumGoroutine())
 }
 
-// profile writes one of the runtime's.
-func (m *meter) profile(name, file string) {
-	f, err := os.Create(file)
-	if err != nil {
-		m.t.Error(err)
+// profile writes, if that is wanted, the profiles of the step that has ended, and begins the next.
+func (m *meter) profile(ended string) {
+	dir := os.Getenv("MIMID_PROFILES")
+	if dir == "" {
 		return
 	}
-	defer f.Close()
-	if name == "heap" {
-		runtime.GC() // what is left is what is in use
+	if ended != "" {
+		pprof.StopCPUProfile()
+		runtime.GC() // so that the heap's profile is of what is in use
+		for _, name := range []string{"heap", "goroutine"} {
+			var b bytes.Buffer
+			if err := pprof.Lookup(name).WriteTo(&b, 0); err != nil {
+				m.t.Error(err)
+			}
+			m.write(filepath.Join(dir, ended+"."+name), &b)
+		}
+		m.write(filepath.Join(dir, ended+".cpu"), &m.profiled)
+		m.profiled.Reset()
 	}
-	if err := pprof.Lookup(name).WriteTo(f, 0); err != nil {
+	if err := pprof.StartCPUProfile(&m.profiled); err != nil {
+		m.t.Error(err)
+	}
+}
+
+func (m *meter) write(file string, b *bytes.Buffer) {
+	if err := os.WriteFile(file, b.Bytes(), 0o600); err != nil {
 		m.t.Error(err)
 	}
 }
@@ -98,7 +111,8 @@ func (m *meter) profile(name, file string) {
 // TestScale measures how many nodes this machine runs: MIMID_SCALE is "bare 1000", overlay nodes, of
 // which all take part in one topic, and ten look for a key; "whole 300", whole providers, of which eleven
 // have one room, for which the first looks up the ten others; or "idle 100", whole providers that do nothing for ten minutes. With
-// MIMID_CONNECTIONS bare nodes keep fewer connections than real ones. It asserts only that everything works.
+// MIMID_CONNECTIONS nodes keep fewer connections than real ones; with MIMID_PROFILES the profiles
+// of each step are written to that directory. It asserts only that everything works.
 func TestScale(t *testing.T) {
 	var kind string
 	var nodes int
