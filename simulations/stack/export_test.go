@@ -20,9 +20,9 @@ type Network struct {
 	ctx   context.Context
 }
 
-// Join makes bare nodes that join each other, and says how many have as they do.
+// Join makes bare nodes that join each other, each by three that it knows, and says how many have as they do.
 func Join(ctx context.Context, seed uint64, count int, spec links.Spec, limits overlay.Limits, at func(nodes int)) (*Network, error) {
-	n, err := startFor(ctx, seed, count, spec, limits, func(nodes int) error {
+	n, err := startFor(ctx, seed, count, spec, limits, 3, func(nodes int) error {
 		at(nodes)
 		return nil
 	})
@@ -48,6 +48,16 @@ func (x *Network) Newcomer(seed uint64) error {
 
 // Counts are of the network's fabric.
 func (x *Network) Counts() memnet.Counts { return x.n.fabric.Counts() }
+
+// Alone is how many nodes are connected to nobody.
+func (x *Network) Alone() (count int) {
+	for _, n := range x.n.nodes {
+		if len(n.Host().Network().Peers()) == 0 {
+			count++
+		}
+	}
+	return count
+}
 
 // Search has one node announce a key and others find it, and returns how many did.
 func (x *Network) Search(ctx context.Context, seed uint64, times int) (found int, err error) {

@@ -148,6 +148,9 @@ func scaleBare(t *testing.T, nodes int, spec links.Spec) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if alone := n.Alone(); alone > 0 {
+		t.Errorf("%d of %d nodes know nobody", alone, nodes)
+	}
 	m.step("joined")
 	reached, err := n.Topic(context.Background())
 	if err != nil || reached < nodes-1 {

@@ -69,20 +69,27 @@ const joining = 40
 
 // start makes nodes and lets them join, the first being who the others begin with.
 func start(r *simulations.Run, count int, spec links.Spec) (*network, error) {
-	return startFor(r.Context(), r.Seed, count, spec, overlay.Limits{}, func(nodes int) error { return r.At(0, float64(nodes)/float64(2*count)) })
+	return startFor(r.Context(), r.Seed, count, spec, overlay.Limits{}, 1, func(nodes int) error { return r.At(0, float64(nodes)/float64(2*count)) })
 }
 
-// startFor is start without a run: at is told how many nodes have joined, and may end it.
-func startFor(within context.Context, seed uint64, count int, spec links.Spec, limits overlay.Limits, at func(nodes int) error) (*network, error) {
+// startFor is start without a run: nodes keep within limits, and begin with so many others: the first and some of those that
+// have joined, for the first alone would take in only as many as its limits let it. at is told how many nodes have
+// joined, and may end it.
+func startFor(within context.Context, seed uint64, count int, spec links.Spec, limits overlay.Limits, known int, at func(nodes int) error) (*network, error) {
 	source := rand.New(rand.NewPCG(seed, 1))
 	model := links.New(spec, count, source)
 	n := &network{fabric: memnet.New(&path{model: model, rand: source}), limits: limits}
 	ctx, cancel := context.WithCancel(within)
 	n.cancel = cancel
-	var boot []string
 	for i := 0; i < count; i += joining {
 		var batch []*bare
+		joined := len(n.nodes)
 		for k := i; k < min(i+joining, count); k++ {
+			var boot []string
+			for j := range min(known, joined) {
+				x := n.nodes[(j*k)%joined]
+				boot = append(boot, x.Addrs()[0]+"/p2p/"+string(x.Self()))
+			}
 			x, err := n.add(ctx, seed, k, boot)
 			if err != nil {
 				return n, err
@@ -100,11 +107,6 @@ func startFor(within context.Context, seed uint64, count int, spec links.Spec, l
 			case <-x.Ready():
 			case <-time.After(time.Minute):
 				return n, fmt.Errorf("a node is not ready after a minute of its time: %w", x.err)
-			}
-		}
-		if boot == nil {
-			for _, a := range n.nodes[0].Addrs() {
-				boot = append(boot, a+"/p2p/"+string(n.nodes[0].Self()))
 			}
 		}
 		if err := at(len(n.nodes)); err != nil {
