@@ -31,6 +31,12 @@ func NetworkSize(place [32]byte, nearest []PeerID) float64 {
 // others from those near random places, one at least.
 func BelievedSize(own float64, random ...float64) float64 { return believedSize(own, random, own) }
 
+// WalkAsked is how many nodes a walk asks at most, WalkHolders how many are to hold a record.
+const (
+	WalkAsked   = walkAsked
+	WalkHolders = announceHolders
+)
+
 // How whoever walks waits: WalkTimeout is when a node has failed, and WalkSlow when Slow is to be said of it; the walk
 // ends after WalkPatience without an answer if there were WalkEnough before.
 const (

@@ -78,10 +78,14 @@ func Simulation() simulations.Simulation {
 	}, Parameters{Nodes: 1000, Share: .25, Near: 40, Mode: "mimid", Searches: 50, Lookups: 4, Links: links.Spec{Model: "cities", Jitter: .05}}, run)
 }
 
-func run(r *simulations.Run, p Parameters) error {
+func run(r *simulations.Run, p Parameters) error { return planted(r, p, nil) }
+
+// planted is run with a bug in all walks, which the check of each is to find.
+func planted(r *simulations.Run, p Parameters, plant func(course) course) error {
 	e := engine.New(r.Seed)
 	n := newNetwork(e.Rand("network"), r.Seed, p.Nodes, p.Share, p.Near)
-	s := newSearching(e, n, p.Mode)
+	s := newSearching(r, e, n, p.Mode)
+	s.plant = plant
 	order := s.rand.Perm(p.Nodes)
 	if p.Beside > 0 {
 		n.besiege(n.nodes[n.honest()[order[0]]].id, p.Beside)
@@ -90,7 +94,9 @@ func run(r *simulations.Run, p Parameters) error {
 	honest := n.honest()
 	announcer := honest[order[0]]
 	s.lookup(announcer, func(l lookup) {
-		for _, id := range l.course.Holders() {
+		holders := l.course.Holders()
+		l.look.Holders(holders)
+		for _, id := range holders {
 			n.nodes[n.byID[id]].holds = true
 		}
 	})

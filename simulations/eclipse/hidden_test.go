@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/simulations"
 	"github.com/mimid/mimid/simulations/engine"
 	"github.com/mimid/mimid/simulations/links"
 )
@@ -21,7 +22,7 @@ func told(seed uint64, rank, besiegers int, naive bool) (good int) {
 	if besiegers > 0 {
 		n.besiege(id, besiegers)
 	}
-	s := newSearching(e, n, "mimid")
+	s := newSearching(new(simulations.Run), e, n, "mimid")
 	s.model = links.New(links.Spec{Model: "cities", Jitter: .05}, len(n.nodes), e.Rand("links"))
 	from := n.byID[id]
 	if naive {

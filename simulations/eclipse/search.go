@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/simulations"
 	"github.com/mimid/mimid/simulations/engine"
 	"github.com/mimid/mimid/simulations/links"
+	"github.com/mimid/mimid/simulations/walks"
 )
 
 // A course says whom to ask in a lookup, and is told what they answer: overlay.Walk is one.
@@ -19,6 +21,9 @@ type course interface {
 	Walked(overlay.PeerID) overlay.Walked
 }
 
+// limit is how many announcers a lookup names at most.
+const limit = 20
+
 // searching makes lookups in a network.
 type searching struct {
 	e     *engine.Engine
@@ -27,17 +32,21 @@ type searching struct {
 	rand  *rand.Rand
 	model *links.Model
 
+	run   *simulations.Run
+	plant func(course) course // a bug, in tests; else nil
+
 	places *rand.Rand      // where the size of the network is estimated
 	sizes  map[int]float64 // of it, by who believes so
 }
 
-func newSearching(e *engine.Engine, n *network, mode string) *searching {
-	return &searching{e: e, n: n, mode: mode, rand: e.Rand("searches"), places: e.Rand("sizes"), sizes: map[int]float64{}}
+func newSearching(r *simulations.Run, e *engine.Engine, n *network, mode string) *searching {
+	return &searching{run: r, e: e, n: n, mode: mode, rand: e.Rand("searches"), places: e.Rand("sizes"), sizes: map[int]float64{}}
 }
 
 // A lookup is one that has ended.
 type lookup struct {
 	course course
+	look   *walks.Check
 	found  bool
 	took   time.Duration
 	asked  int
@@ -47,6 +56,15 @@ type lookup struct {
 // lookup makes one from a node, and tells of its end: when the announcer is named, or nobody is left to ask.
 func (s *searching) lookup(from int, ended func(lookup)) {
 	l := lookup{course: s.course(from)}
+	if s.plant != nil {
+		l.course = s.plant(l.course)
+	}
+	// Kademlia's search is here to compare with: it has no bounds.
+	l.look = walks.New(s.n.nodes[from].id, limit, func(format string, args ...any) {
+		if s.mode == "mimid" {
+			s.run.Violate(format, args...)
+		}
+	})
 	begun := s.e.Now()
 	open, over := 0, false
 	end := func(named []overlay.PeerID, by overlay.PeerID) {
@@ -59,6 +77,7 @@ func (s *searching) lookup(from int, ended func(lookup)) {
 	pump = func() {
 		for id, ok := l.course.Next(); ok; id, ok = l.course.Next() {
 			open++
+			l.look.Asked(id)
 			to := s.n.byID[id]
 			const octets = 200
 			s.e.After(s.model.Transit(from, to, octets, s.rand)+s.model.Transit(to, from, 10*octets, s.rand), func() {
@@ -72,7 +91,9 @@ func (s *searching) lookup(from int, ended func(lookup)) {
 					who = announcement
 				}
 				s.e.Note(uint64(from)<<32 | uint64(to))
+				l.look.Answered(id, who)
 				if named := l.course.Answer(id, who, s.n.ids(closer)); len(named) > 0 {
+					l.look.Named(named)
 					end(named, id)
 					return
 				}
@@ -80,7 +101,10 @@ func (s *searching) lookup(from int, ended func(lookup)) {
 			})
 		}
 		if open == 0 && !over {
-			end(l.course.Rest(), "")
+			rest := l.course.Rest()
+			l.look.Named(rest)
+			l.look.Over()
+			end(rest, "")
 		}
 	}
 	pump()
@@ -91,7 +115,7 @@ func (s *searching) course(from int) course {
 	if s.mode == "kademlia" {
 		return newKademlia(n, from, n.key)
 	}
-	return overlay.NewWalk(n.nodes[from].id, n.name, s.size(from), n.ids(n.nearest(from, n.key, len(n.nodes))), 20, s.rand.IntN)
+	return overlay.NewWalk(n.nodes[from].id, n.name, s.size(from), n.ids(n.nearest(from, n.key, len(n.nodes))), limit, s.rand.IntN)
 }
 
 // size is how many nodes a node believes that there are: by those next to its own id, and by those that it has met in one refresh

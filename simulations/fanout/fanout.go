@@ -92,10 +92,13 @@ func Simulation() simulations.Simulation {
 const settle = 10 * time.Second
 
 // run has one room of all, or rooms of sizes that are drawn, each with an engine of its own.
-func run(r *simulations.Run, p Parameters) error {
+func run(r *simulations.Run, p Parameters) error { return planted(r, p, func(*gossip.Network) {}) }
+
+// planted is run with a bug in each room's network, which the check is to find.
+func planted(r *simulations.Run, p Parameters, plant func(*gossip.Network)) error {
 	if p.Rooms.Count == 0 {
 		e := engine.New(r.Seed)
-		err := room(r, e, p, nil, 0, 1)
+		err := room(r, e, p, plant, nil, 0, 1)
 		r.Trace(e.Digest(), e.Events())
 		return err
 	}
@@ -108,7 +111,7 @@ func run(r *simulations.Run, p Parameters) error {
 		one := p
 		one.Nodes = size
 		label := []simulations.Label{{Key: "size", Value: strconv.Itoa(workload.Class(size))}}
-		if err := room(r, e, one, label, float64(i)/float64(len(sizes)), 1/float64(len(sizes))); err != nil {
+		if err := room(r, e, one, plant, label, float64(i)/float64(len(sizes)), 1/float64(len(sizes))); err != nil {
 			return err
 		}
 		all.Note(e.Digest())
@@ -119,7 +122,7 @@ func run(r *simulations.Run, p Parameters) error {
 }
 
 // room runs one. Of the whole run's work, done is behind it, and it is share of it.
-func room(r *simulations.Run, e *engine.Engine, p Parameters, labels []simulations.Label, done, share float64) error {
+func room(r *simulations.Run, e *engine.Engine, p Parameters, plant func(*gossip.Network), labels []simulations.Label, done, share float64) error {
 	model := links.New(p.Links, p.Nodes, e.Rand("links"))
 	n := gossip.New(e, p.Gossip, p.Nodes, model)
 	if done == 0 { // the first room
@@ -133,14 +136,18 @@ func room(r *simulations.Run, e *engine.Engine, p Parameters, labels []simulatio
 	sample := p.Nodes*p.Messages/20_000 + 1
 	count := 0
 	last := make([]time.Duration, p.Messages)
+	look := newCheck(r, p)
 	n.Deliver = func(m *gossip.Message, node int) {
 		took := e.Now() - m.Published
 		e.Note(uint64(m.ID)<<32 | uint64(node))
+		look.delivered(m.ID, node)
 		last[m.ID] = took
 		if count++; node != m.From && count%sample == 0 {
 			r.ObserveTime("latency", took, labels...)
+			look.sample(m.ID, node, took)
 		}
 	}
+	plant(n)
 	messages := make([]*gossip.Message, p.Messages)
 	times := workload.Arrivals(p.Arrivals).Times(p.Messages, p.Every.D(), e.Rand("arrivals"))
 	for i := range messages {
@@ -175,6 +182,7 @@ func room(r *simulations.Run, e *engine.Engine, p Parameters, labels []simulatio
 		if m.From != of {
 			bound, of = least(n, model, p, m.From), m.From
 		}
+		look.message(m, bound)
 		if m.Reached == p.Nodes {
 			var farthest time.Duration
 			for _, b := range bound {
@@ -183,6 +191,7 @@ func room(r *simulations.Run, e *engine.Engine, p Parameters, labels []simulatio
 			r.Observe("stretch", "1", float64(last[i])/float64(farthest), labels...)
 		}
 	}
+	look.network(n)
 	each := float64(p.Messages) * float64(p.Nodes-1)
 	r.Observe("copies", "1", float64(n.Copies)/each, labels...)
 	r.Observe("duplicates", "1", float64(n.Duplicates)/each, labels...)

@@ -79,10 +79,13 @@ func Simulation() simulations.Simulation {
 		Churn: churn.Spec{Model: "none", Up: simulations.Duration(2 * time.Hour), Down: simulations.Duration(2 * time.Hour), Shape: .5}, Links: links.Spec{Model: "cities", Jitter: .05}}, run)
 }
 
-func run(r *simulations.Run, p Parameters) error {
+func run(r *simulations.Run, p Parameters) error { return planted(r, p, nil) }
+
+// planted is run with a bug in all walks, which the check of each is to find.
+func planted(r *simulations.Run, p Parameters, plant func(course) course) error {
 	e := engine.New(r.Seed)
 	n := newNetwork(e.Rand("tables"), r.Seed, p.Nodes, p.Keys, churn.New(p.Churn, e.Rand("churn")), p)
-	s := &searching{e: e, n: n, rand: e.Rand("walks"), model: links.New(p.Links, p.Nodes, e.Rand("links"))}
+	s := &searching{run: r, plant: plant, e: e, n: n, rand: e.Rand("walks"), model: links.New(p.Links, p.Nodes, e.Rand("links"))}
 	keys := make([]*announced, p.Keys)
 	names := e.Rand("keys")
 	for i := range keys {

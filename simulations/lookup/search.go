@@ -6,8 +6,10 @@ import (
 	"time"
 
 	"github.com/mimid/mimid/overlay"
+	"github.com/mimid/mimid/simulations"
 	"github.com/mimid/mimid/simulations/engine"
 	"github.com/mimid/mimid/simulations/links"
+	"github.com/mimid/mimid/simulations/walks"
 )
 
 // announced is a key, and who has its record: nodes keep it while they are away.
@@ -18,8 +20,25 @@ type announced struct {
 	holders map[int]bool
 }
 
+// A course says whom to ask in a walk, and is told what comes of it: overlay.Walk is one.
+type course interface {
+	answering
+	Next() (overlay.PeerID, bool)
+	Rest() []overlay.PeerID
+	Holders() []overlay.PeerID
+	Walked(overlay.PeerID) overlay.Walked
+}
+
+type answering interface {
+	Answer(from overlay.PeerID, announcers, closer []overlay.PeerID) (named []overlay.PeerID)
+	Slow(overlay.PeerID)
+	Fail(overlay.PeerID)
+}
+
 // searching makes walks in a network.
 type searching struct {
+	run   *simulations.Run
+	plant func(course) course // a bug, in tests; else nil
 	e     *engine.Engine
 	n     *network
 	rand  *rand.Rand
@@ -48,11 +67,24 @@ func (s *searching) walk(from int, k *announced, all bool, ended func(result)) {
 	}
 	// Nobody attacks here, so that what a node estimates from who is next to it is what it believes (overlay.BelievedSize).
 	size := overlay.NetworkSize(n.nodes[from].place, n.nearest(from, n.nodes[from].place, bucket, begun))
-	w := overlay.NewWalk(self, k.name, size, n.nearest(from, k.place, len(n.nodes), begun), 20, s.rand.IntN)
+	const limit = 20
+	var w course = overlay.NewWalk(self, k.name, size, n.nearest(from, k.place, len(n.nodes), begun), limit, s.rand.IntN)
+	if s.plant != nil {
+		w = s.plant(w)
+	}
+	look := walks.New(self, limit, s.run.Violate)
 	open, over, news, answers, dead := 0, false, 0, 0, 0
 	end := func(named []overlay.PeerID, by overlay.PeerID) {
 		over = true
-		ended(result{slices.Contains(named, owner), e.Now() - begun, w.Walked(by), dead, w.Holders()})
+		holders := w.Holders()
+		look.Holders(holders)
+		ended(result{slices.Contains(named, owner), e.Now() - begun, w.Walked(by), dead, holders})
+	}
+	last := func() {
+		rest := w.Rest()
+		look.Named(rest)
+		look.Over()
+		end(rest, "")
 	}
 	var patience func()
 	patience = func() {
@@ -61,7 +93,7 @@ func (s *searching) walk(from int, k *announced, all bool, ended func(result)) {
 			switch {
 			case over || seen != news: // another one waits
 			case answers >= overlay.WalkEnough:
-				end(w.Rest(), "")
+				last()
 			default:
 				patience()
 			}
@@ -70,6 +102,7 @@ func (s *searching) walk(from int, k *announced, all bool, ended func(result)) {
 	var pump func()
 	ask := func(id overlay.PeerID) {
 		open++
+		look.Asked(id)
 		to := n.byID[id]
 		const octets = 200
 		there := s.model.Transit(from, to, octets, s.rand)
@@ -107,7 +140,10 @@ func (s *searching) walk(from int, k *announced, all bool, ended func(result)) {
 				answers++
 				news++
 				patience()
-				if named := w.Answer(id, who, closer); !all && slices.Contains(named, owner) {
+				look.Answered(id, who)
+				named := w.Answer(id, who, closer)
+				look.Named(named)
+				if !all && slices.Contains(named, owner) {
 					end(named, id)
 					return
 				}
@@ -120,7 +156,7 @@ func (s *searching) walk(from int, k *announced, all bool, ended func(result)) {
 			ask(id)
 		}
 		if open == 0 && !over {
-			end(w.Rest(), "")
+			last()
 		}
 	}
 	patience()

@@ -7,8 +7,11 @@ package spam
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
+	"github.com/mimid/mimid/node/contact"
 	"github.com/mimid/mimid/protocol/consent"
 	"github.com/mimid/mimid/simulations"
 	"github.com/mimid/mimid/simulations/engine"
@@ -63,10 +66,14 @@ func Simulation() simulations.Simulation {
 	}, Parameters{Users: 1000, Mode: "ask", Attackers: 4, Rate: 10, Victims: 10, Honest: 20, Wants: 1, Answers: simulations.Duration(4 * time.Hour), Lasts: simulations.Duration(12 * time.Hour)}, run)
 }
 
-func run(r *simulations.Run, p Parameters) error {
+func run(r *simulations.Run, p Parameters) error { return planted(r, p, func(*provider) {}) }
+
+// planted is run with a bug in the provider, which the check is to find.
+func planted(r *simulations.Run, p Parameters, plant func(*provider)) error {
 	e := engine.New(r.Seed)
 	mode, _ := consent.ParseMode(p.Mode)
 	at := newProvider(mode)
+	plant(at)
 	rand := e.Rand("requests")
 	seen := make([]int, p.Victims)
 	var spam [len(names)]int
@@ -159,22 +166,29 @@ func run(r *simulations.Run, p Parameters) error {
 	return nil
 }
 
-// check says where a limit did not hold, counting anew.
+// check says where a limit of real nodes did not hold, counting anew.
 func check(r *simulations.Run, at *provider) {
-	target, from, octets := map[int]int{}, map[int]int{}, 0
+	limits := contact.DefaultLimits()
+	target, from, pair, octets := map[int]int{}, map[int]int{}, map[[2]int]int{}, 0
 	for s, state := range at.states {
 		target[s.target] += pending(state)
 		from[s.from] += pending(state)
+		pair[[2]int{s.target, s.from}] += pending(state)
 		octets += record(s)
 	}
-	for t, n := range target {
-		if n > at.limits.PendingPerTarget {
-			r.Violate("user %d has %d pending requests, and may have %d", t, n, at.limits.PendingPerTarget)
+	for _, t := range slices.Sorted(maps.Keys(target)) {
+		if n := target[t]; n > limits.PendingPerTarget {
+			r.Violate("user %d has %d pending requests, and may have %d", t, n, limits.PendingPerTarget)
 		}
 	}
-	for f, n := range from {
-		if n > at.limits.PendingPerProvider {
-			r.Violate("provider %d has %d pending requests, and may have %d", f, n, at.limits.PendingPerProvider)
+	for _, f := range slices.Sorted(maps.Keys(from)) {
+		if n := from[f]; n > limits.PendingPerProvider {
+			r.Violate("provider %d has %d pending requests, and may have %d", f, n, limits.PendingPerProvider)
+		}
+	}
+	for _, x := range slices.SortedFunc(maps.Keys(pair), func(a, b [2]int) int { return slices.Compare(a[:], b[:]) }) {
+		if n := pair[x]; n > limits.PendingPerPair {
+			r.Violate("user %d has %d pending requests of provider %d, and may have %d", x[0], n, x[1], limits.PendingPerPair)
 		}
 	}
 	if octets != at.octets {

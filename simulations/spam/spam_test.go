@@ -2,7 +2,9 @@ package spam
 
 import (
 	"fmt"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/mimid/mimid/simulations"
 )
@@ -73,5 +75,33 @@ func TestTooFast(t *testing.T) {
 	}
 	if got := p.ask(scope{1000, 1, 1}, 0); got != shown {
 		t.Errorf("another provider's request: %s", names[got])
+	}
+}
+
+// Each run counts anew what the provider has, and finds a limit that did not hold.
+func TestPlanted(t *testing.T) {
+	for _, c := range []struct {
+		name, want string // of a violation; empty: none
+		plant      func(*provider)
+	}{
+		{"nothing", "", func(*provider) {}},
+		{"no limit for a user", "user 0 has ", func(p *provider) { p.limits.PendingPerTarget = 1 << 20 }},
+		{"no limit for a provider", "and may have ", func(p *provider) { p.limits.PendingPerProvider = 1 << 20; p.limits.PendingPerPair = 1 << 20 }},
+		{"no limit for one provider at one user", "of provider ", func(p *provider) { p.limits.PendingPerPair = 1 << 20 }},
+		{"octets that are not counted", "counted were", func(p *provider) { p.octets -= 7 }},
+	} {
+		params := Parameters{Users: 100, Victims: 3, Attackers: 8, Honest: 4, Mode: "ask", Rate: 2, Wants: 1, Lasts: simulations.Duration(time.Hour)}
+		sim := simulations.New(simulations.About{Name: "planted", Engine: simulations.Event}, params, func(r *simulations.Run, p Parameters) error { return planted(r, p, c.plant) })
+		s, err := simulations.Parse([]byte("simulation = \"planted\"\n"), "x", []simulations.Simulation{sim})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := s.Execute(t.Context(), nil)
+		if r.Err != nil {
+			t.Fatal(r.Err)
+		}
+		if v := strings.Join(r.Violations(), "\n"); c.want == "" && v != "" || !strings.Contains(v, c.want) {
+			t.Errorf("%s: found %q, want %q", c.name, v, c.want)
+		}
 	}
 }
