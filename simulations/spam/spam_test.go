@@ -81,16 +81,17 @@ func TestTooFast(t *testing.T) {
 // Each run counts anew what the provider has, and finds a limit that did not hold.
 func TestPlanted(t *testing.T) {
 	for _, c := range []struct {
-		name, want string // of a violation; empty: none
-		plant      func(*provider)
+		name, want         string // of a violation; empty: none
+		attackers, victims int
+		plant              func(*provider)
 	}{
-		{"nothing", "", func(*provider) {}},
-		{"no limit for a user", "user 0 has ", func(p *provider) { p.limits.PendingPerTarget = 1 << 20 }},
-		{"no limit for a provider", "and may have ", func(p *provider) { p.limits.PendingPerProvider = 1 << 20; p.limits.PendingPerPair = 1 << 20 }},
-		{"no limit for one provider at one user", "of provider ", func(p *provider) { p.limits.PendingPerPair = 1 << 20 }},
-		{"octets that are not counted", "counted were", func(p *provider) { p.octets -= 7 }},
+		{"nothing", "", 8, 3, func(*provider) {}},
+		{"no limit for a user", "user 0 has ", 8, 3, func(p *provider) { p.limits.PendingPerTarget = 1 << 20 }},
+		{"no limit for a provider", "provider 0 has ", 1, 200, func(p *provider) { p.limits.PendingPerProvider = 1 << 20 }},
+		{"no limit for one provider at one user", "of provider ", 1, 3, func(p *provider) { p.limits.PendingPerPair = 1 << 20 }},
+		{"octets that are not counted", "counted were", 8, 3, func(p *provider) { p.octets -= 7 }},
 	} {
-		params := Parameters{Users: 100, Victims: 3, Attackers: 8, Honest: 4, Mode: "ask", Rate: 2, Wants: 1, Lasts: simulations.Duration(time.Hour)}
+		params := Parameters{Users: 200, Victims: c.victims, Attackers: c.attackers, Honest: 4, Mode: "ask", Rate: 3, Wants: 1, Lasts: simulations.Duration(2 * time.Hour)}
 		sim := simulations.New(simulations.About{Name: "planted", Engine: simulations.Event}, params, func(r *simulations.Run, p Parameters) error { return planted(r, p, c.plant) })
 		s, err := simulations.Parse([]byte("simulation = \"planted\"\n"), "x", []simulations.Simulation{sim})
 		if err != nil {
