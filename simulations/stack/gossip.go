@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"sync"
@@ -60,25 +61,77 @@ func Gossip() simulations.Simulation {
 // topic is the room's.
 const topic = "simulated-room"
 
-// heard is what nodes got. Receive is called on many goroutines.
+// heard is what nodes got, and what of it cannot be: what nobody has published, a message for the second time, or sooner than from
+// who has published it to whoever is next to that one. Receive is called on many goroutines.
 type heard struct {
+	size  int
+	least []time.Duration // of each node's publishing, on the way to the next one
+
 	mu    sync.Mutex
-	sent  []time.Time
-	times [][]time.Duration // of each message
+	sent  []time.Time       // guarded by mu
+	times [][]time.Duration // guarded by mu, of each message
+	at    []map[int]bool    // guarded by mu, nodes that have each
+	wrong []string          // guarded by mu
 }
 
-func (h *heard) receive(data []byte) overlay.Verdict {
-	id := binary.BigEndian.Uint64(data)
+func newHeard(messages, size int, least []time.Duration) *heard {
+	h := &heard{size: size, least: least, sent: make([]time.Time, messages), times: make([][]time.Duration, messages), at: make([]map[int]bool, messages)}
+	for i := range h.at {
+		h.at[i] = map[int]bool{}
+	}
+	return h
+}
+
+// message is what is published.
+func (h *heard) message(id uint64) []byte {
+	data := make([]byte, h.size)
+	binary.BigEndian.PutUint64(data, id)
+	return data
+}
+
+func (h *heard) receive(node int, data []byte) overlay.Verdict {
+	id := uint64(1<<64 - 1)
+	if len(data) >= 8 {
+		id = binary.BigEndian.Uint64(data)
+	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if id >= uint64(len(h.sent)) {
+	if id >= uint64(len(h.sent)) || h.sent[id].IsZero() || len(data) != h.size || bytes.Count(data[8:], []byte{0}) != h.size-8 {
+		h.wrong = append(h.wrong, fmt.Sprintf("node %d gets a message that nobody has published", node))
 		return overlay.Reject
 	}
-	h.times[id] = append(h.times[id], time.Since(h.sent[id]))
+	took := time.Since(h.sent[id])
+	if h.at[id][node] {
+		h.wrong = append(h.wrong, fmt.Sprintf("node %d gets message %d twice", node, id))
+	}
+	h.at[id][node] = true
+	if least := h.least[int(id)%len(h.least)]; took < least {
+		h.wrong = append(h.wrong, fmt.Sprintf("node %d gets message %d after %s, and the way takes %s", node, id, took, least))
+	}
+	h.times[id] = append(h.times[id], took)
 	return overlay.Accept
 }
 
-func runGossip(r *simulations.Run, p Parameters) (err error) {
+// nexts is how long it takes from each node to the one that is nearest.
+func (n *network) nexts() (out []time.Duration) {
+	for a := range n.nodes {
+		least := time.Duration(1<<63 - 1)
+		for b := range n.nodes {
+			if a != b {
+				least = min(least, n.model.Latency(a, b))
+			}
+		}
+		out = append(out, least)
+	}
+	return out
+}
+
+func runGossip(r *simulations.Run, p Parameters) error {
+	return plantedGossip(r, p, func(h *heard, node int, data []byte) overlay.Verdict { return h.receive(node, data) })
+}
+
+// plantedGossip is runGossip with a bug in what nodes get, which the check is to find.
+func plantedGossip(r *simulations.Run, p Parameters, receive func(*heard, int, []byte) overlay.Verdict) (err error) {
 	begun := time.Now()
 	n, err := start(r, p.Nodes, p.Links)
 	if n != nil {
@@ -91,10 +144,10 @@ func runGossip(r *simulations.Run, p Parameters) (err error) {
 	if err != nil {
 		return err
 	}
-	h := &heard{sent: make([]time.Time, p.Messages), times: make([][]time.Duration, p.Messages)}
+	h := newHeard(p.Messages, p.Size, n.nexts())
 	topics := make([]*overlay.Topic, p.Nodes)
 	for i, x := range n.nodes {
-		if topics[i], err = x.Join(topic, overlay.TopicHandler{Receive: func(_ overlay.PeerID, data []byte) overlay.Verdict { return h.receive(data) }}); err != nil {
+		if topics[i], err = x.Join(topic, overlay.TopicHandler{Receive: func(_ overlay.PeerID, data []byte) overlay.Verdict { return receive(h, i, data) }}); err != nil {
 			return fmt.Errorf("node %d: %w", i, err)
 		}
 	}
@@ -104,12 +157,10 @@ func runGossip(r *simulations.Run, p Parameters) (err error) {
 	before := n.fabric.Counts().Octets
 	for i := range p.Messages {
 		from := i % p.Nodes
-		data := make([]byte, p.Size)
-		binary.BigEndian.PutUint64(data, uint64(i))
 		h.mu.Lock()
 		h.sent[i] = time.Now()
 		h.mu.Unlock()
-		if err := topics[from].Publish(r.Context(), data); err != nil {
+		if err := topics[from].Publish(r.Context(), h.message(uint64(i))); err != nil {
 			return fmt.Errorf("publishing at node %d: %w", from, err)
 		}
 		if err := wait(r, p.Every.D(), .6+.3*float64(i)/float64(p.Messages), begun); err != nil {
@@ -139,6 +190,9 @@ func wait(r *simulations.Run, d time.Duration, share float64, begun time.Time) e
 func observe(r *simulations.Run, p Parameters, n *network, h *heard, topics []*overlay.Topic, before int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	for _, w := range h.wrong[:min(len(h.wrong), 10)] {
+		r.Violate("%s", w)
+	}
 	sample := p.Nodes*p.Messages/20_000 + 1
 	count := 0
 	for _, times := range h.times {

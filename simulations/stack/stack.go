@@ -31,7 +31,10 @@ import (
 // A network is nodes that run. It belongs to the run's goroutine, but for what is said otherwise.
 type network struct {
 	fabric *memnet.Fabric
+	model  *links.Model
+	boot   []string // who the others begin with
 	nodes  []*bare
+	ctx    context.Context // of all nodes that begin
 	cancel context.CancelFunc
 	ended  sync.WaitGroup
 	limits overlay.Limits // of all nodes
@@ -39,7 +42,10 @@ type network struct {
 
 type bare struct {
 	*overlay.Overlay
-	err error // after it has ended
+	config overlay.Config
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error // after it has ended
 }
 
 // path is a links.Model as memnet asks it, from many goroutines.
@@ -78,9 +84,9 @@ func start(r *simulations.Run, count int, spec links.Spec) (*network, error) {
 func startFor(within context.Context, seed uint64, count int, spec links.Spec, limits overlay.Limits, known int, at func(nodes int) error) (*network, error) {
 	source := rand.New(rand.NewPCG(seed, 1))
 	model := links.New(spec, count, source)
-	n := &network{fabric: memnet.New(&path{model: model, rand: source}), limits: limits}
+	n := &network{fabric: memnet.New(&path{model: model, rand: source}), model: model, limits: limits}
 	ctx, cancel := context.WithCancel(within)
-	n.cancel = cancel
+	n.ctx, n.cancel = ctx, cancel
 	for i := 0; i < count; i += joining {
 		var batch []*bare
 		joined := len(n.nodes)
@@ -109,6 +115,11 @@ func startFor(within context.Context, seed uint64, count int, spec links.Spec, l
 				return n, fmt.Errorf("a node is not ready after a minute of its time: %w", x.err)
 			}
 		}
+		if n.boot == nil {
+			for _, a := range n.nodes[0].Addrs() {
+				n.boot = append(n.boot, a+"/p2p/"+string(n.nodes[0].Self()))
+			}
+		}
 		if err := at(len(n.nodes)); err != nil {
 			return n, err
 		}
@@ -117,16 +128,29 @@ func startFor(within context.Context, seed uint64, count int, spec links.Spec, l
 }
 
 func (n *network) add(ctx context.Context, seed uint64, i int, boot []string) (*bare, error) {
-	o, err := overlay.New(overlay.Config{
+	x, err := n.begin(ctx, overlay.Config{
 		Domain: fmt.Sprintf("p%d.example", i), ProviderKey: key(seed, i, "provider"), NodeKey: key(seed, i, "node"), KV: &overlay.MemoryKV{},
 		Listen: []string{memnet.Addr(i).String()}, Bootstrap: boot, Log: slog.New(slog.DiscardHandler), Transport: n.fabric.Node(i), Limits: n.limits,
 	})
 	if err != nil {
 		return nil, err
 	}
-	x := &bare{Overlay: o}
 	n.nodes = append(n.nodes, x)
-	n.ended.Go(func() { x.err = o.Run(ctx) })
+	return x, nil
+}
+
+// begin runs a node; again, with the same configuration, it is one that comes back with what it had stored.
+func (n *network) begin(ctx context.Context, c overlay.Config) (*bare, error) {
+	o, err := overlay.New(c)
+	if err != nil {
+		return nil, err
+	}
+	x := &bare{Overlay: o, config: c, done: make(chan struct{})}
+	ctx, x.cancel = context.WithCancel(ctx)
+	n.ended.Go(func() {
+		defer close(x.done)
+		x.err = o.Run(ctx)
+	})
 	return x, nil
 }
 
