@@ -43,8 +43,8 @@ func (c *Check) Asked(p overlay.PeerID) {
 func (c *Check) Answered(p overlay.PeerID, announcers []overlay.PeerID) {
 	c.asked[p] = true
 	for _, a := range announcers {
-		if a != c.self {
-			c.named[a] = c.named[a]
+		if _, known := c.named[a]; !known && a != c.self {
+			c.named[a] = false
 		}
 	}
 }
