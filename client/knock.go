@@ -131,9 +131,17 @@ func (c *Client) Knocks(ctx context.Context) ([]Knock, error) {
 // those whose role lets them answer. Words that were not said by whom they name are left
 // out; failed is how many.
 func (c *Client) RoomKnocks(ctx context.Context, u uri.Room) (out []Knock, failed int, err error) {
-	_, api, err := c.self(ctx)
+	var api *provider
+	err = c.do(ctx, func() (error, error) {
+		c.untouched()
+		api = c.api
+		if r := c.roomOf(u); r != nil {
+			return r.unmasked("knocking at the door"), nil
+		}
+		return nil, nil
+	})
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, fmt.Errorf("listing who knocks at %s: %w", u, err)
 	}
 	list := new(clientapi.Knocks)
 	if err := api.call(ctx, "GET", "/v1/rooms/"+room.IDOf([]byte(u.String())).String()+"/knocks", nil, list); err != nil {

@@ -22,7 +22,7 @@ import (
 
 // ErrMasked: something that there is not in pseudonymous rooms, at least not yet. The text
 // says what.
-var ErrMasked = errors.New("client: not in a pseudonymous room")
+var ErrMasked = errors.New("client: pseudonymous rooms do not have this yet")
 
 // maskRecord is what this device goes by in a room.
 type maskRecord struct{ User, Client string }
@@ -299,7 +299,8 @@ func namedIn(tx Tx, id room.ID, u uri.User) (uri.User, error) {
 }
 
 // participant shows somebody on the list. Somebody is named if one of its devices here is, and
-// none claims to be another's.
+// none claims to be another's; or, who has no device here any more, if it was named before: pseudonyms
+// are for good.
 func (c *Client) participant(r *roomState, u uri.User, role string, clients int) Participant {
 	out := Participant{User: u, Role: role, Clients: clients}
 	if r.mask == nil {
@@ -307,6 +308,9 @@ func (c *Client) participant(r *roomState, u uri.User, role string, clients int)
 	}
 	out.Pseudonym, _ = u.Pseudonym()
 	out.Unnamed = pseudonym.ErrNoLeaf
+	if real, ok := r.mask.named[u]; ok && clients == 0 {
+		out.User, out.Unnamed = real, nil
+	}
 	for _, l := range r.roster.Leaves(u) {
 		link, err := r.mask.room.Who(l)
 		if err == nil {

@@ -241,7 +241,7 @@ func (c *Client) roomEnded(b *batch, r *roomState, own *wish, by uri.User, end *
 	if own != nil {
 		c.wishDone(b, own, nil)
 	}
-	reason := "the room was ended by " + by.Short()
+	reason := "the room was ended by " + r.shown(by).Short()
 	if err := c.yielded(b, r, end.Successor); err != nil {
 		return err
 	}

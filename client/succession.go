@@ -76,7 +76,9 @@ func (c *Client) Succession(ctx context.Context, u uri.Room) (out Succession, er
 			x := r.viewClaim(s)
 			out.Claim = &x
 		}
-		out.Successors = usersOf(room.Successors(r.roles(), list, r.roster.Clients, gone))
+		for _, x := range usersOf(room.Successors(r.roles(), list, r.roster.Clients, gone)) {
+			out.Successors = append(out.Successors, r.shown(x))
+		}
 		return nil
 	})
 	if err != nil {

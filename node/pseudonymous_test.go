@@ -14,7 +14,6 @@ import (
 	"github.com/mimid/mimid/client"
 	"github.com/mimid/mimid/client/disk"
 	"github.com/mimid/mimid/node/admin"
-	"github.com/mimid/mimid/protocol/pseudonym"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/store"
@@ -206,10 +205,10 @@ func circle(t *testing.T, masked bool) (a *running, u uri.Room) {
 	if err := alice.Ban(ctx, u, bob.User()); err != nil { // by the pseudonym that alice remembers
 		t.Error(err)
 	}
-	within(t, "bob is banned", func() bool {
+	within(t, "bob is banned, and still named", func() bool {
 		r, err := alice.FindRoom(ctx, u.String())
 		return err == nil && slices.ContainsFunc(r.Participants, func(p client.Participant) bool {
-			return p.Role == "banned" && errors.Is(p.Unnamed, pseudonym.ErrNoLeaf)
+			return p.Role == "banned" && p.User == bob.User() && p.Unnamed == nil
 		})
 	})
 	if err := alice.AddUser(ctx, u, bob.User()); !errors.Is(err, client.ErrRefused) {

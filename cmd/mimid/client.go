@@ -620,6 +620,9 @@ func (c *clientRoomShow) Run(s *session) error {
 			if t := viewOf(r).Topic; t != "" {
 				fmt.Fprintf(w, "  topic          %s\n", t)
 			}
+			if r.Pseudonymous {
+				fmt.Fprintln(w, "  pseudonymous   providers do not see these names")
+			}
 			for _, p := range viewOf(r).Participants {
 				fmt.Fprintf(w, "  %s\n", p)
 			}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/mimid/mimid/protocol/clientapi"
@@ -116,7 +117,8 @@ func (s *Service) take(tx *store.Tx, q *Admitted, id room.ID) (best string, err 
 	}
 	by := hash(q.Requester)
 	given, toThis, most := 0, 0, 0
-	for uuid, o := range all {
+	for _, uuid := range slices.Sorted(maps.Keys(all)) {
+		o := all[uuid]
 		if !o.open() {
 			if !o.used {
 				given++

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/mimid/mimid/node/account"
@@ -192,7 +194,8 @@ func (s *Service) Wanted(ctx context.Context, who account.Identity) (*clientapi.
 			}
 			return err
 		}
-		for uuid, o := range all {
+		for _, uuid := range slices.Sorted(maps.Keys(all)) {
+			o := all[uuid]
 			switch {
 			case o.open():
 				ready++
