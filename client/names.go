@@ -73,6 +73,10 @@ func (c *Client) FindRoom(ctx context.Context, s string) (Room, error) {
 			found = append(found, r)
 		}
 	}
+	// What was left is called as it was then, and does not stand in the way of what is there.
+	if now := slices.DeleteFunc(slices.Clone(found), func(r Room) bool { return r.State == roomLeft }); len(now) > 0 {
+		found = now
+	}
 	switch len(found) {
 	case 1:
 		return found[0], nil

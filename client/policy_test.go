@@ -98,6 +98,15 @@ func TestDestroy(t *testing.T) {
 		t.Errorf("after a restart the room is %s", s)
 	}
 	bob.hears(u, "alice: farewell")
+
+	// It is still found by its name, until there is another one of that name.
+	if r, err := bob.c.FindRoom(ctx10(t), "clubhouse"); err != nil || r.URI != u || r.Name != "clubhouse" {
+		t.Errorf("by its name %+v is found, %v", r, err)
+	}
+	next := bob.create("clubhouse")
+	if r, err := bob.c.FindRoom(ctx10(t), "clubhouse"); err != nil || r.URI != next {
+		t.Errorf("by the name of both %+v is found, %v", r, err)
+	}
 }
 
 // TestGiveAway: the last owner gives the room away before it leaves, and is told so.

@@ -37,6 +37,7 @@ type roomRecord struct {
 	// NextMessage is the index of the next message.
 	NextMessage uint64
 	Reason      string `json:",omitempty"` // why left, stopped or parted
+	Called      string `json:",omitempty"` // its name when it was left
 	// Entering: this device comes into the room and was never in it, or not since it left.
 	Entering *entering `json:",omitempty"`
 	// ReadTo is the index of the first message that the user has not read.
@@ -240,6 +241,9 @@ func (c *Client) leaveGroup(b *batch, r *roomState, state, reason string) error 
 		return storageError(err)
 	}
 	if r.group != nil {
+		if m := r.metadata(); m != nil {
+			r.Called = m.Name
+		}
 		// Parts that were written in this very batch.
 		for _, w := range b.writes {
 			if w.table == tableParts(r.id) && w.value != nil {

@@ -75,6 +75,7 @@ func (c *Client) Rooms(ctx context.Context) (out []Room, err error) {
 			if r.Folded {
 				x.Messages = 0
 			}
+			x.Name = r.Called
 			if r.group != nil {
 				group := r.group.Public().Context()
 				if m := r.metadata(); m != nil {
