@@ -65,6 +65,7 @@ func TestBackoff(t *testing.T) {
 		if a := n.attempts(); a < 48 || a > 12+4*24+1 {
 			t.Errorf("%d attempts in 4 hours", a)
 		}
+		synctest.Wait()
 		for i := 1; i < len(n.times); i++ {
 			least := min(100*time.Millisecond<<(i-1)/2, 150*time.Second)
 			if i < 20 && n.times[i].Sub(n.times[i-1]) < least {
@@ -111,6 +112,7 @@ func TestFailedAndYetHappened(t *testing.T) {
 		if diff := cmp.Diff([]string{"1", "2"}, n.got(biloxi)); diff != "" {
 			t.Error(diff)
 		}
+		synctest.Wait()
 		for id, times := range n.ids[biloxi] {
 			if times != 3 {
 				t.Errorf("request %x came %d times", id, times)
@@ -418,6 +420,7 @@ func TestWakeDuringATurn(t *testing.T) {
 		b.run()
 		b.put(biloxi, "1")
 		time.Sleep(time.Hour)
+		synctest.Wait()
 		if len(n.times) != 16 || n.times[15].Sub(n.times[14]) != time.Second+100*time.Millisecond {
 			t.Errorf("%d attempts, the last %v after the one before", len(n.times), n.times[len(n.times)-1].Sub(n.times[len(n.times)-2]))
 		}
