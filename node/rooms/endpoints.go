@@ -402,7 +402,7 @@ func (r *Rooms) recent(ctx context.Context, h *handle, tree []byte, f func(recen
 	if l == nil {
 		return nil
 	}
-	return r.do(ctx, h, task{look: func(*room.State) {
+	return r.view(ctx, h, func(*room.State) {
 		// On the goroutine of the live room that is there now, which may be
 		// another than l; then the adds are gone.
 		h.mu.Lock()
@@ -413,7 +413,7 @@ func (r *Rooms) recent(ctx context.Context, h *handle, tree []byte, f func(recen
 				f(a)
 			}
 		}
-	}})
+	})
 }
 
 // Bounds of the search for a commit: entries in all, and in one snapshot of the

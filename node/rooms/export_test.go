@@ -136,6 +136,15 @@ func (r *Rooms) Hold(id room.ID) (release func(), err error) {
 	return func() { close(free) }, err
 }
 
+// View runs f over a room's state.
+func (r *Rooms) View(ctx context.Context, id room.ID, f func(*room.State)) error {
+	h, err := r.lookup(id)
+	if err != nil {
+		return err
+	}
+	return r.view(ctx, h, f)
+}
+
 // Verified is how many signatures of heads were computed.
 func (r *Rooms) Verified() uint64 { return r.counts.verified.Load() }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/mimid/mimid/node/logstore"
@@ -104,9 +105,22 @@ func (r *Rooms) do(ctx context.Context, h *handle, t task) error {
 	}
 }
 
-// view runs f over the room's state as it is written.
+// view runs f over the room's state as it is written. When it returns, f neither runs nor will: what it has
+// written to is the caller's, also if ctx has ended before its turn came.
 func (r *Rooms) view(ctx context.Context, h *handle, f func(s *room.State)) error {
-	return r.do(ctx, h, task{look: f})
+	var mu sync.Mutex
+	left := false
+	err := r.do(ctx, h, task{look: func(s *room.State) {
+		mu.Lock()
+		defer mu.Unlock()
+		if !left {
+			f(s)
+		}
+	}})
+	mu.Lock()
+	defer mu.Unlock()
+	left = true
+	return err
 }
 
 func (l *live) run(ctx context.Context) {

@@ -2,6 +2,7 @@ package rooms_test
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -157,4 +158,28 @@ func leavesOf(d *device, u uri.User) []mls.LeafIndex {
 		panic(err)
 	}
 	return r.Leaves(u)
+}
+
+// TestLookGivenUp: who gives up waiting for a look at a room is not written to afterwards.
+func TestLookGivenUp(t *testing.T) {
+	w, _, _, id := pair(t, nil)
+	p := w.ps["atlanta.example"]
+	release, err := p.rooms.Hold(room.ID(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	looked := false
+	if err := p.rooms.View(ctx, room.ID(id), func(*room.State) { looked = true }); !errors.Is(err, context.Canceled) {
+		t.Errorf("a look that was given up: %v", err)
+	}
+	release()
+	later := false
+	if err := p.rooms.View(context.Background(), room.ID(id), func(*room.State) { later = true }); err != nil || !later {
+		t.Errorf("the room looks on: %v, %v", later, err)
+	}
+	if looked {
+		t.Error("the look came after it was given up")
+	}
 }
