@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -466,7 +467,8 @@ func (c *Client) pumpMask(r *roomState, now time.Time, soon func(*task) bool) er
 			soon(&task{at: due})
 		}
 	}
-	for from, a := range m.answers {
+	for _, from := range slices.Sorted(maps.Keys(m.answers)) {
+		a := m.answers[from]
 		if a.at.After(now) {
 			soon(&task{at: a.at})
 			continue

@@ -28,6 +28,9 @@ type packageMask struct {
 	Key          []byte
 }
 
+// maxMasks bounds how many KeyPackages are made at once; the rest is asked for later.
+const maxMasks = 64
+
 // topUpMasks brings a KeyPackage for each pseudonym that the provider wants one for.
 func (c *Client) topUpMasks() {
 	c.async("publishing KeyPackages under pseudonyms", &c.maskStock, func(ctx context.Context) (func() error, error) {
@@ -44,7 +47,7 @@ func (c *Client) topUpMasks() {
 			if len(want.Pseudonyms) == 0 {
 				return nil
 			}
-			return c.bringMasks(want.Pseudonyms)
+			return c.bringMasks(want.Pseudonyms[:min(len(want.Pseudonyms), maxMasks)])
 		}, nil
 	})
 }
@@ -57,7 +60,10 @@ func (c *Client) bringMasks(names []string) error {
 		if err == nil {
 			err = pseudonym.Check(p)
 		}
-		if err != nil || p.Provider() != c.user.Provider() {
+		if err == nil && p.Provider() != c.user.Provider() {
+			err = errors.New("it is at another provider")
+		}
+		if err != nil {
 			c.emit(Problem{Err: fmt.Errorf("pseudonym %.100q: %w: %w", name, ErrProtocol, err)})
 			return nil
 		}

@@ -32,7 +32,7 @@ func (d *device) withRelays(s *session, f func(ctx context.Context, c *client.Cl
 				return err
 			}
 			if r.Onion && r.AnonymitySet < p.WarnBelow {
-				fmt.Fprintf(s.errw, "mimid: this request hides among %s, by your provider's estimate; you asked to be warned below %.0f\n", hidesAmong(r.AnonymitySet), p.WarnBelow)
+				fmt.Fprintf(s.errw, "mimid: this request hides among %s, by your provider's estimate; you asked to be warned below %g\n", hidesAmong(r.AnonymitySet), p.WarnBelow)
 			}
 		}
 		return f(ctx, cl)
@@ -58,7 +58,7 @@ func overRelays(over string) string {
 type clientPrivacy struct {
 	Way         string   `arg:"" optional:"" enum:"open,onion," default:"" help:"open: your provider asks others in its name (the default). onion: over relays, or not at all. Without it: say what holds."`
 	WarnBelow   *float64 `help:"With onion: warn where a request hides among fewer providers than this, by your provider's estimate. Default 3." placeholder:"N"`
-	RefuseBelow *float64 `help:"With onion: send nothing then. Default 0: never." placeholder:"N"`
+	RefuseBelow *float64 `help:"With onion: send nothing where a request hides among fewer providers than this. Default 0: never refuse." placeholder:"N"`
 	device      `embed:""`
 }
 
@@ -112,7 +112,7 @@ func printPrivacy(w io.Writer, p client.Privacy, r *client.PrivacyReport) {
 		fmt.Fprintln(w, "open: when you look for people, your provider asks others in its name.")
 	} else {
 		fmt.Fprintln(w, "onion: when you look for people, your provider asks others over relays, or not at all.")
-		fmt.Fprintf(w, "floors     warns below %.0f providers, refuses below %.0f\n", p.WarnBelow, p.RefuseBelow)
+		fmt.Fprintf(w, "floors     warns below %g providers, refuses below %g\n", p.WarnBelow, p.RefuseBelow)
 	}
 	switch {
 	case r == nil:

@@ -106,7 +106,7 @@ func (s *Service) Check(p *clientapi.Privacy) error {
 	case !r.Onion:
 		return refused("%s; nothing was sent", r.Why)
 	case r.AnonymitySet < p.Floor:
-		return refused("a request would hide among %.0f providers, and you ask for %.0f at least; nothing was sent", r.AnonymitySet, p.Floor)
+		return refused("a request would hide among %.0f providers, and you ask for %g at least; nothing was sent", r.AnonymitySet, p.Floor)
 	}
 	return nil
 }
