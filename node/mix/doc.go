@@ -19,7 +19,7 @@
 //  2. If as many packets are held as may be, it is dropped: again before anything is computed.
 //  3. Its layer is taken off: one decapsulation.
 //  4. Its replay tag is looked for in memory, where all tags of the three epochs are.
-//  5. The tag is written to the journal: all that have come during one write share the next. A
+//  5. The tag is written to the journal: all that have come during one write, and in 4 ms since it began, share the next. A
 //     crash before loses the packet, which is what its sender's retries are for; a crash behind it
 //     loses it too, but never lets it be sent twice.
 //  6. When its delay is over, counted from when it came, it leaves for the next relay; or it is

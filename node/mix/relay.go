@@ -284,17 +284,21 @@ func (r *Relay) loop(ctx context.Context, jobs chan<- job, results <-chan result
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	busy, drop := false, true // the start drops what a run before left
+	var write time.Time       // when the next write may begin
 	for {
+		due, wait := r.delayed.next()
 		if !busy {
 			if below, ok := r.oldest(); drop && ok {
 				jobs <- job{drop: true, below: below}
 				busy, drop = true, false
-			} else if len(r.fresh) > 0 {
+			} else if now := time.Now(); len(r.fresh) > 0 && !now.Before(write) {
 				jobs <- job{marks: r.marks()}
-				busy = true
+				busy, write = true, now.Add(shared)
+			} else if len(r.fresh) > 0 && (!wait || write.Before(due)) {
+				due, wait = write, true
 			}
 		}
-		if due, ok := r.delayed.next(); ok {
+		if wait {
 			timer.Reset(time.Until(due))
 		} else {
 			timer.Stop()
@@ -321,6 +325,11 @@ func (r *Relay) loop(ctx context.Context, jobs chan<- job, results <-chan result
 		r.send(time.Now())
 	}
 }
+
+// shared is how long after a write the next begins at the earliest, so that a relay with much to do does not
+// write for every other packet: at 6,000 packets a second two dozen share one. A packet that comes after a
+// while of nothing does not wait, and one that is to wait for longer anyway leaves no later.
+const shared = 4 * time.Millisecond
 
 // marks begins the writing of all tags that are to be written.
 func (r *Relay) marks() []Mark {

@@ -112,9 +112,13 @@ func (b *bench) stop() {
 	}
 }
 
-// give lets a packet come, and everything happen that happens at once.
+// apart is longer than tags wait for others to share a write with.
+const apart = 5 * time.Millisecond
+
+// give lets a packet come, and everything happen that happens soon.
 func (b *bench) give(from overlay.PeerID, packet []byte) {
 	b.relay.Receive(context.Background(), from, packet)
+	time.Sleep(apart)
 	synctest.Wait()
 }
 
@@ -207,6 +211,41 @@ func TestTagOnDiskFirst(t *testing.T) {
 	})
 }
 
+// TestWritesAreShared: a packet that comes after a while of nothing has its tag written at once; those that come
+// soon after one share a write, are sent on a few milliseconds later, and one that is to wait for longer no later
+// than it says.
+func TestWritesAreShared(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bench) {
+		b.start()
+		for range 3 {
+			begun := time.Now()
+			_, before := b.journal.written()
+			sent := len(b.link.list())
+			for i := range 41 {
+				b.relay.Receive(t.Context(), "a", b.packet(epoch, time.Duration(i%2)*10*time.Millisecond))
+				if synctest.Wait(); i == 0 && len(b.link.list()) != sent+1 {
+					t.Error("the first packet waits for others")
+				}
+				time.Sleep(apart / 50)
+			}
+			time.Sleep(time.Second)
+			if _, writes := b.journal.written(); writes != before+3 { // the first, and two times those of 4 ms
+				t.Errorf("%d writes for 41 packets in 4.1 ms", writes-before)
+			}
+			for i, s := range b.link.list()[sent:] {
+				late := s.at.Sub(begun)
+				if i > 20 { // those with a delay, in their order
+					late -= time.Duration(2*(i-21)+1)*apart/50 + 10*time.Millisecond
+				}
+				if late < 0 || i <= 20 && late >= 2*apart || i > 20 && late != 0 {
+					t.Errorf("packet %d was sent %v too late", i, late)
+				}
+			}
+		}
+		b.stop()
+	})
+}
+
 // TestJournalFails: a packet whose tag could not be written is not sent, whether the tag is on disk or
 // not; it stays known as long as the Relay runs, and after a restart if it is on disk.
 func TestJournalFails(t *testing.T) {
@@ -252,7 +291,7 @@ func TestDelays(t *testing.T) {
 		var want []time.Duration
 		for _, ms := range []int{500, 20, 3_600_000, 500, 0, 70} {
 			d := time.Duration(ms) * time.Millisecond
-			b.give("a", b.packet(epoch, d))
+			b.relay.Receive(t.Context(), "a", b.packet(epoch, d))
 			want = append(want, max(d, 50*time.Millisecond))
 		}
 		time.Sleep(50 * time.Millisecond)
