@@ -47,6 +47,7 @@ func TestConfigRefused(t *testing.T) {
 		{"domain = \"atlanta.example\"\n[consent]\nheld_for = \"1m\"", "consent.held_for"},
 		{"domain = \"atlanta.example\"\n[onion]\nrelay = true", "onion.relay: true needs onion.enabled"},
 		{"domain = \"atlanta.example\"\n[onion]\nenabled = true", "onion.witnesses"},
+		{"domain = \"atlanta.example\"\n[onion]\nsuite = \"x25519\"", "X25519 and X-Wing are possible"},
 		{"domain = \"atlanta.example\"\n[onion]\nenabled = true\nwitnesses = [\"a.example\", \"a.example\"]", "twice"},
 		{"domain = \"atlanta.example\"\n[onion]\nmixes = 3", `there is no key "onion.mixes"`},
 		{"domain = \"atlanta.example\"\n[onion]\nrate = nan", "onion.rate"},

@@ -71,10 +71,10 @@ func (n *Node) makeOnion(p *parts) (*onions, error) {
 		dir = ""
 	}
 	var err error
-	if o.keys, err = mix.OpenKeyFiles(dir, onionFormat.Suite); err != nil {
+	if o.keys, err = mix.OpenKeyFiles(dir, o.cfg.format().Suite); err != nil {
 		return nil, err
 	}
-	if o.veil, err = veil.New(veil.Config{Net: onionNet{o}, Format: onionFormat, Margin: o.margin(), Log: o.log}); err != nil {
+	if o.veil, err = veil.New(veil.Config{Net: onionNet{o}, Format: o.cfg.format(), Margin: o.margin(), Log: o.log}); err != nil {
 		return nil, err
 	}
 	if o.inbox, err = mix.OpenInbox(mix.InboxConfig{Store: p.store, Log: o.log, Consumers: map[string]mix.Consumer{
@@ -147,7 +147,7 @@ func (o *onions) own(ctx context.Context, e onion.Epoch) (*relays.Relay, error) 
 	if err != nil {
 		return nil, err
 	}
-	d := relays.Descriptor{Suite: onionFormat.Suite, Provider: o.domain, Operator: o.cfg.Operator, Network: uint32(o.cfg.Network), First: e}
+	d := relays.Descriptor{Suite: o.cfg.format().Suite, Provider: o.domain, Operator: o.cfg.Operator, Network: uint32(o.cfg.Network), First: e}
 	if d.Operator == "" {
 		d.Operator = o.domain
 	}
@@ -250,17 +250,17 @@ func (o *onions) run(ctx context.Context) error {
 		return err
 	}
 	var relay *mix.Relay
-	l, err := link.New(link.Config{Host: host, Size: onionFormat.PacketSize(), Dial: o.overlay.Dial,
+	l, err := link.New(link.Config{Host: host, Size: o.cfg.format().PacketSize(), Dial: o.overlay.Dial,
 		Receive: func(ctx context.Context, from overlay.PeerID, packet []byte) { relay.Receive(ctx, from, packet) }})
 	if err != nil {
 		return err
 	}
-	exit, err := mix.NewExit(mix.ExitConfig{Format: onionFormat, Link: l, Peers: o.lists, Inbox: o.inbox, Delay: time.Duration(o.cfg.Delay), Log: o.log})
+	exit, err := mix.NewExit(mix.ExitConfig{Format: o.cfg.format(), Link: l, Peers: o.lists, Inbox: o.inbox, Delay: time.Duration(o.cfg.Delay), Log: o.log})
 	if err != nil {
 		return err
 	}
 	pin := mix.StorePin{Store: o.store, Now: o.now}
-	sender, err := mix.NewSender(mix.SenderConfig{Format: onionFormat, Self: o.self, Link: l, Peers: o.lists, Log: o.log, Retry: retry.Config{Margin: o.margin()},
+	sender, err := mix.NewSender(mix.SenderConfig{Format: o.cfg.format(), Self: o.self, Link: l, Peers: o.lists, Log: o.log, Retry: retry.Config{Margin: o.margin()},
 		Cover: mix.Cover{Every: time.Duration(float64(time.Second) / o.cfg.Rate)},
 		Entry: func(c *relays.Cosigned, among []*relays.Relay) (*relays.Relay, error) {
 			return pin.Entry(ctx, c, among)
@@ -268,7 +268,7 @@ func (o *onions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if relay, err = mix.NewRelay(mix.RelayConfig{Format: onionFormat, Keys: keys, Link: l, Peers: o.lists, Journal: mix.NewStoreJournal(o.store), Log: o.log, Reply: sender.Reply,
+	if relay, err = mix.NewRelay(mix.RelayConfig{Format: o.cfg.format(), Keys: keys, Link: l, Peers: o.lists, Journal: mix.NewStoreJournal(o.store), Log: o.log, Reply: sender.Reply,
 		Deliver: func(to onion.Mailbox, payload []byte) bool { return sender.Loop(to) || exit.Deliver(to, payload) },
 		Limits:  mix.Limits{TotalRate: o.limit(), TotalBurst: 2 * o.limit()}}); err != nil {
 		return err

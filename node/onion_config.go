@@ -14,7 +14,7 @@ import (
 
 // Onion is the section [onion]: the overlay of onion packets, which hides from relays and from those who
 // watch links which provider sends to which. What is not hidden is in docs/threats.md. All nodes of a
-// network have the same Witnesses, Epoch, Rate and Delay.
+// network have the same Witnesses, Suite, Epoch, Rate and Delay.
 type Onion struct {
 	// Enabled takes part: this provider can send and receive over the onion overlay, and sends as many
 	// packets as all others, whether it has something to say or not.
@@ -22,7 +22,7 @@ type Onion struct {
 	// Relay mixes for others, too.
 	Relay bool `toml:"relay" comment:"Relay packets of others, too. The more do, the better all hide."`
 	// Capacity is how many packets a second this node wants to relay.
-	Capacity int `toml:"capacity" comment:"How many packets a second to relay at most, 8668 octets each."`
+	Capacity int `toml:"capacity" comment:"How many packets a second to relay at most, 8668 octets each (37724 with X-Wing)."`
 	// Operator says who runs this provider, the same for all providers of one: no path has two of
 	// the same. Empty: the domain.
 	Operator string `toml:"operator" comment:"Who runs this provider, in letters a-z, digits, dots and dashes; the same for all that one runs. Empty: the domain."`
@@ -31,6 +31,10 @@ type Onion struct {
 	// Witnesses are the domains of the providers that say which relays there are, two thirds of them
 	// together; in the same order at all nodes.
 	Witnesses []string `toml:"witnesses" comment:"Domains of the providers that sign the list of relays, the same at all nodes in the same order. Two thirds have to agree."`
+	// Suite is what packets are encrypted with. X-Wing, of ML-KEM-768 and X25519, keeps them closed to who
+	// records them and has a quantum computer one day; packets have 37,724 octets then, in place of 8,668, and a relay
+	// needs twice the processor time.
+	Suite string `toml:"suite" comment:"X25519, or X-Wing (ML-KEM-768 with X25519: also closed to quantum computers to come, at twice the processor time); the same at all nodes."`
 	// Epoch is for how long keys and lists are good, 10s to 24h.
 	Epoch Duration `toml:"epoch" comment:"For how long a list of relays, and the keys in it, are good; the same at all nodes."`
 	// Rate is how many packets a second each node sends: loops to itself where there is nothing to
@@ -41,14 +45,20 @@ type Onion struct {
 }
 
 func defaultOnion() Onion {
-	return Onion{Capacity: 500, Witnesses: []string{}, Epoch: Duration(time.Hour), Rate: 0.5, Delay: Duration(500 * time.Millisecond)}
+	return Onion{Capacity: 500, Witnesses: []string{}, Suite: onion.X25519.String(), Epoch: Duration(time.Hour), Rate: 0.5, Delay: Duration(500 * time.Millisecond)}
 }
 
-// onionFormat is the one format of packets; others are for experiments.
-var onionFormat = onion.Format{Suite: onion.X25519, Class: onion.Class8K}
+// format is that of packets. Other pairs of suite and class are for experiments.
+func (o *Onion) format() onion.Format {
+	f := onion.Format{Suite: onion.X25519, Class: onion.Class8K}
+	if o.Suite == onion.XWing.String() {
+		f = onion.Format{Suite: onion.XWing, Class: onion.Class30K} // a reply block alone has 6.5 KiB
+	}
+	return f
+}
 
 func (o *Onion) terms() relays.Terms {
-	return relays.Terms{Format: onionFormat, Length: time.Duration(o.Epoch), Rate: uint32(o.Rate*1000 + 0.5), Delay: time.Duration(o.Delay)}
+	return relays.Terms{Format: o.format(), Length: time.Duration(o.Epoch), Rate: uint32(o.Rate*1000 + 0.5), Delay: time.Duration(o.Delay)}
 }
 
 func (o *Onion) check(overlay bool) error {
@@ -61,6 +71,8 @@ func (o *Onion) check(overlay bool) error {
 		return errors.New("onion.witnesses: name those who sign the list of relays, the same at all nodes of the network")
 	case len(o.Witnesses) > relaylist.MaxWitnesses:
 		return fmt.Errorf("onion.witnesses: %d, where %d are possible", len(o.Witnesses), relaylist.MaxWitnesses)
+	case o.Suite != onion.X25519.String() && o.Suite != onion.XWing.String():
+		return fmt.Errorf("onion.suite: %q; %v and %v are possible, the same at all nodes of the network", o.Suite, onion.X25519, onion.XWing)
 	case o.Capacity < 1 || o.Capacity > 100_000:
 		return fmt.Errorf("onion.capacity: %d packets a second; 1 at least, 100000 at most", o.Capacity)
 	case o.Network < 0 || int64(o.Network) > 1<<32-1:

@@ -45,18 +45,24 @@ func timed(b *testing.B, f func()) {
 	b.ReportMetric(float64(cpu.Microseconds())/float64(b.N), "cpu-us/packet")
 }
 
-// BenchmarkRelay is what packets of 8 KiB cost: unwrap, the unwrapping alone; link, one way from node to
+// BenchmarkRelay is what packets cost, of 8 KiB with X25519 and 30 KiB with X-Wing as in nodes: unwrap, the unwrapping alone; link, one way from node to
 // node over libp2p (TCP on this machine, encrypted); relay, over libp2p to a relay, unwrapped, its tag in
 // a store on disk, and over libp2p to a third node. All nodes are in this process, so that a relay's own
 // cost is that of relay without that of one link:
 //
 //	go test ./node/mix -run xxx -bench Relay -benchtime 3000x -cpu 1
 func BenchmarkRelay(b *testing.B) {
-	key := must[onion.PrivateKey](b)(onion.GenerateKey(format.Suite))
+	for _, f := range []onion.Format{format, {Suite: onion.XWing, Class: onion.Class30K}} {
+		b.Run(f.Suite.String(), func(b *testing.B) { relay(b, f) })
+	}
+}
+
+func relay(b *testing.B, f onion.Format) {
+	key := must[onion.PrivateKey](b)(onion.GenerateKey(f.Suite))
 	packets := func(b *testing.B) [][]byte {
 		var out [][]byte
 		for range b.N {
-			out = append(out, must[[]byte](b)(format.Build(epoch, []onion.Relay{{Node: here, Key: key.Public()}, {Node: next, Key: key.Public()}}, onion.Mailbox{}, nil)))
+			out = append(out, must[[]byte](b)(f.Build(epoch, []onion.Relay{{Node: here, Key: key.Public()}, {Node: next, Key: key.Public()}}, onion.Mailbox{}, nil)))
 		}
 		return out
 	}
@@ -68,18 +74,18 @@ func BenchmarkRelay(b *testing.B) {
 		all := packets(b)
 		timed(b, func() {
 			for _, p := range all {
-				if _, err := format.Unwrap(&ring, p); err != nil {
+				if _, err := f.Unwrap(&ring, p); err != nil {
 					b.Fatal(err)
 				}
 			}
 		})
 	})
-	b.Run("link", func(b *testing.B) { relayed(b, key, packets(b), false) })
-	b.Run("relay", func(b *testing.B) { relayed(b, key, packets(b), true) })
+	b.Run("link", func(b *testing.B) { relayed(b, f, key, packets(b), false) })
+	b.Run("relay", func(b *testing.B) { relayed(b, f, key, packets(b), true) })
 }
 
 // relayed sends packets from the first of three nodes over the second, or at once, to the third.
-func relayed(b *testing.B, key onion.PrivateKey, all [][]byte, over bool) {
+func relayed(b *testing.B, f onion.Format, key onion.PrivateKey, all [][]byte, over bool) {
 	st, stop := openStore(b, filepath.Join(b.TempDir(), "store"))
 	defer stop()
 	var hosts [3]host.Host
@@ -102,10 +108,10 @@ func relayed(b *testing.B, key onion.PrivateKey, all [][]byte, over bool) {
 	ended := make(chan error, 4)
 	var links [3]*link.Link
 	for i := range links {
-		links[i] = must[*link.Link](b)(link.New(link.Config{Host: hosts[i], Size: format.PacketSize(), Receive: receive[i], Queue: 1 << 16, QueueTotal: 1 << 16}))
+		links[i] = must[*link.Link](b)(link.New(link.Config{Host: hosts[i], Size: f.PacketSize(), Receive: receive[i], Queue: 1 << 16, QueueTotal: 1 << 16}))
 		go func() { ended <- links[i].Run(ctx) }()
 	}
-	relay = must[*mix.Relay](b)(mix.NewRelay(mix.RelayConfig{Format: format, Keys: []mix.EpochKey{{Epoch: epoch, Key: key}}, Link: links[1], Peers: last{overlay.PeerID(hosts[2].ID().String())},
+	relay = must[*mix.Relay](b)(mix.NewRelay(mix.RelayConfig{Format: f, Keys: []mix.EpochKey{{Epoch: epoch, Key: key}}, Link: links[1], Peers: last{overlay.PeerID(hosts[2].ID().String())},
 		Journal: mix.NewStoreJournal(st), Deliver: func(onion.Mailbox, []byte) bool { return false }, Reply: func(onion.Mailbox, []byte) bool { return false },
 		Limits: mix.Limits{PeerRate: 1 << 30, PeerBurst: 1 << 30, TotalRate: 1 << 30, TotalBurst: 1 << 30, Held: 1 << 20, HeldOctets: 1 << 40}}))
 	go func() { ended <- relay.Run(ctx) }()
