@@ -235,6 +235,7 @@ func (c *client) sayAgain(at uint64) {
 	c.told = slices.DeleteFunc(c.told, func(x told) bool { return x.seq >= at })
 	for _, x := range again {
 		if x.seq >= at {
+			c.place.again++
 			c.submit(hub.Event{Kind: hub.Submit, Txn: x.txn})
 		}
 	}

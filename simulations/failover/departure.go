@@ -66,7 +66,7 @@ const (
 )
 
 func runDeparture(r *simulations.Run, p Leaving) error {
-	w := calmWorld(r, p.Replicas, p.Suspect, p.Say, p.Disk, p.Links, -1)
+	w := calmWorld(r, p.Replicas, p.Suspect, p.Say, p.Disk, p.Links, held)
 	end := 2*settled + drained + after + rest
 	if err := w.goOn(r, 2*settled, end); err != nil {
 		return err

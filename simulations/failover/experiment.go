@@ -92,10 +92,11 @@ const settled = 3 * time.Second
 // held is how many entries of a room a machine keeps in memory, as in a node that has it loaded.
 const held = 8
 
-// calmWorld is a world in which people talk and nothing goes wrong by itself.
-func calmWorld(r *simulations.Run, replicas int, suspect, say, disk simulations.Duration, spec links.Spec, gone int) *world {
+// calmWorld is a world in which people talk and nothing goes wrong by itself. Machines hold window entries
+// of a room; 0: all.
+func calmWorld(r *simulations.Run, replicas int, suspect, say, disk simulations.Duration, spec links.Spec, window int) *world {
 	e := engine.New(r.Seed)
-	w := makeWorld(e, r.Seed, plan{suspect: suspect.D(), size: replicas, calm: true, window: held, say: say.D(), disk: disk.D(), liar: -1, gone: gone}, nil)
+	w := makeWorld(e, r.Seed, plan{suspect: suspect.D(), size: replicas, calm: true, window: window, say: say.D(), disk: disk.D(), liar: -1, gone: -1}, nil)
 	m := links.New(spec, providers, e.Rand("links"))
 	w.net.Lay(func(from, to int) (time.Duration, time.Duration) {
 		d := m.Latency(from, to)
@@ -121,7 +122,7 @@ func (w *world) goOn(r *simulations.Run, until, end time.Duration) error {
 }
 
 func runExperiment(r *simulations.Run, p Parameters) error {
-	w := calmWorld(r, p.Replicas, p.Suspect, p.Say, p.Disk, p.Links, -1)
+	w := calmWorld(r, p.Replicas, p.Suspect, p.Say, p.Disk, p.Links, held)
 	draws := w.e.Rand("faults")
 	end := settled + time.Duration(p.Faults)*p.Every.D() + rest
 	for i := range p.Faults {

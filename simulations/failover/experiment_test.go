@@ -11,7 +11,7 @@ import (
 
 func experiment(t testing.TB, text string) *simulations.Result {
 	t.Helper()
-	s, err := simulations.Parse([]byte(text), "x", []simulations.Simulation{failover.Simulation(), failover.Departure()})
+	s, err := simulations.Parse([]byte(text), "x", []simulations.Simulation{failover.Simulation(), failover.Departure(), failover.Liar()})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ var planted = []struct {
 	{"mutant_cosign_before_sync", "TestPlanted", "300"},
 	{"mutant_log_check_final_only", "TestPlanted", "300"},
 	{"mutant_no_term_fence", "TestPlantedExperiment", "1"},
+	{"mutant_frozen_votes", "TestPlantedLiar", "1"},
 }
 
 // TestMutants runs seeds against the machine with each of them.

@@ -278,15 +278,21 @@ func (w *world) fork(r *rand.Rand) {
 				crowd = crowd.With(q)
 			}
 		}
-		f := &seat{at: p, place: s.place, cfg: s.cfg, disk: s.disk.clone(), m: s.m, crowd: crowd, isFace: true, known: s.known}
-		s.second, s.crowd, s.place.lied = f, crowd, true
-		w.stats.Lies++
-		w.say("%s lies in room %d: another face to %s", p.self, s.place.index, crowd)
-		// One word that only one face has said.
-		f.step(hub.Event{Kind: hub.Submit, Txn: w.txn()})
-		if p.process.Up() {
-			s.step(hub.Event{Kind: hub.Submit, Txn: w.txn()})
-		}
+		s.lie(crowd)
+	}
+}
+
+// lie has a hub be another one to some of the room's providers from now on.
+func (s *seat) lie(crowd hub.Set) {
+	w, p := s.at.w, s.at
+	f := &seat{at: p, place: s.place, cfg: s.cfg, disk: s.disk.clone(), m: s.m, crowd: crowd, isFace: true, known: s.known}
+	s.second, s.crowd, s.place.lied = f, crowd, true
+	w.stats.Lies++
+	w.say("%s lies in room %d: another face to %s", p.self, s.place.index, crowd)
+	// One word that only one face has said.
+	f.step(hub.Event{Kind: hub.Submit, Txn: w.txn()})
+	if p.process.Up() {
+		s.step(hub.Event{Kind: hub.Submit, Txn: w.txn()})
 	}
 }
 

@@ -57,6 +57,7 @@ type place struct {
 	parted  bool     // two histories of it were final
 	chosen  hub.Head // the end of the history that administrators have chosen
 	tried   hub.Set  // providers with that history that were named
+	again   int      // messages that were final for their users in a history that was given up
 	trial   uint32   // the era of a move that has to come about; 0: none
 	named   int      // of its providers, by administrators that moved it
 }

@@ -15,6 +15,7 @@ import (
 // looked are the statistics that golden summaries hold.
 var looked = map[string][]struct{ metric, statistic string }{
 	"failover":     {{"service", "p50"}, {"service", "p95"}, {"served", "mean"}, {"final", "p50"}},
+	"liar":         {{"noticed", "p50"}, {"known", "p50"}, {"service", "p50"}, {"two", "mean"}, {"served", "min"}},
 	"departure":    {{"kept_final", "mean"}, {"kept_accepted", "min"}, {"live", "min"}, {"service", "p50"}},
 	"room":         {{"read", "p50"}, {"final", "p50"}, {"stretch", "p50"}, {"service", "p50"}, {"told", "p50"}, {"served", "min"}},
 	"discovery":    {{"found", "min"}, {"messages", "mean"}, {"hops", "mean"}},
