@@ -212,9 +212,6 @@ func (c *Client) beginAttachment(ctx context.Context, u uri.Room, a *attachment)
 			return ErrNoRoom, nil
 		}
 		b := new(batch)
-		if err := r.unmasked("attaching files"); err != nil {
-			return err, nil
-		}
 		if err := c.permitted(b, r, a.foreseen(c.as(r))); err != nil {
 			return err, nil
 		}

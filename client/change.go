@@ -96,7 +96,7 @@ var byItself = []string{wishPending, wishUpdate, wishHosting, wishObject, wishTa
 
 // openWishes are there in open rooms only: they tell names, or are not done yet under
 // pseudonyms.
-var openWishes = []string{wishLinks, wishOutside, wishClaim, wishEndorse, wishObject, wishTake, wishPatience, wishDefine, wishEnter}
+var openWishes = []string{wishLinks, wishEnter}
 
 // maxTries bounds how often a change is made anew that the hub refuses.
 const maxTries = 5

@@ -128,6 +128,17 @@ func (c *Client) receiptsOf(u uri.Room) (map[uint64][]receiptRecord, error) {
 		return scan(tx, tableReceipts(id), func(name string, list *[]receiptRecord) error {
 			n, err := nameNumber(name)
 			given[n] = *list
+			for i := range *list {
+				x := &(*list)[i]
+				u, err := uri.ParseParticipant(x.User)
+				if err == nil {
+					u, err = namedIn(tx, id, u)
+				}
+				if err != nil {
+					return err
+				}
+				x.User = u.String()
+			}
 			return err
 		})
 	})

@@ -52,8 +52,8 @@ type NewRoom struct {
 	Parent uri.Room
 
 	// Pseudonymous makes a room in which nobody but its members knows who takes part, see
-	// docs/pseudonymous-rooms.md. What a room of this kind has not yet is refused: Roles,
-	// Outside, Policies and Parent.
+	// docs/pseudonymous-rooms.md. It has no Parent: who takes part in that goes by another
+	// pseudonym there.
 	Pseudonymous bool
 
 	with uri.User // the other user of a direct room
@@ -130,7 +130,7 @@ func (c *Client) createAs(b *batch, u uri.Room, n NewRoom) (*roomState, *wish, e
 	}
 	ext, err := room.Extensions(self, h, &policy.Metadata{URI: u.String(), Name: n.Name})
 	if err == nil && n.Roles != nil {
-		ext, err = room.WithRoles(ext, c.user, n.Roles)
+		ext, err = room.WithRoles(ext, self, n.Roles)
 	}
 	if err == nil && !n.with.IsZero() {
 		ext, err = room.Direct(ext, c.user, n.with)

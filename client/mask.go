@@ -218,8 +218,8 @@ func (c *Client) welcomedMask(b *batch, r *roomState, m *packageMask, ext mls.Ex
 
 // drawPseudonym asks the provider what the user goes by in a room that it begins.
 func (c *Client) drawPseudonym(ctx context.Context, u uri.Room, n *NewRoom) (p uri.Pseudonym, err error) {
-	if n.Roles != nil || n.Outside || len(n.Policies) > 0 || !n.Parent.IsZero() || !n.with.IsZero() {
-		return p, fmt.Errorf("roles and policies of its own, a parent, a keeper from outside: %w", ErrMasked)
+	if !n.Parent.IsZero() {
+		return p, fmt.Errorf("a parent, in which everybody goes by another pseudonym: %w", ErrMasked)
 	}
 	_, api, err := c.self(ctx)
 	if err != nil {

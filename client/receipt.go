@@ -228,7 +228,7 @@ func (c *Client) messageAt(b *batch, r *roomState, index uint64) (*messageRecord
 // the reporter. As nothing is ever taken back, and each user has one entry a message, a
 // flood of reports costs no more room than one.
 func (c *Client) reported(b *batch, r *roomState, from uri.User, report content.StatusReport, accepted uint64) error {
-	news := ReceiptsChanged{Room: r.uri, From: from}
+	news := ReceiptsChanged{Room: r.uri, From: r.shown(from)}
 	deliveries, readings := r.demands()
 	for _, x := range report {
 		said := x.Status.Of()

@@ -19,7 +19,8 @@ type Report struct {
 	Messages []uint64
 	// Note says what is wrong with them; may be empty.
 	Note string
-	// Named tells the hub who reports. Otherwise it learns only whose provider's user it is.
+	// Named tells the hub who reports, in a pseudonymous room by the pseudonym. Otherwise it
+	// learns only whose provider's user it is.
 	Named bool
 }
 
@@ -27,6 +28,10 @@ type Report struct {
 // the proof that they were sent; nobody else in the room learns of it. It returns when the
 // hub has the report for its operator, and says who that hub is. Who ordered the room when
 // the messages were sent makes no difference.
+//
+// In a pseudonymous room the hub verifies and keeps it by pseudonyms, and passes what was said on to
+// the provider of whoever said it, which alone can tell whose pseudonym that is; not who
+// reports, nor the note.
 //
 // Errors: ErrNoRoom, ErrNoMessage, ErrRefused (what cannot be reported), and those of the
 // provider and the hub.
@@ -55,12 +60,9 @@ func (c *Client) abuseReport(u uri.Room, r Report) (report *wire.AbuseReport, fr
 		return nil, "", "", fmt.Errorf("none was named: %w", ErrNoMessage)
 	}
 	m := &wire.AbuseReport{Note: r.Note}
-	if r.Named {
-		m.Reporter = uriOf(c.user)
-	}
 	var blinds []wire.Blind
 	err = c.cfg.Storage.View(func(tx Tx) error {
-		m.Abuser, m.Messages, blinds, from = "", nil, nil, ""
+		m.Reporter, m.Abuser, m.Messages, blinds, from = "", "", nil, nil, ""
 		at, err := recordOf(tx, u)
 		if err != nil {
 			return storageError(err)
@@ -68,10 +70,9 @@ func (c *Client) abuseReport(u uri.Room, r Report) (report *wire.AbuseReport, fr
 		if at == nil {
 			return ErrNoRoom
 		}
-		if at.Mask != nil {
-			return fmt.Errorf("reporting messages: %w", ErrMasked)
-		}
 		id := room.IDOf([]byte(at.URI))
+		var said *roomRecord
+		var self string
 		for _, index := range r.Messages {
 			v, err := tx.Get(tableMessages(id), numberName(index))
 			if err != nil {
@@ -85,13 +86,19 @@ func (c *Client) abuseReport(u uri.Room, r Report) (report *wire.AbuseReport, fr
 				return err
 			}
 			where := cmp.Or(rec.Room, at.URI) // its frank speaks of that
+			if from == "" {
+				if said, err = saidIn(tx, where); err != nil {
+					return err
+				}
+				self = said.as(c.user)
+			}
 			switch {
 			case from != "" && where != from:
 				return fmt.Errorf("message %d was said in %s, and another one in %s; report them one by one: %w", index, where, from, ErrRefused)
-			case rec.Sender == c.user.String():
+			case rec.Sender == self:
 				return fmt.Errorf("message %d is your own: %w", index, ErrRefused)
 			case m.Abuser != "" && rec.Sender != string(m.Abuser):
-				return fmt.Errorf("message %d is by %s, and another one by %s; report them one by one: %w", index, rec.Sender, m.Abuser, ErrRefused)
+				return fmt.Errorf("message %d is by %s, and another one by %s; report them one by one: %w", index, shownIn(tx, id, rec.Sender), shownIn(tx, id, string(m.Abuser)), ErrRefused)
 			case len(rec.Frank) == 0:
 				return fmt.Errorf("message %d came without the proof that it was sent, to an older version of this program: %w", index, ErrRefused)
 			}
@@ -106,13 +113,8 @@ func (c *Client) abuseReport(u uri.Room, r Report) (report *wire.AbuseReport, fr
 			m.Abuser = wire.IdentifierURI(rec.Sender)
 			m.Messages = append(m.Messages, wire.AbusiveMessage{Content: rec.Content, Frank: *f, AcceptedAt: rec.AcceptedAt})
 		}
-		v, err := tx.Get(tableRoom, room.IDOf([]byte(from)).String())
-		if err != nil || v == nil {
-			return errors.Join(ErrNoRoom, err)
-		}
-		said := new(roomRecord)
-		if err := unmarshal("room", v, said); err != nil {
-			return err
+		if r.Named {
+			m.Reporter = wire.IdentifierURI(self)
 		}
 		hub = said.Lead.Hub.Domain
 		return nil
@@ -122,4 +124,34 @@ func (c *Client) abuseReport(u uri.Room, r Report) (report *wire.AbuseReport, fr
 	}
 	m.SetBlinds(blinds)
 	return m, from, hub, nil
+}
+
+// saidIn reads the record of the room in which something was said.
+func saidIn(tx Tx, name string) (*roomRecord, error) {
+	v, err := tx.Get(tableRoom, room.IDOf([]byte(name)).String())
+	if err != nil || v == nil {
+		return nil, errors.Join(ErrNoRoom, err)
+	}
+	rec := new(roomRecord)
+	return rec, unmarshal("room", v, rec)
+}
+
+// as returns what the own user goes by in the room.
+func (r *roomRecord) as(u uri.User) string {
+	if r.Mask != nil {
+		return r.Mask.User
+	}
+	return u.String()
+}
+
+// shownIn is who somebody in a room is, for people.
+func shownIn(tx Tx, id room.ID, who string) string {
+	u, err := uri.ParseParticipant(who)
+	if err != nil {
+		return who
+	}
+	if u, err = namedIn(tx, id, u); err != nil {
+		return who
+	}
+	return u.Short()
 }

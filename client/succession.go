@@ -73,7 +73,7 @@ func (c *Client) Succession(ctx context.Context, u uri.Room) (out Succession, er
 		gone := room.DomainsOf(room.Holders(r.roles(), list))
 		if s.Claim != nil {
 			gone = s.Claim.Gone
-			x := r.viewClaim(s)
+			x := r.showClaim(r.viewClaim(s))
 			out.Claim = &x
 		}
 		for _, x := range usersOf(room.Successors(r.roles(), list, r.roster.Clients, gone)) {
@@ -108,6 +108,20 @@ func (r *roomState) viewClaim(s *room.Succession) Claim {
 		}
 	}
 	return out
+}
+
+// showClaim names who can be named.
+func (r *roomState) showClaim(x Claim) Claim {
+	x.Claimant, x.Endorsers, x.Gone = r.shown(x.Claimant), slices.Clone(x.Endorsers), slices.Clone(x.Gone)
+	for i, u := range x.Endorsers {
+		x.Endorsers[i] = r.shown(u)
+	}
+	for i, g := range x.Gone {
+		if p, err := uri.ParsePseudonym(g); err == nil {
+			x.Gone[i] = r.shown(p.Participant()).String()
+		}
+	}
+	return x
 }
 
 // ClaimRoom claims the power in a room whose administrators are gone: gone are domains,
@@ -171,6 +185,14 @@ func (c *Client) stageSuccession(r *roomState, w *wish, o *mls.CommitOptions) (d
 		gone := slices.Clone(w.Gone)
 		if gone == nil {
 			gone = room.DomainsOf(room.Holders(r.roles(), list))
+		}
+		for i, x := range gone {
+			if _, err := uri.ParseUser(x); err != nil {
+				continue
+			}
+			if gone[i], err = c.goesBy(r, x); err != nil {
+				return false, err
+			}
 		}
 		slices.Sort(gone)
 		s.Claim = &room.Claim{Claimant: self, At: uint64(max(0, c.cfg.Now().UnixMilli())), Gone: slices.Compact(gone), Endorsers: []string{self}}
@@ -283,14 +305,14 @@ func (c *Client) tellSuccession(b *batch, r *roomState, by uri.User) {
 		if by == was.Claimant && room.Holds(r.roles(), c.roleIn(r, was.Claimant)) {
 			step = StepTaken
 		}
-		b.tell(SuccessionStep{r.uri, step, by, *was})
+		b.tell(SuccessionStep{r.uri, step, r.shown(by), r.showClaim(*was)})
 		was = nil
 	}
 	switch {
 	case r.claim == nil:
 	case was == nil:
-		b.tell(SuccessionStep{r.uri, StepClaimed, by, *r.claim})
+		b.tell(SuccessionStep{r.uri, StepClaimed, r.shown(by), r.showClaim(*r.claim)})
 	case len(was.Endorsers) != len(r.claim.Endorsers):
-		b.tell(SuccessionStep{r.uri, StepEndorsed, by, *r.claim})
+		b.tell(SuccessionStep{r.uri, StepEndorsed, r.shown(by), r.showClaim(*r.claim)})
 	}
 }

@@ -51,9 +51,6 @@ type toldTyping struct {
 // not send, ErrStopped.
 func (c *Client) SetTyping(ctx context.Context, u uri.Room, on bool) error {
 	err := c.joined(ctx, u, func(r *roomState) error {
-		if err := r.unmasked("saying that somebody types"); err != nil {
-			return err
-		}
 		if err := r.roles().Need(c.roleIn(r, c.as(r)), policy.SendMessage); err != nil {
 			return fmt.Errorf("%w: %w", err, ErrRefused)
 		}
@@ -70,9 +67,6 @@ func (c *Client) SetTyping(ctx context.Context, u uri.Room, on bool) error {
 func (c *Client) TellTyping(ctx context.Context, u uri.Room, on bool) error {
 	done := make(chan error, 1)
 	err := c.joined(ctx, u, func(r *roomState) error {
-		if err := r.unmasked("saying that somebody types"); err != nil {
-			return err
-		}
 		if err := r.roles().Need(c.roleIn(r, c.as(r)), policy.SendMessage); err != nil {
 			return fmt.Errorf("%w: %w", err, ErrRefused)
 		}
@@ -134,7 +128,7 @@ func (c *Client) signal(r *roomState, kind ephemeral.Kind, then func(error)) err
 		at = next
 	}
 	r.typing.at = at
-	data, err := ephemeral.Seal(r.group, ephemeral.Room(r.id), ephemeral.Signal{At: at, Kind: kind}, c.me.signer)
+	data, err := ephemeral.Seal(r.group, ephemeral.Room(r.id), ephemeral.Signal{At: at, Kind: kind}, r.group.Signer())
 	if err != nil {
 		then(err)
 		return nil

@@ -1,9 +1,11 @@
 package node
 
 import (
+	"context"
 	"time"
 
 	"github.com/mimid/mimid/node/authority"
+	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/node/rooms"
 	"github.com/mimid/mimid/protocol/onion/relays"
 )
@@ -43,3 +45,12 @@ func AnonymitySet(c *relays.Cosigned, a *relays.Active) float64 {
 
 // TripTimes is tripTimes.
 var TripTimes = tripTimes
+
+// Call calls another provider as this node's, whatever it says.
+func (n *Node) Call(ctx context.Context, q peering.Request) error {
+	n.mu.Lock()
+	caller := n.parts.caller
+	n.mu.Unlock()
+	_, err := caller.Call(ctx, q)
+	return err
+}

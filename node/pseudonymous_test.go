@@ -183,9 +183,6 @@ func circle(t *testing.T, masked bool) (a *running, u uri.Room) {
 	if _, err := alice.MakeLink(ctx, u, client.LinkTerms{}); !errors.Is(err, client.ErrMasked) {
 		t.Errorf("a link: %v", err)
 	}
-	if err := alice.SetTyping(ctx, u, true); !errors.Is(err, client.ErrMasked) {
-		t.Errorf("typing: %v", err)
-	}
 	// Bob comes back, under the pseudonym that he had: his provider gives him no other.
 	as := func() uri.Pseudonym {
 		r, err := bob.FindRoom(ctx, u.String())

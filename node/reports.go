@@ -21,7 +21,7 @@ type operatorAbuse struct {
 // shortText is how much of a message a list shows.
 const shortText = 200
 
-func describeReport(r *abuse.Report, whole bool) admin.AbuseReport {
+func (o operatorAbuse) describe(r *abuse.Report, whole bool) (admin.AbuseReport, error) {
 	out := admin.AbuseReport{ID: r.Number, Room: r.Room, RoomID: room.ID(r.RoomID).String(), Abuser: r.Abuser, Times: r.Times, Received: r.Received,
 		Outcome: string(r.Outcome), Messages: []admin.AbuseMessage{}}
 	if !r.Resolved.IsZero() {
@@ -43,10 +43,14 @@ func describeReport(r *abuse.Report, whole bool) admin.AbuseReport {
 	}
 	if whole {
 		for _, v := range r.Voices {
-			out.Voices = append(out.Voices, admin.AbuseVoice{Provider: v.Provider, Reporter: v.Reporter, Note: v.Note, At: v.At})
+			out.Voices = append(out.Voices, admin.AbuseVoice{Provider: v.Provider, Reporter: v.Reporter, Note: v.Note, At: v.At, Passed: v.Passed})
 		}
 	}
-	return out
+	u, err := o.r.Whose(r.Room, r.Abuser)
+	if err == nil && !u.IsZero() {
+		out.User = u.String()
+	}
+	return out, err
 }
 
 // ListReports implements admin.Abuse.
@@ -54,7 +58,11 @@ func (o operatorAbuse) ListReports(_ context.Context, after uint64, limit int, a
 	list, err := o.q.List(after, limit, all)
 	var out []admin.AbuseReport
 	for i := range list {
-		out = append(out, describeReport(&list[i], false))
+		r, err := o.describe(&list[i], false)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, r)
 	}
 	return out, err
 }
@@ -65,8 +73,8 @@ func (o operatorAbuse) ShowReport(_ context.Context, id uint64) (*admin.AbuseRep
 	if err != nil {
 		return nil, abuseProblem(err)
 	}
-	out := describeReport(r, true)
-	return &out, nil
+	out, err := o.describe(r, true)
+	return &out, err
 }
 
 // ResolveReport implements admin.Abuse. The ban comes first: a crash after it leaves the
@@ -89,8 +97,8 @@ func (o operatorAbuse) ResolveReport(ctx context.Context, id uint64, ban bool) (
 	if r, err = o.q.Resolve(ctx, id, outcome); err != nil {
 		return nil, abuseProblem(err)
 	}
-	out := describeReport(r, true)
-	return &out, nil
+	out, err := o.describe(r, true)
+	return &out, err
 }
 
 func abuseProblem(err error) error {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -24,7 +25,7 @@ type clientRoomReport struct {
 }
 
 func (c *clientRoomReport) Help() string {
-	return "Your provider and the one that orders the room get to read these messages, with the proof that they\nwere sent. Nobody in the room is told.\n\nExample:\n  mimid client room report clubhouse 7 --note \"threatens me\""
+	return "Your provider and the one that orders the room get to read these messages, with the proof that they\nwere sent. Nobody in the room is told. In a pseudonymous room the latter passes them on to the provider\nof who said it, which alone knows whose pseudonym that is, and tells it neither who reports nor your note.\n\nExample:\n  mimid client room report clubhouse 7 --note \"threatens me\""
 }
 
 func (c *clientRoomReport) Run(s *session) error {
@@ -70,7 +71,7 @@ type abuseListCommand struct {
 }
 
 func (c *abuseListCommand) Help() string {
-	return "Reports are about messages in rooms that this provider orders. They are verified: who is accused has\nsent what they show.\n\nExample:\n  mimid abuse list"
+	return "Reports are about messages in rooms that this provider orders, and about what its users have said under\npseudonyms in others. They are verified: who is accused has sent what they show.\n\nExample:\n  mimid abuse list"
 }
 
 func (c *abuseListCommand) Run(s *session) error {
@@ -104,7 +105,7 @@ func (c *abuseListCommand) Run(s *session) error {
 				if n := len(r.Messages) - 1; n > 0 {
 					what += fmt.Sprintf(" (and %s more)", plural(n, "message"))
 				}
-				fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%s\t%s\t%s\n", r.ID, when(r.Received), r.Times, shortUser(r.Abuser), short(r.RoomID), r.Outcome, what)
+				fmt.Fprintf(w, "%d\t%s\t%d\t%s\t%s\t%s\t%s\n", r.ID, when(r.Received), r.Times, shortUser(cmp.Or(r.User, r.Abuser)), short(r.RoomID), r.Outcome, what)
 			}
 		})
 	})
@@ -150,13 +151,19 @@ func (c *abuseShowCommand) Run(s *session) error {
 
 func printReport(w io.Writer, r *admin.AbuseReport) {
 	fmt.Fprintf(w, "Report %d about %s in %s\n", r.ID, shortUser(r.Abuser), r.Room)
+	if r.User != "" {
+		fmt.Fprintf(w, "  the pseudonym of %s there\n", shortUser(r.User))
+	}
 	for _, m := range r.Messages {
 		fmt.Fprintf(w, "\n  said %s, as %s shows:\n    %s\n", m.Accepted.Local().Format(time.DateTime), m.FrankedBy, printable(m.Text, "    "))
 	}
 	fmt.Fprintf(w, "\nReported %s\n", plural(r.Times, "time"))
 	for _, v := range r.Voices {
 		who := v.Reporter
-		if who == "" {
+		switch {
+		case v.Passed:
+			who = v.Provider + ", which orders the room, has passed it on"
+		case who == "":
 			who = "somebody of " + v.Provider
 		}
 		fmt.Fprintf(w, "  %s, %s", v.At.Local().Format(time.DateTime), shortUser(who))

@@ -1,5 +1,5 @@
-// Package abuse keeps reports of abuse that were made to this provider as a hub, until
-// its operator has resolved them.
+// Package abuse keeps reports of abuse that were made to this provider as a hub, or passed on
+// to it as the accused user's, until its operator has resolved them.
 //
 // A report that gets here has been verified: package rooms has seen that whom it accuses
 // has sent what it shows (protocol/room, report.go). What it shows is plaintext, handed
@@ -85,6 +85,9 @@ type Voice struct {
 	Reporter string // URI; empty if they did not say
 	Note     string
 	At       time.Time
+	// Passed says that Provider, the room's hub, has passed it on: this one is that of the
+	// accused, in a pseudonymous room. Where it was reported it does not say.
+	Passed bool `json:",omitempty"`
 }
 
 // Outcome is what became of a report.

@@ -15,6 +15,8 @@ type AbuseReport struct {
 	Room   string `json:"room"`
 	RoomID string `json:"room_id"`
 	Abuser string `json:"abuser"`
+	// User is which user of this provider goes by the pseudonym Abuser.
+	User string `json:"user,omitempty"`
 	// Times is how often it was reported, Received when for the first time.
 	Times    int       `json:"times"`
 	Received time.Time `json:"received"`
@@ -42,6 +44,8 @@ type AbuseVoice struct {
 	Reporter string    `json:"reporter,omitempty"` // empty: they did not say
 	Note     string    `json:"note,omitempty"`
 	At       time.Time `json:"at"`
+	// Passed: Provider, the room's hub, has passed it on, as the accused is a user of this one.
+	Passed bool `json:"passed,omitempty"`
 }
 
 // AbuseList is a page of reports, the oldest first. Next, if not zero, is what to ask for

@@ -1,10 +1,8 @@
 package rooms
 
 import (
-	"context"
 	"fmt"
 
-	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/store"
@@ -107,17 +105,4 @@ func (r *Rooms) as(u uri.User, name uri.Room) (uri.User, error) {
 		return err
 	})
 	return out, err
-}
-
-// namedOnly refuses what a pseudonymous room has not, because it would tell a name or is not
-// there yet.
-func (r *Rooms) namedOnly(ctx context.Context, h *handle, what string) error {
-	masked := false
-	if err := r.view(ctx, h, func(s *room.State) { masked = s.Roster().Pseudonymous() }); err != nil {
-		return asProblem(err)
-	}
-	if masked {
-		return problem(409, clientapi.CodeForbidden, "there is no %s in a pseudonymous room yet", what)
-	}
-	return nil
 }

@@ -59,9 +59,6 @@ func (r *Rooms) ReportAbuse(ctx context.Context, who account.Identity, id store.
 	if err != nil {
 		return problem(422, clientapi.CodeInvalid, "the report cannot be read: %s", err)
 	}
-	if m.Reporter != "" && string(m.Reporter) != who.User.String() {
-		return problem(422, clientapi.CodeInvalid, "a report by %.100q made by %s", m.Reporter, who.User)
-	}
 	if ok, wait := r.reporters.Take(who.User.String(), 1, r.cfg.Now()); !ok {
 		return tooManyReports(wait)
 	}
@@ -70,8 +67,13 @@ func (r *Rooms) ReportAbuse(ctx context.Context, who account.Identity, id store.
 	if err != nil {
 		return err
 	}
-	if err := r.namedOnly(ctx, h, "report of abuse"); err != nil {
+	// In a pseudonymous room a name in it would tell the hub what it must not know.
+	as, err := r.as(who.User, h.stand().URI)
+	if err != nil {
 		return err
+	}
+	if m.Reporter != "" && string(m.Reporter) != as.String() {
+		return problem(422, clientapi.CodeInvalid, "a report by %.100q made by %s", m.Reporter, as)
 	}
 	_, err = r.bring(ctx, h, wire.EndpointReportAbuse, nonce, a.Request,
 		func(ctx context.Context, id room.ID, from string, _ room.TxnNonce, raw []byte) ([]byte, error) {
@@ -91,7 +93,8 @@ func (r *Rooms) serveReport(ctx context.Context, q *Request) (*Response, error) 
 var unproven = clientapi.Problem{Status: 422, Code: clientapi.CodeInvalid,
 	Detail: "the report shows nothing that its user has sent to this room: who forwards a report must not change a message in it"}
 
-// report is the hub's answer to a report of abuse (MIMI protocol section 5.9).
+// report is the hub's answer to a report of abuse (MIMI protocol section 5.9), and, in a
+// pseudonymous room, that of the provider of whoever is accused, to which the hub passes it on.
 func (r *Rooms) report(ctx context.Context, id room.ID, from string, raw []byte) error {
 	h, err := r.lookup(id)
 	if err != nil {
@@ -101,18 +104,28 @@ func (r *Rooms) report(ctx context.Context, id room.ID, from string, raw []byte)
 	switch {
 	case slices.Contains(head.Outside, from):
 		return asProblem(ErrUnknown)
-	case head.Hub != r.cfg.Domain:
+	}
+	took, masked := slices.Contains(head.Providers, from), false
+	err = r.view(ctx, h, func(s *room.State) {
+		if masked = s.Roster().Pseudonymous(); !took {
+			_, took = s.MayRead(from) // it took part once: its users may have messages still
+		}
+	})
+	elsewhere := head.Hub != r.cfg.Domain
+	switch {
+	case err != nil || !took:
+		return asProblem(cmp.Or(err, ErrUnknown))
+	case elsewhere && !masked:
 		return asProblem(fmt.Errorf("the hub is %s: %w", head.Hub, errMoving))
+	case r.cfg.Reports == nil && elsewhere:
+		return r.notTaken("there is nowhere to keep them")
 	case r.cfg.Reports == nil:
 		return problem(503, clientapi.CodeUnavailable, "this provider takes no reports")
 	}
-	if !slices.Contains(head.Providers, from) {
-		took := false // part, once: its users may have messages still
-		if err := r.view(ctx, h, func(s *room.State) { _, took = s.MayRead(from) }); err != nil || !took {
-			return asProblem(cmp.Or(err, ErrUnknown))
-		}
-	}
 	if ok, wait := r.reporting.Take(from, 1, r.cfg.Now()); !ok {
+		if elsewhere {
+			return r.notTaken("too many come from %s", from)
+		}
 		return tooManyReports(wait)
 	}
 	if len(raw) > maxReport {
@@ -125,8 +138,27 @@ func (r *Rooms) report(ctx context.Context, id room.ID, from string, raw []byte)
 	if n := len(m.Messages); n == 0 || n > maxReported {
 		return problem(422, clientapi.CodeInvalid, "a report of %d messages: 1 to %d", n, maxReported)
 	}
+	accused, err := uri.ParseParticipant(string(m.Abuser))
+	if err != nil {
+		return problem(422, clientapi.CodeInvalid, "a report of %.100q, who is no user", m.Abuser)
+	}
+	if elsewhere {
+		// It is passed on, for whose pseudonym it is; or the hub has changed under who brings it.
+		switch _, own, err := r.real(nil, accused, head.URI); {
+		case err != nil:
+			return asProblem(err)
+		case !own && accused.Provider().Domain() == r.cfg.Domain:
+			return r.notTaken("%s is nobody's here", accused)
+		case !own:
+			return asProblem(fmt.Errorf("the hub is %s: %w", head.Hub, errMoving))
+		}
+		if err := r.do(ctx, h, task{catch: from}); err != nil { // it may not have come here yet
+			r.log.Info("following a room for a report", "room", id, "from", from, "err", err)
+		}
+	}
 	if m.Reporter != "" {
-		if u, err := uri.ParseUser(string(m.Reporter)); err != nil || u.Provider().Domain() != from {
+		u, err := uri.ParseParticipant(string(m.Reporter))
+		if _, is := u.Pseudonym(); err != nil || elsewhere || is != masked || u.Provider().Domain() != from {
 			return problem(422, clientapi.CodeInvalid, "a report by %.100q brought by %s", m.Reporter, from)
 		}
 	}
@@ -142,14 +174,60 @@ func (r *Rooms) report(ctx context.Context, id room.ID, from string, raw []byte)
 		return asProblem(err)
 	}
 	out.Messages = shown
-	_, err = r.cfg.Reports.Put(ctx, out, abuse.Voice{Provider: from, Reporter: string(m.Reporter), Note: m.Note})
+	_, err = r.cfg.Reports.Put(ctx, out, abuse.Voice{Provider: from, Reporter: string(m.Reporter), Note: m.Note, Passed: elsewhere})
+	if err == nil && masked && !elsewhere {
+		err = r.passReport(ctx, head.URI.String(), accused.Provider().Domain(), m)
+	}
 	switch {
+	case errors.Is(err, abuse.ErrFull) && elsewhere:
+		return r.notTaken("too many wait for the operator")
 	case errors.Is(err, abuse.ErrFull):
 		return &clientapi.Problem{Status: 503, Code: clientapi.CodeUnavailable, Retry: 60_000, Detail: "too many reports wait for the operator of " + r.cfg.Domain}
 	case errors.Is(err, abuse.ErrLarge):
 		return problem(413, clientapi.CodeTooLarge, "the report shows more than %d octets", abuse.MaxContent)
 	}
 	return asProblem(err)
+}
+
+// notTaken refuses a report that was passed on, for good. Its hub has it, and would say nothing
+// else to this provider while it says this again: notices of the room are in the same queue.
+func (r *Rooms) notTaken(why string, args ...any) error {
+	return problem(409, clientapi.CodeForbidden, "reports that are passed on are not taken: "+why, args...)
+}
+
+// passReport passes a verified report on to the provider of whoever is accused: in a
+// pseudonymous room that one alone knows whom it can do something about. It verifies the report
+// by the log, as this provider did. Who reports is none of its business: the accused may run it.
+func (r *Rooms) passReport(ctx context.Context, name, to string, m *wire.AbuseReport) error {
+	if to == r.cfg.Domain {
+		return nil
+	}
+	on := *m
+	on.Reporter, on.Note = "", ""
+	raw, err := on.Bytes()
+	if err != nil {
+		return fmt.Errorf("passing on a report of abuse: %w", err)
+	}
+	return r.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+		return r.cfg.Outbox.Put(tx, Call{Target: to, Endpoint: wire.EndpointReportAbuse.String(), Subject: name, Room: wire.IdentifierURI(name), Body: raw})
+	})
+}
+
+// Whose returns which own user goes by a pseudonym in a room; the zero User for none.
+func (r *Rooms) Whose(name, pseudonym string) (uri.User, error) {
+	u, err := uri.ParseRoom(name)
+	if err != nil {
+		return uri.User{}, fmt.Errorf("a room: %w", err)
+	}
+	p, err := uri.ParseParticipant(pseudonym)
+	if err != nil {
+		return uri.User{}, fmt.Errorf("a pseudonym: %w", err)
+	}
+	if _, masked := p.Pseudonym(); !masked {
+		return uri.User{}, nil
+	}
+	real, _, err := r.real(nil, p, u)
+	return real, err
 }
 
 var errUnproven = errors.New("rooms: a report that shows nothing")

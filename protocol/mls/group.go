@@ -69,6 +69,9 @@ func (g *Group) Public() *PublicGroup { return g.pub }
 // OwnLeaf returns this member's leaf.
 func (g *Group) OwnLeaf() LeafIndex { return g.own }
 
+// Signer returns the own leaf's signature key: in a room under pseudonyms it is in no other.
+func (g *Group) Signer() SignatureKey { return g.signer }
+
 // Epoch returns the present epoch.
 func (g *Group) Epoch() uint64 { return g.pub.ctx.Epoch }
 
