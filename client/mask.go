@@ -219,7 +219,7 @@ func (c *Client) welcomedMask(b *batch, r *roomState, m *packageMask, ext mls.Ex
 // drawPseudonym asks the provider what the user goes by in a room that it begins.
 func (c *Client) drawPseudonym(ctx context.Context, u uri.Room, n *NewRoom) (p uri.Pseudonym, err error) {
 	if !n.Parent.IsZero() {
-		return p, fmt.Errorf("a parent, in which everybody goes by another pseudonym: %w", ErrMasked)
+		return p, fmt.Errorf("a pseudonymous room has no parent: everybody goes by another pseudonym there: %w", ErrRefused)
 	}
 	_, api, err := c.self(ctx)
 	if err != nil {

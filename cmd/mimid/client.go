@@ -464,13 +464,13 @@ type clientRoomCreate struct {
 	Preset         string `help:"What its roles are: group, where members write and add others, or channel, where newcomers only read." enum:"group,channel" default:"group"`
 	Open           string `help:"Let anybody who has the address join by itself, as this role, such as member." placeholder:"ROLE"`
 	Parent         string `help:"Only who takes part in this room of yours may take part, and who leaves it goes: see the help of this command." placeholder:"ROOM"`
-	Pseudonymous   bool   `help:"Make a room in which only its members learn who takes part: providers see pseudonyms. It goes with no other option, and some things are not there yet: see the help of this command."`
+	Pseudonymous   bool   `help:"Make a room in which only its members learn who takes part: providers see pseudonyms. Some things are not there yet: see the help of this command."`
 	OutsideReplica bool   `help:"Allow that a provider in which nobody takes part keeps the room, too, while two providers do: see client room recruit."`
 	device         `embed:""`
 }
 
 func (c *clientRoomCreate) Help() string {
-	return "With --parent, the new room depends on another one: only some of those may take part who are in that one, and who leaves it, or is put out of it, is taken out of the new one by the provider that orders it. It must be made at the provider that orders the other one.\n\nExample:\n  mimid client room create clubhouse\n  mimid client room create board --parent clubhouse\n  mimid client room create clubhouse --outside-replica\n  mimid client room create news --preset channel\n  mimid client room create market --open member\n  mimid client room create circle --pseudonymous\n\nIn a room with --pseudonymous people are added by who is in it, with the device that they have then. There are no links, invitations, files, reports of abuse, nor word of who is typing, and a device that loses its place has to be added again. The room's name is seen by the providers, as in any room."
+	return "With --parent, the new room depends on another one: only some of those may take part who are in that one, and who leaves it, or is put out of it, is taken out of the new one by the provider that orders it. It must be made at the provider that orders the other one.\n\nExample:\n  mimid client room create clubhouse\n  mimid client room create board --parent clubhouse\n  mimid client room create clubhouse --outside-replica\n  mimid client room create news --preset channel\n  mimid client room create market --open member\n  mimid client room create circle --pseudonymous\n\nIn a room with --pseudonymous people are added by who is in it, with the device that they have then. There are no links and invitations, and a device that loses its place has to be added again. Who reports abuse is a pseudonym, or nobody, and what is reported goes to the provider of who said it, too. The room's name is seen by the providers, as in any room."
 }
 
 func (c *clientRoomCreate) Run(s *session) error {
@@ -489,10 +489,10 @@ func (c *clientRoomCreate) Run(s *session) error {
 		}
 		n := client.NewRoom{Name: c.Name, Roles: roles, Outside: c.OutsideReplica}
 		if c.Pseudonymous {
-			if c.Preset != "group" || c.Open != "" || c.Parent != "" || c.OutsideReplica {
-				return usageError("--pseudonymous goes with no other option yet")
+			if c.Open != "" || c.Parent != "" {
+				return usageError("--pseudonymous goes with neither --open nor --parent")
 			}
-			n = client.NewRoom{Name: c.Name, Pseudonymous: true}
+			n.Pseudonymous = true
 		}
 		if c.Parent != "" {
 			parent, err := cl.FindRoom(ctx, c.Parent)
