@@ -119,9 +119,9 @@ func userOf(l *mls.LeafNode) (uri.User, error) {
 	return naming(l.Credential.Type == pseudonym.CredentialType).user(l)
 }
 
-// checkFirst: what does not work yet where nobody but members knows who is who is refused
-// from the beginning, rather than half of it. Fixed membership names people before they
-// have a pseudonym in the room, and the participants of a parent have others there.
+// checkFirst: what makes no sense where nobody but members knows who is who is refused
+// from the beginning, rather than half of it. Fixed membership is that of direct rooms, which
+// a pair finds by its names, and the participants of a parent have other pseudonyms there.
 func (n naming) checkFirst(v *View) error {
 	switch {
 	case n == open:
