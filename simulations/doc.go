@@ -56,7 +56,7 @@
 //
 // Read simulation.go, scenario.go (files), run.go, execute.go (all runs), worker.go (runs in
 // other processes), summary.go, save.go and load.go, golden.go, errors.go. Packages links, churn,
-// workload, gossip and engine are what simulations of the event engine are made of; virtual, memnet and stack those
+// workload, gossip and engine are what simulations of the event engine are made of; virtual, memnet, udpnet and stack those
 // of the other; eclipse, spam and exhaustion attack. Package scenarios lists those that
 // mimid ships.
 package simulations

@@ -54,6 +54,8 @@ var reservedModules = []reserved{
 		"the network library stays behind overlay's own types, so that replacing or faking it touches one folder"},
 	{"github.com/dgraph-io/badger", []string{"store"},
 		"the key space is written down in one place; nobody reads or writes keys around it"},
+	{"github.com/marcopolo/simnet", []string{"simulations"},
+		"a network that does not exist is nothing for a node"},
 }
 
 // Third-party code that protocol packages may import. An entry with folders

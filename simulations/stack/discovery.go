@@ -16,15 +16,16 @@ import (
 
 // Searching are the parameters of a run.
 type Searching struct {
-	Nodes    int                  `toml:"nodes" doc:"providers, all nodes of the DHT"`
-	Keys     int                  `toml:"keys" doc:"keys that are announced, each by one provider"`
-	Searches int                  `toml:"searches" doc:"how often somebody looks for one of them, before and after the deaths"`
-	Dead     float64              `toml:"dead" doc:"share of the providers that fall silent after half of the searches; announcers and searchers live"`
-	Churn    churn.Spec           `toml:"churn"`
-	Lasts    simulations.Duration `toml:"lasts" doc:"time in which providers come and go, where churn.model is not none: half of the searches come then"`
-	Settle   simulations.Duration `toml:"settle" doc:"time after joining, and after announcing"`
-	Timeout  simulations.Duration `toml:"timeout" doc:"after which a search has failed"`
-	Links    links.Spec           `toml:"links"`
+	Nodes     int                  `toml:"nodes" doc:"providers, all nodes of the DHT"`
+	Transport string               `toml:"transport" doc:"memory (streams, without packets), or quic (as it is, packet by packet; 150 nodes at most)"`
+	Keys      int                  `toml:"keys" doc:"keys that are announced, each by one provider"`
+	Searches  int                  `toml:"searches" doc:"how often somebody looks for one of them, before and after the deaths"`
+	Dead      float64              `toml:"dead" doc:"share of the providers that fall silent after half of the searches; announcers and searchers live"`
+	Churn     churn.Spec           `toml:"churn"`
+	Lasts     simulations.Duration `toml:"lasts" doc:"time in which providers come and go, where churn.model is not none: half of the searches come then"`
+	Settle    simulations.Duration `toml:"settle" doc:"time after joining, and after announcing"`
+	Timeout   simulations.Duration `toml:"timeout" doc:"after which a search has failed"`
+	Links     links.Spec           `toml:"links"`
 }
 
 // Check says what is wrong with values.
@@ -48,7 +49,7 @@ func (p *Searching) Check() error {
 	if err := p.Links.Check(); err != nil {
 		return fmt.Errorf("parameters.%w", err)
 	}
-	return nil
+	return checkTransport(p.Transport, p.Nodes)
 }
 
 // Discovery asks how long it takes to find who announces a key.
@@ -57,7 +58,7 @@ func Discovery() simulations.Simulation {
 		Name:     "discovery",
 		Engine:   simulations.Stack,
 		Question: "How long does it take to find the provider that announces a key, and how often does it fail?",
-		Doc: "The overlay of mimid's nodes as it is, with libp2p's DHT, on a network in memory and in virtual time. Some providers announce keys; " +
+		Doc: "The overlay of mimid's nodes as it is, with libp2p's DHT, on a network in memory and in virtual time: over streams, or (transport = \"quic\") over QUIC as it is. Some providers announce keys; " +
 			"others search; then a share of all falls silent at once: nobody is told, and who asks them waits in vain; and others search again. Or, with a churn.model, providers, those that announce among them, " +
 			"end in order and begin again with what they had stored, and announce anew, while those that are there search for keys whose announcer is. A key is kept by 30 nodes, so " +
 			"that in small networks many searchers have the answer before they ask (0 hops). latency is until a search names the " +
@@ -70,7 +71,7 @@ func Discovery() simulations.Simulation {
 			{Name: "hops", Title: "Hops to the node that names the announcer", Metric: "hops", Kind: simulations.Means, X: "nodes", By: "silent", LogX: true,
 				Caption: "Kademlia's bound is log2 of the number of nodes: 6.6 for 100, 10 for 1,000. Tables of 20 nodes for each distance take far fewer."},
 		},
-	}, Searching{Nodes: 50, Keys: 5, Searches: 20, Dead: .3, Lasts: simulations.Duration(2 * time.Hour),
+	}, Searching{Nodes: 50, Transport: overMemory, Keys: 5, Searches: 20, Dead: .3, Lasts: simulations.Duration(2 * time.Hour),
 		Churn:  churn.Spec{Model: "none", Up: simulations.Duration(time.Hour), Down: simulations.Duration(time.Hour), Shape: .5},
 		Settle: simulations.Duration(30 * time.Second), Timeout: simulations.Duration(30 * time.Second),
 		Links: links.Spec{Model: "cities", Jitter: .05}}, runDiscovery)
@@ -83,7 +84,7 @@ func runDiscovery(r *simulations.Run, p Searching) error {
 // plantedDiscovery is runDiscovery with something that is done after the keys were announced, which the check is to find.
 func plantedDiscovery(r *simulations.Run, p Searching, plant func(context.Context, *network) error) (err error) {
 	begun := time.Now()
-	n, err := start(r, p.Nodes, p.Links)
+	n, err := start(r, p.Transport, p.Nodes, p.Links)
 	if n != nil {
 		defer func() {
 			if stopped := n.stop(); err == nil {

@@ -23,7 +23,7 @@ type Network struct {
 
 // Join makes bare nodes that join each other, each by three that it knows, and says how many have as they do.
 func Join(ctx context.Context, seed uint64, count int, spec links.Spec, limits overlay.Limits, at func(nodes int)) (*Network, error) {
-	n, err := startFor(ctx, seed, count, spec, limits, 3, func(nodes int) error {
+	n, err := startFor(ctx, seed, overMemory, count, spec, limits, 3, func(nodes int) error {
 		at(nodes)
 		return nil
 	})
@@ -48,7 +48,7 @@ func (x *Network) Newcomer(seed uint64) error {
 }
 
 // Counts are of the network's fabric.
-func (x *Network) Counts() memnet.Counts { return x.n.fabric.Counts() }
+func (x *Network) Counts() memnet.Counts { return x.n.fabric.(streams).Counts() }
 
 // Alone is how many nodes are connected to nobody.
 func (x *Network) Alone() (count int) {

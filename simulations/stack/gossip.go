@@ -14,12 +14,13 @@ import (
 
 // Parameters of a run.
 type Parameters struct {
-	Nodes    int                  `toml:"nodes" doc:"providers, which all take part in one room"`
-	Messages int                  `toml:"messages" doc:"entries that are published, each by another provider"`
-	Every    simulations.Duration `toml:"every" doc:"time between two"`
-	Size     int                  `toml:"size" doc:"octets of an entry"`
-	Settle   simulations.Duration `toml:"settle" doc:"time between joining and the first entry, in which meshes form"`
-	Links    links.Spec           `toml:"links"`
+	Nodes     int                  `toml:"nodes" doc:"providers, which all take part in one room"`
+	Transport string               `toml:"transport" doc:"memory (streams, without packets), or quic (as it is, packet by packet; 150 nodes at most)"`
+	Messages  int                  `toml:"messages" doc:"entries that are published, each by another provider"`
+	Every     simulations.Duration `toml:"every" doc:"time between two"`
+	Size      int                  `toml:"size" doc:"octets of an entry"`
+	Settle    simulations.Duration `toml:"settle" doc:"time between joining and the first entry, in which meshes form"`
+	Links     links.Spec           `toml:"links"`
 }
 
 // Check says what is wrong with values.
@@ -37,7 +38,7 @@ func (p *Parameters) Check() error {
 	if err := p.Links.Check(); err != nil {
 		return fmt.Errorf("parameters.%w", err)
 	}
-	return nil
+	return checkTransport(p.Transport, p.Nodes)
 }
 
 // Gossip asks how long an entry takes among real nodes.
@@ -46,15 +47,16 @@ func Gossip() simulations.Simulation {
 		Name:     "gossip",
 		Engine:   simulations.Stack,
 		Question: "How long does an entry of a room take to reach its providers through real nodes?",
-		Doc: "The overlay of mimid's nodes as it is, with libp2p's host, DHT and GossipSub, on a network in memory and in virtual time. " +
+		Doc: "The overlay of mimid's nodes as it is, with libp2p's host, DHT and GossipSub, on a network in memory and in virtual time: over streams, or (transport = \"quic\") over QUIC as it is. " +
 			"All providers take part in one room; each entry is published by another one. latency is from publishing to each provider; " +
-			"mesh is how many neighbours a provider sends to; octets are all that is sent on all connections, for each entry and provider, DHT and heartbeats too.",
+			"mesh is how many neighbours a provider sends to; octets are all that is sent on all connections, for each entry and provider, DHT and heartbeats too. " +
+			"Over QUIC packets is how many a provider has sent since it began, and lost the share of all that were lost.",
 		Plots: []simulations.Plot{
 			{Name: "latency", Title: "Time until a provider has an entry", Metric: "latency", Kind: simulations.Percentiles, X: "nodes", LogX: true},
 			{Name: "latency-distribution", Title: "Time until a provider has an entry", Metric: "latency", Kind: simulations.Distribution, By: "nodes"},
 			{Name: "mesh", Title: "Neighbours in the mesh", Metric: "mesh", Kind: simulations.Percentiles, X: "nodes", LogX: true},
 		},
-	}, Parameters{Nodes: 100, Messages: 40, Every: simulations.Duration(250 * time.Millisecond), Size: 1024, Settle: simulations.Duration(20 * time.Second),
+	}, Parameters{Nodes: 100, Transport: overMemory, Messages: 40, Every: simulations.Duration(250 * time.Millisecond), Size: 1024, Settle: simulations.Duration(20 * time.Second),
 		Links: links.Spec{Model: "cities", Jitter: .05, Uplink: 100}}, runGossip)
 }
 
@@ -133,7 +135,7 @@ func runGossip(r *simulations.Run, p Parameters) error {
 // plantedGossip is runGossip with a bug in what nodes get, which the check is to find.
 func plantedGossip(r *simulations.Run, p Parameters, receive func(*heard, int, []byte) overlay.Verdict) (err error) {
 	begun := time.Now()
-	n, err := start(r, p.Nodes, p.Links)
+	n, err := start(r, p.Transport, p.Nodes, p.Links)
 	if n != nil {
 		defer func() {
 			if stopped := n.stop(); err == nil {
@@ -154,7 +156,7 @@ func plantedGossip(r *simulations.Run, p Parameters, receive func(*heard, int, [
 	if err := wait(r, p.Settle.D(), .5, begun); err != nil {
 		return err
 	}
-	before := n.fabric.Counts().Octets
+	before := n.fabric.octets()
 	for i := range p.Messages {
 		from := i % p.Nodes
 		h.mu.Lock()
@@ -206,7 +208,6 @@ func observe(r *simulations.Run, p Parameters, n *network, h *heard, topics []*o
 	for _, t := range topics {
 		r.Observe("mesh", "1", float64(len(t.Mesh())))
 	}
-	c := n.fabric.Counts()
-	r.Observe("connections", "1", 2*float64(c.Connections)/float64(p.Nodes))
-	r.Observe("octets", "bytes", float64(c.Octets-before)/float64(p.Messages*(p.Nodes-1)))
+	n.fabric.observe(r, p.Nodes)
+	r.Observe("octets", "bytes", float64(n.fabric.octets()-before)/float64(p.Messages*(p.Nodes-1)))
 }

@@ -135,7 +135,7 @@ func TestPlantedInOverlay(t *testing.T) {
 			sim := simulations.New(simulations.About{Name: "planted", Engine: simulations.Stack}, struct{}{}, func(r *simulations.Run, _ struct{}) error {
 				r.Seed = 1
 				if c.gossip != nil {
-					p := Parameters{Nodes: 4, Messages: 2, Every: simulations.Duration(time.Second), Size: 64, Settle: simulations.Duration(10 * time.Second), Links: fixed}
+					p := Parameters{Nodes: 4, Transport: overMemory, Messages: 2, Every: simulations.Duration(time.Second), Size: 64, Settle: simulations.Duration(10 * time.Second), Links: fixed}
 					if err := plantedGossip(r, p, c.gossip); err != nil {
 						return err
 					}
@@ -143,7 +143,7 @@ func TestPlantedInOverlay(t *testing.T) {
 				if c.discovery == nil {
 					return nil
 				}
-				p := Searching{Nodes: 5, Keys: 1, Searches: 6, Settle: simulations.Duration(5 * time.Second), Timeout: simulations.Duration(10 * time.Second),
+				p := Searching{Nodes: 5, Transport: overMemory, Keys: 1, Searches: 6, Settle: simulations.Duration(5 * time.Second), Timeout: simulations.Duration(10 * time.Second),
 					Churn: churn.Spec{Model: "none"}, Links: fixed}
 				return plantedDiscovery(r, p, c.discovery)
 			})

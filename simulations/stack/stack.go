@@ -3,11 +3,11 @@
 // providers (package node) with clients (package client). They answer what the models of the event engine
 // leave out, and are what these are compared with.
 //
-// Left out: encryption between nodes, the CPU time of the nodes (virtual time stands still while they compute),
-// TCP's and QUIC's congestion control; of whole providers also disks, HTTPS, and the way from a client to its
-// own provider.
+// Left out: the CPU time of the nodes (virtual time stands still while they compute); over streams in memory also encryption
+// between nodes, packets and congestion control, which gossip and discovery have with transport = "quic"; of whole providers also disks,
+// HTTPS, and the way from a client to its own provider.
 //
-// Read stack.go, gossip.go and discovery.go for overlay nodes; provider.go (a world of providers and people), room.go
+// Read stack.go, ground.go (transports), gossip.go and discovery.go for overlay nodes; provider.go (a world of providers and people), room.go
 // (the experiment), ear.go (what is said and heard), storage.go (a client's, in memory) for whole ones.
 package stack
 
@@ -25,12 +25,11 @@ import (
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/simulations"
 	"github.com/mimid/mimid/simulations/links"
-	"github.com/mimid/mimid/simulations/memnet"
 )
 
 // A network is nodes that run. It belongs to the run's goroutine, but for what is said otherwise.
 type network struct {
-	fabric *memnet.Fabric
+	fabric ground
 	model  *links.Model
 	boot   []string // who the others begin with
 	nodes  []*bare
@@ -74,17 +73,17 @@ func key(seed uint64, node int, what string) ed25519.PrivateKey {
 const joining = 40
 
 // start makes nodes and lets them join, the first being who the others begin with.
-func start(r *simulations.Run, count int, spec links.Spec) (*network, error) {
-	return startFor(r.Context(), r.Seed, count, spec, overlay.Limits{}, 1, func(nodes int) error { return r.At(0, float64(nodes)/float64(2*count)) })
+func start(r *simulations.Run, transport string, count int, spec links.Spec) (*network, error) {
+	return startFor(r.Context(), r.Seed, transport, count, spec, overlay.Limits{}, 1, func(nodes int) error { return r.At(0, float64(nodes)/float64(2*count)) })
 }
 
 // startFor is start without a run: nodes keep within limits, and begin with so many others: the first and some of those that
 // have joined, for the first alone would take in only as many as its limits let it. at is told how many nodes have
 // joined, and may end it.
-func startFor(within context.Context, seed uint64, count int, spec links.Spec, limits overlay.Limits, known int, at func(nodes int) error) (*network, error) {
+func startFor(within context.Context, seed uint64, transport string, count int, spec links.Spec, limits overlay.Limits, known int, at func(nodes int) error) (*network, error) {
 	source := rand.New(rand.NewPCG(seed, 1))
-	model := links.New(spec, count, source)
-	n := &network{fabric: memnet.New(&path{model: model, rand: source}), model: model, limits: limits}
+	n := &network{limits: limits}
+	n.fabric, n.model = newGround(transport, spec, count, source)
 	ctx, cancel := context.WithCancel(within)
 	n.ctx, n.cancel = ctx, cancel
 	for i := 0; i < count; i += joining {
@@ -128,10 +127,12 @@ func startFor(within context.Context, seed uint64, count int, spec links.Spec, l
 }
 
 func (n *network) add(ctx context.Context, seed uint64, i int, boot []string) (*bare, error) {
-	x, err := n.begin(ctx, overlay.Config{
+	c := overlay.Config{
 		Domain: fmt.Sprintf("p%d.example", i), ProviderKey: key(seed, i, "provider"), NodeKey: key(seed, i, "node"), KV: &overlay.MemoryKV{},
-		Listen: []string{memnet.Addr(i).String()}, Bootstrap: boot, Log: slog.New(slog.DiscardHandler), Transport: n.fabric.Node(i), Limits: n.limits,
-	})
+		Bootstrap: boot, Log: slog.New(slog.DiscardHandler), Limits: n.limits,
+	}
+	n.fabric.place(i, &c)
+	x, err := n.begin(ctx, c)
 	if err != nil {
 		return nil, err
 	}
@@ -158,6 +159,7 @@ func (n *network) begin(ctx context.Context, c overlay.Config) (*bare, error) {
 func (n *network) stop() error {
 	n.cancel()
 	n.ended.Wait()
+	n.fabric.close()
 	var err error
 	for _, x := range n.nodes {
 		err = errors.Join(err, x.err)
