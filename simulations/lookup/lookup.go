@@ -1,5 +1,6 @@
 // Package lookup asks how the search for who announces a key grows with the network, and what it takes when nodes come
 // and go. It runs overlay.Walk, the search of real nodes, on the event engine: networks of up to 100,000 nodes.
+// TestPublishedHops compares these networks with what was measured in IPFS.
 //
 // Modelled: routing tables (of who was up when the node came, or refreshed its table; kad-dht, too, keeps who has
 // gone until it looks again); who is gone is silent, and whoever asks it waits in vain; a request takes a round trip of the
