@@ -3,7 +3,7 @@
 // Real are the choice of the relays of each epoch, of paths, and of the entry that stays (protocol/onion/relays), on snapshots that are
 // signed and cosigned. Hostile relays do what is asked of them, so nobody can tell them from others, and tell each other what they see.
 //
-// Simulation is what to give to simulations.Parse. Read compromise.go, closed.go (closed forms).
+// Simulation is what to give to simulations.Parse. Read compromise.go, closed.go (closed forms), check.go.
 package compromise
 
 import (
@@ -69,7 +69,8 @@ func Simulation() simulations.Simulation {
 		Question: "How often does a message meet hostile relays only, if a share of all is hostile, and to how many users does that happen sooner or later?",
 		Doc: "Users send packets on paths of three mixes that the code of nodes draws among the relays that it chooses for each epoch, of which a share is hostile: without an entry before them (entry = none), with one that is drawn for each packet (fresh), " +
 			"or with one that stays for 30 days, by the code of nodes (pinned). bad is the share of packets all of whose relays are hostile, so that they know who wrote to whom; ends the share whose first and last relay are, who can guess by times. ever is the share of users with at least one " +
-			"packet of the first kind after all packets, and after the same by the number of packets (line: the way to choose an entry, and the share of hostile relays). closed form says what chance alone gives. With operators = 1 or 2 the hostile relays say whose they are, and no path has three of them.",
+			"packet of the first kind after all packets, and after the same by the number of packets (line: the way to choose an entry, and the share of hostile relays). closed form says what chance alone gives. With operators = 1 or 2 the hostile relays say whose they are, and no path has three of them. " +
+			"Each run checks that paths are ones that may be, that an entry that stays does, and that hostile relays, entries and paths are as many as chance gives, given the layers of each epoch.",
 		Plots: []simulations.Plot{
 			{Name: "bad", Title: "Share of packets with hostile relays only", Metric: "bad", Kind: simulations.Means, X: "hostile", By: "entry"},
 			{Name: "ever", Title: "Share of users with such a packet, after all packets", Metric: "ever", Kind: simulations.Means, X: "hostile", By: "entry",
@@ -104,14 +105,25 @@ type attack struct {
 	sent      int // packets of each user
 	bad, ends [3]int
 	err       error
+
+	check *check
+	plant planted
+}
+
+// planted is a bug, in tests, which the check is to find.
+type planted struct {
+	only func(hostile bool, i int) bool // which relays are in snapshots; nil: all
+	path func(a *attack, way string, exit int, path []int) []int
 }
 
 // start is when the first epoch begins.
 var start = time.Unix(1_800_000_000, 0)
 
-func run(r *simulations.Run, p Parameters) error {
+func run(r *simulations.Run, p Parameters) error { return plantedRun(r, p, planted{}) }
+
+func plantedRun(r *simulations.Run, p Parameters, plant planted) error {
 	e := engine.New(r.Seed)
-	a := &attack{p: p, e: e, hostile: make([]bool, p.Relays), rand: e.Rand("users"), random: mixnet.Random(e.Rand("paths")), beacon: e.Rand("beacon"), keys: e.Rand("keys").Uint64()}
+	a := &attack{p: p, e: e, plant: plant, hostile: make([]bool, p.Relays), rand: e.Rand("users"), random: mixnet.Random(e.Rand("paths")), beacon: e.Rand("beacon"), keys: e.Rand("keys").Uint64()}
 	for i := range p.Relays {
 		a.list = append(a.list, mixnet.Own(i))
 	}
@@ -122,6 +134,11 @@ func run(r *simulations.Run, p Parameters) error {
 			a.list[i].Operator = fmt.Sprintf("hostile-%d", k%p.Operators)
 		}
 	}
+	var who []string
+	for _, x := range a.list {
+		who = append(who, x.Operator)
+	}
+	a.check = newCheck(r, p, a.hostile, who)
 	for range p.Users {
 		a.users = append(a.users, &user{home: a.rand.IntN(p.Relays)})
 	}
@@ -143,6 +160,15 @@ func run(r *simulations.Run, p Parameters) error {
 		if w := len(act.Layers[0]); w != p.Width && p.Operators == 0 {
 			return fmt.Errorf("layers of %d relays, and parameters.width = %d", w, p.Width)
 		}
+		var layers [][]int
+		for _, layer := range act.Layers {
+			var l []int
+			for _, x := range layer {
+				l = append(l, d.Number(x.Node()))
+			}
+			layers = append(layers, l)
+		}
+		a.check.epoch(layers)
 		for range each {
 			a.sent++
 			for i, u := range a.users {
@@ -169,6 +195,7 @@ func run(r *simulations.Run, p Parameters) error {
 			r.Observe("bad", "1", chance(entry, count, p.Relays), closed(entry))
 		}
 	}
+	a.check.over()
 	r.Trace(e.Digest(), e.Events())
 	return nil
 }
@@ -183,6 +210,9 @@ func (a *attack) epoch(k int) (*mixnet.Directory, error) {
 	e := mixnet.Epoch{Number: onion.Epoch(500_000 + k), Rate: (7*float64(a.p.Width) + .5) / delay.Seconds(), Delay: delay, Format: onion.Format{Suite: onion.X25519, Class: onion.Class8K}}
 	for i := range e.Previous {
 		e.Previous[i] = byte(a.beacon.Uint32())
+	}
+	if only := a.plant.only; only != nil {
+		e.Only = func(i int) bool { return only(a.hostile[i], i) }
 	}
 	return mixnet.NewDirectory(a.keys, e, a.list)
 }
@@ -204,17 +234,28 @@ func (a *attack) send(number int, u *user, d *mixnet.Directory, act *relays.Acti
 			a.err = err
 			return
 		}
-		path = path[:len(path)-1] // the exit is whom one writes to
+		var hops []int
+		for _, h := range path[:len(path)-1] { // the exit is whom one writes to
+			hops = append(hops, d.Number(h.Node))
+		}
+		if a.plant.path != nil {
+			hops = a.plant.path(a, way, exit, hops)
+		}
+		first := -1
+		if entry != nil {
+			first = d.Number(entry.Node())
+		}
+		a.check.path(i, number, a.e.Now(), first, exit, hops)
 		all := true
-		for _, h := range path {
-			all = all && a.hostile[d.Number(h.Node)]
+		for _, h := range hops {
+			all = all && a.hostile[h]
 		}
 		if all {
 			a.bad[i]++
 			u.met[i] = true
 			a.e.Note(uint64(number)<<8 | uint64(i))
 		}
-		if a.hostile[d.Number(path[0].Node)] && a.hostile[d.Number(path[len(path)-1].Node)] {
+		if a.hostile[hops[0]] && a.hostile[hops[len(hops)-1]] {
 			a.ends[i]++
 		}
 	}
