@@ -8,7 +8,7 @@
 //
 // What cover of providers is worth is the same question, with providers in the place of mailboxes.
 //
-// Simulation is what to give to simulations.Parse. Read intersection.go, closed.go (the closed form).
+// Simulation is what to give to simulations.Parse. Read intersection.go, closed.go (the closed form), check.go.
 package intersection
 
 import (
@@ -57,7 +57,8 @@ func Simulation() simulations.Simulation {
 		Question: "After how many rounds does who sees the ends of a mix network know a user's contacts, and what does cover change?",
 		Doc: "A user writes to one of its contacts in a share of all rounds (active), and its device sends cover in a share of the others; others write to mailboxes by chance. Who looks compares what each mailbox gets in rounds in which the device sends with what it gets in the others, and " +
 			"names those with the greatest difference. This is a model, with nothing of nodes in it. rounds is after how many it names all contacts and goes on doing so, or how many were watched if it never does (of = measured; disclosed is the share of runs in which it does), beside the number " +
-			"after which it should in half of all cases (of = closed form). named is the share of the contacts that it names, by rounds. With online below 1 the device sends nothing at times, cover or not.",
+			"after which it should in half of all cases (of = closed form). named is the share of the contacts that it names, by rounds. With online below 1 the device sends nothing at times, cover or not. " +
+			"Each run checks that all messages are counted once, that user and device send as often as is said, and that contacts become known when the closed form gives that a chance.",
 		Plots: []simulations.Plot{
 			{Name: "rounds", Title: "Rounds until all contacts are known", Metric: "rounds", Kind: simulations.Percentiles, X: "cover", By: "of", LogY: true,
 				Caption: "What was not known at the end of the time that was watched is drawn there. Some cover is worth a factor; only cover in each round is worth more."},
@@ -72,8 +73,9 @@ type watching struct {
 	p    Parameters
 	rand *rand.Rand
 	// got is how much each mailbox got in rounds in which the device sent, and in others.
-	got    [2][]int
-	rounds [2]int
+	got     [2][]int
+	rounds  [2]int
+	written int // by the user
 }
 
 const (
@@ -93,6 +95,7 @@ func (w *watching) round() {
 	}
 	if writes { // the contacts are the first mailboxes
 		w.got[sends][w.rand.IntN(p.Contacts)]++
+		w.written++
 	}
 	for range p.Others {
 		w.got[sends][w.rand.IntN(p.Mailboxes)]++
@@ -122,7 +125,10 @@ func (w *watching) named() int {
 	return n
 }
 
-func run(r *simulations.Run, p Parameters) error {
+func run(r *simulations.Run, p Parameters) error { return plantedRun(r, p, nil, (*watching).named) }
+
+// plantedRun is run with a bug in the world, and one in who looks, which the check is to find.
+func plantedRun(r *simulations.Run, p Parameters, plant func(*watching), named func(*watching) int) error {
 	e := engine.New(r.Seed)
 	w := &watching{p: p, rand: e.Rand("rounds")}
 	for i := range w.got {
@@ -137,11 +143,16 @@ func run(r *simulations.Run, p Parameters) error {
 	look := 10
 	const second = time.Second
 	for n := 1; n <= p.Rounds; n++ {
-		e.After(0, w.round)
+		e.After(0, func() {
+			if plant != nil {
+				plant(w)
+			}
+			w.round()
+		})
 		e.Run(e.Now() + second)
 		if n == look || n == p.Rounds {
 			look = max(look+1, look*31/30)
-			count := w.named()
+			count := named(w)
 			e.Note(uint64(n)<<16 | uint64(count))
 			switch all := count == p.Contacts; {
 			case all && !known:
@@ -151,7 +162,7 @@ func run(r *simulations.Run, p Parameters) error {
 			}
 		}
 		if marks[n] && n <= p.Rounds {
-			r.Observe("named", "1", float64(w.named())/float64(p.Contacts), simulations.Label{Key: "after", Value: strconv.Itoa(n)},
+			r.Observe("named", "1", float64(named(w))/float64(p.Contacts), simulations.Label{Key: "after", Value: strconv.Itoa(n)},
 				simulations.Label{Key: "line", Value: fmt.Sprintf("cover %g", p.Cover)})
 		}
 		if n%200 == 0 {
@@ -168,6 +179,7 @@ func run(r *simulations.Run, p Parameters) error {
 	r.Observe("disclosed", "1", disclosed)
 	r.Observe("rounds", "1", float64(since), of("measured"))
 	r.Observe("rounds", "1", min(half(p), float64(p.Rounds)), of("closed form"))
+	w.check(r, p, known, since)
 	r.Trace(e.Digest(), e.Events())
 	return nil
 }
