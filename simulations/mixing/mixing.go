@@ -6,7 +6,7 @@
 // which nothing is encrypted. Who looks knows how long relays keep packets on average, sees each packet on each link, and does not change
 // anything. It does not use that a path avoids relays that are like its ends.
 //
-// Simulation is what to give to simulations.Parse. Read mixing.go, world.go (providers), paths.go.
+// Simulation is what to give to simulations.Parse. Read mixing.go, world.go (providers), paths.go, check.go.
 package mixing
 
 import (
@@ -128,7 +128,8 @@ func Simulation() simulations.Simulation {
 			"Nothing is encrypted, packets are numbers; their sizes are those of nodes. entropy is what somebody who sees all links does not know of where a followed packet went, in bits: of = message, which packet is it in the end; " +
 			"of = provider, at which provider it ends. limit is the closed form, the bound for mixes that hold many packets; hidden are the means of all that, with what would be unknown of the provider if nothing were seen. set is 2 to the power of it, as many equally likely ones. guess is how likely its best guess is right, right how often that was so, and found the share of all for the provider. " +
 			"held is how many packets a mix holds (below seven it hides measurably less), width how many mixes a layer has. latency is from writing to the far end, with the wait for a slot; acknowledged until the sender knows; lost the share of messages that the sender does not know to have arrived, " +
-			"and missing the share that did not arrive; tries how often a part is sent; wire the octets on all links for each octet of a message that was delivered, cover included.",
+			"and missing the share that did not arrive; tries how often a part is sent; wire the octets on all links for each octet of a message that was delivered, cover included. " +
+			"Each run checks that no packet comes from nowhere, goes nowhere or is sooner than its mixes let it, that what is called delivered is, and that what is concluded of packets allows what is true and is right as often as it says.",
 		Plots: []simulations.Plot{
 			{Name: "hidden", Title: "What who sees all links does not know of a packet's way", Metric: "hidden", Kind: simulations.Means, X: "slots", By: "line", LogX: true,
 				Caption: "Bits, over the packets that a provider sends in a second. The closed form is reached only where each mix holds many packets, so that more mixes hide less; whom one writes to cannot be hidden better than among all providers."},
@@ -146,9 +147,11 @@ func (p *Parameters) settle() time.Duration {
 	return time.Duration(6+2*p.Layers)*p.Delay.D() + time.Duration(p.Layers+1)*time.Second/2
 }
 
-func run(r *simulations.Run, p Parameters) error {
+func run(r *simulations.Run, p Parameters) error { return plantedRun(r, p, planted{}) }
+
+func plantedRun(r *simulations.Run, p Parameters, plant planted) error {
 	e := engine.New(r.Seed)
-	w, err := newWorld(e, p)
+	w, err := newWorld(e, p, newCheck(r), plant)
 	if err != nil {
 		return err
 	}
@@ -175,6 +178,10 @@ func run(r *simulations.Run, p Parameters) error {
 		if err != nil {
 			return err
 		}
+		if plant.follows != nil {
+			places = plant.follows(places)
+		}
+		w.check.concluded(t, places)
 		w.observe(r, t, places)
 		if err := r.At(e.Now(), .8+.2*float64(i+1)/float64(len(w.targets))); err != nil {
 			return err

@@ -58,28 +58,30 @@ type world struct {
 	queues   [][]*load     // of each provider, what waits for a slot
 	woken    time.Duration // when the machine for retries is called next, 0: never
 
-	targets  []*mixnet.Packet
-	follow   time.Duration // from when on the next packet is followed
-	watched  time.Duration // until when packets are followed and messages counted
-	quiet    time.Duration // when nobody writes any more
-	stopped  time.Duration // when nobody uses slots any more
-	entered  int           // packets until it is quiet
-	sent     int           // tries
-	hidden   [2]float64    // sum of the entropies of targets, of message and provider
-	found    float64       // targets whose provider was guessed
-	err      error
-	octets   int // of messages that have arrived
-	passed   int // links that packets were sent over until it was quiet
-	carried  int // octets until then
-	silently int // verdicts that say delivered, of what has not arrived
+	targets []*mixnet.Packet
+	follow  time.Duration // from when on the next packet is followed
+	watched time.Duration // until when packets are followed and messages counted
+	quiet   time.Duration // when nobody writes any more
+	stopped time.Duration // when nobody uses slots any more
+	entered int           // packets until it is quiet
+	sent    int           // tries
+	hidden  [2]float64    // sum of the entropies of targets, of message and provider
+	found   float64       // targets whose provider was guessed
+	err     error
+	octets  int // of messages that have arrived
+	passed  int // links that packets were sent over until it was quiet
+	carried int // octets until then
+
+	check *check
+	plant planted
 }
 
-func newWorld(e *engine.Engine, p Parameters) (*world, error) {
+func newWorld(e *engine.Engine, p Parameters, c *check, plant planted) (*world, error) {
 	f, err := p.format()
 	if err != nil {
 		return nil, err
 	}
-	w := &world{e: e, p: p, format: f, rand: e.Rand("providers"), messages: map[onion.MessageID]*message{}, loads: []*load{nil}, queues: make([][]*load, p.Providers),
+	w := &world{e: e, p: p, check: c, plant: plant, format: f, rand: e.Rand("providers"), messages: map[onion.MessageID]*message{}, loads: []*load{nil}, queues: make([][]*load, p.Providers),
 		retries: retry.New(retry.Config{Tries: p.Tries, Margin: p.Margin.D(), Messages: 1 << 22})}
 	parts, err := f.Split(onion.MessageID{}, make([]byte, p.Size), p.Acks)
 	if err != nil {
@@ -128,7 +130,7 @@ func newWorld(e *engine.Engine, p Parameters) (*world, error) {
 	}
 	w.net = mixnet.New(e, mixnet.Config{Layers: w.layers, Bad: bad,
 		Way:     func(a, b int) time.Duration { return model.Transit(place(a), place(b), f.PacketSize(), jitter) },
-		Arrived: w.arrived})
+		Arrived: w.arrived, Lost: func(*mixnet.Packet, time.Duration) { c.lost++ }})
 	return w, nil
 }
 
@@ -220,12 +222,10 @@ func (w *world) do(effects []retry.Effect) {
 		}
 		m := w.messages[x.Message]
 		m.verdict, m.known = x.Verdict, w.e.Now()-m.written
-		if x.Verdict == retry.Delivered && !m.arrived {
-			w.silently++
-		}
+		w.check.verdict(m)
 	}
 	next := w.retries.Next()
-	if next.IsZero() {
+	if next.IsZero() || w.plant.asleep {
 		return
 	}
 	at := max(next.Sub(start), w.e.Now())
@@ -305,11 +305,20 @@ func (w *world) send(from int, l *load) {
 		w.follow += w.p.Lasts.D() / time.Duration(w.p.Targets)
 		w.targets = append(w.targets, p)
 	}
+	w.check.sent++
+	if w.plant.send != nil {
+		w.plant.send(w.net, p)
+		return
+	}
 	w.net.Send(p)
 }
 
 // arrived is a packet at its end.
-func (w *world) arrived(p *mixnet.Packet, _ time.Duration) {
+func (w *world) arrived(p *mixnet.Packet, took time.Duration) {
+	if w.plant.took != nil {
+		took = w.plant.took(took)
+	}
+	w.check.came(p, took)
 	if p.Tag == 0 {
 		return
 	}
@@ -332,6 +341,9 @@ func (w *world) arrived(p *mixnet.Packet, _ time.Duration) {
 			m.took = w.e.Now() - m.written
 		}
 	}
+	if w.plant.status != nil {
+		status = w.plant.status(status)
+	}
 	if w.p.Acks {
 		w.offer(m.to, &load{m: m, try: l.try, answer: true, back: l.back, ack: onion.Ack{Message: m.id, Index: l.try.Index, Status: status}})
 	}
@@ -342,9 +354,7 @@ func (w *world) report(r *simulations.Run) {
 	if w.err != nil {
 		r.Violate("a provider: %v", w.err)
 	}
-	if w.silently > 0 {
-		r.Violate("%d messages were called delivered and have not arrived", w.silently)
-	}
+	w.check.over(w.net)
 	lost, missing, settled := 0, 0, 0
 	for _, m := range w.order {
 		if m.written > w.watched {

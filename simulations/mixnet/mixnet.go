@@ -66,6 +66,16 @@ func New(e *engine.Engine, c Config) *Network {
 // Passed is how many links packets were sent over, all together.
 func (n *Network) Passed() int { return n.links }
 
+// UnderWay is how many packets have been sent, and have neither arrived nor been lost.
+func (n *Network) UnderWay() (count int) {
+	for _, p := range n.packets {
+		if p != nil && !p.made {
+			count++
+		}
+	}
+	return count
+}
+
 // End is the number of an end for Config.Way.
 func End(i int) int { return -1 - i }
 
