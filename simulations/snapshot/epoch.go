@@ -38,8 +38,11 @@ type attack struct {
 	public  relays.Witnesses
 	before  [32]byte // hash of the honest list before
 
-	captured, denied, others, proven, both, unproven int
-	ofVictim, ofOthers, unsigned                     count
+	captured, denied, others, proven int
+	ofVictim, ofOthers, unsigned     count
+
+	check *check
+	plant planted
 }
 
 func newAttack(e *engine.Engine, p Parameters) *attack {
@@ -120,12 +123,7 @@ func (a *attack) epoch(k int) error {
 	if proof {
 		a.proven++
 	}
-	if victim && everybody {
-		a.both++
-		if !proof {
-			a.unproven++
-		}
-	}
+	a.check.signed(signedHonest, signedSecond, proof, victim && everybody)
 	a.e.Note(uint64(len(signedSecond))<<16 | uint64(len(signedHonest)))
 	for _, x := range []struct {
 		d    *mixnet.Directory
@@ -149,21 +147,37 @@ func (a *attack) take(d *mixnet.Directory, epoch onion.Epoch, signed []relays.Co
 	if err != nil {
 		return false, err
 	}
-	if _, err := a.public.Verify(b, epoch+1, signed); err == nil {
-		return false, fmt.Errorf("the list of epoch %d was taken for that of the next", epoch)
+	if a.verify(b, epoch+1, signed) == nil {
+		a.check.stale(epoch)
 	}
-	_, err = a.public.Verify(b, epoch, signed)
+	err = a.verify(b, epoch, signed)
 	if err != nil && !errors.Is(err, relays.ErrCosignatures) {
 		return false, err
 	}
+	a.check.taken(epoch, len(signed), err == nil)
 	return err == nil, nil
+}
+
+func (a *attack) verify(list []byte, epoch onion.Epoch, signed []relays.Cosignature) error {
+	if a.plant.verify != nil {
+		return a.plant.verify(list, epoch, signed)
+	}
+	_, err := a.public.Verify(list, epoch, signed)
+	return err
+}
+
+func (a *attack) contradicts(one, other relays.Cosignature) bool {
+	if a.plant.contradicts != nil {
+		return a.plant.contradicts(one, other)
+	}
+	return one.Contradicts(other, a.public[one.Witness])
 }
 
 // proof tells whether some witness is shown to have signed two lists.
 func (a *attack) proof(one, other []relays.Cosignature) bool {
 	for _, x := range one {
 		for _, y := range other {
-			if x.Contradicts(y, a.public[x.Witness]) {
+			if a.contradicts(x, y) {
 				return true
 			}
 		}
@@ -181,7 +195,8 @@ func (a *attack) send(d *mixnet.Directory, n *count) error {
 		return err
 	}
 	for range a.p.Packets {
-		path, err := act.Path(a.random, nil, d.All[a.rand.IntN(len(d.All))])
+		exit := a.rand.IntN(len(d.All))
+		path, err := act.Path(a.random, nil, d.All[exit])
 		if errors.Is(err, relays.ErrNoPath) {
 			continue
 		}
@@ -193,11 +208,35 @@ func (a *attack) send(d *mixnet.Directory, n *count) error {
 		for _, h := range path[:relays.Layers] {
 			all = all && a.hostile[d.Number(h.Node)]
 		}
+		if a.plant.hostile != nil {
+			all = a.plant.hostile(all)
+		}
 		if all {
 			n.bad++
 		}
+		if n == &a.ofOthers {
+			a.check.path(all, a.chance(d, act, exit))
+		}
 	}
 	return nil
+}
+
+// chance is how likely a path to a provider has hostile relays only, among the layers of a list.
+func (a *attack) chance(d *mixnet.Directory, act *relays.Active, exit int) float64 {
+	chance := 1.0
+	for _, layer := range act.Layers {
+		bad, may := 0, 0
+		for _, r := range layer {
+			if i := d.Number(r.Node()); i != exit {
+				may++
+				if a.hostile[i] {
+					bad++
+				}
+			}
+		}
+		chance *= float64(bad) / float64(may)
+	}
+	return chance
 }
 
 // grind is how likely a path is all hostile after one more try of who makes the list before: it changes something in it until the choice
@@ -215,15 +254,5 @@ func (a *attack) grind() (float64, error) {
 	if err != nil {
 		return 0, err
 	}
-	chance := 1.0
-	for _, layer := range act.Layers {
-		bad := 0
-		for _, r := range layer {
-			if a.hostile[d.Number(r.Node())] {
-				bad++
-			}
-		}
-		chance *= float64(bad) / float64(len(layer))
-	}
-	return chance, nil
+	return a.chance(d, act, -1), nil
 }
