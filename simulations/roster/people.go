@@ -44,12 +44,15 @@ type world struct {
 	late                         []time.Duration
 	octets                       []int
 	err                          error
+
+	check *check
+	plant planted
 }
 
 const hubDomain = "hub.example"
 
-func newWorld(e *engine.Engine, p Parameters) (*world, error) {
-	w := &world{e: e, p: p, rand: e.Rand("people"), hub: view{rooms: map[string]*seen{}}}
+func newWorld(e *engine.Engine, p Parameters, c *check, plant planted) (*world, error) {
+	w := &world{check: c, plant: plant, e: e, p: p, rand: e.Rand("people"), hub: view{rooms: map[string]*seen{}}}
 	var users []*user
 	for i := range p.Providers {
 		domain := fmt.Sprintf("p%d.example", i)
@@ -59,6 +62,9 @@ func newWorld(e *engine.Engine, p Parameters) (*world, error) {
 		for k := range p.Users {
 			users = append(users, &user{name: fmt.Sprintf("mimi://%s/u/user%d", domain, k), provider: domain, hour: w.rand.Float64() * 24})
 		}
+	}
+	for _, u := range users {
+		c.user(u)
 	}
 	for i := range p.Rooms {
 		x := &room{uri: fmt.Sprintf("mimi://%s/r/room%d", hubDomain, i), called: map[*user]string{}, who: map[string]*user{}}
@@ -70,6 +76,9 @@ func newWorld(e *engine.Engine, p Parameters) (*world, error) {
 			if p.Level != open {
 				name = w.pseudonym(u)
 			}
+			if w.plant.called != nil {
+				name = w.plant.called(u, name)
+			}
 			x.members = append(x.members, u)
 			x.called[u], x.who[name] = name, u
 			list.Participants = append(list.Participants, wire.UserRolePair{User: wire.IdentifierURI(name), Role: 1})
@@ -78,6 +87,7 @@ func newWorld(e *engine.Engine, p Parameters) (*world, error) {
 		if err != nil {
 			return nil, err
 		}
+		c.list(x.uri, b)
 		if err := w.hub.roster(x.uri, b); err != nil {
 			return nil, err
 		}
@@ -129,6 +139,9 @@ func (w *world) write(x *room, u *user) {
 			after += mixnet.Exponential(w.rand, w.p.Delay.D()) + time.Duration(float64(20+30*w.rand.Float64())*float64(time.Millisecond))
 		}
 	}
+	if w.plant.sending != nil {
+		sending = w.plant.sending(w.p.Level, x, u, sending)
+	}
 	m, err := ciphertext(x.group, w.p.Size, w.rand)
 	if err != nil {
 		w.err = err
@@ -143,7 +156,11 @@ func (w *world) write(x *room, u *user) {
 	size := onion.Format{Suite: onion.X25519, Class: onion.Class8K}.PacketSize()
 	if w.p.Level != onionLevel {
 		// As peering's caller writes it; the signature is left out, where the channel proves the source.
-		e := wire.Envelope{Source: u.provider, Target: hubDomain, Endpoint: "submitMessage", Room: wire.IdentifierURI(x.uri), Time: uint64(w.e.Now() / time.Millisecond)}
+		source := u.provider
+		if w.plant.source != nil {
+			source = w.plant.source(source)
+		}
+		e := wire.Envelope{Source: source, Target: hubDomain, Endpoint: "submitMessage", Room: wire.IdentifierURI(x.uri), Time: uint64(w.e.Now() / time.Millisecond)}
 		e.SetBody(request)
 		if envelope, err = e.Bytes(); err != nil {
 			w.err = err
@@ -151,7 +168,21 @@ func (w *world) write(x *room, u *user) {
 		}
 		size = len(envelope) + len(request)
 	}
-	w.e.After(after, func() { w.come(x, u, envelope, request, after, size) })
+	w.check.written++
+	if w.e.Now()+after > w.p.Lasts.D() {
+		w.check.later++
+	}
+	if w.plant.octets != nil {
+		size = w.plant.octets(size)
+	}
+	come := func() { w.come(x, u, envelope, request, after, size) }
+	w.e.After(after, func() {
+		if w.plant.come != nil {
+			w.plant.come(come)
+			return
+		}
+		come()
+	})
 }
 
 // come is a message at the hub.
@@ -161,6 +192,7 @@ func (w *world) come(x *room, u *user, envelope, request []byte, after time.Dura
 		w.err = err
 		return
 	}
+	w.check.message(x, u, envelope, request, size, g)
 	w.messages++
 	if g.provider == "" { // any on the list, by chance
 		g.provider = x.members[w.rand.IntN(len(x.members))].provider
@@ -200,6 +232,7 @@ func ciphertext(group [32]byte, size int, r *rand.Rand) (*mls.Message, error) {
 
 // report says what the hub was right about.
 func (w *world) report(r *simulations.Run) {
+	w.check.over()
 	named, all := 0, 0
 	for _, x := range w.hub.order {
 		for _, u := range x.list {

@@ -14,7 +14,7 @@
 //
 // The domain of a pseudonym names a user's provider, at all levels: a hub has to know where to send.
 //
-// Simulation is what to give to simulations.Parse. Read roster.go, people.go (what is sent), view.go (what the hub makes of it).
+// Simulation is what to give to simulations.Parse. Read roster.go, people.go (what is sent), view.go (what the hub makes of it), check.go.
 package roster
 
 import (
@@ -77,7 +77,8 @@ func Simulation() simulations.Simulation {
 		Question: "What does the provider that orders rooms learn of who is in them, and who says something, at each level of privacy?",
 		Doc: "Users of several providers are in rooms of one hub and write at hours of their own. The hub has the octets that it is given, participant lists, requests and envelopes in the formats of nodes, and makes what it can of them. At level open these are what nodes send; " +
 			"the other two levels are not in nodes yet, and what is sent there is what the design says. named is the share of participants whom the hub knows by name; provider the share of messages whose sender's provider it names right, and sender that whose sender on the room's list; " +
-			"linked the share of the users in two rooms whom it recognises in the second, by their name or else by the hours in which their pseudonym writes, or by chance among those of the same provider (of = chance); late how long after it was written a message comes, and octets how large what comes is.",
+			"linked the share of the users in two rooms whom it recognises in the second, by their name or else by the hours in which their pseudonym writes, or by chance among those of the same provider (of = chance); late how long after it was written a message comes, and octets how large what comes is. " +
+			"Each run checks that no octet that the hub is given says what its level hides, that what it shows is right, and that each message comes once.",
 		Plots: []simulations.Plot{
 			{Name: "named", Title: "Share of participants whom the hub knows by name", Metric: "named", Kind: simulations.Means, X: "level"},
 			{Name: "sender", Title: "Share of messages whose sender on the list the hub names", Metric: "sender", Kind: simulations.Means, X: "level"},
@@ -90,9 +91,11 @@ func Simulation() simulations.Simulation {
 		Size: 600, Delay: simulations.Duration(500 * time.Millisecond)}, run)
 }
 
-func run(r *simulations.Run, p Parameters) error {
+func run(r *simulations.Run, p Parameters) error { return plantedRun(r, p, planted{}) }
+
+func plantedRun(r *simulations.Run, p Parameters, plant planted) error {
 	e := engine.New(r.Seed)
-	w, err := newWorld(e, p)
+	w, err := newWorld(e, p, newCheck(r, p), plant)
 	if err != nil {
 		return err
 	}

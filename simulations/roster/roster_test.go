@@ -93,7 +93,7 @@ func TestNothingElseIsSent(t *testing.T) {
 	for _, level := range []string{open, pseudonymous, onionLevel} {
 		p := Parameters{Level: level, Providers: 3, Users: 4, Rooms: 2, Members: 6, Rate: 1, Habit: simulations.Duration(time.Hour), Lasts: simulations.Duration(time.Hour), Size: 100}
 		e := engine.New(1)
-		w, err := newWorld(e, p)
+		w, err := newWorld(e, p, newCheck(&simulations.Run{}, p), planted{})
 		if err != nil {
 			t.Fatal(err)
 		}
