@@ -88,6 +88,11 @@ func (p packets) observe(r *simulations.Run, nodes int) {
 	c := p.Counts()
 	r.Observe("packets", "1", float64(c.Packets)/float64(nodes))
 	r.Observe("lost", "1", float64(c.Lost)/float64(max(c.Lost+c.Arrived, 1)))
+	checkPackets(r, c)
+}
+
+// checkPackets sees to it that no packet is made of nothing.
+func checkPackets(r *simulations.Run, c udpnet.Counts) {
 	if c.Arrived+c.Lost+c.Cut > c.Packets {
 		r.Violate("of %d packets %d arrived, %d were lost and %d cut off", c.Packets, c.Arrived, c.Lost, c.Cut)
 	}

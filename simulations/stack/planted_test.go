@@ -12,6 +12,7 @@ import (
 	"github.com/mimid/mimid/simulations"
 	"github.com/mimid/mimid/simulations/churn"
 	"github.com/mimid/mimid/simulations/links"
+	"github.com/mimid/mimid/simulations/udpnet"
 	"github.com/mimid/mimid/simulations/virtual"
 )
 
@@ -161,5 +162,27 @@ func TestPlantedInOverlay(t *testing.T) {
 				t.Errorf("found %q, want %q", v, c.want)
 			}
 		})
+	}
+}
+
+func TestPlantedPackets(t *testing.T) {
+	for _, c := range []struct {
+		counts udpnet.Counts
+		want   int
+	}{
+		{udpnet.Counts{Packets: 10, Arrived: 6, Lost: 2, Cut: 1}, 0}, // one is on its way
+		{udpnet.Counts{Packets: 10, Arrived: 8, Lost: 2, Cut: 1}, 1},
+	} {
+		sim := simulations.New(simulations.About{Name: "planted", Engine: simulations.Stack}, struct{}{}, func(r *simulations.Run, _ struct{}) error {
+			checkPackets(r, c.counts)
+			return nil
+		})
+		s, err := simulations.Parse([]byte("simulation = \"planted\"\n"), "x", []simulations.Simulation{sim})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if v := s.Execute(context.Background(), nil).Violations(); len(v) != c.want {
+			t.Errorf("%+v: found %q", c.counts, v)
+		}
 	}
 }
