@@ -42,7 +42,7 @@ func silent(t *testing.T, p Parameters) *world {
 		t.Fatal(err)
 	}
 	e := engine.New(1)
-	w, err := newWorld(e, p)
+	w, err := newWorld(e, p, &check{say: t.Errorf}, planted{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,6 +51,7 @@ func silent(t *testing.T, p Parameters) *world {
 	if w.err != nil {
 		t.Fatal(w.err)
 	}
+	w.check.over(w.net)
 	for _, m := range w.order {
 		switch {
 		case m.verdict == 0:
