@@ -35,7 +35,13 @@ func plainOf(said *content.Message, encoded []byte) *room.Plain {
 // franked checks the frank of a message at its place in the log and puts it into the
 // record. The hub that ordered it is the one that the log names up to there.
 func (r *roomState) franked(m *messageRecord, body *room.Message, e *room.Entry, said *content.Message) error {
-	nonce, err := body.CheckFrank(&r.Lead.Hub, r.uri, m.Sender, e.AcceptedAt, plainOf(said, m.Content))
+	var nonce room.TxnNonce
+	var err error
+	if r.mask == nil {
+		nonce, err = body.CheckFrank(&r.Lead.Hub, r.uri, m.Sender, e.AcceptedAt, plainOf(said, m.Content))
+	} else {
+		nonce, m.Hidden, err = body.CheckHidden(&r.Lead.Hub, r.uri, m.Sender, e.AcceptedAt, plainOf(said, m.Content))
+	}
 	if err != nil {
 		return err
 	}

@@ -36,6 +36,9 @@ type Message struct {
 	ExpiresAt time.Time
 	// Mentioned says that it mentions this device's user; Messages and notices fill it in.
 	Mentioned bool
+	// Hidden says that it came to the hub over relays: the hub was not told who said it, and cannot be shown it
+	// in a report.
+	Hidden bool
 	// About is the index of the message that this one answers, reacts to, edits or takes
 	// back; nil for none or one that is not here. Messages fills it in.
 	About *uint64
@@ -57,6 +60,7 @@ type messageRecord struct {
 	Hash       []byte // SHA-256 of the ciphertext
 	Frank      []byte `json:",omitempty"` // wire.Frank, of a final one
 	Blind      []byte `json:",omitempty"` // that its signature holds; none if it is plain MIMI's
+	Hidden     bool   `json:",omitempty"` // the frank names the room, and nobody in it
 	Failure    string `json:",omitempty"`
 	// Room is where it was said, if that was another one, which has yielded to this one.
 	Room string `json:",omitempty"`
@@ -76,7 +80,7 @@ func (m *messageRecord) show() (*Message, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading message %d: %w: %w", m.Index, ErrStorage, err)
 	}
-	out := &Message{Index: m.Index, ID: m.ID, Sender: sender, Text: said.Text(), Content: said, State: m.State, Seq: m.Seq}
+	out := &Message{Index: m.Index, ID: m.ID, Sender: sender, Text: said.Text(), Content: said, State: m.State, Seq: m.Seq, Hidden: m.Hidden}
 	out.also = m.Also
 	if m.Room != "" {
 		if out.Room, err = uri.ParseRoom(m.Room); err != nil {
@@ -116,6 +120,8 @@ type outItem struct {
 	// Request and Nonce are the present submission, of the group's Epoch.
 	Request, Nonce []byte
 	Epoch          uint64
+	// Hidden: Request names nobody as its sender, and goes to the hub over relays or not at all.
+	Hidden bool `json:",omitempty"`
 	// Hashes are those of all ciphertexts that were made.
 	Hashes   [][]byte
 	Accepted bool
@@ -232,6 +238,14 @@ func (c *Client) pumpOutbox(r *roomState) error {
 	if o == nil || o.Request == nil && r.waits() {
 		return nil
 	}
+	if o.Request != nil && o.Hidden != r.overRelays() {
+		if r.waits() {
+			return nil
+		}
+		// The user has chosen another way since. Whether it has come by the other one is not known; if so,
+		// it is the same message twice, and shown once.
+		o.Request, o.Nonce = nil, nil
+	}
 	if o.Request == nil {
 		for _, w := range c.wishesOf(r) {
 			if w.Kind == wishAdd && w.Request != nil {
@@ -247,10 +261,18 @@ func (c *Client) pumpOutbox(r *roomState) error {
 	}
 	path := "/v1/rooms/" + r.id.String() + "/messages"
 	req := &clientapi.SubmitMessage{Request: o.Request, Nonce: o.Nonce}
+	if o.Hidden {
+		if err := c.hide(r, o, req); err != nil {
+			return c.withheld(r, o, err)
+		}
+	}
 	term := r.At.Term
 	c.asyncIn(r, "sending to "+r.uri.String(), &r.sending, func(ctx context.Context) (func() error, error) {
 		got := new(clientapi.SubmittedMessage)
-		err := c.api.call(ctx, "POST", path, req, got)
+		err := c.api.callAs(ctx, req.Privacy, path, req, got, &got.Over)
+		if req.Privacy != nil && hasCode(err, clientapi.CodePrivacy) {
+			return func() error { return c.withheld(r, o, err) }, nil
+		}
 		var answer *wire.SubmitMessageResponse
 		if err == nil {
 			if answer, err = wire.ParseSubmitMessageResponse(got.Response, wire.Limits{}); err != nil {
@@ -264,6 +286,12 @@ func (c *Client) pumpOutbox(r *roomState) error {
 				// Another hub was heard of meanwhile. Whose answer this is, and whether the
 				// other one knows of the message, cannot be told: it is asked again.
 				return nil
+			}
+			if err := r.believes(o, answer); err != nil {
+				r.sending.failed(c.cfg.Now(), c.cfg.Retry, 0)
+				b := new(batch)
+				b.tell(Problem{r.uri, err})
+				return c.commit(b)
 			}
 			return c.submitted(r, o, answer, err)
 		}, nil
@@ -281,8 +309,13 @@ func (c *Client) encrypt(r *roomState, o *outItem) error {
 		m, err = r.group.Encrypt(o.Content, mls.SendOptions{PadTo: padding(len(o.Content)), AAD: aad})
 	}
 	var req []byte
+	o.Hidden = r.overRelays()
 	if err == nil {
-		req, err = (&wire.SubmitMessageRequest{Message: m, SendingURI: uriOf(c.as(r))}).Bytes()
+		from := uriOf(c.as(r))
+		if o.Hidden {
+			from = room.HiddenSender(r.uri)
+		}
+		req, err = (&wire.SubmitMessageRequest{Message: m, SendingURI: from}).Bytes()
 	}
 	if err != nil {
 		if err := c.failMessage(b, r, o, err); err != nil {
@@ -311,7 +344,7 @@ func (c *Client) submitted(r *roomState, o *outItem, a *wire.SubmitMessageRespon
 			return err
 		}
 	case a.Code == wire.SubmitAccepted:
-		o.Accepted = true
+		o.Accepted, r.held = true, ""
 		o.save(b)
 		if o.Report {
 			break
@@ -358,7 +391,7 @@ func (c *Client) finalMessage(b *batch, r *roomState, o *outItem, body *room.Mes
 	c.passed(b, r, o)
 	err = c.changeMessage(b, r, o.Index, func(m *messageRecord) {
 		m.State, m.AcceptedAt, m.Seq, m.Hash = StateFinal, e.AcceptedAt, e.Seq, hash[:]
-		m.Frank, m.Blind = own.Frank, own.Blind
+		m.Frank, m.Blind, m.Hidden = own.Frank, own.Blind, own.Hidden
 	})
 	if err != nil {
 		return err
@@ -372,6 +405,7 @@ func (c *Client) passed(b *batch, r *roomState, o *outItem) {
 	delete(c.outbox, o.n)
 	b.del(tableOutbox, numberName(o.n))
 	r.sending.fails, r.sending.at = 0, time.Time{}
+	r.held = ""
 }
 
 func (c *Client) failMessage(b *batch, r *roomState, o *outItem, why error) error {

@@ -43,7 +43,7 @@ type SendState struct {
 	Room  uri.Room
 	Index uint64 // as Send returned it
 	State State
-	Err   error // of StateFailed
+	Err   error // of StateFailed; and of StateQueued, why it does not go over relays now, and so not at all
 }
 
 // ReceiptsChanged: somebody has reported of messages that this user sent. They are listed

@@ -19,8 +19,9 @@ const (
 )
 
 // Privacy is how this device has other providers asked when it looks for people (Discover, Owner), has identifiers
-// evaluated (also to publish them), and asks without a name (RequestAnonymously). All else is as it is: rooms, messages,
-// and requests in the user's name. The own provider sees all of it either way.
+// evaluated (also to publish them), and asks without a name (RequestAnonymously). How messages come to a room, each
+// room has said for itself (SetRoomPrivacy). All else is as it is: changes of rooms, and requests in the user's name.
+// The own provider sees all of it either way.
 type Privacy struct {
 	Over string `json:"privacy"` // PrivacyOpen or PrivacyOnion
 	// WarnBelow and RefuseBelow are among how many providers a request has to hide, by the own provider's

@@ -99,6 +99,8 @@ func (c *Client) abuseReport(u uri.Room, r Report) (report *wire.AbuseReport, fr
 				return fmt.Errorf("message %d is your own: %w", index, ErrRefused)
 			case m.Abuser != "" && rec.Sender != string(m.Abuser):
 				return fmt.Errorf("message %d is by %s, and another one by %s; report them one by one: %w", index, shownIn(tx, id, rec.Sender), shownIn(tx, id, string(m.Abuser)), ErrRefused)
+			case rec.Hidden:
+				return fmt.Errorf("message %d came to the hub over relays: that it is by %s only members can see, and nobody can be shown; remove who said it: %w", index, shownIn(tx, id, rec.Sender), ErrRefused)
 			case len(rec.Frank) == 0:
 				return fmt.Errorf("message %d came without the proof that it was sent, to an older version of this program: %w", index, ErrRefused)
 			}

@@ -55,6 +55,8 @@ type roomRecord struct {
 	Folded bool   `json:",omitempty"`
 	// Mask is what this device goes by, in a pseudonymous room.
 	Mask *maskRecord `json:",omitempty"`
+	// Privacy is how messages come to the hub; nil: openly.
+	Privacy *Privacy `json:",omitempty"`
 }
 
 // roomState is a room in memory.
@@ -68,8 +70,9 @@ type roomState struct {
 
 	fetch     bool // ask for what follows in the log
 	fetching  task
-	changing  task // submitting a change
-	sending   task // submitting a message
+	changing  task   // submitting a change
+	sending   task   // submitting a message
+	held      string // why the next message does not go out, as people were told; empty: it does
 	rejoining task
 	// looking for a replica from outside
 	recruiting task

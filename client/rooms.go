@@ -33,6 +33,8 @@ type Room struct {
 	Successor uri.Room
 	// Pseudonymous: only its members know who takes part.
 	Pseudonymous bool
+	// Privacy is how this device's messages come to the room's hub.
+	Privacy RoomPrivacy
 	// Pending are users that this device is adding and that are not in yet.
 	Pending []uri.User
 }
@@ -54,7 +56,7 @@ func (c *Client) Rooms(ctx context.Context) (out []Room, err error) {
 	err = c.do(ctx, func() (error, error) {
 		c.untouched()
 		for _, r := range c.sortedRooms() {
-			x := Room{URI: r.uri, Pseudonymous: r.mask != nil, State: State(r.State), Reason: r.Reason, Messages: r.NextMessage}
+			x := Room{URI: r.uri, Pseudonymous: r.mask != nil, Privacy: r.privacy(), State: State(r.State), Reason: r.Reason, Messages: r.NextMessage}
 			for _, w := range c.allWishesOf(r) {
 				if u, err := uri.ParseUser(w.User); err == nil && w.Kind == wishAdd {
 					x.Pending = append(x.Pending, u)

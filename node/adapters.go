@@ -18,6 +18,7 @@ import (
 	"github.com/mimid/mimid/node/outbox"
 	"github.com/mimid/mimid/node/peering"
 	"github.com/mimid/mimid/node/rooms"
+	"github.com/mimid/mimid/node/veil"
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/ephemeral"
@@ -262,6 +263,30 @@ func (r roomPeers) Call(ctx context.Context, c rooms.Call) ([]byte, error) {
 	return res.Body, nil
 }
 
+// roomVeil brings messages to hubs over relays.
+type roomVeil struct{ s *veil.Service }
+
+// Check implements rooms.Veil.
+func (v roomVeil) Check(p *clientapi.Privacy) error { return v.s.Check(p) }
+
+// Call implements rooms.Veil.
+func (v roomVeil) Call(ctx context.Context, c rooms.Call) ([]byte, error) {
+	res, err := v.s.Call(ctx, peering.Request{Target: c.Target, Endpoint: c.Endpoint, Subject: c.Subject, Body: c.Body, MaxResponse: c.Max})
+	if err != nil {
+		if _, ok := errors.AsType[*clientapi.Problem](err); ok {
+			return nil, err
+		}
+		if refused, ok := errors.AsType[*peering.Refused](err); ok && refused.Problem.Code == peering.CodeEndpoint {
+			return nil, &clientapi.Problem{Status: 503, Code: clientapi.CodePrivacy, Detail: fmt.Sprintf("%s takes no messages over relays; nothing was sent another way", c.Target)}
+		}
+		if p := peering.Problem(err); p != nil {
+			return nil, p
+		}
+		return nil, err
+	}
+	return res.Body, nil
+}
+
 func (r roomPeers) Resolve(ctx context.Context, domain string) ([]overlay.PeerID, error) {
 	return nodesOf(r.p.overlay.Resolve(ctx, domain))
 }
@@ -321,13 +346,16 @@ func roomRoutes(r *rooms.Rooms, heard func(domain string)) []peering.Route {
 	var out []peering.Route
 	for name, h := range r.Endpoints() {
 		rt := peering.Route{Endpoint: name, Idempotent: true, Handler: func(ctx context.Context, in *peering.Incoming) (*peering.Response, error) {
-			heard(in.Source)
+			if in.Source != "" { // else it came over relays
+				heard(in.Source)
+			}
 			res, err := h(ctx, &rooms.Request{Source: in.Source, Subject: in.Subject, Room: in.Room, ID: in.ID, Body: in.Body})
 			if err != nil {
 				return nil, err
 			}
 			return &peering.Response{Status: res.Status, Body: res.Body}, nil
 		}}
+		rt.Unnamed = name == rooms.EndpointHidden
 		switch name {
 		case rooms.EndpointLog, rooms.EndpointRecord:
 		case rooms.EndpointFranking, rooms.EndpointWilling:

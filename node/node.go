@@ -348,8 +348,8 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		Franker: franker, Reports: p.abuse,
 		Gossip: n.gossip(p.overlay), Outbox: roomOutbox{p.outbox}, Joined: p.joined, Pseudonyms: lateNames{p},
 		Changed:    func(id room.ID) { p.knocks.Changed(id) }, // made below, and before anything runs
-		Quarantine: quarantine{p},
-		Log:        part("rooms"), Now: n.now, Stall: time.Duration(n.cfg.Failover.Stall),
+		Quarantine: quarantine{p}, Veil: roomVeil{p.veil},
+		Log: part("rooms"), Now: n.now, Stall: time.Duration(n.cfg.Failover.Stall),
 	}); err != nil {
 		return p, err
 	}

@@ -90,6 +90,7 @@ func (r *Rooms) Endpoints() map[string]Endpoint {
 		EndpointWilling:                     r.serveWilling,
 		EndpointRecord:                      r.serveRecord,
 		EndpointEphemeral:                   r.serveEphemeral,
+		EndpointHidden:                      r.serveHidden,
 	}
 }
 
@@ -180,16 +181,27 @@ func (r *Rooms) message(ctx context.Context, id room.ID, from string, nonce room
 	if err != nil {
 		return nil, asProblem(err)
 	}
-	res, err := r.submission(ctx, h, &submission{from: from, txn: room.TxnIDOf(nonce, raw), nonce: nonce, message: req})
+	return r.answerMessage(ctx, h, &submission{from: from, txn: room.TxnIDOf(nonce, raw), nonce: nonce, message: req})
+}
+
+// answerMessage orders a message and answers it.
+func (r *Rooms) answerMessage(ctx context.Context, h *handle, s *submission) ([]byte, error) {
+	res, err := r.submission(ctx, h, s)
+	if s.hidden != nil {
+		if bad := hiddenProblem(err); bad != nil {
+			r.counts.refused.Add(1)
+			return nil, bad
+		}
+	}
 	out := &wire.SubmitMessageResponse{}
 	switch {
 	case err == nil:
 		out.AcceptedAt, out.Frank = res.acceptedAt, res.frank
-	case errors.Is(err, room.ErrEpoch) && req.Message.Private.Epoch() < res.epoch:
+	case errors.Is(err, room.ErrEpoch) && s.message.Message.Private.Epoch() < res.epoch:
 		out.Code, out.CurrentEpoch = wire.SubmitEpochTooOld, res.epoch
 	case refusal(err), errors.Is(err, room.ErrEpoch):
 		r.counts.refused.Add(1)
-		r.log.Debug("message refused", "room", id, "from", from, "err", err)
+		r.log.Debug("message refused", "room", h.id, "from", s.from, "err", err)
 		out.Code = wire.SubmitNotAllowed
 	default:
 		return nil, asProblem(err)

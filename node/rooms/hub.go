@@ -28,6 +28,7 @@ type submission struct {
 	off     bool          // with ban: that the user is taken off the list
 	create  *room.Create
 	message *wire.SubmitMessageRequest
+	hidden  *room.Hidden // with message: from is nobody, and the proof is here
 	update  *wire.HandshakeBundle
 	result  chan result // capacity 1
 }
@@ -215,12 +216,20 @@ func (l *live) add(e *room.Entry, s *submission) result {
 }
 
 func (l *live) orderMessage(s *submission) (result, error) {
-	m, err := l.state.AdmitMessage(s.message, s.from)
+	by := l.r.cfg.Franker
+	known := by != nil && by.Is(l.state.Hub().FrankingKey)
+	var m *room.Message
+	var err error
+	switch {
+	case s.hidden == nil:
+		m, err = l.state.AdmitMessage(s.message, s.from)
+	case known:
+		m, err = l.admitHidden(s, by)
+	}
 	if err != nil {
 		return result{}, err
 	}
-	by := l.r.cfg.Franker
-	if by == nil || !by.Is(l.state.Hub().FrankingKey) {
+	if !known {
 		return result{}, fmt.Errorf("the room is franked with key %x..., which is not here: %w", l.state.Hub().FrankingKey[:4], ErrNoKey)
 	}
 	e := l.state.NewEntry(room.KindMessage, s.txn, nil, l.r.cfg.Now())

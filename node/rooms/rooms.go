@@ -83,6 +83,8 @@ type Config struct {
 	// Joined is told which KeyPackages a Welcome for local users has used, so that
 	// they are not handed out again. May be nil.
 	Joined func(tx *store.Tx, refs ...[]byte) error
+	// Veil brings messages to hubs over relays, where a user wants that. May be nil: none are.
+	Veil Veil
 	// Quarantine may be nil: own users hear of every room that they are put into.
 	Quarantine Quarantine
 	// Pseudonyms may be nil: then no own user takes part in pseudonymous rooms.
@@ -155,6 +157,7 @@ type Rooms struct {
 	reporters, reporting *ration.Ration // of reports of abuse: users here, other providers
 	entries              entries
 	commits              *ration.Ration // of a user in a room
+	hidden               *ration.Ration // messages of nobody in particular, in a room
 	bans                 bans
 	kin                  kin
 
@@ -211,6 +214,7 @@ func Open(cfg Config) (*Rooms, error) {
 	r.reporters, r.reporting = newRations()
 	r.entries = newEntries()
 	r.commits = ration.New(cfg.Commits)
+	r.hidden = ration.New(hiddenEach)
 	r.nudges.waiting = map[string]map[room.ID]room.SignedHead{}
 	r.talk.waiting = map[string][]*replica.Message{}
 	if err := r.readHeads(); err != nil {

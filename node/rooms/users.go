@@ -222,6 +222,9 @@ func (r *Rooms) SubmitMessage(ctx context.Context, who account.Identity, id stor
 	if err != nil {
 		return nil, problem(422, clientapi.CodeInvalid, "the message cannot be read: %s", err)
 	}
+	if m.Privacy != nil {
+		return r.submitHidden(ctx, who, id, m, nonce, req)
+	}
 	h, err := r.mine(who, id)
 	if err != nil {
 		return nil, err
@@ -426,20 +429,12 @@ func (r *Rooms) toHub(ctx context.Context, who account.Identity, id store.RoomID
 // bring is toHub for who may have something of the room brought.
 func (r *Rooms) bring(ctx context.Context, h *handle, ep wire.Endpoint, nonce room.TxnNonce, body []byte,
 	here func(context.Context, room.ID, string, room.TxnNonce, []byte) ([]byte, error)) (_ []byte, err error) {
-	if h.conflicted() {
-		return nil, asProblem(h.stopped()) // its hub may be one of those who have signed both
-	}
 	head := h.stand()
-	if head.Hub == r.cfg.Domain {
+	if head.Hub == r.cfg.Domain && !h.conflicted() {
 		return here(ctx, h.id, r.cfg.Domain, nonce, body)
 	}
-	if len(head.Set) > 0 && r.dead(head.Hub) {
-		h.traffic.Store(r.cfg.Now().UnixMilli())
-		// It has something to say. Once in a while: each time begins the asking anew.
-		if now, last := r.cfg.Now().UnixMilli(), h.prod.Load(); now-last > prodAgain.Milliseconds() && h.prod.CompareAndSwap(last, now) {
-			r.Suspect(h.id)
-		}
-		return nil, asProblem(fmt.Errorf("%s does not answer: %w", head.Hub, errMoving))
+	if err := r.orders(h, head.Hub, len(head.Set) > 0); err != nil {
+		return nil, err
 	}
 	if what := owedFor(ep); what != 0 {
 		r.owe(h, what, nonce, body)
@@ -455,6 +450,23 @@ func (r *Rooms) bring(ctx context.Context, h *handle, ep wire.Endpoint, nonce ro
 		err = asProblem(fmt.Errorf("%s does not order the room any more: %w", head.Hub, errMoving))
 	}
 	return body, err
+}
+
+// orders says whether another provider can be asked to order something, as far as that is known; where others
+// decide, too, a dead one is suspected. Error: a Problem.
+func (r *Rooms) orders(h *handle, hub string, replicated bool) error {
+	if h.conflicted() {
+		return asProblem(h.stopped()) // its hub may be one of those who have signed both
+	}
+	if !replicated || !r.dead(hub) {
+		return nil
+	}
+	h.traffic.Store(r.cfg.Now().UnixMilli())
+	// It has something to say. Once in a while: each time begins the asking anew.
+	if now, last := r.cfg.Now().UnixMilli(), h.prod.Load(); now-last > prodAgain.Milliseconds() && h.prod.CompareAndSwap(last, now) {
+		r.Suspect(h.id)
+	}
+	return asProblem(fmt.Errorf("%s does not answer: %w", hub, errMoving))
 }
 
 // Hub returns the domain of a room's hub, for a room that this provider has.

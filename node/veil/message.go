@@ -19,7 +19,7 @@ const (
 	version = 1
 
 	maxEndpoint = 64
-	maxBody     = 64 << 10
+	maxBody     = 96 << 10 // an encrypted message of the longest kind, and what goes with it
 
 	kindBody    = 0
 	kindRefused = 1
@@ -32,7 +32,7 @@ const (
 //
 //	struct {
 //	  uint8  version = 1;
-//	  opaque endpoint<1..64>, subject<1..2048>, body<0..65536>;
+//	  opaque endpoint<1..64>, subject<1..2048>, body<0..98304>;
 //	  opaque block[SURB size] blocks<1..16>;       its length in blocks as uint8
 //	} Request;
 type request struct {

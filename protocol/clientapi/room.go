@@ -110,12 +110,18 @@ type Log struct {
 type SubmitMessage struct {
 	Request []byte `json:"request" doc:"SubmitMessageRequest (MIMI section 5.4)"`
 	Nonce   []byte `json:"nonce" minLength:"16" doc:"16 random octets of this submission"`
+	// Privacy has the message brought over relays, so that the hub does not learn who sends it: Request names
+	// the room as its sender then, and Proof is a member's (package room).
+	Privacy *Privacy `json:"privacy,omitempty" doc:"Bring it to the hub so that it does not learn who sends it"`
+	Proof   []byte   `json:"proof,omitempty" doc:"With privacy: that a member of the room submits it"`
 }
 
 // SubmittedMessage is the hub's answer, a SubmitMessageResponse (wire): accepted,
 // not allowed, or epoch too old.
 type SubmittedMessage struct {
 	Response []byte `json:"response" doc:"SubmitMessageResponse (MIMI section 5.4)"`
+	// Over is the way that it went, as Privacy asked for.
+	Over string `json:"over,omitempty" doc:"The way that it went to the hub, if privacy asked for one"`
 }
 
 // ReportAbuse tells the room's hub about a user: Request is an AbuseReport (wire). Its

@@ -2,6 +2,7 @@ package room
 
 import (
 	"bytes"
+	"crypto/ecdh"
 	"crypto/ed25519"
 	"crypto/hkdf"
 	"crypto/hmac"
@@ -35,6 +36,7 @@ type Franker struct {
 	key    mls.SignatureKey
 	public []byte
 	secret [sha256.Size]byte // MIMI's hub_key
+	dh     *ecdh.PrivateKey  // of the same key, see hidden.go
 }
 
 // NewFranker makes it of a provider's franking key, from which the hub_key is derived:
@@ -51,6 +53,9 @@ func NewFranker(key ed25519.PrivateKey) (*Franker, error) {
 		return nil, fmt.Errorf("deriving hub_key: %w", err)
 	}
 	copy(f.secret[:], secret)
+	if f.dh, err = dhOf(key); err != nil {
+		return nil, fmt.Errorf("deriving the franking key's X25519 key: %w", err)
+	}
 	return f, nil
 }
 
@@ -119,8 +124,19 @@ func MessageNonce(salt [16]byte, ciphertext [sha256.Size]byte) (n TxnNonce) {
 // It returns the nonce that the frank's signature holds, zero if it is plain MIMI's.
 // Error: ErrFrank, which is ErrTag where the sender is to blame.
 func (m *Message) CheckFrank(hub *Replica, r uri.Room, sender string, at uint64, p *Plain) (TxnNonce, error) {
-	bad := func(whose error, format string, args ...any) (TxnNonce, error) {
-		return TxnNonce{}, fmt.Errorf("%w: %s", whose, fmt.Sprintf(format, args...))
+	nonce, _, err := m.checkFrank(hub, r, sender, at, p, false)
+	return nonce, err
+}
+
+// CheckHidden is CheckFrank for a pseudonymous room, where the hub may have been told no sender (Hidden): hidden
+// says so. Such a frank says that somebody in the room has sent this, and who, MLS has shown to the receivers alone.
+func (m *Message) CheckHidden(hub *Replica, r uri.Room, sender string, at uint64, p *Plain) (nonce TxnNonce, hidden bool, err error) {
+	return m.checkFrank(hub, r, sender, at, p, true)
+}
+
+func (m *Message) checkFrank(hub *Replica, r uri.Room, sender string, at uint64, p *Plain, mayHide bool) (TxnNonce, bool, error) {
+	bad := func(whose error, format string, args ...any) (TxnNonce, bool, error) {
+		return TxnNonce{}, false, fmt.Errorf("%w: %s", whose, fmt.Sprintf(format, args...))
 	}
 	tag, err := wire.FrankAADOf(m.Message.Private.AAD(), BodyLimits())
 	want := p.tag()
@@ -141,10 +157,13 @@ func (m *Message) CheckFrank(hub *Replica, r uri.Room, sender string, at uint64,
 	nonce := MessageNonce(p.Salt, sha256.Sum256(m.Message.Bytes()))
 	c := p.context(at)
 	if err = m.Frank.Verify(hub.FrankingKey, c, wire.Blind(nonce)); err == nil {
-		return nonce, nil
+		return nonce, false, nil
 	}
 	if m.Frank.Verify(hub.FrankingKey, c, wire.Blind{}) == nil {
-		return TxnNonce{}, nil
+		return TxnNonce{}, false, nil
+	}
+	if c.Sender = HiddenSender(r); mayHide && m.Frank.Verify(hub.FrankingKey, c, wire.Blind(nonce)) == nil {
+		return nonce, true, nil
 	}
 	return bad(ErrFrank, "the frank of the hub %s: %v", hub.Domain, err)
 }

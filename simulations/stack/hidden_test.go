@@ -1,0 +1,196 @@
+package stack
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/mimid/mimid/client"
+	"github.com/mimid/mimid/node"
+	"github.com/mimid/mimid/protocol/uri"
+	"github.com/mimid/mimid/simulations"
+	"github.com/mimid/mimid/simulations/links"
+	"github.com/mimid/mimid/simulations/memnet"
+	"github.com/mimid/mimid/simulations/virtual"
+)
+
+// Five whole providers in virtual time, of which three relay. Messages of a pseudonymous room come to its hub over
+// relays: once each, in their order, with the hub's signed answer; while there is no way they wait, and say why.
+func TestHiddenMessages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("some seconds of CPU time for cover packets")
+	}
+	var log bytes.Buffer
+	virtual.Bubble(t, func() {
+		if err := hiddenMessages(t, &log); err != nil {
+			t.Errorf("%v\n%s", err, log.String())
+		}
+	})
+}
+
+// relaying makes all providers of a world take part in the onion overlay, and the first three relay.
+func relaying() func(*node.Config) {
+	i := 0
+	return func(c *node.Config) {
+		c.Onion = node.Onion{Enabled: true, Relay: i < 3, Capacity: 500, Witnesses: []string{"p0.example", "p1.example", "p2.example"},
+			Epoch: node.Duration(time.Minute), Rate: 2, Delay: node.Duration(20 * time.Millisecond)}
+		// Relays are told apart by networks; nobody is at the first address.
+		c.Overlay.Announce = []string{fmt.Sprintf("/ip4/198.%d.0.1/tcp/4001", i), memnet.Addr(i).String()}
+		i++
+	}
+}
+
+func hiddenMessages(t *testing.T, log *bytes.Buffer) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	w, err := newWorld(ctx, 1, 5, links.Spec{Model: "fixed", Low: simulations.Duration(10 * time.Millisecond)}, relaying(), log)
+	defer func() {
+		if err := w.close(); err != nil {
+			t.Errorf("stopping: %v", err)
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	alice, err := w.enter(ctx, w.providers[4], "alice")
+	if err != nil {
+		return err
+	}
+	bob, err := w.enter(ctx, w.providers[3], "bob")
+	if err != nil {
+		return err
+	}
+	u, err := alice.CreateRoomAs(ctx, client.NewRoom{Name: "circle", Pseudonymous: true})
+	if err != nil {
+		return err
+	}
+	if err := bob.Accept(ctx, alice.User()); err != nil {
+		return err
+	}
+	if err := await(ctx, "adding bob", func() bool { return alice.AddUser(ctx, u, bob.User()) == nil }); err != nil {
+		return err
+	}
+	if err := await(ctx, "bob is in", func() bool { _, err := bob.Verify(ctx, u); return err == nil }); err != nil {
+		return err
+	}
+	if err := await(ctx, "relays", func() bool { r, err := bob.RoomPrivacyReport(ctx, u); return err == nil && r.Onion }); err != nil {
+		r, _ := bob.RoomPrivacyReport(ctx, u)
+		return fmt.Errorf("%w: %+v", err, r)
+	}
+	if err := bob.SetRoomPrivacy(ctx, u, client.Privacy{Over: client.PrivacyOnion}); err != nil {
+		return err
+	}
+	began := time.Now()
+	for i := range 5 {
+		if _, err := bob.Send(ctx, u, fmt.Sprint("hidden ", i)); err != nil {
+			return err
+		}
+	}
+	if err := await(ctx, "reading", func() bool { return has(alice, u, "hidden 4") && has(bob, u, "hidden 4") }); err != nil {
+		return err
+	}
+	t.Logf("5 messages took %s", time.Since(began))
+	said := []string{"hidden 0", "hidden 1", "hidden 2", "hidden 3", "hidden 4"}
+	if err := inOrder(alice, u, said...); err != nil {
+		return err
+	}
+
+	// One of three relays is away, and nothing comes by another way.
+	w.fabric.Isolate(2, len(w.providers), true)
+	for i := 5; i < 8; i++ {
+		said = append(said, fmt.Sprint("hidden ", i))
+		if _, err := bob.Send(ctx, u, said[i]); err != nil {
+			return err
+		}
+	}
+	why := ""
+	if err := long(ctx, "held", func() bool { why, err = bob.Held(ctx, u); return err == nil && why != "" }); err != nil {
+		return err
+	}
+	t.Logf("held: %s", why)
+	if err := inOrder(alice, u, said[:5]...); err != nil {
+		return err
+	}
+	list, err := bob.Messages(u, 5, 3)
+	if err != nil || len(list) != 3 {
+		return fmt.Errorf("%d messages wait: %v", len(list), err)
+	}
+	for _, m := range list {
+		if m.State != client.StateQueued {
+			t.Errorf("%q is %s", m.Text, m.State)
+		}
+	}
+	w.fabric.Isolate(2, len(w.providers), false)
+	if err := long(ctx, "reading what waited", func() bool { return has(alice, u, said[7]) && has(bob, u, said[7]) }); err != nil {
+		return err
+	}
+	if err := inOrder(alice, u, said...); err != nil {
+		return err
+	}
+
+	// Below the floor nothing is sent; without it, and openly, it is.
+	if err := bob.SetRoomPrivacy(ctx, u, client.Privacy{Over: client.PrivacyOnion, RefuseBelow: 2}); err != nil {
+		return err
+	}
+	if _, err := bob.Send(ctx, u, "few"); err != nil {
+		return err
+	}
+	if err := await(ctx, "held again", func() bool { why, err = bob.Held(ctx, u); return err == nil && why != "" }); err != nil {
+		return err
+	}
+	t.Logf("held: %s", why)
+	if has(alice, u, "few") {
+		t.Error("sent below the floor")
+	}
+	if err := bob.SetRoomPrivacy(ctx, u, client.Privacy{Over: client.PrivacyOpen}); err != nil {
+		return err
+	}
+	if err := await(ctx, "reading what came openly", func() bool { return has(alice, u, "few") }); err != nil {
+		return err
+	}
+	if list, err = alice.Messages(u, 8, 1); err != nil || len(list) != 1 || list[0].Hidden {
+		return fmt.Errorf("%+v, %v", list, err)
+	}
+
+	// The hub's own user cannot hide from it, and is told so.
+	if err := alice.SetRoomPrivacy(ctx, u, client.Privacy{Over: client.PrivacyOnion}); err != nil {
+		return err
+	}
+	if _, err := alice.Send(ctx, u, "not hidden"); err != nil {
+		return err
+	}
+	if err := await(ctx, "held at the hub", func() bool { why, err = alice.Held(ctx, u); return err == nil && why != "" }); err != nil {
+		return err
+	}
+	t.Logf("held: %s", why)
+	return nil
+}
+
+// long is await for what takes epochs of the onion overlay.
+func long(ctx context.Context, what string, is func() bool) (err error) {
+	for range 5 {
+		if err = await(ctx, what, is); err == nil {
+			return nil
+		}
+	}
+	return err
+}
+
+// inOrder says whether somebody reads these, hidden, and nothing else.
+func inOrder(x *person, u uri.Room, want ...string) error {
+	list, err := x.Messages(u, 0, 100)
+	if err != nil {
+		return err
+	}
+	if len(list) != len(want) {
+		return fmt.Errorf("%s reads %d messages, not %d", x.User(), len(list), len(want))
+	}
+	for i, m := range list {
+		if m.Text != want[i] || !m.Hidden || m.State != client.StateFinal {
+			return fmt.Errorf("%s reads %q (hidden %t, %s), not %q", x.User(), m.Text, m.Hidden, m.State, want[i])
+		}
+	}
+	return nil
+}
