@@ -166,3 +166,10 @@ func (c *Client) WaitingInvitations(ctx context.Context) (n int) {
 	})
 	return n
 }
+
+// Believes says whether a device would take an answer to a message that it sent over relays for the hub's.
+func Believes(hub room.Replica, u uri.Room, nonce []byte, hidden bool, a *wire.SubmitMessageResponse) error {
+	r := &roomState{uri: u}
+	r.Lead.Hub = hub
+	return r.believes(&outItem{Hidden: hidden, Nonce: nonce}, a)
+}

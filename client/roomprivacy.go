@@ -42,6 +42,9 @@ type RoomPrivacyReport struct {
 	SenderProviders int `json:"sender_providers"`
 }
 
+// DefaultOnion is PrivacyOnion with the floors that hold where nothing else was chosen.
+func DefaultOnion() RoomPrivacy { return RoomPrivacy{Level: PrivacyOnion, WarnBelow: warnBelow} }
+
 // overRelays says whether messages go to the hub over relays, or not at all.
 func (r *roomState) overRelays() bool { return r.Privacy != nil && r.Privacy.Over == PrivacyOnion }
 
@@ -55,10 +58,21 @@ func (r *roomState) privacy() RoomPrivacy {
 	return RoomPrivacy{Level: PrivacyOpen}
 }
 
+// check refuses what is no level, or has no such floors.
+func (p RoomPrivacy) check() error {
+	over := Privacy{Over: PrivacyOpen, WarnBelow: p.WarnBelow, RefuseBelow: p.RefuseBelow}
+	switch {
+	case p.Level != PrivacyOpen && p.Level != PrivacyPseudonymous && p.Level != PrivacyOnion,
+		p.Level != PrivacyOnion && (p.WarnBelow != 0 || p.RefuseBelow != 0):
+		return fmt.Errorf("%.40q of a room, floors %v and %v: %w", p.Level, p.WarnBelow, p.RefuseBelow, ErrPrivacy)
+	}
+	return over.check()
+}
+
 // SetRoomPrivacy says how this device's messages come to a room's hub from now on: PrivacyOnion, over relays or not
-// at all; anything else as the room has it. What has not been accepted goes the new way, too. Errors: ErrPrivacy,
-// ErrNoRoom, ErrRefused for a room whose hub has to be told who sends, ErrStorage.
-func (c *Client) SetRoomPrivacy(ctx context.Context, u uri.Room, p Privacy) error {
+// at all; PrivacyOpen or PrivacyPseudonymous, as the room is. What has not been accepted goes the new way, too.
+// Errors: ErrPrivacy, ErrNoRoom, ErrRefused for what the room is not, ErrStorage.
+func (c *Client) SetRoomPrivacy(ctx context.Context, u uri.Room, p RoomPrivacy) error {
 	err := p.check()
 	if err == nil {
 		err = c.do(ctx, func() (error, error) {
@@ -66,13 +80,16 @@ func (c *Client) SetRoomPrivacy(ctx context.Context, u uri.Room, p Privacy) erro
 			if r == nil || r.gone() {
 				return ErrNoRoom, nil
 			}
-			if p.Over == PrivacyOnion && r.mask == nil {
-				return fmt.Errorf("%s is an open room: its hub is told by name who sends, so relays would hide nothing; make a pseudonymous one: %w", u, ErrRefused), nil
+			switch {
+			case p.Level != PrivacyOpen && r.mask == nil:
+				return fmt.Errorf("%s is an open room: its hub is told by name who sends, so that relays would hide nothing; make a pseudonymous one: %w", u, ErrRefused), nil
+			case p.Level == PrivacyOpen && r.mask != nil:
+				return fmt.Errorf("%s is a pseudonymous room: its hub is told a pseudonym at most; choose pseudonymous or onion: %w", u, ErrRefused), nil
 			}
 			c.within(r.id)
 			b := new(batch)
-			if r.Privacy = nil; p.Over == PrivacyOnion {
-				r.Privacy = &p
+			if r.Privacy = nil; p.Level == PrivacyOnion {
+				r.Privacy = &Privacy{Over: PrivacyOnion, WarnBelow: p.WarnBelow, RefuseBelow: p.RefuseBelow}
 			}
 			r.held, r.sending.fails, r.sending.at = "", 0, time.Time{}
 			r.save(b)

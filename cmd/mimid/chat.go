@@ -316,6 +316,10 @@ func (ch *chat) notice(n client.Notice) {
 		}
 	case client.UserKeyChanged:
 		ch.say("other_key", n.User.Short(), "WARNING  %s has another key than before. Ask them by another way whether they lost their devices.", n.User.Short())
+	case client.SendState:
+		if n.Room == ch.room.URI && n.State == client.StateQueued && n.Err != nil {
+			ch.say("waits", n.Err.Error(), "         what you send waits, and goes no other way than over relays: %s", printable(n.Err.Error(), ""))
+		}
 	case client.AttachFailed:
 		ch.complain(fmt.Errorf("%s was not sent: %w", printable(n.Name, ""), n.Err))
 	case client.Problem:

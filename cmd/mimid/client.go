@@ -443,6 +443,8 @@ type clientRooms struct {
 	Object     clientRoomObject     `cmd:"" help:"End a claim: you are not gone, or give up."`
 	Succession clientRoomSuccession `cmd:"" help:"Show or set who succeeds the administrators, and after how long."`
 
+	Privacy clientRoomPrivacy `cmd:"" help:"Say whether the room's hub may learn which of its members sends your messages, and what that is worth."`
+
 	Recruit clientRoomRecruit `cmd:"" help:"Have another provider keep a room of two, so that it survives either."`
 
 	Invite clientRoomInvite `cmd:"" help:"Offer somebody to be in a room."`
@@ -535,10 +537,11 @@ type roomView struct {
 	Participants []string `json:"participants"`
 	Pending      []string `json:"pending,omitempty"`
 	Pseudonymous bool     `json:"pseudonymous,omitempty"`
+	client.RoomPrivacy
 }
 
 func viewOf(r client.Room) roomView {
-	v := roomView{URI: r.URI.String(), Name: strings.ReplaceAll(printable(r.Name, ""), "\n", " "), Topic: strings.ReplaceAll(printable(r.Topic, ""), "\n", " "), State: string(r.State), Reason: r.Reason, Messages: r.Messages, Participants: []string{}, Pseudonymous: r.Pseudonymous}
+	v := roomView{URI: r.URI.String(), Name: strings.ReplaceAll(printable(r.Name, ""), "\n", " "), Topic: strings.ReplaceAll(printable(r.Topic, ""), "\n", " "), State: string(r.State), Reason: r.Reason, Messages: r.Messages, Participants: []string{}, Pseudonymous: r.Pseudonymous, RoomPrivacy: r.Privacy}
 	if !r.Direct.IsZero() {
 		v.Direct, v.Name = r.Direct.Short(), r.Direct.Short()
 	}
@@ -575,12 +578,12 @@ func (c *clientRoomList) Run(s *session) error {
 			views = append(views, viewOf(r))
 		}
 		return s.out.result(map[string]any{"rooms": views}, func(w io.Writer) {
-			table(w, "NAME\tSTATE\tMESSAGES\tPARTICIPANTS\tURI", func(w io.Writer) {
+			table(w, "NAME\tSTATE\tPRIVACY\tMESSAGES\tPARTICIPANTS\tURI", func(w io.Writer) {
 				for _, v := range views {
 					if v.Successor != "" {
 						continue // what was there is in the other
 					}
-					fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%s\n", v.Name, v.State, v.Messages, len(v.Participants), v.URI)
+					fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%s\n", v.Name, v.State, v.Level, v.Messages, len(v.Participants), v.URI)
 				}
 			})
 			for _, v := range views {
@@ -613,8 +616,15 @@ func (c *clientRoomShow) Run(s *session) error {
 		if err != nil {
 			return err
 		}
+		now, err := worthNow(ctx, s, cl, r)
+		if err != nil {
+			return err
+		}
 		shown := map[string]any{"room": viewOf(r), "epoch": v.Epoch, "authenticator": v.Authenticator, "entries": v.Next, "head": v.Head,
 			"outside_replica": outsideView{Room: r.URI.String(), Allowed: o.Allowed, Recruit: o.Recruit}}
+		if now != nil {
+			shown["privacy_now"] = now
+		}
 		return s.out.result(shown, func(w io.Writer) {
 			fmt.Fprintf(w, "%s  %s\n  epoch          %d\n  authenticator  %s\n  log            %d entries, head %s\n", viewOf(r).Name, r.URI, v.Epoch, v.Authenticator, v.Next, v.Head)
 			if t := viewOf(r).Topic; t != "" {
@@ -623,6 +633,7 @@ func (c *clientRoomShow) Run(s *session) error {
 			if r.Pseudonymous {
 				fmt.Fprintln(w, "  pseudonymous   providers do not see these names")
 			}
+			printRoomPrivacy(w, r.Privacy, now)
 			for _, p := range viewOf(r).Participants {
 				fmt.Fprintf(w, "  %s\n", p)
 			}
@@ -688,6 +699,9 @@ func (c *clientSync) Run(s *session) error {
 		n := uint64(0)
 		for _, r := range rooms {
 			n += r.Messages
+			if why, err := cl.Held(ctx, r.URI); err == nil && why != "" {
+				fmt.Fprintf(s.errw, "mimid: what you send to %s waits, and goes no other way than over relays: %s\n", viewOf(r).Name, printable(why, ""))
+			}
 		}
 		return s.out.result(map[string]any{"rooms": len(rooms), "messages": n}, func(w io.Writer) {
 			fmt.Fprintf(w, "up to date: %s, %s\n", plural(len(rooms), "room"), plural(int(n), "message"))

@@ -63,7 +63,7 @@ type clientPrivacy struct {
 }
 
 func (c *clientPrivacy) Help() string {
-	return "This is about looking for people (client find, and client contact by an identifier), having identifiers evaluated, and client contact --anonymous. With onion other providers do not learn that it is yours which asks, but for --anonymous, whose token names it. All else is as before: in rooms, and where you ask by your name, the others' providers see it. Your own provider sees whom and what you look for, either way.\n\n" +
+	return "This is about looking for people (client find, and client contact by an identifier), having identifiers evaluated, and client contact --anonymous. With onion other providers do not learn that it is yours which asks, but for --anonymous, whose token names it. How your messages come to a room each room says for itself (client room privacy). All else is as before: where you ask by your name, the others' providers see it. Your own provider sees whom and what you look for, either way.\n\n" +
 		"It costs seconds. What it is worth is an estimate by your provider: it knows how many providers take part and how much they send, not who watches. If it cannot be done, the command fails, and nothing goes another way.\n\n" +
 		"Example:\n  mimid client privacy onion --refuse-below 10\n  mimid client privacy"
 }
@@ -107,6 +107,16 @@ func (c *clientPrivacy) Run(s *session) error {
 	})
 }
 
+// tripText says how long something takes that goes over relays.
+func tripText(r *client.PrivacyReport) string {
+	ms := func(n int64) time.Duration { return (time.Duration(n) * time.Millisecond).Round(10 * time.Millisecond) }
+	text := fmt.Sprintf("%s for each request and its answer, by the delays that are set", ms(r.ComputedMS))
+	if r.MeasuredMS > 0 {
+		text += fmt.Sprintf("; %s by the last cover packets", ms(r.MeasuredMS))
+	}
+	return text
+}
+
 func printPrivacy(w io.Writer, p client.Privacy, r *client.PrivacyReport) {
 	if p.Over == client.PrivacyOpen {
 		fmt.Fprintln(w, "open: when you look for people, your provider asks others in its name.")
@@ -122,11 +132,7 @@ func printPrivacy(w io.Writer, p client.Privacy, r *client.PrivacyReport) {
 		return
 	}
 	fmt.Fprintf(w, "now        a request hides among %s of the %d that take part (an estimate of your provider's)\n", hidesAmong(r.AnonymitySet), r.Providers)
-	ms := func(n int64) time.Duration { return (time.Duration(n) * time.Millisecond).Round(10 * time.Millisecond) }
-	fmt.Fprintf(w, "takes      %s for each request and its answer, by the delays that are set", ms(r.ComputedMS))
-	if r.MeasuredMS > 0 {
-		fmt.Fprintf(w, "; %s by the last cover packets", ms(r.MeasuredMS))
-	}
+	fmt.Fprintf(w, "takes      %s", tripText(r))
 	fmt.Fprintln(w, ". To find somebody takes three or four of them.")
 	for _, x := range r.Warnings {
 		fmt.Fprintf(w, "warning    %s\n", printable(x, ""))

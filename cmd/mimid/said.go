@@ -164,6 +164,7 @@ type shownMessage struct {
 	Receipts  []shownReceipt      `json:"receipts,omitempty"`
 	Files     []shownFile         `json:"files,omitempty"` // that client fetch saves
 	Mentioned bool                `json:"mentions_you,omitempty"`
+	Hidden    bool                `json:"over_relays,omitempty"` // the hub was not told who says it
 	ExpiresAt *time.Time          `json:"expires_at,omitempty"`
 }
 
@@ -210,7 +211,7 @@ func messageView(m client.Message) shownMessage {
 	if !m.Sender.IsZero() {
 		v.Sender = m.Sender.Short()
 	}
-	v.Mentioned = m.Mentioned
+	v.Mentioned, v.Hidden = m.Mentioned, m.Hidden
 	if !m.ExpiresAt.IsZero() {
 		v.ExpiresAt = &m.ExpiresAt
 	}

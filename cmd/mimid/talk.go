@@ -114,6 +114,8 @@ func (f *sending) to(s *session, room string, compose func(*client.Client, clien
 		if err != nil {
 			return err
 		}
+		ctx, cancel := f.mayTakeRelays(ctx, s, cl, r)
+		defer cancel()
 		return f.say(ctx, s, cl, r, func() (*client.Content, error) { return compose(cl, r) })
 	})
 }
@@ -188,6 +190,11 @@ func awaitSent(ctx context.Context, cl *client.Client, room client.Room, index u
 		}
 		if m.State != client.StateQueued || errors.Is(err, client.ErrNoMessage) {
 			return m, nil
+		}
+		if room.Privacy.Level == client.PrivacyOnion {
+			if why, err := cl.Held(ctx, room.URI); err == nil && why != "" {
+				return m, errors.New(why)
+			}
 		}
 		select {
 		case <-time.After(5 * time.Millisecond):

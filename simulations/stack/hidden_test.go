@@ -79,7 +79,7 @@ func hiddenMessages(t *testing.T, log *bytes.Buffer) error {
 		r, _ := bob.RoomPrivacyReport(ctx, u)
 		return fmt.Errorf("%w: %+v", err, r)
 	}
-	if err := bob.SetRoomPrivacy(ctx, u, client.Privacy{Over: client.PrivacyOnion}); err != nil {
+	if err := bob.SetRoomPrivacy(ctx, u, client.RoomPrivacy{Level: client.PrivacyOnion}); err != nil {
 		return err
 	}
 	began := time.Now()
@@ -131,7 +131,7 @@ func hiddenMessages(t *testing.T, log *bytes.Buffer) error {
 	}
 
 	// Below the floor nothing is sent; without it, and openly, it is.
-	if err := bob.SetRoomPrivacy(ctx, u, client.Privacy{Over: client.PrivacyOnion, RefuseBelow: 2}); err != nil {
+	if err := bob.SetRoomPrivacy(ctx, u, client.RoomPrivacy{Level: client.PrivacyOnion, RefuseBelow: 2}); err != nil {
 		return err
 	}
 	if _, err := bob.Send(ctx, u, "few"); err != nil {
@@ -144,7 +144,7 @@ func hiddenMessages(t *testing.T, log *bytes.Buffer) error {
 	if has(alice, u, "few") {
 		t.Error("sent below the floor")
 	}
-	if err := bob.SetRoomPrivacy(ctx, u, client.Privacy{Over: client.PrivacyOpen}); err != nil {
+	if err := bob.SetRoomPrivacy(ctx, u, client.RoomPrivacy{Level: client.PrivacyPseudonymous}); err != nil {
 		return err
 	}
 	if err := await(ctx, "reading what came openly", func() bool { return has(alice, u, "few") }); err != nil {
@@ -155,7 +155,7 @@ func hiddenMessages(t *testing.T, log *bytes.Buffer) error {
 	}
 
 	// The hub's own user cannot hide from it, and is told so.
-	if err := alice.SetRoomPrivacy(ctx, u, client.Privacy{Over: client.PrivacyOnion}); err != nil {
+	if err := alice.SetRoomPrivacy(ctx, u, client.RoomPrivacy{Level: client.PrivacyOnion}); err != nil {
 		return err
 	}
 	if _, err := alice.Send(ctx, u, "not hidden"); err != nil {
