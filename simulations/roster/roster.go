@@ -1,9 +1,9 @@
 // Package roster asks what the provider that orders rooms learns of who is in them and who says something, at each level of privacy.
 //
 // What the hub learns is read out of octets: the participant lists, requests and envelopes that are given to it are written
-// and read by protocol/wire, and package hub has nothing else. At level open these are what nodes send today. The levels
-// pseudonymous and onion are not in nodes yet: what is sent there is what the design says, in the same formats, and
-// that it is all that is sent is only argued.
+// and read by protocol/wire, and package hub has nothing else. At level open these are what nodes send today. Level
+// pseudonymous is what nodes send, too, and level onion what they send of messages, but for the size, which is one here. That it
+// is all that is sent is only argued.
 //
 //	level         participant list      request                   envelope                when
 //	open          URIs of users         sendingUri: the user      the sender's provider   at once
