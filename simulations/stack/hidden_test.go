@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -34,8 +35,9 @@ func TestHiddenMessages(t *testing.T) {
 func relaying() func(*node.Config) {
 	i := 0
 	return func(c *node.Config) {
-		c.Onion = node.Onion{Enabled: true, Relay: i < 3, Capacity: 500, Witnesses: []string{"p0.example", "p1.example", "p2.example"},
-			Epoch: node.Duration(time.Minute), Rate: 2, Delay: node.Duration(20 * time.Millisecond)}
+		o := &c.Onion
+		o.Enabled, o.Relay, o.Witnesses = true, i < 3, []string{"p0.example", "p1.example", "p2.example"}
+		o.Epoch, o.Rate, o.Delay = node.Duration(time.Minute), 2, node.Duration(20*time.Millisecond)
 		// Relays are told apart by networks; nobody is at the first address.
 		c.Overlay.Announce = []string{fmt.Sprintf("/ip4/198.%d.0.1/tcp/4001", i), memnet.Addr(i).String()}
 		i++
@@ -140,7 +142,9 @@ func hiddenMessages(t *testing.T, log *bytes.Buffer) error {
 	if err := await(ctx, "held again", func() bool { why, err = bob.Held(ctx, u); return err == nil && why != "" }); err != nil {
 		return err
 	}
-	t.Logf("held: %s", why)
+	if !strings.Contains(why, "1 providers at most, which have somebody in the room") {
+		t.Errorf("held: %s", why)
+	}
 	if has(alice, u, "few") {
 		t.Error("sent below the floor")
 	}
@@ -164,7 +168,9 @@ func hiddenMessages(t *testing.T, log *bytes.Buffer) error {
 	if err := await(ctx, "held at the hub", func() bool { why, err = alice.Held(ctx, u); return err == nil && why != "" }); err != nil {
 		return err
 	}
-	t.Logf("held: %s", why)
+	if !strings.Contains(why, "your own provider orders the room") {
+		t.Errorf("held: %s", why)
+	}
 	return nil
 }
 
