@@ -47,12 +47,15 @@ type toldTyping struct {
 // SetTyping tells the others in a room that the user is typing, or no more. Applications
 // call it as often as they like, such as at each key: what is said again too soon is not
 // sent. Sending a message says that typing has ended, to whoever gets it. Whether anybody
-// heard it nobody knows. Errors: ErrNoRoom, ErrNotReady, ErrRefused where the own role may
-// not send, ErrStopped.
+// heard it nobody knows. Where messages go over relays it is not said, since it would name who is about to send.
+// Errors: ErrNoRoom, ErrNotReady, ErrRefused where the own role may not send, ErrStopped.
 func (c *Client) SetTyping(ctx context.Context, u uri.Room, on bool) error {
 	err := c.joined(ctx, u, func(r *roomState) error {
 		if err := r.roles().Need(c.roleIn(r, c.as(r)), policy.SendMessage); err != nil {
 			return fmt.Errorf("%w: %w", err, ErrRefused)
+		}
+		if r.overRelays() {
+			return nil
 		}
 		return c.sayTyping(r, on)
 	})
@@ -69,6 +72,9 @@ func (c *Client) TellTyping(ctx context.Context, u uri.Room, on bool) error {
 	err := c.joined(ctx, u, func(r *roomState) error {
 		if err := r.roles().Need(c.roleIn(r, c.as(r)), policy.SendMessage); err != nil {
 			return fmt.Errorf("%w: %w", err, ErrRefused)
+		}
+		if r.overRelays() {
+			return fmt.Errorf("your messages go to this room over relays, and that you type would tell its hub who sends: %w", ErrRefused)
 		}
 		kind := ephemeral.Idle
 		if on {

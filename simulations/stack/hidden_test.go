@@ -3,6 +3,7 @@ package stack
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -83,6 +84,12 @@ func hiddenMessages(t *testing.T, log *bytes.Buffer) error {
 	}
 	if err := bob.SetRoomPrivacy(ctx, u, client.RoomPrivacy{Level: client.PrivacyOnion}); err != nil {
 		return err
+	}
+	if err := bob.SetTyping(ctx, u, true); err != nil {
+		return err
+	}
+	if err := bob.TellTyping(ctx, u, true); !errors.Is(err, client.ErrRefused) {
+		t.Errorf("saying that somebody types: %v", err)
 	}
 	began := time.Now()
 	for i := range 5 {
