@@ -94,10 +94,6 @@ type wish struct {
 // byItself are the wishes of devices, not of people: if they fail they come again.
 var byItself = []string{wishPending, wishUpdate, wishHosting, wishObject, wishTake, wishYield}
 
-// openWishes are there in open rooms only: they tell names, or are not done yet under
-// pseudonyms.
-var openWishes = []string{wishLinks, wishEnter}
-
 // maxTries bounds how often a change is made anew that the hub refuses.
 const maxTries = 5
 
@@ -206,11 +202,6 @@ func (c *Client) change(ctx context.Context, u uri.Room, w *wish) error {
 			var unknown error
 			if w.User, unknown = c.goesBy(r, w.User); unknown != nil {
 				return unknown, nil
-			}
-		}
-		if slices.Contains(openWishes, w.Kind) {
-			if err := r.unmasked(w.Kind); err != nil {
-				return err, nil
 			}
 		}
 		c.newWish(b, w)

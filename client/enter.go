@@ -60,7 +60,8 @@ type entering struct {
 }
 
 // JoinRoom joins a room by its URI, if it lets this user in without being added, or by a link
-// (HeldLink.Reveal), and returns when this device is in. If ctx ends before, it goes on.
+// (HeldLink.Reveal), and returns when this device is in. If ctx ends before, it goes on. Into a
+// pseudonymous room it comes by a link, and tells its members who it is.
 //
 // Errors: ErrName, ErrLink, ErrRefused, ErrUnreachable, *clientapi.Problem, ErrStopped,
 // ErrStorage.
@@ -74,8 +75,19 @@ func (c *Client) JoinRoom(ctx context.Context, address string) (uri.Room, error)
 		return u, err
 	}
 	e := &entering{Hubs: hubs}
+	var as *uri.Pseudonym
 	if link != nil {
 		e.Link = linkText(link.Reveal())
+		if link.Pseudonymous {
+			if !link.Pinned() {
+				return u, fmt.Errorf("joining %s: %w: its end, which tells the room from one that is made up to hear who comes, is missing; ask whoever gave it to you for a new one: %w", u, ErrLink, ErrName)
+			}
+			p, err := c.ownPseudonym(ctx, u)
+			if err != nil {
+				return u, fmt.Errorf("joining %s: %w", u, err)
+			}
+			as = &p
+		}
 	}
 	w := &wish{Kind: wishEnter}
 	done := make(chan error, 1)
@@ -91,7 +103,7 @@ func (c *Client) JoinRoom(ctx context.Context, address string) (uri.Room, error)
 			return fmt.Errorf("%s: %w", r.Reason, ErrNoRoom), nil
 		}
 		b := new(batch)
-		if r, err = c.enterRoom(b, u, r, e); err != nil {
+		if r, err = c.enterRoom(b, u, r, e, as); err != nil {
 			return err, nil
 		}
 		w.Room = r.id
@@ -105,20 +117,35 @@ func (c *Client) JoinRoom(ctx context.Context, address string) (uri.Room, error)
 	if err != nil {
 		return u, fmt.Errorf("joining %s: %w", u, err)
 	}
+	if as != nil {
+		c.saysWho(ctx, u)
+	}
 	return u, nil
 }
 
 // enterRoom makes a room one that this device comes into; old is what is left of it here,
-// nil if it is new. Messages that are here stay.
-func (c *Client) enterRoom(b *batch, u uri.Room, old *roomState, e *entering) (*roomState, error) {
+// nil if it is new. Messages that are here stay. as is what the user goes by in it, nil for its name.
+func (c *Client) enterRoom(b *batch, u uri.Room, old *roomState, e *entering, as *uri.Pseudonym) (*roomState, error) {
 	e.Since = c.cfg.Now().UnixMilli()
 	rec := roomRecord{URI: u.String(), State: roomLost, Entering: e}
 	if old != nil {
 		rec.NextMessage = old.NextMessage
 	}
+	if as == nil && old != nil && old.mask != nil {
+		as = &old.mask.user // whatever it is come into by
+	}
+	if as != nil {
+		var err error
+		if rec.Mask, err = c.wears(old, *as); err != nil {
+			return nil, err
+		}
+	}
 	r, err := newRoomState(&rec)
 	if err != nil {
 		return nil, err
+	}
+	if r.mask != nil && old != nil && old.mask != nil {
+		r.mask.named = old.mask.named
 	}
 	c.rooms[r.id] = r
 	r.save(b)
@@ -159,9 +186,9 @@ func (r *roomState) where(hub string) *clientapi.Where {
 
 // askHubs asks the hubs of a room that is being entered, one after the other, for what an
 // external commit needs; of another room its hub.
-func (c *Client) askHubs(ctx context.Context, m *me, r *roomState, hubs, unknown []string, link *HeldLink) (info *mls.GroupInfo, tree *mls.RatchetTree, pending []*mls.PublicMessage, hub string, err error) {
+func (c *Client) askHubs(ctx context.Context, as *entrance, r *roomState, hubs, unknown []string, link *HeldLink) (info *mls.GroupInfo, tree *mls.RatchetTree, pending []*mls.PublicMessage, hub string, err error) {
 	if len(hubs) == 0 {
-		info, tree, pending, err = c.groupInfo(ctx, m, r.id, r.uri, link, nil)
+		info, tree, pending, err = c.groupInfo(ctx, as, r.id, r.uri, link, nil)
 		return info, tree, pending, "", err
 	}
 	// What a hub says of a link tells more than that another one is not it, or is away.
@@ -174,7 +201,7 @@ func (c *Client) askHubs(ctx context.Context, m *me, r *roomState, hubs, unknown
 			}
 			tried = append(tried, hub)
 			if err = c.know(ctx, hub); err == nil {
-				info, tree, pending, err = c.groupInfo(ctx, m, r.id, r.uri, link, &clientapi.Where{URI: r.uri.String(), Hub: hub, Unknown: unknown})
+				info, tree, pending, err = c.groupInfo(ctx, as, r.id, r.uri, link, &clientapi.Where{URI: r.uri.String(), Hub: hub, Unknown: unknown})
 			}
 			if err == nil {
 				return true
@@ -236,7 +263,7 @@ func (c *Client) keyless(u uri.Room, ctx *mls.GroupContext) (out []string) {
 
 // entryOf returns what an external commit needs besides a leaf: the list update, if this
 // user is not on the list: by a link, if it has one that counts.
-func (c *Client) entryOf(r *roomState, g *mls.PublicGroup) ([]*mls.Proposal, error) {
+func (c *Client) entryOf(r *roomState, from *entrance, g *mls.PublicGroup) ([]*mls.Proposal, error) {
 	roster, err := room.RosterOf(g)
 	if err != nil {
 		return nil, err
@@ -245,14 +272,14 @@ func (c *Client) entryOf(r *roomState, g *mls.PublicGroup) ([]*mls.Proposal, err
 	if err != nil {
 		return nil, err
 	}
-	switch v.Role(c.user.String()) {
+	switch v.Role(c.as(r).String()) {
 	case policy.None:
 	case policy.Banned:
 		return nil, fmt.Errorf("you are banned from the room: %w", ErrRefused)
 	default:
 		return nil, nil
 	}
-	role, err := v.Entry(c.me.credential())
+	role, err := v.Entry(from.Credential)
 	if link := r.Entering.link(); link != nil {
 		by, unusable := c.entryBy(r, link, g)
 		if unusable == nil || err != nil {
@@ -262,7 +289,7 @@ func (c *Client) entryOf(r *roomState, g *mls.PublicGroup) ([]*mls.Proposal, err
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", err, ErrRefused)
 	}
-	p, err := room.UpdateParticipants(g.Context(), []room.Participant{{User: c.user, Role: role}}, nil)
+	p, err := room.UpdateParticipants(g.Context(), []room.Participant{{User: c.as(r), Role: role}}, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -326,9 +353,18 @@ func (c *Client) lookForRooms() {
 					continue
 				}
 				delete(c.uninvited, id)
+				var as *uri.Pseudonym
+				if x.As != "" {
+					p, err := c.checkPseudonym(x.As)
+					if err != nil {
+						c.emit(Problem{u, err})
+						continue
+					}
+					as = &p
+				}
 				b := new(batch)
 				c.within(id)
-				if _, err := c.enterRoom(b, u, nil, &entering{Own: true}); err != nil {
+				if _, err := c.enterRoom(b, u, nil, &entering{Own: true}, as); err != nil {
 					return err
 				}
 				if err := c.commit(b); err != nil {
@@ -376,10 +412,11 @@ type consentScope struct{ requester, room string }
 
 // invited says whether this device comes into a room by itself, on whose list its user is: if
 // another device of the user is in it, or one of somebody whom the user lets add it. Both are
-// proven by the group, and a list is not: any hub can put anybody on that.
+// proven by the group, and a list is not: any hub can put anybody on that. Into a pseudonymous room
+// nobody is put whom the own provider has not let be added, so there the first is enough.
 func (c *Client) invited(x *clientapi.Room, given *decisions) bool {
 	return slices.ContainsFunc(x.Participants, func(p clientapi.Participant) bool {
-		return p.Clients > 0 && (p.User == c.user.String() || given.admits(p.User, x.URI))
+		return p.Clients > 0 && (p.User == cmp.Or(x.As, c.user.String()) || given.admits(p.User, x.URI))
 	})
 }
 
@@ -387,7 +424,7 @@ func (c *Client) invited(x *clientapi.Room, given *decisions) bool {
 // not banned.
 func (c *Client) takesPart(x *clientapi.Room) bool {
 	return slices.ContainsFunc(x.Participants, func(p clientapi.Participant) bool {
-		return p.User == c.user.String() && p.Role != "banned"
+		return p.User == cmp.Or(x.As, c.user.String()) && p.Role != "banned"
 	})
 }
 

@@ -384,6 +384,7 @@ func (c *Client) checkGroup(r *roomState, g *mls.PublicGroup) error {
 // another one is made.
 type attempt struct {
 	staged *mls.StagedCommit
+	from   *entrance
 	txn    room.TxnID
 	since  time.Time
 	// again is the submission, if it is not known to have come to the hub.
@@ -397,14 +398,19 @@ const attemptTime = 30 * time.Second
 // rejoin enters a room's group by an external commit, which replaces this client's old leaf
 // if it has one.
 func (c *Client) rejoin(r *roomState) {
-	m := c.me
+	from, err := c.me.entrance(r, c.cfg.Now())
+	if err != nil {
+		c.emit(Problem{r.uri, fmt.Errorf("%s: %w", c.rejoining(r), err)})
+		r.rejoining.failed(c.cfg.Now(), c.cfg.Retry, 0)
+		return
+	}
 	var hubs []string
 	if r.Entering != nil {
 		hubs = r.Entering.Hubs
 	}
 	link, unknown := r.Entering.link(), r.unknown
 	c.asyncIn(r, c.rejoining(r), &r.rejoining, func(ctx context.Context) (func() error, error) {
-		info, tree, pending, hub, err := c.askHubs(ctx, m, r, hubs, unknown, link)
+		info, tree, pending, hub, err := c.askHubs(ctx, from, r, hubs, unknown, link)
 		if no := refusedBy(r.uri, link, err); no != nil {
 			return func() error {
 				if r.State != roomLost || c.rooms[r.id] != r {
@@ -428,7 +434,7 @@ func (c *Client) rejoin(r *roomState) {
 			if r.State != roomLost || r.attempt != nil || c.rooms[r.id] != r {
 				return nil
 			}
-			a, req, nonce, err := c.externalCommit(r, info, tree, pending)
+			a, req, nonce, err := c.externalCommit(r, from, info, tree, pending)
 			if errors.Is(err, ErrRefused) && r.Entering != nil {
 				return c.refusedEntry(r, err)
 			}
@@ -520,16 +526,16 @@ func (c *Client) submitAttempt(r *roomState, a *attempt, req *clientapi.SubmitUp
 var errOut = errors.New("client: the hub does not let this client in")
 
 // groupInfo asks the hub for what an external commit needs.
-func (c *Client) groupInfo(ctx context.Context, m *me, id room.ID, u uri.Room, link *HeldLink, from *clientapi.Where) (*mls.GroupInfo, *mls.RatchetTree, []*mls.PublicMessage, error) {
+func (c *Client) groupInfo(ctx context.Context, as *entrance, id room.ID, u uri.Room, link *HeldLink, from *clientapi.Where) (*mls.GroupInfo, *mls.RatchetTree, []*mls.PublicMessage, error) {
 	key, err := mls.GenerateHPKEKey(room.Suite)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	req := &wire.GroupInfoRequest{Suite: room.Suite, Credential: m.credential(), GroupInfoKey: key.Public()}
+	req := &wire.GroupInfoRequest{Suite: room.Suite, Credential: as.Credential, GroupInfoKey: key.Public()}
 	if link != nil {
-		req.JoiningCode = link.Code(m.signer.Public(), req.GroupInfoKey)
+		req.JoiningCode = link.Code(as.Signer.Public(), req.GroupInfoKey)
 	}
-	if err := req.Sign(m.signer); err != nil {
+	if err := req.Sign(as.Signer); err != nil {
 		return nil, nil, nil, err
 	}
 	body, err := req.Bytes()
@@ -540,6 +546,7 @@ func (c *Client) groupInfo(ctx context.Context, m *me, id room.ID, u uri.Room, l
 	if err := c.api.call(ctx, "POST", "/v1/rooms/"+id.String()+"/groupinfo", &clientapi.FetchGroupInfo{Request: body, From: from}, got); err != nil {
 		return nil, nil, nil, err
 	}
+	as.attestation = got.Attestation
 	bad := func(err error) (*mls.GroupInfo, *mls.RatchetTree, []*mls.PublicMessage, error) {
 		return nil, nil, nil, fmt.Errorf("GroupInfo of %s: %w: %w", u, ErrProtocol, err)
 	}
@@ -572,29 +579,36 @@ func (c *Client) groupInfo(ctx context.Context, m *me, id room.ID, u uri.Room, l
 	return tbe.GroupInfo, tbe.Tree.Tree, pending, nil
 }
 
-func (c *Client) externalCommit(r *roomState, info *mls.GroupInfo, tree *mls.RatchetTree, pending []*mls.PublicMessage) (a *attempt, req []byte, nonce room.TxnNonce, err error) {
+func (c *Client) externalCommit(r *roomState, from *entrance, info *mls.GroupInfo, tree *mls.RatchetTree, pending []*mls.PublicMessage) (a *attempt, req []byte, nonce room.TxnNonce, err error) {
 	now := c.cfg.Now()
 	pub, err := mls.NewPublicGroup(info, tree, c.config(), now)
 	if err != nil {
 		return nil, nil, nonce, err
 	}
+	if err := r.fits(pub); err != nil {
+		return nil, nil, nonce, err
+	}
 	if err := c.checkGroup(r, pub); err != nil {
 		return nil, nil, nonce, err
 	}
-	o := mls.ExternalOptions{LeafParams: c.me.leaf(now), Tree: tree}
-	if o.Proposals, err = c.entryOf(r, pub); err != nil {
+	var o mls.ExternalOptions
+	if o.Replace, err = c.replaces(r, pub, from); err != nil {
+		return nil, nil, nonce, err
+	}
+	o.LeafParams, o.Tree = from.LeafParams, tree
+	if r.mask != nil {
+		if len(from.attestation) == 0 {
+			return nil, nil, nonce, fmt.Errorf("%s does not vouch for who comes in under a pseudonym of it: %w", c.me.Domain, ErrProtocol)
+		}
+		o.AAD = room.AttestedAAD(from.attestation)
+	}
+	if o.Proposals, err = c.entryOf(r, from, pub); err != nil {
 		return nil, nil, nonce, err
 	}
 	for _, m := range pending {
 		// Others cannot go into such a commit, and end with its epoch.
 		if ch, err := pub.Process(m, nil, now); err == nil && ch.Proposal != nil && ch.Proposal.Proposal.Type == mls.ProposalSelfRemove {
 			o.SelfRemoves = append(o.SelfRemoves, m)
-		}
-	}
-	for m := range pub.Members() {
-		if name, err := x509auth.ClientURI(m.Node.Credential); err == nil && name == c.me.Client {
-			o.Replace = &m.Leaf
-			break
 		}
 	}
 	if e := r.Entering; e != nil && e.Own && !e.Sent && o.Replace != nil && now.Sub(time.UnixMilli(e.Since)) < welcomePatience {
@@ -610,16 +624,22 @@ func (c *Client) externalCommit(r *roomState, info *mls.GroupInfo, tree *mls.Rat
 		return nil, nil, nonce, err
 	}
 	nonce = room.NewTxnNonce()
-	return &attempt{staged: s, txn: room.TxnIDOf(nonce, req), since: now}, req, nonce, nil
+	return &attempt{staged: s, from: from, txn: room.TxnIDOf(nonce, req), since: now}, req, nonce, nil
 }
 
 // reenter joins with the own external commit, which the log has.
 func (c *Client) reenter(b *batch, r *roomState, e *room.Entry) error {
-	g, err := r.attempt.staged.Join()
+	a := r.attempt
+	g, err := a.staged.Join()
 	if err == nil {
 		err = c.enterGroup(b, r, g)
 	}
 	r.attempt = nil
+	if err == nil && r.mask != nil {
+		if err = c.enteredMask(b, r, a.from, a.staged.Change); err != nil && !errors.Is(err, ErrStorage) {
+			return c.diverge(b, r, err)
+		}
+	}
 	if err != nil {
 		if errors.Is(err, ErrStorage) {
 			return err
@@ -664,14 +684,6 @@ func (c *Client) pumpRoom(r *roomState, now time.Time, soon func(*task) bool) er
 			}
 		}
 	case roomLost:
-		if r.mask != nil {
-			// To ask for the GroupInfo would tell the hub who asks.
-			b := new(batch)
-			if err := c.leaveGroup(b, r, roomLeft, "this device cannot follow the room any more, and cannot come back into a pseudonymous room by itself yet; ask a member to remove you and to add you again"); err != nil {
-				return err
-			}
-			return c.commit(b)
-		}
 		if r.attempt != nil && now.Sub(r.attempt.since) > attemptTime {
 			r.attempt = nil
 		}

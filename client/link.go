@@ -63,15 +63,16 @@ func (c *Client) MakeLink(ctx context.Context, u uri.Room, t LinkTerms) (*HeldLi
 		l.Expires = uint64(c.cfg.Now().Add(t.For).UnixMilli())
 	}
 	err := c.joined(ctx, u, func(r *roomState) (err error) {
-		if err := r.unmasked("coming in by a link"); err != nil {
-			return err
-		}
+		h.Pseudonymous = r.mask != nil
 		if t.Role != "" {
 			if l.Role, err = r.roles().Named(t.Role); err != nil {
 				return fmt.Errorf("%w: %w", err, ErrName)
 			}
-		} else if l.Role, err = r.roles().Newcomer(c.roleIn(r, c.user)); err != nil {
+		} else if l.Role, err = r.roles().Newcomer(c.roleIn(r, c.as(r))); err != nil {
 			return fmt.Errorf("%w: %w", err, ErrRefused)
+		}
+		if r.mask != nil && !r.roles().Posts(l.Role) {
+			return fmt.Errorf("who comes in by itself has to say who it is, and who is %s may say nothing; add it: %w", r.roles().Name(l.Role), ErrRefused)
 		}
 		return nil
 	})
@@ -178,7 +179,7 @@ func (c *Client) stageLinks(r *roomState, w *wish, o *mls.CommitOptions) (done b
 	var revoked [][32]byte
 	for _, l := range now.Links {
 		has[l.Key] = true
-		if _, err := now.Usable(l.Key, at); err != nil && len(want.Made) > 0 && r.roles().May(c.roleIn(r, c.user), policy.DeleteJoinCode) {
+		if _, err := now.Usable(l.Key, at); err != nil && len(want.Made) > 0 && r.roles().May(c.roleIn(r, c.as(r)), policy.DeleteJoinCode) {
 			revoked = append(revoked, l.Key)
 			delete(has, l.Key)
 		}
@@ -251,7 +252,7 @@ func (c *Client) swapped(r *roomState, entries []*room.Entry) error {
 }
 
 // linkRefusal says to a person what a link's fault means, and what to do.
-func linkRefusal(f room.LinkFault, u uri.Room) error {
+func linkRefusal(f room.LinkFault, h *HeldLink) error {
 	var what, then string
 	switch f {
 	case room.LinkExpired:
@@ -263,7 +264,10 @@ func linkRefusal(f room.LinkFault, u uri.Room) error {
 	default:
 		what, then = "the room knows no such link", "copy it again, from mimi: to the end, or ask whoever gave it to you for a new one"
 	}
-	return fmt.Errorf("%w: %s; %s, or ask to be let in with `mimid client room knock %s`: %w", ErrLink, what, then, u, ErrRefused)
+	if h.Pseudonymous { // who knocks tells its name
+		return fmt.Errorf("%w: %s; %s: %w", ErrLink, what, then, ErrRefused)
+	}
+	return fmt.Errorf("%w: %s; %s, or ask to be let in with `mimid client room knock %s`: %w", ErrLink, what, then, h.Room, ErrRefused)
 }
 
 // linkFaults are the hub's words for what is wrong with a link.
@@ -275,8 +279,8 @@ var linkFaults = map[clientapi.Code]room.LinkFault{clientapi.CodeLinkUnknown: ro
 func refusedBy(u uri.Room, link *HeldLink, err error) error {
 	p, told := errors.AsType[*clientapi.Problem](err)
 	switch {
-	case told && linkFaults[p.Code] != 0:
-		return linkRefusal(linkFaults[p.Code], u)
+	case told && link != nil && linkFaults[p.Code] != 0:
+		return linkRefusal(linkFaults[p.Code], link)
 	case link != nil && told && p.Code == clientapi.CodeForbidden:
 		return fmt.Errorf("%w: %s: %w", ErrLink, p.Detail, ErrRefused)
 	case link != nil && (errors.Is(err, errOut) || told && p.Code == clientapi.CodeNotFound):
@@ -299,14 +303,14 @@ func (c *Client) entryBy(r *roomState, h *HeldLink, g *mls.PublicGroup) ([]*mls.
 	}
 	l, err := all.Usable(h.Key(), uint64(c.cfg.Now().UnixMilli()))
 	if fault, bad := errors.AsType[*room.LinkError](err); bad {
-		return nil, linkRefusal(fault.Fault, r.uri)
+		return nil, linkRefusal(fault.Fault, h)
 	}
 	if err != nil {
 		return nil, err
 	}
-	p, err := room.UpdateParticipants(g.Context(), []room.Participant{{User: c.user, Role: l.Role}}, nil)
+	p, err := room.UpdateParticipants(g.Context(), []room.Participant{{User: c.as(r), Role: l.Role}}, nil)
 	if err != nil {
 		return nil, err
 	}
-	return []*mls.Proposal{p, h.Use(g.GroupID(), g.Epoch(), c.user)}, nil
+	return []*mls.Proposal{p, h.Use(g.GroupID(), g.Epoch(), c.as(r))}, nil
 }

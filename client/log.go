@@ -344,7 +344,7 @@ func (c *Client) committed(b *batch, r *roomState, ch *mls.Change, own *wish) er
 		for _, m := range ch.Added {
 			// Whoever replaces this leaf by one of the same client is this client: it
 			// rejoined, and was stopped before it knew.
-			if name, err := x509auth.ClientURI(m.Node.Credential); err == nil && name == c.me.Client {
+			if c.sameDevice(r, m.Node) {
 				b.tell(Rejoining{r.uri, errors.New("coming back was interrupted")})
 				return c.leaveGroup(b, r, roomLost, "coming back was interrupted")
 			}

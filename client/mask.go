@@ -2,16 +2,16 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
-	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
+	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/pseudonym"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
@@ -21,9 +21,13 @@ import (
 // can name. The keys that name others are stored in the transaction that changes the group;
 // what members tell each other are messages in the room that nobody is shown.
 
-// ErrMasked: something that there is not in pseudonymous rooms, at least not yet. The text
+// ErrMasked: something that there is not in pseudonymous rooms, as it would tell a name. The text
 // says what.
-var ErrMasked = errors.New("client: pseudonymous rooms do not have this yet")
+var ErrMasked = errors.New("client: pseudonymous rooms do not have this")
+
+// ErrSecondPseudonym: a user has come into a room under another pseudonym than it has there. Its
+// provider, which has to see to it that there is one, does not; a ban of one is none of the other.
+var ErrSecondPseudonym = errors.New("client: a user under a second pseudonym, which its provider must not give it")
 
 // maskRecord is what this device goes by in a room.
 type maskRecord struct{ User, Client string }
@@ -31,18 +35,20 @@ type maskRecord struct{ User, Client string }
 // mask is a room's pseudonymous side.
 type mask struct {
 	user, client uri.Pseudonym
-	room         *pseudonym.Room           // who is who; nil while there is no group
-	named        map[uri.User]uri.User     // all that were ever named here, by pseudonym
-	kept         []byte                    // what is stored of keys
-	since        uint64                    // the epoch from which on room knows
-	asked        time.Time                 // when others were asked for keys last
-	answers      map[mls.LeafIndex]*answer // that are due
+	room         *pseudonym.Room       // who is who; nil while there is no group
+	named        map[uri.User]uri.User // all that were ever named here, by pseudonym
+	kept         []byte                // what is stored of keys
+	since        uint64                // the epoch from which on room knows
+	asked        time.Time             // when others were asked for keys last
+	answers      []*answer             // that are due
 }
 
 // answer is what somebody has asked for, to be told unless somebody else does.
 type answer struct {
-	q  pseudonym.Request
-	at time.Time
+	from  mls.LeafIndex
+	q     pseudonym.Request
+	at    time.Time
+	until time.Time // how long to wait for who asks to be named
 }
 
 // namesRecord are the keys that name members, as pseudonym.Room.Keep writes them.
@@ -50,14 +56,19 @@ type namesRecord struct{ Keys [][]byte }
 
 const (
 	// askAgain is how long a device waits for keys before it asks again.
-	askAgain  = time.Minute
+	askAgain = time.Minute
+	// toldWithin is for how many of Config.CommitDelay a device waits for the key of somebody who
+	// has come, which is told with that, before it asks.
+	toldWithin = 5
+	// maxAsks is how many requests of one member wait for an answer.
+	maxAsks   = 4
 	tableMask = "mask"
 )
 
 func tableNamed(id room.ID) string { return "named/" + id.String() }
 
 func newMask(rec *maskRecord) (*mask, error) {
-	m := &mask{named: map[uri.User]uri.User{}, answers: map[mls.LeafIndex]*answer{}}
+	m := &mask{named: map[uri.User]uri.User{}}
 	var err error
 	if m.user, err = uri.ParsePseudonym(rec.User); err == nil {
 		m.client, err = uri.ParsePseudonym(rec.Client)
@@ -101,12 +112,28 @@ func (c *Client) goesBy(r *roomState, who string) (string, error) {
 	if u == c.user {
 		return c.as(r).String(), nil
 	}
-	for p, real := range r.mask.named {
-		if real == u {
-			return p.String(), nil
-		}
+	if all := c.allOf(r, u); len(all) > 0 {
+		return all[0].String(), nil
 	}
 	return "", fmt.Errorf("%s is nobody in %s that this device can name: %w", u.Short(), r.uri, ErrRefused)
+}
+
+// allOf are the pseudonyms of a user in a room, who has one if its provider is honest; first those
+// that have a device in it.
+func (c *Client) allOf(r *roomState, u uri.User) (out []uri.User) {
+	for p, real := range r.mask.named {
+		if real == u {
+			out = append(out, p)
+		}
+	}
+	in := func(p uri.User) int {
+		if r.roster != nil && r.roster.Clients(p) > 0 {
+			return 0
+		}
+		return 1
+	}
+	slices.SortFunc(out, func(a, b uri.User) int { return cmp.Or(cmp.Compare(in(a), in(b)), cmp.Compare(a.String(), b.String())) })
+	return out
 }
 
 // unmasked refuses what there is not in pseudonymous rooms.
@@ -221,24 +248,7 @@ func (c *Client) drawPseudonym(ctx context.Context, u uri.Room, n *NewRoom) (p u
 	if !n.Parent.IsZero() {
 		return p, fmt.Errorf("a pseudonymous room has no parent: everybody goes by another pseudonym there: %w", ErrRefused)
 	}
-	_, api, err := c.self(ctx)
-	if err != nil {
-		return p, err
-	}
-	got := new(clientapi.Pseudonym)
-	if err := api.call(ctx, "POST", "/v1/pseudonyms", &clientapi.NewPseudonym{Room: u.String()}, got); err != nil {
-		return p, err
-	}
-	if p, err = uri.ParsePseudonym(got.Pseudonym); err == nil {
-		err = pseudonym.Check(p)
-	}
-	if err == nil && p.Provider() != c.user.Provider() {
-		err = fmt.Errorf("%s is at another provider", p)
-	}
-	if err != nil {
-		return p, fmt.Errorf("drawing a pseudonym: %w: %w", ErrProtocol, err)
-	}
-	return p, nil
+	return c.ownPseudonym(ctx, u)
 }
 
 // loadMask reads what is known of the members of a room whose group was read.
@@ -251,7 +261,12 @@ func (c *Client) loadMask(tx Tx, r *roomState) error {
 	if err != nil {
 		return err
 	}
-	err = scan(tx, tableNamed(r.id), func(name string, real *string) error {
+	return c.restoreNames(r, rec.Keys)
+}
+
+// loadNamed reads who was ever named in a room.
+func (r *roomState) loadNamed(tx Tx) error {
+	return scan(tx, tableNamed(r.id), func(name string, real *string) error {
 		p, err := uri.ParseParticipant(name)
 		if err != nil {
 			return err
@@ -259,10 +274,6 @@ func (c *Client) loadMask(tx Tx, r *roomState) error {
 		r.mask.named[p], err = uri.ParseUser(*real)
 		return err
 	})
-	if err != nil {
-		return err
-	}
-	return c.restoreNames(r, rec.Keys)
 }
 
 // restoreNames makes the names anew from keys that were kept. Certificates are not too old for
@@ -312,13 +323,17 @@ func (c *Client) participant(r *roomState, u uri.User, role string, clients int)
 	if real, ok := r.mask.named[u]; ok && clients == 0 {
 		out.User, out.Unnamed = real, nil
 	}
+	known := false
 	for _, l := range r.roster.Leaves(u) {
 		link, err := r.mask.room.Who(l)
 		if err == nil {
-			out.User, out.Unnamed = link.User(), nil
-			break
+			out.User, out.Unnamed, known = link.User(), nil, true
+		} else {
+			out.Doubt = err
 		}
-		out.Unnamed = err
+	}
+	if !known && out.Doubt != nil {
+		out.Unnamed, out.Doubt = out.Doubt, nil
 	}
 	return out
 }
@@ -331,6 +346,7 @@ func (c *Client) keepNames(b *batch, r *roomState) {
 		m.kept = all
 		b.put(tableMask, r.id.String(), &namesRecord{keys})
 	}
+	var of map[uri.User][]uri.User // pseudonyms, by user
 	for _, l := range m.room.Leaves() {
 		link, err := m.room.Who(l)
 		if err != nil {
@@ -340,7 +356,18 @@ func (c *Client) keepNames(b *batch, r *roomState) {
 		if _, known := m.named[p]; known {
 			continue
 		}
-		m.named[p] = link.User()
+		if of == nil {
+			of = map[uri.User][]uri.User{}
+			for x, real := range m.named {
+				of[real] = append(of[real], x)
+			}
+		}
+		for _, other := range of[link.User()] {
+			if now := c.roleIn(r, other); now != policy.None {
+				b.tell(Problem{r.uri, fmt.Errorf("%s, who is %s here, is %s as %s: %w", link.User(), p, r.roles().Name(now), other, ErrSecondPseudonym)})
+			}
+		}
+		m.named[p], of[link.User()] = link.User(), append(of[link.User()], p)
 		b.put(tableNamed(r.id), p.String(), link.User().String())
 		c.noteCredential(b, r, link.Credential())
 	}
@@ -393,7 +420,12 @@ func (c *Client) maskCommitted(b *batch, r *roomState, ch *mls.Change, own *wish
 		return fmt.Errorf("who is who: %w", err)
 	}
 	for _, x := range ch.Removed {
-		delete(m.answers, x.Leaf)
+		m.answers = slices.DeleteFunc(m.answers, func(a *answer) bool { return a.from == x.Leaf })
+	}
+	if len(ch.Added) > 0 && own == nil {
+		// Their keys are on their way. Whoever still lacks one asks, not all at once.
+		wait := toldWithin*c.cfg.CommitDelay + jitter(toldWithin*c.cfg.CommitDelay)
+		m.asked = later(m.asked, now.Add(min(wait, askAgain)-askAgain))
 	}
 	if own != nil && len(own.Masks) > 0 {
 		told := new(pseudonym.Keys)
@@ -425,8 +457,8 @@ func (c *Client) maskTold(b *batch, r *roomState, from mls.LeafIndex, data []byt
 	case err != nil:
 		return err
 	case told != nil:
-		clear(m.answers) // somebody has answered; who still lacks something asks again
 		m.room.Learn(told, now)
+		m.answers = slices.DeleteFunc(m.answers, func(a *answer) bool { return m.answered(a, told) })
 		c.keepNames(b, r)
 		c.maskDue(b, r)
 	default:
@@ -437,9 +469,31 @@ func (c *Client) maskTold(b *batch, r *roomState, from mls.LeafIndex, data []byt
 				rank++
 			}
 		}
-		m.answers[from] = &answer{q, now.Add(time.Duration(min(rank, 30)) * c.cfg.CommitDelay)}
+		n := 0
+		for _, a := range m.answers {
+			if a.from == from {
+				n++
+			}
+		}
+		if n < maxAsks {
+			m.answers = append(m.answers, &answer{from, q, now.Add(time.Duration(min(rank, 30)) * c.cfg.CommitDelay), now.Add(askAgain)})
+		}
+		if ask := m.room.Ask(); len(ask) > 0 && covers(q, ask) {
+			m.asked = later(m.asked, now) // the answer is for all
+		}
 	}
 	return nil
+}
+
+// answered says whether all that this device would answer has been told by somebody else.
+func (m *mask) answered(a *answer, told *pseudonym.Keys) bool {
+	k, err := m.room.Answer(a.from, a.q)
+	if err != nil {
+		return false
+	}
+	return !slices.ContainsFunc(append(k.Others, k.Present), func(x pseudonym.Key) bool {
+		return x.ID() != pseudonym.ID{} && x.ID() != told.Present.ID() && !slices.ContainsFunc(told.Others, func(y pseudonym.Key) bool { return x.ID() == y.ID() })
+	})
 }
 
 // pumpMask asks for keys that are lacking, and answers who has asked.
@@ -467,16 +521,24 @@ func (c *Client) pumpMask(r *roomState, now time.Time, soon func(*task) bool) er
 			soon(&task{at: due})
 		}
 	}
-	for _, from := range slices.Sorted(maps.Keys(m.answers)) {
-		a := m.answers[from]
-		if a.at.After(now) {
-			soon(&task{at: a.at})
+	due := m.answers
+	m.answers = nil
+	for _, x := range due {
+		if x.at.After(now) {
+			soon(&task{at: x.at})
+			m.answers = append(m.answers, x)
 			continue
 		}
-		delete(m.answers, from)
-		k, err := m.room.Answer(from, a.q)
+		k, err := m.room.Answer(x.from, x.q)
+		if unproved := errors.Is(err, pseudonym.ErrNoKey) || errors.Is(err, x509auth.ErrUnknownProvider); unproved && x.until.After(now) {
+			// It has said who it is, and the provider that vouches for it is being looked up.
+			x.at = now.Add(c.cfg.CommitDelay)
+			soon(&task{at: x.at})
+			m.answers = append(m.answers, x)
+			continue
+		}
 		if err != nil {
-			c.log.Debug("not told who is who", "room", r.uri, "leaf", from, "error", err)
+			c.log.Debug("not told who is who", "room", r.uri, "leaf", x.from, "error", err)
 			continue
 		}
 		if _, known := m.room.Present(); known || len(k.Others) > 0 {
@@ -507,12 +569,15 @@ func (c *Client) unproven(r *roomState) bool {
 }
 
 // forgetMask throws away what named the members of a room that is left. Who was named stays
-// so, in what was said.
+// so, in what was said. Who comes back into a room goes on with what it had.
 func (c *Client) forgetMask(b *batch, r *roomState) {
 	if r.mask == nil {
 		return
 	}
-	r.mask.room, r.mask.kept = nil, nil
-	clear(r.mask.answers)
+	r.mask.room, r.mask.answers = nil, nil
+	if r.State == roomLost {
+		return
+	}
+	r.mask.kept = nil
 	b.del(tableMask, r.id.String())
 }

@@ -23,7 +23,7 @@ func (c *Client) yielded(b *batch, r *roomState, to uri.Room) error {
 	switch {
 	case w == nil && c.welcome[id] == nil:
 		e := &entering{Hubs: []string{to.Provider().Domain()}, Own: true, Peer: r.Peer}
-		if _, err := c.enterRoom(b, to, nil, e); err != nil {
+		if _, err := c.enterRoom(b, to, nil, e, nil); err != nil {
 			return err
 		}
 		c.looks.touched[id] = true

@@ -81,7 +81,9 @@ func (c *Client) FindRoom(ctx context.Context, s string) (Room, error) {
 	case 1:
 		return found[0], nil
 	case 0:
-		s, _, _ = strings.Cut(s, "?join=") // the secret of a link
+		for _, q := range []string{"?join=", "?pseudonymous="} { // before the secret of a link
+			s, _, _ = strings.Cut(s, q)
+		}
 		return Room{}, fmt.Errorf("there is no room %q; `mimid client room list` shows all: %w", s, ErrName)
 	}
 	var names []string

@@ -122,6 +122,11 @@ func (c *Client) loadRoom(tx Tx, rec *roomRecord) error {
 	if err := r.loadExpiring(tx); err != nil {
 		return err
 	}
+	if r.mask != nil {
+		if err := r.loadNamed(tx); err != nil {
+			return err
+		}
+	}
 	if r.State != roomJoined && r.State != roomCreating && r.State != roomParted {
 		return nil
 	}

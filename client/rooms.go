@@ -49,6 +49,9 @@ type Participant struct {
 	Pseudonym uri.Pseudonym
 	// Unnamed says why this device cannot name it: one of package pseudonym's errors.
 	Unnamed error
+	// Doubt says, of who is named, why one of its devices is not: it may have come just now, or
+	// somebody says falsely to be a device of this user.
+	Doubt error
 }
 
 // Rooms lists the rooms, those that were left included, in order of their ids.

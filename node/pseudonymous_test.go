@@ -180,8 +180,8 @@ func circle(t *testing.T, masked bool) (a *running, u uri.Room) {
 		return a, u
 	}
 	// What there is not yet is refused, in words.
-	if _, err := alice.MakeLink(ctx, u, client.LinkTerms{}); !errors.Is(err, client.ErrMasked) {
-		t.Errorf("a link: %v", err)
+	if err := alice.Invite(ctx, u, bob.User(), "", ""); !errors.Is(err, client.ErrMasked) {
+		t.Errorf("an invitation: %v", err)
 	}
 	// Bob comes back, under the pseudonym that he had: his provider gives him no other.
 	as := func() uri.Pseudonym {

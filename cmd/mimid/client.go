@@ -472,7 +472,7 @@ type clientRoomCreate struct {
 }
 
 func (c *clientRoomCreate) Help() string {
-	return "With --parent, the new room depends on another one: only some of those may take part who are in that one, and who leaves it, or is put out of it, is taken out of the new one by the provider that orders it. It must be made at the provider that orders the other one.\n\nExample:\n  mimid client room create clubhouse\n  mimid client room create board --parent clubhouse\n  mimid client room create clubhouse --outside-replica\n  mimid client room create news --preset channel\n  mimid client room create market --open member\n  mimid client room create circle --pseudonymous\n\nIn a room with --pseudonymous people are added by who is in it, with the device that they have then. There are no links and invitations, and a device that loses its place has to be added again. Who reports abuse is a pseudonym, or nobody, and what is reported goes to the provider of who said it, too. The room's name is seen by the providers, as in any room."
+	return "With --parent, the new room depends on another one: only some of those may take part who are in that one, and who leaves it, or is put out of it, is taken out of the new one by the provider that orders it. It must be made at the provider that orders the other one.\n\nExample:\n  mimid client room create clubhouse\n  mimid client room create board --parent clubhouse\n  mimid client room create clubhouse --outside-replica\n  mimid client room create news --preset channel\n  mimid client room create market --open member\n  mimid client room create circle --pseudonymous\n\nIn a room with --pseudonymous people are added by who is in it, or come by a link. There are no invitations, and nobody knocks, as that would tell a name. Who reports abuse is a pseudonym, or nobody, and what is reported goes to the provider of who said it, too. The room's name is seen by the providers, as in any room."
 }
 
 func (c *clientRoomCreate) Run(s *session) error {
@@ -552,6 +552,9 @@ func viewOf(r client.Room) roomView {
 		line := fmt.Sprintf("%s (%s, %s)", p.User.Short(), p.Role, plural(p.Clients, "client"))
 		if p.Unnamed != nil {
 			line += ", not named: " + p.Unnamed.Error()
+		}
+		if p.Doubt != nil {
+			line += ", not every one of them proven: " + p.Doubt.Error()
 		}
 		v.Participants = append(v.Participants, line)
 	}

@@ -10,7 +10,6 @@ import (
 	"github.com/mimid/mimid/node/ration"
 	"github.com/mimid/mimid/protocol/clientapi"
 	"github.com/mimid/mimid/protocol/mls"
-	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/policy"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
@@ -61,7 +60,8 @@ func (r *Rooms) serveGroupInfo(ctx context.Context, q *Request) (*Response, erro
 
 // groupInfo is the hub's answer to who wants to join by itself (MIMI protocol
 // section 5.6): a client of a participant, or of somebody whom the room lets in, whose
-// provider asks, or somebody else's who holds a join link. Who holds a link that does not
+// provider asks, or somebody else's who holds a join link. To a pseudonymous room who asks
+// has a pseudonym, and the leaf's signature key. Who holds a link that does not
 // count is told why not, by a Problem; the draft's answer has no place for it.
 func (r *Rooms) groupInfo(ctx context.Context, id room.ID, from string, raw []byte) ([]byte, error) {
 	req, err := wire.ParseGroupInfoRequest(raw, room.BodyLimits())
@@ -80,7 +80,7 @@ func (r *Rooms) groupInfo(ctx context.Context, id room.ID, from string, raw []by
 	if err != nil {
 		return nil, asProblem(err)
 	}
-	v, err := req.Verify(r.cfg.Rules.Auth, r.cfg.Now())
+	v, err := req.Verify(room.Config(r.cfg.Rules.Auth).Authenticator, r.cfg.Now())
 	if err != nil {
 		r.log.Debug("GroupInfo refused", "room", id, "from", from, "err", err)
 		if fault != nil {
@@ -88,15 +88,12 @@ func (r *Rooms) groupInfo(ctx context.Context, id room.ID, from string, raw []by
 		}
 		return out.Bytes()
 	}
-	who, err := x509auth.UserURI(v.Request().Credential)
-	if err != nil {
-		return out.Bytes()
-	}
-	user, err := uri.ParseUser(who)
+	// Whose a pseudonym is, its provider alone knows, and has seen to it (goesAs there).
+	user, err := room.UserOf(&mls.LeafNode{Credential: req.Credential, SignatureKey: req.SignatureKey})
 	if err != nil || user.Provider().Domain() != from {
 		return out.Bytes()
 	}
-	if ok, wait := r.entries.users.Take(who, 1, r.cfg.Now()); !ok {
+	if ok, wait := r.entries.users.Take(user.String(), 1, r.cfg.Now()); !ok {
 		return nil, tooManyEntries(wait)
 	}
 	var leaving []wire.PendingProposal

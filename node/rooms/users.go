@@ -148,7 +148,18 @@ func (r *Rooms) Room(ctx context.Context, who account.Identity, id store.RoomID)
 	if err != nil {
 		return nil, err
 	}
-	return r.show(ctx, h)
+	out, err := r.show(ctx, h)
+	if err != nil {
+		return nil, err
+	}
+	as, err := r.as(who.User, h.stand().URI)
+	if err != nil {
+		return nil, asProblem(err)
+	}
+	if as != who.User {
+		out.As = as.String()
+	}
+	return out, nil
 }
 
 func (r *Rooms) show(ctx context.Context, h *handle) (*clientapi.Room, error) {
@@ -251,6 +262,13 @@ func (r *Rooms) SubmitMessage(ctx context.Context, who account.Identity, id stor
 // SubmitUpdate brings a handshake of a client to the room's hub.
 func (r *Rooms) SubmitUpdate(ctx context.Context, who account.Identity, id store.RoomID, u *clientapi.SubmitUpdate) (*clientapi.SubmittedUpdate, error) {
 	nonce, err := nonceOf(u.Nonce)
+	if err != nil {
+		return nil, err
+	}
+	name, err := r.entered(id, u.From)
+	if err == nil {
+		err = r.entersAs(who, name, u.Request)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -357,8 +375,14 @@ func (r *Rooms) FetchGroupInfo(ctx context.Context, who account.Identity, id sto
 	here := func(ctx context.Context, id room.ID, from string, _ room.TxnNonce, raw []byte) ([]byte, error) {
 		return r.groupInfo(ctx, id, from, raw)
 	}
+	name, err := r.entered(id, f.From)
+	if err == nil {
+		err = r.asksAs(ctx, who, name, f.Request)
+	}
+	if err != nil {
+		return nil, err
+	}
 	var body []byte
-	var err error
 	if f.From != nil {
 		body, err = r.toEntered(ctx, who, id, f.From, wire.EndpointGroupInfo, room.NewTxnNonce(), f.Request, here)
 	} else {
@@ -367,7 +391,11 @@ func (r *Rooms) FetchGroupInfo(ctx context.Context, who account.Identity, id sto
 	if err != nil {
 		return nil, err
 	}
-	return &clientapi.FetchedGroupInfo{Response: body}, nil
+	word, err := r.attest(name, f.Request)
+	if err != nil {
+		return nil, asProblem(err)
+	}
+	return &clientapi.FetchedGroupInfo{Response: body, Attestation: word}, nil
 }
 
 // toEntered has a request answered by the hub of a room that the user wants to join by
@@ -375,12 +403,9 @@ func (r *Rooms) FetchGroupInfo(ctx context.Context, who account.Identity, id sto
 // that is; otherwise it is whom the client has found.
 func (r *Rooms) toEntered(ctx context.Context, who account.Identity, id store.RoomID, from *clientapi.Where, ep wire.Endpoint, nonce room.TxnNonce, body []byte,
 	here func(context.Context, room.ID, string, room.TxnNonce, []byte) ([]byte, error)) ([]byte, error) {
-	name, err := uri.ParseRoom(from.URI)
+	name, err := r.entered(id, from)
 	if err != nil {
-		return nil, problem(422, clientapi.CodeInvalid, "%s", err)
-	}
-	if room.IDOf([]byte(name.String())) != room.ID(id) {
-		return nil, problem(422, clientapi.CodeInvalid, "%s has another id than %s", name, room.ID(id))
+		return nil, err
 	}
 	if err := r.comes(ctx, who.User, room.ID(id)); err != nil {
 		return nil, err

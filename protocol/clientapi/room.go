@@ -32,6 +32,7 @@ type Room struct {
 	Next         uint64        `json:"next" doc:"Sequence number of the next entry"`
 	Epoch        uint64        `json:"epoch" doc:"MLS epoch"`
 	Participants []Participant `json:"participants,omitempty" doc:"Who takes part"`
+	As           string        `json:"as,omitempty" doc:"URI of what the user goes by in it, if it is pseudonymous; only of a room that is asked for by itself"`
 	Parting      *Parting      `json:"parting,omitempty" doc:"What this provider has had in the room and is not in it"`
 	MovingTo     string        `json:"moving_to,omitempty" doc:"Provider to which this one has acknowledged that the room is moved, and nobody has said here whether it was; only of a room that is asked for by itself"`
 	Conflict     *Conflict     `json:"conflict,omitempty" doc:"Two histories of the room are final, and it stands still"`
@@ -163,6 +164,8 @@ type FetchGroupInfo struct {
 // FetchedGroupInfo is the hub's answer, a GroupInfoResponse (wire).
 type FetchedGroupInfo struct {
 	Response []byte `json:"response" doc:"GroupInfoResponse (MIMI section 5.6)"`
+	// Attestation goes along with the commit by which this device comes in.
+	Attestation []byte `json:"attestation,omitempty" doc:"Of a pseudonymous room: this provider's word that the leaf is of its user (package pseudonym)"`
 }
 
 // NewEphemeral is told to the others who are in a room and listen now. It is lost where too

@@ -281,6 +281,15 @@ func (m *PublicMessage) Sender() Sender { return m.auth.sender }
 // ContentType says what the message carries.
 func (m *PublicMessage) ContentType() ContentType { return m.auth.kind }
 
+// CommitLeaf returns the leaf that a commit's path gives its committer, nil for a message without
+// one. Like all here it is what the message claims: nothing is verified. It must not be changed.
+func (m *PublicMessage) CommitLeaf() *LeafNode {
+	if m.auth.kind != ContentCommit || m.auth.commit == nil || m.auth.commit.path == nil {
+		return nil
+	}
+	return &m.auth.commit.path.leaf
+}
+
 // ProposalRef returns the reference by which a commit takes up the proposal that the message
 // is, and nil if it is none.
 func (m *PublicMessage) ProposalRef() []byte {

@@ -9,7 +9,7 @@
 // credential.go: Credential, what a leaf shows to everybody. key.go: Key, the keys that
 // hide names, of the room (one for each generation) and of a newcomer. link.go: Seal hides
 // a name in a credential, Open and Verify find it. message.go: Keys, Request, what members
-// tell each other, and those whom they add. room.go: Room, what one member knows. group.go: what MLS needs, and what it says.
+// tell each other, and those whom they add. attest.go: the word of a provider for who comes in from outside. room.go: Room, what one member knows. group.go: what MLS needs, and what it says.
 //
 // # What always holds
 //

@@ -14,6 +14,9 @@ var (
 	// than where it stands.
 	ErrOther = errors.New("pseudonym: another's credential")
 
+	// ErrNotAttested: the provider of a pseudonym has not said that the leaf is of its user.
+	ErrNotAttested = errors.New("pseudonym: its provider does not vouch for the leaf")
+
 	// ErrNoLeaf: there is no such member.
 	ErrNoLeaf = errors.New("pseudonym: no such member")
 	// ErrNoKey: the key that its link names has not been told to this member yet. It is

@@ -66,7 +66,7 @@ func (s *State) AdmitMessage(req *wire.SubmitMessageRequest, from string) (*Mess
 	return &Message{Message: req.Message}, nil
 }
 
-// MayEnter says whether a user, whose client has this credential, may join by itself, as far
+// MayEnter says whether a user or pseudonym, whose client has this credential, may join by itself, as far
 // as that can be told before it does: a participant with a client of its own, and who is
 // not on the list where the room lets it in. The credential must have been verified.
 //
@@ -80,8 +80,8 @@ func (s *State) MayEnter(u uri.User, c mls.Credential) error {
 		return err
 	}
 	deny := func(err error) error { return fmt.Errorf("%s joins by itself: %w: %w", u, err, ErrPolicy) }
-	if s.roster.naming == pseudonymous {
-		return deny(errNoEntry)
+	if err := s.roster.naming.enters(u); err != nil {
+		return deny(err)
 	}
 	switch role := v.Role(u.String()); {
 	case v.Operational != nil && !v.Operational.ExternalCommits:

@@ -180,8 +180,9 @@ func (s *State) MayAsk(user uri.User, code, signatureKey, groupInfoKey []byte, a
 		return &policy.Refusal{Why: "nobody joins this room by itself"}
 	case v.Base.Fixed:
 		return errFixed
-	case s.roster.naming == pseudonymous:
-		return errNoEntry
+	}
+	if err := s.roster.naming.enters(user); err != nil {
+		return err
 	}
 	if err := v.Rules.Need(policy.None, policy.UseJoinCode); err != nil {
 		return err

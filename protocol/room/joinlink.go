@@ -370,8 +370,11 @@ func (j *judgement) changesLinks(p *mls.UsedProposal, user string, role policy.R
 // printed without that.
 type HeldLink struct {
 	Room uri.Room
-	key  ed25519.PrivateKey
-	mark mark
+	// Pseudonymous: the room is. Who holds the link has to know that before it asks for
+	// anything, as it must not ask under its name then.
+	Pseudonymous bool
+	key          ed25519.PrivateKey
+	mark         mark
 }
 
 // mark is an entry of the room's log as who made the link has it. It tells the room from
@@ -390,6 +393,9 @@ func (h *HeldLink) Pin(at Position) {
 	h.mark = mark{seq: at.Next - 1, set: at.Next > 0}
 	copy(h.mark.hash[:], at.Last[:])
 }
+
+// Pinned says whether the link tells its room from another one that is shown under its name.
+func (h *HeldLink) Pinned() bool { return h.mark.set }
 
 // Judge says whether a room whose log has this entry is the one that the link was made for: an
 // error if it is not, which is ErrWrongRoom. A link without a mark, and other entries than the
@@ -421,14 +427,26 @@ func (h *HeldLink) Key() (k [ed25519.PublicKeySize]byte) {
 	return k
 }
 
-const linkQuery = "?join="
+// What stands between a room's URI and a link's code. A pseudonymous room has another word, which
+// programs that do not know such rooms take for no link, rather than ask under a name.
+const (
+	linkQuery       = "?join="
+	maskedLinkQuery = "?pseudonymous="
+)
 
-// Reveal returns the link as people pass it on: the room's URI, "?join=", and the seed of the
-// private key in base64url without padding; if it is pinned, a dot, and in the same form 8 octets
+func (h *HeldLink) query() string {
+	if h.Pseudonymous {
+		return maskedLinkQuery
+	}
+	return linkQuery
+}
+
+// Reveal returns the link as people pass it on: the room's URI, "?join=", or "?pseudonymous=" if the
+// room is, and the seed of the private key in base64url without padding; if it is pinned, a dot, and in the same form 8 octets
 // with the number of an entry of the log and the first 16 of its hash. Whoever sees it may come
 // in.
 func (h *HeldLink) Reveal() string {
-	out := h.Room.String() + linkQuery + base64.RawURLEncoding.EncodeToString(h.key.Seed())
+	out := h.Room.String() + h.query() + base64.RawURLEncoding.EncodeToString(h.key.Seed())
 	if h.mark.set {
 		out += "." + base64.RawURLEncoding.EncodeToString(append(presentation.AppendU64(nil, h.mark.seq), h.mark.hash[:]...))
 	}
@@ -436,7 +454,7 @@ func (h *HeldLink) Reveal() string {
 }
 
 // String returns the room only.
-func (h *HeldLink) String() string { return h.Room.String() + linkQuery + "..." }
+func (h *HeldLink) String() string { return h.Room.String() + h.query() + "..." }
 
 // Format implements fmt.Formatter; no verb prints the key.
 func (h *HeldLink) Format(s fmt.State, _ rune) { fmt.Fprint(s, h.String()) }
@@ -444,6 +462,11 @@ func (h *HeldLink) Format(s fmt.State, _ rune) { fmt.Fprint(s, h.String()) }
 // ParseLink reads what Reveal has written. Error: ErrJoinLink, which holds nothing of the code.
 func ParseLink(s string) (*HeldLink, error) {
 	name, code, found := strings.Cut(s, linkQuery)
+	masked := false
+	if !found {
+		name, code, masked = strings.Cut(s, maskedLinkQuery)
+		found = masked
+	}
 	u, err := uri.ParseRoom(name)
 	if !found || err != nil {
 		return nil, fmt.Errorf("not of the form mimi://atlanta.example/r/clubhouse%sCODE: %w", linkQuery, ErrJoinLink)
@@ -453,7 +476,7 @@ func ParseLink(s string) (*HeldLink, error) {
 	if err != nil || len(seed) != ed25519.SeedSize {
 		return nil, fmt.Errorf("the code of a link to %s is mistyped or cut: %w", u, ErrJoinLink)
 	}
-	h := &HeldLink{Room: u, key: ed25519.NewKeyFromSeed(seed), mark: mark{set: pinned}}
+	h := &HeldLink{Room: u, Pseudonymous: masked, key: ed25519.NewKeyFromSeed(seed), mark: mark{set: pinned}}
 	if pinned {
 		b, err := base64.RawURLEncoding.Strict().DecodeString(pin)
 		if err != nil || len(b) != 8+markHash {

@@ -238,7 +238,7 @@ func (j *judgement) foresee() (err error) {
 }
 
 // external: who joins by itself is a participant already, or one of those whom the room
-// lets in.
+// lets in. In a pseudonymous room its provider vouches for it.
 func (j *judgement) external() error {
 	if o := j.was.Operational; o != nil && !o.ExternalCommits {
 		return fmt.Errorf("nobody joins this room by itself (external_commit_allowed): %w", ErrPolicy)
@@ -249,6 +249,9 @@ func (j *judgement) external() error {
 		}
 		u, err := j.r.naming.user(m.Node)
 		if err != nil {
+			return err
+		}
+		if err := j.attested(m.Node); err != nil {
 			return err
 		}
 		j.joiner, j.claims = u, ClaimsOf(m.Node.Credential)

@@ -8,6 +8,7 @@ import (
 	"github.com/mimid/mimid/protocol/mls"
 	"github.com/mimid/mimid/protocol/mls/x509auth"
 	"github.com/mimid/mimid/protocol/policy"
+	"github.com/mimid/mimid/protocol/presentation"
 	"github.com/mimid/mimid/protocol/pseudonym"
 	"github.com/mimid/mimid/protocol/uri"
 )
@@ -147,9 +148,56 @@ func (n naming) follows(b *policy.Base) error {
 // authenticator judges leaves of both kinds; which of them a room has, naming says.
 type authenticator struct{ open mls.Authenticator }
 
-// errNoEntry: who asks for a GroupInfo says its name, to the hub. There is no way yet to ask
-// under a pseudonym.
-var errNoEntry = &policy.Refusal{Why: "nobody comes into a pseudonymous room by itself yet; ask a member to add you"}
+// enters refuses who asks to come in as what the room does not have. Error: *policy.Refusal.
+func (n naming) enters(u uri.User) error {
+	_, masked := u.Pseudonym()
+	switch {
+	case masked == bool(n):
+		return nil
+	case masked:
+		return &policy.Refusal{Why: "nobody is in this room under a pseudonym"}
+	}
+	return &policy.Refusal{Why: "the room is pseudonymous: who comes in by itself asks under a pseudonym"}
+}
+
+// AttestedAAD is the authenticated data of the commit by which somebody comes into a pseudonymous room
+// by itself: the word of its provider (pseudonym.Attest), in the SafeAAD.
+func AttestedAAD(word []byte) []byte {
+	return mls.Dictionary{PseudonymousComponent: word}.Append(nil)
+}
+
+// attested says whether the provider of who comes into a pseudonymous room by itself vouches for it.
+// Errors: x509auth.ErrUnknownProvider, which may pass, and ErrPolicy, which may pass with
+// x509auth.ErrUntrusted.
+func (j *judgement) attested(l *mls.LeafNode) error {
+	if j.r.naming == open {
+		return nil
+	}
+	c, err := pseudonym.Of(l.Credential, l.SignatureKey)
+	if err != nil {
+		return fmt.Errorf("%w: %w", err, ErrPolicy)
+	}
+	var d mls.Dictionary
+	r := presentation.NewReader(j.c.AAD)
+	if len(j.c.AAD) > 0 {
+		d.Read(r, BodyLimits().Limits)
+	}
+	if err := r.Done(); err != nil {
+		return fmt.Errorf("%s joins by itself: %w: %w", c.User, err, ErrPolicy)
+	}
+	known := j.anchors(c.User.Provider().Domain())
+	if len(known) == 0 {
+		return unknownProvider(c.User.Provider().Domain())
+	}
+	err = c.Attested(d[PseudonymousComponent], j.g.GroupID(), known)
+	if errors.Is(err, pseudonym.ErrNotAttested) { // or by a key of its provider that is not known here
+		err = fmt.Errorf("%w: %w", err, x509auth.ErrUntrusted)
+	}
+	if err != nil {
+		return fmt.Errorf("%s joins by itself: %w: %w", c.User, err, ErrPolicy)
+	}
+	return nil
+}
 
 var errKinds = errors.New("room: a name in place of a pseudonym, or the other way round")
 
