@@ -84,6 +84,9 @@ type Overlay struct {
 	Announce []string `toml:"announce" comment:"Addresses to publish instead, for a node behind NAT."`
 	// Bootstrap are nodes to meet others through, multiaddrs with /p2p/<peer id>.
 	Bootstrap []string `toml:"bootstrap" comment:"Nodes to meet others through, with /p2p/<peer id>."`
+	// Connections is how many connections with other nodes are kept: beyond it those are closed that are neither new nor in
+	// use. Each takes some 80 KiB here. Fewer make the node open some anew that it had, so that it finds others later.
+	Connections int `toml:"connections" comment:"How many connections with other nodes are kept, 16 to 100000; beyond it idle ones are closed."`
 	// MDNS finds nodes on the LAN and is found by them.
 	MDNS bool `toml:"mdns" comment:"Find nodes on the local network."`
 	// Look is how often another provider is asked whether strangers can reach this one and claim
@@ -247,7 +250,7 @@ func DefaultConfig(domain string) Config {
 	return Config{
 		Domain:  domain,
 		Clients: Clients{Listen: "127.0.0.1:8448", RequestsPerSecond: 50},
-		Overlay: Overlay{Enabled: true, Listen: []string{"/ip4/127.0.0.1/tcp/4001", "/ip4/127.0.0.1/udp/4001/quic-v1"}, Announce: []string{}, Bootstrap: []string{}, Look: Duration(20 * time.Second)},
+		Overlay: Overlay{Enabled: true, Listen: []string{"/ip4/127.0.0.1/tcp/4001", "/ip4/127.0.0.1/udp/4001/quic-v1"}, Announce: []string{}, Bootstrap: []string{}, Connections: 900, Look: Duration(20 * time.Second)},
 		HTTPS:   HTTPS{Resolve: map[string]string{}},
 		Trust:   Trust{DNS: "system", Pins: map[string]string{}},
 		Failover: Failover{Interval: Duration(400 * time.Millisecond), Idle: Duration(5 * time.Second), Timeout: Duration(time.Second), Stall: Duration(5 * time.Second),
@@ -349,6 +352,9 @@ func (c *Config) check() error {
 		if ip := net.ParseIP(host); host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 			return fmt.Errorf("metrics.listen: %s is not a loopback address; metrics have no access control", c.Metrics.Listen)
 		}
+	}
+	if n := c.Overlay.Connections; n < 16 || n > 100_000 {
+		return fmt.Errorf("overlay.connections: %d; 16 at least, 100000 at most", n)
 	}
 	if d := time.Duration(c.Overlay.Look); d != 0 && d < 10*time.Second {
 		return fmt.Errorf("overlay.look: %s; 10s at least, or 0s for never", d)

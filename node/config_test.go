@@ -57,6 +57,8 @@ func TestConfigRefused(t *testing.T) {
 		{"domain = \"atlanta.example\"\n[onion]\ncapacity = 0", "onion.capacity"},
 		{"domain = \"atlanta.example\"\n[log]\nlevel = \"loud\"", "loud"},
 		{"domain = \"atlanta.example\"\n[overlay]\nenabled = false", "overlay.enabled: false needs https.listen"},
+		{"domain = \"atlanta.example\"\n[overlay]\nconnections = 15", "overlay.connections: 15"},
+		{"domain = \"atlanta.example\"\n[overlay]\nconnections = 100001", "overlay.connections: 100001"},
 		{"domain = \"atlanta.example\"\n[https]\nlisten = \"443\"", "https.listen"},
 		{"domain = \"atlanta.example\"\n[https]\nlisten = \"127.0.0.1:443\"\nkey = \"k\"", "https.certificate and https.key: set both"},
 		{"domain = \"atlanta.example\"\n[https]\nlisten = \"127.0.0.1:443\"\ncertificate = \"c\"\nkey = \"k\"\nresolve = {\"Biloxi.example\" = \"127.0.0.1:1\"}", "no domain in lower case"},

@@ -295,7 +295,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		Domain: domain, ProviderKey: signer, Rotations: rotations, NodeKey: n.keys.node,
 		Listen: n.cfg.Overlay.Listen, Announce: n.cfg.Overlay.Announce, Bootstrap: n.cfg.Overlay.Bootstrap,
 		MDNS: n.cfg.Overlay.MDNS, Public: n.cfg.Overlay.Public, ReplicaWilling: n.cfg.Failover.ReplicaForOthers, RelayWilling: n.cfg.Onion.Relay,
-		KV: kv{st}, Pins: n.cfg.Trust.Pins, TXT: txt(n.cfg.Trust.DNS), Handler: late,
+		KV: kv{st}, Pins: n.cfg.Trust.Pins, TXT: txt(n.cfg.Trust.DNS), Handler: late, Limits: overlay.Limits{Connections: n.cfg.Overlay.Connections},
 		Log: part("overlay"), Registerer: p.registry, Now: n.now, Transport: n.memory.transport(),
 	}); err != nil {
 		return p, err

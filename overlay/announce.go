@@ -146,22 +146,46 @@ func (n *running) closest(ctx context.Context, key string, count int) ([]peer.ID
 
 // An announcer repeats announcements by libp2p's sweep: twice a day it goes through the
 // keys in the order of the ids of nodes, and tells each node all that it is to hold at one
-// time. It is safe for concurrent use.
+// time. The sweep begins with the first key, for it begins with five walks through the DHT, and goes on looking
+// around now and then: a node that announces nothing does not do that. An announcer is safe for concurrent use.
 type announcer struct {
-	limit  int
-	sweeps *provider.SweepingProvider
-	store  keystore.Keystore // of the sweep: the keys again, in memory
+	n     *running
+	limit int
+	store keystore.Keystore // of the sweep: the keys again, in memory
 
-	mu   sync.Mutex
-	keys map[[32]byte]struct{} // guarded by mu
+	mu     sync.Mutex
+	keys   map[[32]byte]struct{}      // guarded by mu
+	sweeps *provider.SweepingProvider // guarded by mu; nil: nothing was left to it yet
+	closed bool                       // guarded by mu
 }
 
 func newAnnouncer(n *running, limit int) (*announcer, error) {
 	store, err := keystore.NewKeystore(dssync.MutexWrap(ds.NewMapDatastore()))
 	if err != nil {
-		return nil, fmt.Errorf("starting the sweep of announcements: %w", err)
+		return nil, fmt.Errorf("making the memory of announcements: %w", err)
 	}
-	sweeps, err := provider.New(
+	return &announcer{n: n, limit: limit, store: store, keys: make(map[[32]byte]struct{})}, nil
+}
+
+// sweeping returns the sweep, which begins with the first call.
+func (a *announcer) sweeping() (*provider.SweepingProvider, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.closed {
+		return nil, provider.ErrClosed
+	}
+	if a.sweeps == nil {
+		s, err := newSweep(a.n, a.store)
+		if err != nil {
+			return nil, err
+		}
+		a.sweeps = s
+	}
+	return a.sweeps, nil
+}
+
+func newSweep(n *running, store keystore.Keystore) (*provider.SweepingProvider, error) {
+	s, err := provider.New(
 		provider.WithKeystore(store),
 		provider.WithHost(n.host),
 		provider.WithRouter(n),
@@ -175,10 +199,9 @@ func newAnnouncer(n *running, limit int) (*announcer, error) {
 		provider.WithResumeCycle(false),
 	)
 	if err != nil {
-		store.Close()
 		return nil, fmt.Errorf("starting the sweep of announcements: %w", err)
 	}
-	return &announcer{limit: limit, sweeps: sweeps, store: store, keys: make(map[[32]byte]struct{})}, nil
+	return s, nil
 }
 
 // add returns the keys that are not announced yet. It adds all or none.
@@ -204,8 +227,12 @@ func (a *announcer) remove(keys [][32]byte) {
 	for _, k := range keys {
 		delete(a.keys, k)
 	}
+	s := a.sweeps
 	a.mu.Unlock()
-	if err := a.sweeps.StopProviding(hashes(keys)...); err != nil && !errors.Is(err, provider.ErrClosed) {
+	if s == nil {
+		return
+	}
+	if err := s.StopProviding(hashes(keys)...); err != nil && !errors.Is(err, provider.ErrClosed) {
 		panic("overlay: " + err.Error()) // the sweep's memory is a map, and fails not
 	}
 }
@@ -213,7 +240,11 @@ func (a *announcer) remove(keys [][32]byte) {
 // sweep leaves keys to the sweep, which announces them now, or once it finds other nodes,
 // and again when their turn comes.
 func (a *announcer) sweep(keys [][32]byte) error {
-	if err := a.sweeps.StartProviding(false, hashes(keys)...); err != nil {
+	s, err := a.sweeping()
+	if err == nil {
+		err = s.StartProviding(false, hashes(keys)...)
+	}
+	if err != nil {
 		return fmt.Errorf("announcing %d keys: %w", len(keys), err)
 	}
 	return nil
@@ -222,9 +253,12 @@ func (a *announcer) sweep(keys [][32]byte) error {
 // later leaves keys to the sweep that have just been announced.
 func (a *announcer) later(keys [][32]byte) error {
 	// Not with a caller's context: what the sweep has is what we think that it has.
-	_, err := a.store.Put(context.Background(), hashes(keys)...)
+	s, err := a.sweeping()
 	if err == nil {
-		err = a.sweeps.AddToSchedule(hashes(keys)...)
+		_, err = a.store.Put(context.Background(), hashes(keys)...)
+	}
+	if err == nil {
+		err = s.AddToSchedule(hashes(keys)...)
 	}
 	if err != nil {
 		return fmt.Errorf("announcing %d keys: %w", len(keys), err)
@@ -233,7 +267,17 @@ func (a *announcer) later(keys [][32]byte) error {
 }
 
 // close ends the sweep, and then what it reads.
-func (a *announcer) close() error { return errors.Join(a.sweeps.Close(), a.store.Close()) }
+func (a *announcer) close() error {
+	a.mu.Lock()
+	s := a.sweeps
+	a.closed = true
+	a.mu.Unlock()
+	var err error
+	if s != nil {
+		err = s.Close()
+	}
+	return errors.Join(err, a.store.Close())
+}
 
 func hashes(keys [][32]byte) (out []multihash.Multihash) {
 	for _, k := range keys {

@@ -40,6 +40,9 @@ func TestAnnounceAndFind(t *testing.T) {
 	if got := slices.Collect(nodes[0].Announcers(within(t, 10*time.Second), key, 2)); len(got) != 2 {
 		t.Errorf("limit 2: %s", got)
 	}
+	if overlay.Sweeping(nodes[0]) || !overlay.Sweeping(nodes[2]) {
+		t.Errorf("who announces nothing sweeps: %t; who announces does: %t", overlay.Sweeping(nodes[0]), overlay.Sweeping(nodes[2]))
+	}
 	for p := range nodes[2].Announcers(within(t, 10*time.Second), key, 10) {
 		if p == nodes[2].Self() {
 			t.Error("found itself")

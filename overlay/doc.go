@@ -9,8 +9,8 @@
 // announce.go, walk.go, size.go and search.go (who announces a key), walk_alone.go and walked.go (for
 // simulations and measurements), crowd.go (who is around a key), stranger.go (coming to a
 // provider as nobody), messages.go (of the DHT),
-// peers.go (joining, and who is connected), host.go and limits.go (what peers can make us
-// hold).
+// peers.go (joining, and who is connected), host.go, limits.go and keeper.go (what peers can
+// make us hold, and which connections are kept).
 //
 // A node speaks /mimi/kad/1.0.0 (a private Kademlia DHT, always as a server),
 // /meshsub/1.3.0 to 1.1.0 (gossipsub) and /mimid/http/1.1 (HTTP/1.1, a stream being a
@@ -118,7 +118,7 @@
 // Announcements go to 30 nodes, found in the same way. If many more are in the region than
 // come by chance, the 30 are drawn of all of it. They are repeated by libp2p's sweep, which
 // goes through the keys in the order of the nodes' ids twice a day, so that for 200,000
-// keys a node is looked for once and not once for each key.
+// keys a node is looked for once and not once for each key. Who has announced nothing yet sweeps nothing.
 //
 // libp2p has no paths that share no node. What it has against such attacks, a limit of
 // nodes for each block of addresses, is on where the network is the Internet (Public).

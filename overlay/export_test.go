@@ -142,6 +142,14 @@ func Subscriptions(o *Overlay) (n int) {
 	return n
 }
 
+// Sweeping says whether the sweep of announcements has begun.
+func Sweeping(o *Overlay) bool {
+	a := o.net.Load().announcer
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.sweeps != nil
+}
+
 // StoredAnnouncements counts what the DHT server keeps for others.
 func StoredAnnouncements(o *Overlay) (n int) {
 	d := o.net.Load().dht

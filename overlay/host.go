@@ -19,7 +19,6 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/muxer/yamux"
 	"github.com/libp2p/go-libp2p/p2p/net/conngater"
-	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
 	"github.com/libp2p/go-libp2p/p2p/security/noise"
 	libp2ptls "github.com/libp2p/go-libp2p/p2p/security/tls"
 	libp2pquic "github.com/libp2p/go-libp2p/p2p/transport/quic"
@@ -44,9 +43,9 @@ func newHost(c *Config, gater *gater) (host.Host, error) {
 	if err != nil {
 		return nil, err
 	}
-	connections, err := connmgr.NewConnManager(c.Limits.Connections*2/3, c.Limits.Connections, connmgr.WithGracePeriod(c.Limits.ConnectionGrace))
+	connections, err := newKeeper(c.Limits)
 	if err != nil {
-		return nil, fmt.Errorf("making connection manager: %w", err)
+		return nil, err
 	}
 	announce, err := multiaddrs(c.Announce)
 	if err != nil {

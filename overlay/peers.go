@@ -23,7 +23,9 @@ const (
 	addrTTL       = time.Hour // addresses from records
 	joinFirst     = 200 * time.Millisecond
 	joinPublic    = 15 * time.Second
-	joinRecords   = 20 // providers known from before that a node without peers turns to
+	joinRecords   = 20              // providers known from before that a node without peers turns to
+	joinEnough    = 10              // peers with which a node is in touch, whoever they are
+	joinAgain     = 5 * time.Minute // after which such a node turns to its seeds again
 	mdnsService   = "_mimid._udp"
 	connectWithin = 5 * time.Second
 )
@@ -283,14 +285,23 @@ func (n *running) seeds() []peer.AddrInfo {
 // join connects to the seeds, tries again those that it has not reached, and reports
 // after the first round. libp2p's own memory of failed dials is cleared each time, or a
 // node that starts before its bootstrap peer would wait for minutes.
+//
+// A seed of a large network is known to more nodes than it keeps connections, and closes some. Who is in touch with
+// others comes back seldom then, which still heals a network that has fallen apart.
 func (n *running) join(ctx context.Context, tried func()) {
 	within, most := time.Second, 500*time.Millisecond
 	if n.o.cfg.Public {
 		within, most = connectWithin, joinPublic
 	}
 	var said error
+	var missing int
+	var err error
+	var last time.Time
 	for pause := joinFirst; ; pause = min(2*pause, most) {
-		missing, err := n.joinOnce(ctx, within)
+		if time.Since(last) >= joinAgain || len(n.host.Network().Peers()) < joinEnough {
+			last = time.Now()
+			missing, err = n.joinOnce(ctx, within)
+		}
 		if tried != nil {
 			tried()
 			tried = nil

@@ -177,8 +177,8 @@ func (c *conn) As(any) bool                          { return false }
 func (c *conn) LocalPeer() peer.ID                   { return c.self }
 func (c *conn) RemotePeer() peer.ID                  { return c.other }
 func (c *conn) RemotePublicKey() crypto.PubKey       { return c.key }
-func (c *conn) LocalMultiaddr() multiaddr.Multiaddr  { return Addr(c.local) }
-func (c *conn) RemoteMultiaddr() multiaddr.Multiaddr { return Addr(c.remote) }
+func (c *conn) LocalMultiaddr() multiaddr.Multiaddr  { return c.t.addr }
+func (c *conn) RemoteMultiaddr() multiaddr.Multiaddr { return c.far.t.addr }
 func (c *conn) Scope() network.ConnScope             { return c.scope }
 func (c *conn) Transport() transport.Transport       { return c.t }
 func (c *conn) ConnState() network.ConnectionState {

@@ -26,6 +26,7 @@ package memnet
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -75,6 +76,7 @@ type Fabric struct {
 // Counts are of all that was sent.
 type Counts struct {
 	Dials, Refused, Connections, Streams int
+	Open                                 int // connections that are there now
 	Octets                               int64
 }
 
@@ -88,7 +90,20 @@ func New(path Path) *Fabric {
 func (f *Fabric) Counts() Counts {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.counts
+	c := f.counts
+	c.Open = len(f.conns) / 2
+	return c
+}
+
+// Fewest is how many connections that one of some nodes has that has the fewest.
+func (f *Fabric) Fewest(nodes int) int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	of := make([]int, nodes)
+	for c := range f.conns {
+		of[c.local]++
+	}
+	return slices.Min(of)
 }
 
 // Addr is a node's address.

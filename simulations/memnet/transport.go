@@ -29,7 +29,7 @@ func (f *Fabric) Node(node int) Constructor {
 		if err != nil {
 			return nil, err
 		}
-		return &Transport{f: f, node: node, self: id, key: key.GetPublic(), resources: resources, gater: gater}, nil
+		return &Transport{f: f, node: node, addr: Addr(node), self: id, key: key.GetPublic(), resources: resources, gater: gater}, nil
 	}
 }
 
@@ -37,6 +37,7 @@ func (f *Fabric) Node(node int) Constructor {
 type Transport struct {
 	f         *Fabric
 	node      int
+	addr      multiaddr.Multiaddr // Addr(node)
 	self      peer.ID
 	key       crypto.PubKey
 	resources network.ResourceManager
@@ -217,7 +218,7 @@ func (l *listener) Close() error {
 	return nil
 }
 
-func (l *listener) Multiaddr() multiaddr.Multiaddr { return Addr(l.t.node) }
+func (l *listener) Multiaddr() multiaddr.Multiaddr { return l.t.addr }
 
 func (l *listener) Addr() net.Addr {
 	n := l.t.node

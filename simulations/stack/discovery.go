@@ -25,7 +25,9 @@ type Searching struct {
 	Lasts     simulations.Duration `toml:"lasts" doc:"time in which providers come and go, where churn.model is not none: half of the searches come then"`
 	Settle    simulations.Duration `toml:"settle" doc:"time after joining, and after announcing"`
 	Timeout   simulations.Duration `toml:"timeout" doc:"after which a search has failed"`
-	Links     links.Spec           `toml:"links"`
+	// As of gossip.
+	Connections int        `toml:"connections" doc:"connections that a node keeps, 16 to 100000: once it has more it closes some that are not new; 0: 900, as mimid serve does unless told otherwise, so that in a network of some hundreds all are connected to all"`
+	Links       links.Spec `toml:"links"`
 }
 
 // Check says what is wrong with values.
@@ -45,6 +47,9 @@ func (p *Searching) Check() error {
 	}
 	if err := p.Churn.Check(p.Lasts.D()); err != nil {
 		return fmt.Errorf("parameters.%w", err)
+	}
+	if err := checkConnections(p.Connections); err != nil {
+		return err
 	}
 	if err := p.Links.Check(); err != nil {
 		return fmt.Errorf("parameters.%w", err)
@@ -84,7 +89,7 @@ func runDiscovery(r *simulations.Run, p Searching) error {
 // plantedDiscovery is runDiscovery with something that is done after the keys were announced, which the check is to find.
 func plantedDiscovery(r *simulations.Run, p Searching, plant func(context.Context, *network) error) (err error) {
 	begun := time.Now()
-	n, err := start(r, p.Transport, p.Nodes, p.Links)
+	n, err := start(r, p.Transport, p.Nodes, p.Connections, p.Links)
 	if n != nil {
 		defer func() {
 			if stopped := n.stop(); err == nil {

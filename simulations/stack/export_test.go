@@ -9,6 +9,9 @@ import (
 	"slices"
 	"time"
 
+	libp2pnet "github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/mimid/mimid/node"
 	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/simulations/links"
 	"github.com/mimid/mimid/simulations/memnet"
@@ -21,9 +24,9 @@ type Network struct {
 	ctx   context.Context
 }
 
-// Join makes bare nodes that join each other, each by three that it knows, and says how many have as they do.
-func Join(ctx context.Context, seed uint64, count int, spec links.Spec, limits overlay.Limits, at func(nodes int)) (*Network, error) {
-	n, err := startFor(ctx, seed, overMemory, count, spec, limits, 3, func(nodes int) error {
+// Join makes bare nodes that join each other, and says how many have as they do.
+func Join(ctx context.Context, seed uint64, count, connections int, spec links.Spec, at func(nodes int)) (*Network, error) {
+	n, err := startFor(ctx, seed, overMemory, count, connections, spec, func(nodes int) error {
 		at(nodes)
 		return nil
 	})
@@ -50,14 +53,16 @@ func (x *Network) Newcomer(seed uint64) error {
 // Counts are of the network's fabric.
 func (x *Network) Counts() memnet.Counts { return x.n.fabric.(streams).Counts() }
 
-// Alone is how many nodes are connected to nobody.
-func (x *Network) Alone() (count int) {
-	for _, n := range x.n.nodes {
-		if len(n.Host().Network().Peers()) == 0 {
-			count++
-		}
-	}
-	return count
+// Fewest is how many connections the node has that has the fewest.
+func (x *Network) Fewest() int { return x.n.fabric.(streams).Fewest(len(x.n.nodes)) }
+
+// Part ends the connection of two nodes, and Connected says whether they have one.
+func (x *Network) Part(a, b int) {
+	x.n.nodes[a].Host().Network().ClosePeer(x.n.nodes[b].Host().ID())
+}
+
+func (x *Network) Connected(a, b int) bool {
+	return x.n.nodes[a].Host().Network().Connectedness(x.n.nodes[b].Host().ID()) == libp2pnet.Connected
 }
 
 // Search has one node announce a key and others find it, and returns how many did.
@@ -114,8 +119,8 @@ func (x *Network) Stop() error {
 // A Whole is whole providers, all joined.
 type Whole struct{ w *world }
 
-// JoinWhole makes whole providers, of which forty at a time join.
-func JoinWhole(ctx context.Context, seed uint64, count int, spec links.Spec) (*Whole, error) {
+// JoinWhole makes whole providers, of which forty at a time join, and says how many have as they do.
+func JoinWhole(ctx context.Context, seed uint64, count, connections int, spec links.Spec, at func(nodes int)) (*Whole, error) {
 	source := rand.New(rand.NewPCG(seed, 1))
 	w := &world{seed: seed, model: links.New(spec, count, source), log: io.Discard}
 	w.fabric = memnet.New(&path{model: w.model, rand: source})
@@ -124,34 +129,49 @@ func JoinWhole(ctx context.Context, seed uint64, count int, spec links.Spec) (*W
 	if w.dir, err = os.MkdirTemp("", "mimid-sim-"); err != nil {
 		return x, err
 	}
-	first, err := w.add(ctx, 0, nil, nil)
-	if err != nil {
-		return x, err
-	}
-	if err := ready(first); err != nil {
-		return x, err
-	}
-	s, err := first.n.Status(ctx)
-	if err != nil {
-		return x, err
-	}
-	for i := 1; i < count; i += joining {
+	for i := 0; i < count; i += joining {
 		var batch []*provider
+		joined := len(w.providers)
 		for k := i; k < min(i+joining, count); k++ {
-			p, err := w.add(ctx, k, s.Addresses, nil)
+			var boot []string
+			for _, j := range begins(k, joined, connections) {
+				s, err := w.providers[j].n.Status(ctx)
+				if err != nil {
+					return x, err
+				}
+				boot = append(boot, s.Addresses...)
+			}
+			p, err := w.add(ctx, k, boot, func(c *node.Config) {
+				if connections > 0 {
+					c.Overlay.Connections = connections
+				}
+			})
 			if err != nil {
 				return x, err
 			}
 			batch = append(batch, p)
+			if k == 0 {
+				break
+			}
+		}
+		if i == 0 {
+			i -= joining - 1 // the first alone
 		}
 		for _, p := range batch {
 			if err := ready(p); err != nil {
 				return x, err
 			}
 		}
+		if connections > 0 {
+			time.Sleep(40 * time.Second) // as limitedPause; whole providers do not close a new connection within 30 s
+		}
+		at(len(w.providers))
 	}
 	return x, nil
 }
+
+// Fewest is how many connections the provider has that has the fewest.
+func (x *Whole) Fewest() int { return x.w.fabric.Fewest(len(x.w.providers)) }
 
 func ready(p *provider) error {
 	select {

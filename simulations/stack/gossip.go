@@ -20,7 +20,9 @@ type Parameters struct {
 	Every     simulations.Duration `toml:"every" doc:"time between two"`
 	Size      int                  `toml:"size" doc:"octets of an entry"`
 	Settle    simulations.Duration `toml:"settle" doc:"time between joining and the first entry, in which meshes form"`
-	Links     links.Spec           `toml:"links"`
+	// What a node holds and computes grows with its connections, so large networks need a limit.
+	Connections int        `toml:"connections" doc:"connections that a node keeps, 16 to 100000: once it has more it closes some that are not new; 0: 900, as mimid serve does unless told otherwise, so that in a network of some hundreds all are connected to all"`
+	Links       links.Spec `toml:"links"`
 }
 
 // Check says what is wrong with values.
@@ -34,6 +36,9 @@ func (p *Parameters) Check() error {
 		return fmt.Errorf("parameters.every = %s and parameters.settle = %s must be 0s to 1h", p.Every.D(), p.Settle.D())
 	case p.Size < 8 || p.Size > overlay.MaxMessage:
 		return fmt.Errorf("parameters.size = %d must be 8 to %d", p.Size, overlay.MaxMessage)
+	}
+	if err := checkConnections(p.Connections); err != nil {
+		return err
 	}
 	if err := p.Links.Check(); err != nil {
 		return fmt.Errorf("parameters.%w", err)
@@ -135,7 +140,7 @@ func runGossip(r *simulations.Run, p Parameters) error {
 // plantedGossip is runGossip with a bug in what nodes get, which the check is to find.
 func plantedGossip(r *simulations.Run, p Parameters, receive func(*heard, int, []byte) overlay.Verdict) (err error) {
 	begun := time.Now()
-	n, err := start(r, p.Transport, p.Nodes, p.Links)
+	n, err := start(r, p.Transport, p.Nodes, p.Connections, p.Links)
 	if n != nil {
 		defer func() {
 			if stopped := n.stop(); err == nil {

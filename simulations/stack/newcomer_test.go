@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/simulations"
 	"github.com/mimid/mimid/simulations/links"
 	"github.com/mimid/mimid/simulations/stack"
@@ -19,7 +18,7 @@ func TestNewcomerCostsOthersLittle(t *testing.T) {
 		t.Skip("takes some seconds; TestDiscovery joins a few nodes")
 	}
 	virtual.Bubble(t, func() {
-		n, err := stack.Join(context.Background(), 1, 24, links.Spec{Model: "uniform", Low: ms(5), High: ms(40)}, overlay.Limits{}, func(int) {})
+		n, err := stack.Join(context.Background(), 1, 24, 0, links.Spec{Model: "uniform", Low: ms(5), High: ms(40)}, func(int) {})
 		defer func() {
 			if err := n.Stop(); err != nil {
 				t.Error(err)

@@ -25,7 +25,9 @@ type RoomParameters struct {
 	Slow      simulations.Duration `toml:"slow" doc:"what each way from and to it takes longer (slow), or each commit of its store (disk)"`
 	Skew      simulations.Duration `toml:"skew" doc:"by how much its clock is ahead (skew); negative: behind"`
 	Suspect   simulations.Duration `toml:"suspect" doc:"silence after which a provider is taken for dead"`
-	Links     links.Spec           `toml:"links"`
+	// As of gossip; new ones are not closed for 30 s.
+	Connections int        `toml:"connections" doc:"connections that a provider keeps, 16 to 100000: once it has more it closes some that are not new; 0: 900, as mimid serve does unless told otherwise"`
+	Links       links.Spec `toml:"links"`
 }
 
 // Check says what is wrong with values.
@@ -47,6 +49,9 @@ func (p *RoomParameters) Check() error {
 		return fmt.Errorf("parameters.fault = \"kill\" with parameters.providers = %d: nobody could take over, and it would never end", p.Providers)
 	case p.Suspect.D() < 50*time.Millisecond || p.Suspect.D() > time.Minute:
 		return fmt.Errorf("parameters.suspect = %s must be 50ms to 1m", p.Suspect.D())
+	}
+	if err := checkConnections(p.Connections); err != nil {
+		return err
 	}
 	if err := p.Links.Check(); err != nil {
 		return fmt.Errorf("parameters.%w", err)
@@ -85,6 +90,9 @@ func runRoom(r *simulations.Run, p RoomParameters) (err error) {
 	w, err := newWorldOn(r.Context(), r.Seed, p.Providers, p.Links, func(c *node.Config) {
 		c.Failover.Timeout, c.Failover.Interval = node.Duration(p.Suspect), node.Duration(p.Suspect*2/5)
 		c.Failover.Idle = max(c.Failover.Idle, c.Failover.Interval)
+		if p.Connections > 0 {
+			c.Overlay.Connections = p.Connections
+		}
 	}, io.Discard, p.Fault == "restart")
 	defer func() {
 		if closed := w.close(); err == nil {

@@ -15,7 +15,6 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/mimid/mimid/overlay"
 	"github.com/mimid/mimid/simulations/links"
 	"github.com/mimid/mimid/simulations/memnet"
 	"github.com/mimid/mimid/simulations/stack"
@@ -59,9 +58,9 @@ func (m *meter) step(what string) (wall, cpu, virt time.Duration) {
 	n, per := m.counts(), float64(m.nodes)
 	var now runtime.MemStats
 	runtime.ReadMemStats(&now)
-	m.t.Logf("%-10s %6.1f s wall, %6.1f s CPU, %6.1f s virtual, %5d MB at most, %d in objects and %d in stacks of %d goroutines now; of a node until now: %.0f dials, %.0f connections, %.0f streams, %.0f kB",
+	m.t.Logf("%-10s %6.1f s wall, %6.1f s CPU, %6.1f s virtual, %5d MB at most, %d in objects and %d in stacks of %d goroutines now; of a node until now: %.0f dials, %.0f connections (%.0f are open), %.0f streams, %.0f kB",
 		what, wall.Seconds(), cpu.Seconds(), virt.Seconds(), most>>20, now.HeapAlloc>>20, now.StackInuse>>20, runtime.NumGoroutine(),
-		float64(n.Dials)/per, 2*float64(n.Connections)/per, float64(n.Streams)/per, float64(n.Octets)/per/1000)
+		float64(n.Dials)/per, 2*float64(n.Connections)/per, 2*float64(n.Open)/per, float64(n.Streams)/per, float64(n.Octets)/per/1000)
 	m.profile(what)
 	return wall, cpu, virt
 }
@@ -74,6 +73,14 @@ func (m *meter) joining(nodes int) {
 	cpu, most := usage()
 	m.t.Logf("%4d nodes  %6.1f s wall, %6.1f s CPU, %6.1f s virtual, %5d MB at most, %d goroutines", nodes,
 		(virtual.Wall() - m.wall).Seconds(), (cpu - m.cpu).Seconds(), time.Since(m.begun).Seconds(), most>>20, runtime.NumGoroutine())
+}
+
+// fewest has the test fail if a node is hardly connected.
+func (m *meter) fewest(connections int) {
+	m.t.Logf("no node has fewer than %d connections", connections)
+	if want := min(3, m.nodes/2); connections < want {
+		m.t.Errorf("a node has %d connections, want %d: it has not joined", connections, want)
+	}
 }
 
 // profile writes, if that is wanted, what is held when a step has ended. The CPU's profile has to begin outside of virtual
@@ -106,26 +113,25 @@ func TestScale(t *testing.T) {
 	if _, err := fmt.Sscanf(os.Getenv("MIMID_SCALE"), "%s %d", &kind, &nodes); err != nil {
 		t.Skip(`measures the machine: MIMID_SCALE="bare 100", "whole 100" or "idle 100"`)
 	}
+	connections := 0
+	if s := os.Getenv("MIMID_CONNECTIONS"); s != "" {
+		if _, err := fmt.Sscan(s, &connections); err != nil {
+			t.Fatal(err)
+		}
+	}
 	spec := links.Spec{Model: "cities", Jitter: .05}
 	virtual.Bubble(t, func() {
 		if kind == "bare" {
-			scaleBare(t, nodes, spec)
+			scaleBare(t, nodes, connections, spec)
 		} else {
-			scaleWhole(t, nodes, spec, kind == "idle")
+			scaleWhole(t, nodes, connections, spec, kind == "idle")
 		}
 	})
 }
 
-func scaleBare(t *testing.T, nodes int, spec links.Spec) {
-	var limits overlay.Limits
-	if s := os.Getenv("MIMID_CONNECTIONS"); s != "" {
-		if _, err := fmt.Sscan(s, &limits.Connections); err != nil {
-			t.Fatal(err)
-		}
-		limits.ConnectionGrace = 5 * time.Second
-	}
+func scaleBare(t *testing.T, nodes, connections int, spec links.Spec) {
 	m := newMeter(t, nodes)
-	n, err := stack.Join(context.Background(), 1, nodes, spec, limits, m.joining)
+	n, err := stack.Join(context.Background(), 1, nodes, connections, spec, m.joining)
 	m.counts = n.Counts
 	defer func() {
 		if err := n.Stop(); err != nil {
@@ -135,10 +141,8 @@ func scaleBare(t *testing.T, nodes int, spec links.Spec) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if alone := n.Alone(); alone > 0 {
-		t.Errorf("%d of %d nodes know nobody", alone, nodes)
-	}
 	m.step("joined")
+	m.fewest(n.Fewest())
 	reached, err := n.Topic(context.Background())
 	if err != nil || reached < nodes-1 {
 		t.Errorf("%d of %d got the message: %v", reached, nodes-1, err)
@@ -153,9 +157,9 @@ func scaleBare(t *testing.T, nodes int, spec links.Spec) {
 	t.Logf("idle: %.0f times as fast as real time", virt.Seconds()/wall.Seconds())
 }
 
-func scaleWhole(t *testing.T, nodes int, spec links.Spec, idle bool) {
+func scaleWhole(t *testing.T, nodes, connections int, spec links.Spec, idle bool) {
 	m := newMeter(t, nodes)
-	w, err := stack.JoinWhole(context.Background(), 1, nodes, spec)
+	w, err := stack.JoinWhole(context.Background(), 1, nodes, connections, spec, m.joining)
 	m.counts = w.Counts
 	defer func() {
 		if err := w.Stop(); err != nil {
@@ -166,6 +170,7 @@ func scaleWhole(t *testing.T, nodes int, spec links.Spec, idle bool) {
 		t.Fatal(err)
 	}
 	m.step("joined")
+	m.fewest(w.Fewest())
 	if idle {
 		time.Sleep(2 * time.Minute) // streams of joining end
 		m.step("settled")

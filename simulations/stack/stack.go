@@ -72,18 +72,48 @@ func key(seed uint64, node int, what string) ed25519.PrivateKey {
 // joining is how many nodes join at a time. More are cheaper: with 8, a hundred nodes took twice the CPU time.
 const joining = 40
 
-// start makes nodes and lets them join, the first being who the others begin with.
-func start(r *simulations.Run, transport string, count int, spec links.Spec) (*network, error) {
-	return startFor(r.Context(), r.Seed, transport, count, spec, overlay.Limits{}, 1, func(nodes int) error { return r.At(0, float64(nodes)/float64(2*count)) })
+// checkConnections checks a parameter of that name.
+func checkConnections(n int) error {
+	if n != 0 && (n < 16 || n > 100_000) {
+		return fmt.Errorf("parameters.connections = %d must be 0, or 16 to 100000", n)
+	}
+	return nil
 }
 
-// startFor is start without a run: nodes keep within limits, and begin with so many others: the first and some of those that
-// have joined, for the first alone would take in only as many as its limits let it. at is told how many nodes have
-// joined, and may end it.
-func startFor(within context.Context, seed uint64, transport string, count int, spec links.Spec, limits overlay.Limits, known int, at func(nodes int) error) (*network, error) {
+// Where nodes keep few connections, one that all begin with takes in only as many at a time as its limits let it: so they begin with
+// three, the first and two of those that have joined. What somebody opens while joining is closed soon, and the next come after that, so that
+// there are never many times as many connections as nodes keep.
+const (
+	limitedGrace = 5 * time.Second // in which a new connection is not closed
+	limitedPause = limitedGrace + 10*time.Second
+	limitedKnown = 3
+)
+
+// begins are those of the nodes that have joined with whom node k begins.
+func begins(k, joined, connections int) (out []int) {
+	known := 1
+	if connections > 0 {
+		known = limitedKnown
+	}
+	for j := range min(known, joined) {
+		out = append(out, (j*k)%joined)
+	}
+	return out
+}
+
+// start makes nodes and lets them join, each of which keeps so many connections, or as many as it would.
+func start(r *simulations.Run, transport string, count, connections int, spec links.Spec) (*network, error) {
+	return startFor(r.Context(), r.Seed, transport, count, connections, spec, func(nodes int) error { return r.At(0, float64(nodes)/float64(2*count)) })
+}
+
+// startFor is start without a run. at is told how many nodes have joined, and may end it.
+func startFor(within context.Context, seed uint64, transport string, count, connections int, spec links.Spec, at func(nodes int) error) (*network, error) {
 	source := rand.New(rand.NewPCG(seed, 1))
-	n := &network{limits: limits}
+	n := new(network)
 	n.fabric, n.model = newGround(transport, spec, count, source)
+	if connections > 0 {
+		n.limits = overlay.Limits{Connections: connections, ConnectionGrace: limitedGrace}
+	}
 	ctx, cancel := context.WithCancel(within)
 	n.ctx, n.cancel = ctx, cancel
 	for i := 0; i < count; i += joining {
@@ -91,8 +121,8 @@ func startFor(within context.Context, seed uint64, transport string, count int, 
 		joined := len(n.nodes)
 		for k := i; k < min(i+joining, count); k++ {
 			var boot []string
-			for j := range min(known, joined) {
-				x := n.nodes[(j*k)%joined]
+			for _, j := range begins(k, joined, connections) {
+				x := n.nodes[j]
 				boot = append(boot, x.Addrs()[0]+"/p2p/"+string(x.Self()))
 			}
 			x, err := n.add(ctx, seed, k, boot)
@@ -113,6 +143,9 @@ func startFor(within context.Context, seed uint64, transport string, count int, 
 			case <-time.After(time.Minute):
 				return n, fmt.Errorf("a node is not ready after a minute of its time: %w", x.err)
 			}
+		}
+		if connections > 0 {
+			time.Sleep(limitedPause)
 		}
 		if n.boot == nil {
 			for _, a := range n.nodes[0].Addrs() {
