@@ -85,7 +85,7 @@ type Overlay struct {
 	// Bootstrap are nodes to meet others through, multiaddrs with /p2p/<peer id>.
 	Bootstrap []string `toml:"bootstrap" comment:"Nodes to meet others through, with /p2p/<peer id>."`
 	// Connections is how many connections with other nodes are kept: beyond it those are closed that are neither new nor in
-	// use. Each takes some 80 KiB here. Fewer make the node open some anew that it had, so that it finds others later.
+	// use. Each takes about 130 KiB with QUIC. Fewer make the node open some anew that it had, so that it finds others later.
 	Connections int `toml:"connections" comment:"How many connections with other nodes are kept, 16 to 100000; beyond it idle ones are closed."`
 	// MDNS finds nodes on the LAN and is found by them.
 	MDNS bool `toml:"mdns" comment:"Find nodes on the local network."`
