@@ -60,9 +60,10 @@ const (
 	// toldWithin is for how many of Config.CommitDelay a device waits for the key of somebody who
 	// has come, which is told with that, before it asks.
 	toldWithin = 5
-	// maxAsks is how many requests of one member wait for an answer.
-	maxAsks   = 4
-	tableMask = "mask"
+	// maxAsks is how many requests of one member wait for an answer, maxAnswers those of all.
+	maxAsks    = 4
+	maxAnswers = 256
+	tableMask  = "mask"
 )
 
 func tableNamed(id room.ID) string { return "named/" + id.String() }
@@ -475,11 +476,12 @@ func (c *Client) maskTold(b *batch, r *roomState, from mls.LeafIndex, data []byt
 				n++
 			}
 		}
-		if n < maxAsks {
+		if n < maxAsks && len(m.answers) < maxAnswers {
 			m.answers = append(m.answers, &answer{from, q, now.Add(time.Duration(min(rank, 30)) * c.cfg.CommitDelay), now.Add(askAgain)})
 		}
-		if ask := m.room.Ask(); len(ask) > 0 && covers(q, ask) {
-			m.asked = later(m.asked, now) // the answer is for all
+		ask := m.room.Ask()
+		if _, err := m.room.Who(from); err == nil && len(ask) > 0 && covers(q, ask) {
+			m.asked = later(m.asked, now) // it is answered, and the answer is for all
 		}
 	}
 	return nil

@@ -5,12 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/mimid/mimid/client"
+	"github.com/mimid/mimid/protocol/pseudonym"
 	"github.com/mimid/mimid/protocol/room"
 	"github.com/mimid/mimid/protocol/uri"
 	"github.com/mimid/mimid/store"
@@ -240,6 +243,62 @@ func TestSecondPseudonym(t *testing.T) {
 		r, err := tablet.FindRoom(ctx, u.String())
 		return err == nil && r.State == "left"
 	})
+}
+
+// silenced holds back what a device would say in rooms.
+type silenced struct{ held atomic.Bool }
+
+func (s *silenced) RoundTrip(r *http.Request) (*http.Response, error) {
+	if s.held.Load() && strings.HasSuffix(r.URL.Path, "/messages") {
+		return nil, errors.New("held back")
+	}
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+// TestUnnamedUntilItSays: who has come in by a link and has not said who it is has no name for the
+// members, for a reason that they see, nor have they for it. Then all have.
+func TestUnnamedUntilItSays(t *testing.T) {
+	ctx := t.Context()
+	a := prepare(t, "atlanta.example").must()
+	b := prepare(t, "biloxi.example", a.status().Addresses[0]).must()
+	hold := new(silenced)
+	alice, bob := a.user("alice"), b.userBy("bob", &http.Client{Transport: hold})
+	u, err := alice.CreateRoomAs(ctx, client.NewRoom{Name: "circle", Pseudonymous: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := alice.MakeLink(ctx, u, client.LinkTerms{Uses: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	hold.held.Store(true)
+	came := make(chan error, 1)
+	go func() { _, err := bob.JoinRoom(ctx, h.Reveal()); came <- err }()
+	other := func(c *client.Client) (p client.Participant, found bool) {
+		r, err := c.FindRoom(ctx, u.String())
+		if err != nil || len(r.Participants) != 2 {
+			return p, false
+		}
+		i := slices.IndexFunc(r.Participants, func(p client.Participant) bool { return p.User != c.User() })
+		if i < 0 {
+			return p, false
+		}
+		return r.Participants[i], true
+	}
+	for _, c := range []*client.Client{alice, bob} {
+		within(t, "the other is there", func() bool { _, found := other(c); return found })
+		p, _ := other(c)
+		if _, masked := p.User.Pseudonym(); !masked || !errors.Is(p.Unnamed, pseudonym.ErrNoKey) || p.Clients != 1 {
+			t.Errorf("%s sees %+v", c.User(), p)
+		}
+	}
+	hold.held.Store(false)
+	if err := <-came; err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []*client.Client{alice, bob} {
+		devices(t, c, u, map[uri.User]int{alice.User(): 1, bob.User(): 1})
+	}
 }
 
 // TestPseudonymousJoin: who comes into a pseudonymous room from outside is named to its members, and
