@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mimid/mimid/protocol/clientapi"
@@ -69,6 +70,8 @@ type Client struct {
 	commands chan func() error // a non-nil error ends Run
 	stopped  chan struct{}     // closed when Run has ended
 	ran      sync.Once
+
+	hearAgain atomic.Pointer[func()] // has the stream that is open opened anew
 
 	// Set by Open and Register; from then on owned by the loop.
 	me          *me
@@ -473,7 +476,7 @@ func (c *Client) follow() {
 		})
 	}
 	for ctx.Err() == nil {
-		err := c.api.stream(ctx, cursor, func() {
+		err := c.hear(ctx, cursor, func() {
 			if alone >= silentAfter {
 				tell(false)
 			}

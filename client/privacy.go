@@ -28,7 +28,17 @@ type Privacy struct {
 	// estimate at the time: below, an application warns, or the own provider refuses. 0: never.
 	WarnBelow   float64 `json:"warn_below"`
 	RefuseBelow float64 `json:"refuse_below"`
+	// Steady has the own provider write to this device as much at any time, whether it has something to
+	// say or not, SteadyEvery: who watches the device's line does not see whether anything came. What the device
+	// sends, and what it fetches, is seen all the same. It takes longer, and a long room many of them.
+	Steady bool `json:"steady"`
 }
+
+// SteadyEvery is the time between two pieces of clientapi.SteadySize octets that are written to a steady device.
+const (
+	SteadyEvery = 2 * time.Second
+	SteadySize  = clientapi.SteadySize
+)
 
 // PrivacyReport says what it is worth now to ask over relays, and what it costs.
 type PrivacyReport = clientapi.PrivacyReport
@@ -43,20 +53,37 @@ const overRelays = 70 * time.Second
 
 // Privacy returns how others are asked. Where nothing was chosen, openly.
 func (c *Client) Privacy(ctx context.Context) (p Privacy, err error) {
-	p = Privacy{Over: PrivacyOpen, WarnBelow: warnBelow}
-	err = c.do(ctx, func() (error, error) {
-		return c.cfg.Storage.View(func(tx Tx) error {
-			b, err := tx.Get(tableSelf, namePrivacy)
-			if err != nil || b == nil {
-				return err
-			}
-			if err := unmarshal(namePrivacy, b, &p); err != nil {
-				return err
-			}
-			return p.check()
-		}), nil
+	err = c.do(ctx, func() (bad, _ error) { p, bad = c.storedPrivacy(); return bad, nil })
+	return p, err
+}
+
+// storedPrivacy works on any goroutine.
+func (c *Client) storedPrivacy() (Privacy, error) {
+	p := Privacy{Over: PrivacyOpen, WarnBelow: warnBelow}
+	err := c.cfg.Storage.View(func(tx Tx) error {
+		b, err := tx.Get(tableSelf, namePrivacy)
+		if err != nil || b == nil {
+			return err
+		}
+		if err := unmarshal(namePrivacy, b, &p); err != nil {
+			return err
+		}
+		return p.check()
 	})
 	return p, err
+}
+
+// hear opens the stream as the user has chosen, until it ends or the user chooses otherwise.
+func (c *Client) hear(ctx context.Context, cursor string, opened func(), take func(frame) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	again := func() { cancel(fmt.Errorf("the user has chosen another way to read: %w", ErrUnreachable)) }
+	c.hearAgain.Store(&again)
+	p, err := c.storedPrivacy()
+	if err != nil {
+		return err
+	}
+	return c.api.stream(ctx, cursor, p.Steady, opened, take)
 }
 
 // check keeps a setting that cannot be read as one from being taken for open.
@@ -74,9 +101,16 @@ func (c *Client) SetPrivacy(ctx context.Context, p Privacy) error {
 		return err
 	}
 	err := c.do(ctx, func() (error, error) {
+		was, err := c.storedPrivacy()
 		b := new(batch)
 		b.put(tableSelf, namePrivacy, p)
-		return nil, c.commit(b)
+		if err := c.commit(b); err != nil {
+			return nil, err
+		}
+		if again := c.hearAgain.Load(); again != nil && (err != nil || was.Steady != p.Steady) {
+			(*again)()
+		}
+		return nil, nil
 	})
 	if err != nil {
 		return fmt.Errorf("setting privacy: %w", err)

@@ -51,3 +51,31 @@ func TestPrivacy(t *testing.T) {
 		t.Errorf("a provider that does not say how it has asked: %v", err)
 	}
 }
+
+// TestSteady: a device that is to be written to steadily reads nothing else, and reads again when its user says
+// otherwise, or its provider does so; no restart is needed.
+func TestSteady(t *testing.T) {
+	f := newFake(t)
+	alice, bob := f.person("alice", "atlanta.example"), f.person("bob", "biloxi.example")
+	u := alice.create("clubhouse")
+	alice.add(u, bob)
+	bob.send(u, "one")
+	alice.hears(u, "bob: one")
+	choose := func(steady bool) {
+		t.Helper()
+		if err := alice.c.SetPrivacy(ctx10(t), client.Privacy{Over: client.PrivacyOpen, Steady: steady}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	choose(true)
+	await(alice, func(p client.Problem) bool { return errors.Is(p.Err, client.ErrProtocol) })
+	choose(false)
+	bob.send(u, "two")
+	alice.hears(u, "bob: one", "bob: two")
+	f.mu.Lock()
+	f.steady = true
+	f.mu.Unlock()
+	choose(true)
+	bob.send(u, "three")
+	alice.hears(u, "bob: one", "bob: two", "bob: three")
+}

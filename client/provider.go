@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -151,16 +152,25 @@ type frame struct {
 
 // stream opens the stream after a cursor and hands out its events until it ends,
 // which is always an error. opened is called when the provider has answered.
-func (p *provider) stream(ctx context.Context, cursor string, opened func(), take func(frame) error) error {
+// With steady the provider is to write as much at any time, whether there is something or not.
+func (p *provider) stream(ctx context.Context, cursor string, steady bool, opened func(), take func(frame) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	quiet := time.AfterFunc(silence, func() { cancel(fmt.Errorf("stream silent for %v: %w", silence, ErrUnreachable)) })
 	defer quiet.Stop()
-	resp, err := p.send(ctx, http.MethodGet, "/v1/events?cursor="+url.QueryEscape(cursor), nil, "text/event-stream")
+	path := "/v1/events?cursor=" + url.QueryEscape(cursor)
+	every := strconv.FormatInt(SteadyEvery.Milliseconds(), 10)
+	if steady {
+		path += "&steady=" + every
+	}
+	resp, err := p.send(ctx, http.MethodGet, path, nil, "text/event-stream")
 	if err != nil {
 		return err
 	}
 	defer resp.Body.Close()
+	if steady && resp.Header.Get(clientapi.HeaderSteady) != every {
+		return fmt.Errorf("%w: it was to write events steadily, and does not say that it does: nothing is read", ErrProtocol)
+	}
 	opened()
 	lines := bufio.NewScanner(resp.Body)
 	lines.Buffer(make([]byte, 0, 64<<10), maxEvent)

@@ -51,6 +51,7 @@ type fake struct {
 	calls      map[string]int     // by method and path pattern
 	discovered clientapi.Discover // the last that was asked
 	forgetful  bool               // does not say which way it has asked
+	steady     bool               // writes streams steadily, or says so
 	strict     bool               // nobody may be added without consent
 	grants     map[string]bool
 	shy        bool // the provider gives KeyPackages to everybody, although nobody has consented
@@ -520,6 +521,9 @@ func (f *fake) tellNow(kind string, v any) {
 func (f *fake) events(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
 	f.calls["GET /v1/events"]++
+	if every := r.URL.Query().Get("steady"); every != "" && f.steady {
+		w.Header().Set(clientapi.HeaderSteady, every)
+	}
 	u := f.devices[strings.TrimPrefix(r.Header.Get("Authorization"), "Bearer ")]
 	var p *clientapi.Problem
 	if f.refuse != nil {

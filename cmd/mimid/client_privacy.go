@@ -59,13 +59,15 @@ type clientPrivacy struct {
 	Way         string   `arg:"" optional:"" enum:"open,onion," default:"" help:"open: your provider asks others in its name (the default). onion: over relays, or not at all. Without it: say what holds."`
 	WarnBelow   *float64 `help:"With onion: warn where a request hides among fewer providers than this, by your provider's estimate. Default 3." placeholder:"N"`
 	RefuseBelow *float64 `help:"With onion: send nothing where a request hides among fewer providers than this. Default 0: never refuse." placeholder:"N"`
+	Steady      string   `help:"yes: your provider writes to this device as much at any time, whether something came or not, so that who watches your line does not see which. no: when something came (the default)." enum:"yes,no," default:""`
 	device      `embed:""`
 }
 
 func (c *clientPrivacy) Help() string {
 	return "This is about looking for people (client find, and client contact by an identifier), having identifiers evaluated, and client contact --anonymous. With onion other providers do not learn that it is yours which asks, but for --anonymous, whose token names it. How your messages come to a room each room says for itself (client room privacy). All else is as before: where you ask by your name, the others' providers see it. Your own provider sees whom and what you look for, either way.\n\n" +
 		"It costs seconds. What it is worth is an estimate by your provider: it knows how many providers take part and how much they send, not who watches. If it cannot be done, the command fails, and nothing goes another way.\n\n" +
-		"Example:\n  mimid client privacy onion --refuse-below 10\n  mimid client privacy"
+		"--steady yes is about the line between this device and your provider: who watches it does not see whether something came, while the device only listens, as in client chat. News come every two seconds, and 4 KiB a second at most. What the device sends is seen, and so are reports of what was read (client receipts) and what it fetches when it has missed something.\n\n" +
+		"Example:\n  mimid client privacy onion --refuse-below 10\n  mimid client privacy --steady yes\n  mimid client privacy"
 }
 
 // privacyShown is a setting and what it is worth now, as JSON.
@@ -83,8 +85,13 @@ func (c *clientPrivacy) Run(s *session) error {
 		if err != nil {
 			return err
 		}
-		if c.Way != "" {
-			p.Over = c.Way
+		if c.Way != "" || c.Steady != "" {
+			if c.Way != "" {
+				p.Over = c.Way
+			}
+			if c.Steady != "" {
+				p.Steady = c.Steady == "yes"
+			}
 			if c.WarnBelow != nil {
 				p.WarnBelow = *c.WarnBelow
 			}
@@ -96,7 +103,7 @@ func (c *clientPrivacy) Run(s *session) error {
 			}
 		}
 		r, err := cl.PrivacyReport(ctx)
-		if err != nil && c.Way == "" {
+		if err != nil && c.Way == "" && c.Steady == "" {
 			return err
 		}
 		if err != nil { // it is set all the same
@@ -123,6 +130,9 @@ func printPrivacy(w io.Writer, p client.Privacy, r *client.PrivacyReport) {
 	} else {
 		fmt.Fprintln(w, "onion: when you look for people, your provider asks others over relays, or not at all.")
 		fmt.Fprintf(w, "floors     warns below %g providers, refuses below %g\n", p.WarnBelow, p.RefuseBelow)
+	}
+	if p.Steady {
+		fmt.Fprintf(w, "reading    steady: your provider writes %d octets to this device every %s, whether something came or not; what it sends and fetches is seen\n", client.SteadySize, client.SteadyEvery)
 	}
 	switch {
 	case r == nil:

@@ -176,6 +176,10 @@ func (s *Server) describeEvents(api huma.API) {
 		op.Parameters = append(op.Parameters, &huma.Param{Name: p.name, In: p.in, Description: p.doc,
 			Schema: &huma.Schema{Type: huma.TypeString, MaxLength: &most}})
 	}
+	least, most := float64(minSteady.Milliseconds()), float64(maxSteady.Milliseconds())
+	op.Parameters = append(op.Parameters, &huma.Param{Name: "steady", In: "query",
+		Description: "Write pieces of one size, this many milliseconds apart, whether there is something to say or not: who watches does not see which. Comments fill them up.",
+		Schema:      &huma.Schema{Type: huma.TypeInteger, Minimum: &least, Maximum: &most}})
 	registry := api.OpenAPI().Components.Schemas
 	text := "Events and the schemas of their data:"
 	for _, e := range []struct {

@@ -4,7 +4,7 @@
 //
 // Read services.go (what the API is made of), server.go (configuration, listening,
 // stopping), handler.go (the way of a request), operations.go (each call),
-// stream.go (events), problem.go (errors), describe.go (the OpenAPI document).
+// stream.go and steady.go (events), problem.go (errors), describe.go (the OpenAPI document).
 //
 // # The way of a request
 //

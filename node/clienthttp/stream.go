@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -142,6 +143,11 @@ func (s *Server) events(w http.ResponseWriter, req *http.Request) {
 		s.refuse(w, req, err)
 		return
 	}
+	every, err := steadyOf(req)
+	if err != nil {
+		s.refuse(w, req, err)
+		return
+	}
 	ctx, end := context.WithCancelCause(req.Context())
 	defer end(nil)
 	o := &openStream{end}
@@ -161,8 +167,15 @@ func (s *Server) events(w http.ResponseWriter, req *http.Request) {
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("Cache-Control", "no-store")
 	h.Set("X-Accel-Buffering", "no") // proxies that would collect what has to go out
+	if every > 0 {
+		h.Set(clientapi.HeaderSteady, strconv.FormatInt(every.Milliseconds(), 10))
+	}
 	w.WriteHeader(http.StatusOK)
-	err = s.pump(ctx, w, req, stream)
+	if every > 0 {
+		err = s.pumpSteadily(ctx, w, req, stream, every)
+	} else {
+		err = s.pump(ctx, w, req, stream)
+	}
 	log := logger(ctx, s.cfg.Log)
 	switch cause := context.Cause(ctx); {
 	case cause != nil && errors.Is(err, ctx.Err()):

@@ -26,3 +26,10 @@ type PrivacyReport struct {
 	ComputedMS int64 `json:"computed_ms" doc:"How long a request and its answer take on average, of the configured delays"`
 	MeasuredMS int64 `json:"measured_ms,omitempty" doc:"The same, with the trips of this provider's last cover packets"`
 }
+
+// SteadySize is how many octets each piece of a steady event stream has. That it is one the answer says in
+// HeaderSteady, with the milliseconds that were asked for.
+const (
+	SteadySize   = 8 << 10
+	HeaderSteady = "Mimid-Steady"
+)

@@ -65,6 +65,9 @@ func hiddenMessages(t *testing.T, log *bytes.Buffer) error {
 	if err != nil {
 		return err
 	}
+	if err := alice.SetPrivacy(ctx, client.Privacy{Over: client.PrivacyOpen, Steady: true}); err != nil {
+		return err
+	}
 	u, err := alice.CreateRoomAs(ctx, client.NewRoom{Name: "circle", Pseudonymous: true})
 	if err != nil {
 		return err
