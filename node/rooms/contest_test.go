@@ -39,7 +39,7 @@ func TestElectionOverSlowLinks(t *testing.T) {
 	for _, d := range all {
 		d.follow(id, 4)
 	}
-	w.delay = 250 * time.Millisecond
+	w.delay.Store(int64(250 * time.Millisecond))
 	was := all[1].p.stand(id).Term
 	for round, dead := range []string{five[0], ""} {
 		if dead == "" {

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,7 +37,7 @@ type world struct {
 	lazy bool
 	ps   map[string]*provider
 
-	delay time.Duration // of each request, and of each answer
+	delay atomic.Int64 // of each request, and of each answer, in nanoseconds
 
 	mu   sync.Mutex
 	side map[string]bool // guarded by mu: who of these does not reach the others
@@ -224,9 +225,9 @@ func (n peers) Call(ctx context.Context, c rooms.Call) ([]byte, error) {
 	if to == nil || to.isDown() || n.p.isDown() || mute || n.p.w.cut(n.p.domain, c.Target) {
 		return nil, &clientapi.Problem{Status: 502, Code: clientapi.CodeUnreachable, Detail: "down"}
 	}
-	time.Sleep(n.p.w.delay)
+	time.Sleep(time.Duration(n.p.w.delay.Load()))
 	res, err := to.serve(ctx, c.Endpoint, &rooms.Request{Source: n.p.domain, Subject: c.Subject, Room: c.Room, ID: c.ID, Body: c.Body})
-	time.Sleep(n.p.w.delay)
+	time.Sleep(time.Duration(n.p.w.delay.Load()))
 	if err != nil {
 		return nil, err
 	}
