@@ -95,6 +95,7 @@ type Client struct {
 	missed    bool
 	packages  packageStock
 	maskStock task // KeyPackages under pseudonyms
+	held      heldRooms
 	renewal   task
 	unknown   task             // looking for rooms that this device is not in
 	unwelcome map[room.ID]bool // those that did not let it in, since it runs
@@ -180,6 +181,13 @@ func (c *Client) load(tx Tx) error {
 		return err
 	} else if b != nil {
 		if err := unmarshal("receipts", b, &c.receipts); err != nil {
+			return err
+		}
+	}
+	if b, err = tx.Get(tableSelf, nameRestored); err != nil {
+		return err
+	} else if b != nil {
+		if err := unmarshal("the provider's backup", b, &c.held.said); err != nil {
 			return err
 		}
 	}
@@ -321,6 +329,11 @@ func (c *Client) pump() (time.Time, error) {
 	}
 	if soon(&c.maskStock) {
 		c.topUpMasks()
+	}
+	if c.held.mark != "" && soon(&c.held.task) {
+		if err := c.sayHeld(); err != nil {
+			return at, err
+		}
 	}
 	if soon(&c.packages.task) {
 		if c.packages.request != nil {
@@ -479,6 +492,9 @@ func (c *Client) follow() {
 		err := c.hear(ctx, cursor, func() {
 			if alone >= silentAfter {
 				tell(false)
+			}
+			if alone > 0 { // it may have been put back to a backup meanwhile
+				c.enter(ctx, func() error { c.untouched(); c.maskStock.at = c.cfg.Now(); return nil })
 			}
 			alone = 0
 		}, func(f frame) error {

@@ -44,6 +44,7 @@ func (c *Client) topUpMasks() {
 		}
 		return func() error {
 			c.maskStock.at = c.cfg.Now().Add(packageCheck + jitter(packageCheck/4))
+			c.heardRestored(want.Restored)
 			if len(want.Pseudonyms) == 0 {
 				return nil
 			}

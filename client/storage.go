@@ -60,6 +60,7 @@ const (
 	nameIdentity = "who"
 	nameCursor   = "cursor"
 	nameReceipts = "receipts"
+	nameRestored = "restored"
 
 	recordVersion = 1
 )

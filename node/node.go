@@ -369,7 +369,7 @@ func (n *Node) make(ctx context.Context, st *store.Store) (p *parts, err error) 
 		return p, err
 	}
 	if p.pseudonyms, err = pseudonyms.New(pseudonyms.Config{Domain: domain, Store: st, Accounts: p.accounts, Authenticator: auth,
-		Admit: p.contacts.AdmitPseudonymous, Now: n.now, Log: part("pseudonyms")}); err != nil {
+		Admit: p.contacts.AdmitPseudonymous, Rooms: p.rooms, Now: n.now, Log: part("pseudonyms")}); err != nil {
 		return p, err
 	}
 	if p.introduce, err = n.makeIntroduce(p); err != nil {

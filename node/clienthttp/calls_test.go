@@ -37,6 +37,7 @@ var calls = []struct {
 	{"POST", "/v1/pseudonyms", clientapi.NewPseudonym{Room: "mimi://atlanta.example/r/x"}, 200, "Pseudonym"},
 	{"GET", "/v1/pseudonyms/keypackages", nil, 200, "Wanted"},
 	{"POST", "/v1/pseudonyms/keypackages", clientapi.PseudonymousKeyPackages{KeyPackages: []clientapi.PseudonymousKeyPackage{{KeyPackage: []byte{1}, Key: []byte{2}}}}, 204, "Bring"},
+	{"POST", "/v1/pseudonyms/held", clientapi.HeldPseudonym{Room: "mimi://atlanta.example/r/x", Pseudonym: "p", Proof: []byte{1}}, 204, "Held"},
 	{"POST", "/v1/claims", clientapi.NewClaim{SII: "handle:alice", Claim: []byte{1}}, 200, "PublishClaim"},
 	{"GET", "/v1/claims", nil, 200, "Claims"},
 	{"DELETE", "/v1/claims", clientapi.WithdrawClaim{SII: "handle:alice", Withdrawal: []byte{1}}, 204, "WithdrawClaim"},

@@ -145,6 +145,9 @@ func (f *fake) Pseudonym(ctx context.Context, who account.Identity, q *clientapi
 func (f *fake) Wanted(ctx context.Context, who account.Identity) (*clientapi.WantedPseudonyms, error) {
 	return &clientapi.WantedPseudonyms{Pseudonyms: []string{}}, f.call(ctx, "Wanted", &who, nil)
 }
+func (f *fake) Held(ctx context.Context, who account.Identity, x *clientapi.HeldPseudonym) error {
+	return f.call(ctx, "Held", &who, x)
+}
 func (f *fake) Bring(ctx context.Context, who account.Identity, n *clientapi.PseudonymousKeyPackages) error {
 	return f.call(ctx, "Bring", &who, n)
 }

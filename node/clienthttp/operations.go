@@ -187,6 +187,10 @@ func (s *Server) registerAccounts(api huma.API) {
 		func(ctx context.Context, in *withBody[clientapi.PseudonymousKeyPackages]) (*none, error) {
 			return nil, v.Pseudonyms.Bring(ctx, who(ctx), &in.Body)
 		})
+	add(s, api, call{method: "POST", path: "/v1/pseudonyms/held", id: "say-pseudonym", summary: "What the user goes by in a room, after the provider was put back to a backup", tag: "key packages", status: http.StatusNoContent},
+		func(ctx context.Context, in *withBody[clientapi.HeldPseudonym]) (*none, error) {
+			return nil, v.Pseudonyms.Held(ctx, who(ctx), &in.Body)
+		})
 }
 
 func (s *Server) registerContacts(api huma.API) {

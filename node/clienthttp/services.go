@@ -64,6 +64,7 @@ type Pseudonyms interface {
 	Wanted(ctx context.Context, who account.Identity) (*clientapi.WantedPseudonyms, error)
 	// Bring returns when they are durable.
 	Bring(ctx context.Context, who account.Identity, n *clientapi.PseudonymousKeyPackages) error
+	Held(ctx context.Context, who account.Identity, x *clientapi.HeldPseudonym) error
 }
 
 // Providers knows this provider and others.

@@ -44,6 +44,23 @@ type world struct {
 	now     time.Time
 	devices map[uri.User][]string
 	ask     pseudonyms.Admitted // what Admit says
+	leaves  map[string][][]byte // of rooms, by room and pseudonym
+	back    []string            // who was recalled, and where
+	heard   []string            // which rooms were asked for, and of whom
+}
+
+func (w *world) LeafKeys(_ context.Context, name uri.Room, p uri.User) ([][]byte, error) {
+	return w.leaves[name.String()+" "+p.String()], nil
+}
+
+func (w *world) Hear(_ context.Context, name uri.Room, from string) error {
+	w.heard = append(w.heard, name.String()+" "+from)
+	return nil
+}
+
+func (w *world) Recall(_ context.Context, name uri.Room, u uri.User) error {
+	w.back = append(w.back, name.String()+" "+u.String())
+	return nil
 }
 
 func (w *world) Stock(_ context.Context, u uri.User) (*account.Stock, error) {
@@ -65,10 +82,10 @@ func newWorld(t *testing.T) *world {
 			t.Error(err)
 		}
 	})
-	w := &world{t: t, st: st, now: time.Unix(1_700_000_000, 0), devices: map[uri.User][]string{}}
+	w := &world{t: t, st: st, now: time.Unix(1_700_000_000, 0), devices: map[uri.User][]string{}, leaves: map[string][][]byte{}}
 	_, w.key, _ = ed25519.GenerateKey(nil)
 	auth := must(x509auth.New(x509auth.Options{Anchors: func(string) []crypto.PublicKey { return []crypto.PublicKey{w.key.Public()} }}))
-	w.Service = must(pseudonyms.New(pseudonyms.Config{Domain: domain, Store: st, Accounts: w, Authenticator: auth, Now: func() time.Time { return w.now },
+	w.Service = must(pseudonyms.New(pseudonyms.Config{Domain: domain, Store: st, Accounts: w, Authenticator: auth, Rooms: w, Now: func() time.Time { return w.now },
 		Admit: func(context.Context, []byte, string) (*pseudonyms.Admitted, error) { x := w.ask; return &x, nil }}))
 	return w
 }

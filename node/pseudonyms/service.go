@@ -56,6 +56,8 @@ type Config struct {
 	Authenticator mls.Authenticator
 	// Admit says what a request for KeyPackages asks for, and whether it may have it.
 	Admit func(ctx context.Context, raw []byte, source string) (*Admitted, error)
+	// Rooms are where pseudonyms are in use.
+	Rooms Rooms
 	Now   func() time.Time
 	Log   *slog.Logger
 }
@@ -70,8 +72,8 @@ type Service struct {
 // New returns a Service. Error: ErrConfig.
 func New(c Config) (*Service, error) {
 	p, err := uri.ParseDomain(c.Domain)
-	if err != nil || c.Store == nil || c.Accounts == nil || c.Authenticator == nil || c.Admit == nil {
-		return nil, fmt.Errorf("%w: Domain, Store, Accounts, Authenticator and Admit are required", ErrConfig)
+	if err != nil || c.Store == nil || c.Accounts == nil || c.Authenticator == nil || c.Admit == nil || c.Rooms == nil {
+		return nil, fmt.Errorf("%w: Domain, Store, Accounts, Authenticator, Admit and Rooms are required", ErrConfig)
 	}
 	if c.Now == nil {
 		c.Now = time.Now
@@ -175,8 +177,13 @@ func (s *Service) now() uint64 { return uint64(max(s.cfg.Now().UnixMilli(), 0)) 
 // among them: as many are drawn as are to be ready.
 func (s *Service) Wanted(ctx context.Context, who account.Identity) (*clientapi.WantedPseudonyms, error) {
 	out := &clientapi.WantedPseudonyms{Pseudonyms: []string{}}
+	mark, err := s.restored()
+	if err != nil {
+		return nil, fmt.Errorf("listing pseudonyms: %w", err)
+	}
+	out.Restored = mark
 	user := who.User.Name()
-	err := s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
+	err = s.cfg.Store.Update(ctx, func(tx *store.Tx) error {
 		out.Pseudonyms = out.Pseudonyms[:0]
 		all, err := listed(tx, user)
 		if err != nil {

@@ -75,6 +75,7 @@
 //	POST   /v1/pseudonyms                    NewPseudonym -> Pseudonym: what the user goes by in a room that it begins
 //	GET    /v1/pseudonyms/keypackages        WantedPseudonyms: those that lack a KeyPackage of this device
 //	POST   /v1/pseudonyms/keypackages        PseudonymousKeyPackages
+//	POST   /v1/pseudonyms/held               HeldPseudonym: after the provider was put back to a backup
 //	POST   /v1/oblivious/keys                ObliviousKeys -> GatewayKeys: for downloads by which nobody learns who reads what
 //	POST   /v1/oblivious                     ObliviousRequest -> ObliviousAnswer: passed on to a hub, encrypted
 //	GET    /v1/events?cursor=                the device's stream (text/event-stream)

@@ -13,6 +13,15 @@ type Pseudonym struct {
 // WantedPseudonyms are pseudonyms of the user that lack a KeyPackage of this device.
 type WantedPseudonyms struct {
 	Pseudonyms []string `json:"pseudonyms" doc:"URIs of pseudonyms"`
+	Restored   string   `json:"restored,omitempty" doc:"Which backup the provider was put back to, and when. A device that has not heard of it says what it goes by in its rooms: the provider may have forgotten"`
+}
+
+// HeldPseudonym says what the user goes by in a room, to a provider that may have forgotten.
+type HeldPseudonym struct {
+	Room      string `json:"room" maxLength:"1024" doc:"URI of the room"`
+	Pseudonym string `json:"pseudonym" maxLength:"1024" doc:"URI of the pseudonym"`
+	Proof     []byte `json:"proof" doc:"Signature with the key of a leaf under the pseudonym"`
+	Hub       string `json:"hub,omitempty" maxLength:"255" doc:"Who orders the room, to be asked for what the provider does not know of it"`
 }
 
 // PseudonymousKeyPackages are KeyPackages of this device under pseudonyms of its user.
