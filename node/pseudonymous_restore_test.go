@@ -62,13 +62,14 @@ func TestPseudonymousRoomAfterRestore(t *testing.T) {
 		t.Fatal(err)
 	}
 	readBy(t, alice, later, bob.Client, "and here")
-	third, err := alice.CreateRoomAs(ctx, client.NewRoom{Name: "after", Pseudonymous: true})
+	third, err := carol.CreateRoomAs(ctx, client.NewRoom{Name: "after", Pseudonymous: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	joinedBy(t, third, alice, bob.Client) // his consent is forgotten, too
-	names(t, bob.Client, third, alice, bob.Client)
-	if now := goesBy(t, alice, third, bob.Client); now == as {
+	joinedBy(t, third, carol, bob.Client)
+	names(t, bob.Client, third, carol, bob.Client)
+	names(t, carol, third, carol, bob.Client)
+	if now := goesBy(t, carol, third, bob.Client); now == as {
 		t.Errorf("bob goes by %s in two rooms", now)
 	}
 	if now := goesBy(t, alice, u, bob.Client); now != as {
