@@ -19,6 +19,7 @@ var looked = map[string][]struct{ metric, statistic string }{
 	"departure":    {{"kept_final", "mean"}, {"kept_accepted", "min"}, {"live", "min"}, {"service", "p50"}},
 	"room":         {{"read", "p50"}, {"final", "p50"}, {"stretch", "p50"}, {"service", "p50"}, {"told", "p50"}, {"served", "min"}},
 	"discovery":    {{"found", "min"}, {"messages", "mean"}, {"hops", "mean"}},
+	"churn":        {{"found", "mean"}, {"back", "p50"}, {"online", "mean"}},
 	"eclipse":      {{"found", "mean"}, {"holders", "p50"}, {"messages", "p50"}, {"hops", "mean"}, {"latency", "p50"}},
 	"lookup":       {{"hops", "mean"}, {"found", "mean"}, {"messages", "mean"}, {"dead", "mean"}, {"latency", "p50"}, {"latency", "p95"}, {"within", "mean"}},
 	"spam":         {{"through", "mean"}, {"octets", "mean"}, {"seen", "mean"}},
@@ -38,6 +39,7 @@ var part = map[string]struct {
 	label simulations.Label
 }{
 	"discovery":    {simulations.Override{Key: "sweep.nodes", Value: "[50]"}, simulations.Label{Key: "nodes", Value: "50"}},
+	"churn":        {simulations.Override{Key: "sweep.nodes", Value: "[20]"}, simulations.Label{Key: "nodes", Value: "20"}},
 	"eclipse":      {simulations.Override{Key: "sweep.made_near_announcer", Value: "[20]"}, simulations.Label{Key: "made_near_announcer", Value: "20"}},
 	"lookup":       {simulations.Override{Key: "sweep.nodes", Value: "[1000]"}, simulations.Label{Key: "nodes", Value: "1000"}},
 	"mixing":       {simulations.Override{Key: "sweep.slots", Value: "[1.6]"}, simulations.Label{Key: "slots", Value: "1.6"}},

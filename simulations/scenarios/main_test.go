@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mimid/mimid/simulations"
 	"github.com/mimid/mimid/simulations/scenarios"
@@ -17,12 +19,28 @@ import (
 // TestMain lets this program be the worker of its own tests.
 func TestMain(m *testing.M) {
 	if os.Getenv("MIMID_SIM_WORKER") != "" {
-		if err := virtual.Serve(os.Stdin, os.Stdout, scenarios.All()); err != nil {
+		if err := virtual.Serve(os.Stdin, os.Stdout, append(scenarios.All(), endless())); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
 	}
 	os.Exit(m.Run())
+}
+
+// endless waits in virtual time for what never comes, and says nothing of how far it is.
+func endless() simulations.Simulation {
+	return simulations.New(simulations.About{Name: "endless", Engine: simulations.Stack}, struct {
+		MiB int `toml:"mib"`
+	}{}, func(r *simulations.Run, p struct {
+		MiB int `toml:"mib"`
+	}) error {
+		held := make([]byte, p.MiB<<20)
+		for r.Context().Err() == nil {
+			time.Sleep(time.Second)
+		}
+		runtime.KeepAlive(held)
+		return nil
+	})
 }
 
 // worker starts one.
@@ -34,7 +52,7 @@ func worker(ctx context.Context) *exec.Cmd {
 
 func stackScenario(t *testing.T, text string) *simulations.Scenario {
 	t.Helper()
-	sc, err := simulations.Parse([]byte(text), "x", scenarios.All())
+	sc, err := simulations.Parse([]byte(text), "x", append(scenarios.All(), endless()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -69,6 +87,17 @@ func TestWorkersThatEnd(t *testing.T) {
 		r := stackScenario(t, text+"[limits]\nwall = \"300ms\"\n").Execute(t.Context(), nil)
 		if !errors.Is(r.Err, simulations.ErrLimit) || len(r.Outcomes) != 1 || strings.Count(r.Err.Error(), "limit reached") != 1 {
 			t.Errorf("%v", r.Err)
+		}
+	})
+	t.Run("limit, while it waits for what never comes", func(t *testing.T) {
+		for text, want := range map[string]string{
+			"[limits]\nwall = \"300ms\"\n":                    "limits.wall = 300ms is over, and the run did not end by itself",
+			"[parameters]\nmib = 40\n[limits]\nmemory = 30\n": "more than limits.memory = 30 MiB of heap are in use",
+		} {
+			r := stackScenario(t, "simulation = \"endless\"\n"+text).Execute(t.Context(), nil)
+			if !errors.Is(r.Err, simulations.ErrLimit) || !strings.Contains(r.Err.Error(), want) || len(r.Outcomes) != 1 {
+				t.Errorf("%d runs, %v, want %q", len(r.Outcomes), r.Err, want)
+			}
 		}
 	})
 	t.Run("within the limit", func(t *testing.T) {

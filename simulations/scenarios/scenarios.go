@@ -35,7 +35,7 @@ var Readme string
 
 // All are the simulations, in the order in which they are listed.
 func All() []simulations.Simulation {
-	return []simulations.Simulation{failover.Simulation(), failover.Departure(), failover.Liar(), fanout.Simulation(), stack.Gossip(), stack.Room(), stack.Discovery(),
+	return []simulations.Simulation{failover.Simulation(), failover.Departure(), failover.Liar(), fanout.Simulation(), stack.Gossip(), stack.Room(), stack.Discovery(), stack.Churn(),
 		eclipse.Simulation(), lookup.Simulation(), spam.Simulation(), exhaustion.Simulation(),
 		mixing.Simulation(), compromise.Simulation(), intersection.Simulation(), snapshot.Simulation(), roster.Simulation()}
 }

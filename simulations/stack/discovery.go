@@ -76,10 +76,35 @@ func Discovery() simulations.Simulation {
 			{Name: "hops", Title: "Hops to the node that names the announcer", Metric: "hops", Kind: simulations.Means, X: "nodes", By: "silent", LogX: true,
 				Caption: "Kademlia's bound is log2 of the number of nodes: 6.6 for 100, 10 for 1,000. Tables of 20 nodes for each distance take far fewer."},
 		},
-	}, Searching{Nodes: 50, Transport: overMemory, Keys: 5, Searches: 20, Dead: .3, Lasts: simulations.Duration(2 * time.Hour),
+	}, searchingDefaults(), runDiscovery)
+}
+
+// Churn asks the same while providers come and go.
+func Churn() simulations.Simulation {
+	p := searchingDefaults()
+	p.Dead, p.Churn.Model = 0, "weibull"
+	return simulations.New(simulations.About{
+		Name:     "churn",
+		Engine:   simulations.Stack,
+		Question: "How long does it take to find the provider that announces a key while providers come and go, and how often does it fail?",
+		Doc: "The real nodes of discovery, of which about half are away at any time: providers, those that announce among them, end in order and begin again with what they had stored, and announce anew, while those that are there search for keys whose announcer is. " +
+			"found, latency, messages and hops are those of discovery, before the first goes (silent = 0) and then (silent = coming and going); online is how many are there, back the time until who returns is ready and has announced. " +
+			"Each run checks that a search names only who has announced the key, and nobody for a key that nobody has. lookup is about more nodes, in a model.",
+		Plots: []simulations.Plot{
+			{Name: "found", Title: "Share of searches that find the announcer", Metric: "found", Kind: simulations.Means, X: "nodes", By: "silent"},
+			{Name: "latency", Title: "Time until the announcer is found", Metric: "latency", Kind: simulations.Percentiles, X: "nodes", By: "silent"},
+			{Name: "back", Title: "Time until who returns is ready and has announced", Metric: "back", Kind: simulations.Percentiles, X: "nodes"},
+			{Name: "back-distribution", Title: "Time until who returns is ready and has announced", Metric: "back", Kind: simulations.Distribution, By: "nodes"},
+			{Name: "online", Title: "Providers that are there", Metric: "online", Kind: simulations.Percentiles, X: "nodes"},
+		},
+	}, p, runDiscovery)
+}
+
+func searchingDefaults() Searching {
+	return Searching{Nodes: 50, Transport: overMemory, Keys: 5, Searches: 20, Dead: .3, Lasts: simulations.Duration(2 * time.Hour),
 		Churn:  churn.Spec{Model: "none", Up: simulations.Duration(time.Hour), Down: simulations.Duration(time.Hour), Shape: .5},
 		Settle: simulations.Duration(30 * time.Second), Timeout: simulations.Duration(30 * time.Second),
-		Links: links.Spec{Model: "cities", Jitter: .05}}, runDiscovery)
+		Links: links.Spec{Model: "cities", Jitter: .05}}
 }
 
 func runDiscovery(r *simulations.Run, p Searching) error {

@@ -2,6 +2,7 @@ package stack
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -202,3 +203,16 @@ func (x *Whole) Counts() memnet.Counts { return x.w.fabric.Counts() }
 
 // Stop ends all.
 func (x *Whole) Stop() error { return x.w.close() }
+
+// FormFrozen has two providers make a room, of whom the second stands still, and says how long that took in virtual time.
+func FormFrozen(ctx context.Context, spec links.Spec) (took time.Duration, err error) {
+	w, err := newWorld(ctx, 1, 2, spec, nil, io.Discard)
+	defer func() { err = errors.Join(err, w.close()) }()
+	if err != nil {
+		return 0, err
+	}
+	begun := time.Now()
+	w.freeze(w.providers[1])
+	_, err = w.room(ctx, newEar())
+	return time.Since(begun), err
+}

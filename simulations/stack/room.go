@@ -182,6 +182,16 @@ func runRoom(r *simulations.Run, p RoomParameters) (err error) {
 // room has somebody at each provider come into one room, and waits until all are in and as many
 // providers decide as there should.
 func (w *world) room(ctx context.Context, ear *ear) (u uri.Room, err error) {
+	const patience = 10 * time.Minute // a change may wait for ever for those who decide
+	within, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if u, err = w.form(within, ear); err != nil && within.Err() != nil && ctx.Err() == nil {
+		err = fmt.Errorf("no room of %d providers has come to be within %s of virtual time: %w", len(w.providers), patience, err)
+	}
+	return u, err
+}
+
+func (w *world) form(ctx context.Context, ear *ear) (u uri.Room, err error) {
 	var others []uri.User
 	for i, p := range w.providers {
 		x, err := w.enter(ctx, p, fmt.Sprintf("user%d", i))

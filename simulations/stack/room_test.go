@@ -1,7 +1,15 @@
 package stack_test
 
 import (
+	"context"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/mimid/mimid/simulations"
+	"github.com/mimid/mimid/simulations/links"
+	"github.com/mimid/mimid/simulations/stack"
+	"github.com/mimid/mimid/simulations/virtual"
 )
 
 // A room of whole providers loses its hub: all that is promised holds, everybody who is left is served again,
@@ -61,4 +69,14 @@ func TestIsolatedHubComesBack(t *testing.T) {
 	if g := of(t, r, "told"); g.Count != 3 {
 		t.Errorf("%d of the others know another hub", g.Count)
 	}
+}
+
+// A room that cannot come to be, as a provider stands still, ends the run: virtual time would go on for ever.
+func TestRoomThatDoesNotForm(t *testing.T) {
+	virtual.Bubble(t, func() {
+		took, err := stack.FormFrozen(context.Background(), links.Spec{Model: "fixed", Low: simulations.Duration(20 * time.Millisecond)})
+		if err == nil || !strings.Contains(err.Error(), "no room of 2 providers has come to be within 10m0s of virtual time") {
+			t.Errorf("after %s: %v", took, err)
+		}
+	})
 }
