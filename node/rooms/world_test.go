@@ -425,7 +425,7 @@ type device struct {
 	p     *provider
 	auth  *x509auth.Authenticator
 	who   account.Identity
-	as    uri.User // what its user goes by in the room: in an open one who.User
+	as    uri.User // what its user goes by in the room; zero: who.User
 	leaf  mls.LeafParams
 	group *mls.Group
 	at    uint64 // entries processed
@@ -456,7 +456,7 @@ func (w *world) device(short, name string) *device {
 	c := must(u.Provider().Client(u.Name(), name))(t)
 	leaf := must(x509auth.IssueClient(priv, cert, c.String(), sig.Public(), v))(t)
 	auth := must(x509auth.New(x509auth.Options{Anchors: w.anchors}))(t)
-	return &device{p: p, auth: auth, who: account.Identity{User: u, Client: c, Device: name}, as: u, own: map[string]*mls.StagedCommit{},
+	return &device{p: p, auth: auth, who: account.Identity{User: u, Client: c, Device: name}, own: map[string]*mls.StagedCommit{},
 		leaf: mls.LeafParams{Suite: room.Suite, Signer: sig, Credential: mls.X509Credential(leaf, cert), Lifetime: mls.LifetimeOf(time.Now(), 30*24*time.Hour)}}
 }
 
@@ -488,7 +488,11 @@ func (d *device) createWith(name string, edit func(mls.Extensions) (mls.Extensio
 	copy(h.Hub.ProviderKey[:], d.p.key.Public().(ed25519.PublicKey))
 	h.Replicas = []room.Replica{h.Hub}
 	r := must(uri.ParseRoom("mimi://" + d.p.domain + "/r/" + name + strings.Repeat("x", 20)))(t)
-	g := must(mls.CreateGroup(mls.GroupParams{LeafParams: d.leaf, GroupID: must(room.GroupID(r))(t), Extensions: must(edit(must(room.Extensions(d.as, h, nil))(t)))(t)}, d.config()))(t)
+	creator := d.who.User
+	if !d.as.IsZero() {
+		creator = d.as
+	}
+	g := must(mls.CreateGroup(mls.GroupParams{LeafParams: d.leaf, GroupID: must(room.GroupID(r))(t), Extensions: must(edit(must(room.Extensions(creator, h, nil))(t)))(t)}, d.config()))(t)
 	n := &clientapi.NewRoom{URI: r.String(), GroupInfo: must(g.GroupInfo(false))(t).Bytes(), Tree: g.Public().Tree().Bytes(), Nonce: nonce()}
 	d.group, d.at = g, 1
 	_, err := d.p.rooms.CreateRoom(context.Background(), d.who, n)
