@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"github.com/mimid/mimid/protocol/clientapi"
@@ -120,12 +121,20 @@ func (c *Client) SetPrivacy(ctx context.Context, p Privacy) error {
 
 // PrivacyReport is what the own provider says it is worth now to ask over relays, and costs.
 func (c *Client) PrivacyReport(ctx context.Context) (*PrivacyReport, error) {
+	return c.privacyTo(ctx, "")
+}
+
+// privacyTo is PrivacyReport for requests to one provider, which has to take part; "": to anybody.
+func (c *Client) privacyTo(ctx context.Context, to string) (*PrivacyReport, error) {
 	_, api, err := c.self(ctx)
 	if err != nil {
 		return nil, err
 	}
-	out := new(PrivacyReport)
-	if err := api.call(ctx, "GET", "/v1/privacy", nil, out); err != nil {
+	out, path := new(PrivacyReport), "/v1/privacy"
+	if to != "" {
+		path += "?to=" + url.QueryEscape(to)
+	}
+	if err := api.call(ctx, "GET", path, nil, out); err != nil {
 		return nil, fmt.Errorf("asking what it is worth to ask over relays: %w", err)
 	}
 	return out, nil

@@ -132,7 +132,7 @@ func (c *Client) RoomPrivacyReport(ctx context.Context, u uri.Room) (*RoomPrivac
 	if err != nil {
 		return nil, fmt.Errorf("asking what it is worth to send to %s over relays: %w", u, err)
 	}
-	p, err := c.PrivacyReport(ctx)
+	p, err := c.privacyTo(ctx, out.Hub)
 	if err != nil {
 		return nil, err
 	}

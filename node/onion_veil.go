@@ -30,8 +30,8 @@ func (o *onions) makeVeil() (*veil.Service, error) {
 type privacyReports struct{ s *veil.Service }
 
 // Privacy implements clienthttp.Privacy.
-func (p privacyReports) Privacy(context.Context, account.Identity) (*clientapi.PrivacyReport, error) {
-	r := p.s.Privacy()
+func (p privacyReports) Privacy(_ context.Context, _ account.Identity, to string) (*clientapi.PrivacyReport, error) {
+	r := p.s.PrivacyTo(to)
 	return &r, nil
 }
 

@@ -19,8 +19,8 @@ func (s *Server) registerIntroductions(api huma.API) {
 			return v.Introductions.Introduce(ctx, &in.Body)
 		})
 	add(s, api, call{method: "GET", path: "/v1/privacy", id: "get-privacy", summary: "What it is worth now, and costs, to ask other providers over relays", tag: "discovery"},
-		func(ctx context.Context, _ *none) (*clientapi.PrivacyReport, error) {
-			return v.Privacy.Privacy(ctx, who(ctx))
+		func(ctx context.Context, in *privacyOf) (*clientapi.PrivacyReport, error) {
+			return v.Privacy.Privacy(ctx, who(ctx), in.To)
 		})
 	add(s, api, call{method: "GET", path: "/v1/introductions", id: "list-introductions", summary: "Anonymous requests that wait for an answer", tag: "consent"},
 		func(ctx context.Context, _ *none) (*clientapi.Introductions, error) {
@@ -38,4 +38,8 @@ func (s *Server) registerIntroductions(api huma.API) {
 		func(ctx context.Context, in *withBody[clientapi.NewTokens]) (*clientapi.Tokens, error) {
 			return v.Introductions.NewTokens(ctx, who(ctx), &in.Body)
 		})
+}
+
+type privacyOf struct {
+	To string `query:"to" maxLength:"255" doc:"Domain of who is to be asked: whether that one takes part, too"`
 }

@@ -258,7 +258,7 @@ func (f *fake) TokenKeys(ctx context.Context, who account.Identity) (*clientapi.
 	return &clientapi.TokenKeys{Left: 5}, f.call(ctx, "TokenKeys", &who, nil)
 }
 
-func (f *fake) Privacy(ctx context.Context, who account.Identity) (*clientapi.PrivacyReport, error) {
+func (f *fake) Privacy(ctx context.Context, who account.Identity, _ string) (*clientapi.PrivacyReport, error) {
 	return &clientapi.PrivacyReport{}, f.call(ctx, "Privacy", &who, nil)
 }
 

@@ -148,7 +148,8 @@ type Knocks interface {
 
 // Privacy says what it is worth to ask other providers over relays.
 type Privacy interface {
-	Privacy(ctx context.Context, who account.Identity) (*clientapi.PrivacyReport, error)
+	// To is whom to ask, a domain; empty: nobody in particular.
+	Privacy(ctx context.Context, who account.Identity, to string) (*clientapi.PrivacyReport, error)
 }
 
 // Introductions lets users ask others without saying who they are; *introduce.Service does.

@@ -96,6 +96,17 @@ func (s *Service) Privacy() clientapi.PrivacyReport {
 	return s.cfg.Net.Privacy()
 }
 
+// PrivacyTo says what it is worth now to ask a provider so; of nobody in particular, as Privacy.
+func (s *Service) PrivacyTo(target string) clientapi.PrivacyReport {
+	r := s.Privacy()
+	if r.Onion && target != "" {
+		if _, ok := s.cfg.Net.Node(target); !ok {
+			r.Onion, r.AnonymitySet, r.Why = false, 0, fmt.Sprintf("%.255s does not take part in the onion overlay now", target)
+		}
+	}
+	return r
+}
+
 // Check says whether a user's request may go as it asks for. Error: a Problem with CodePrivacy if not.
 func (s *Service) Check(p *clientapi.Privacy) error {
 	if p.Over != Over {

@@ -122,6 +122,15 @@ func TestNeverAnotherWay(t *testing.T) {
 			t.Errorf("%d packets were sent", n)
 		}
 		off := must[*veil.Service](t)(veil.New(veil.Config{}))
+		if r := off.PrivacyTo("p4.example"); r.Onion || r.Why == "" {
+			t.Errorf("off: %+v", r)
+		}
+		if r := w.asker().veil.PrivacyTo("p4.example"); !r.Onion || r.Why != "" {
+			t.Errorf("to one that takes part: %+v", r)
+		}
+		if r := w.asker().veil.PrivacyTo("elsewhere.example"); r.Onion || r.AnonymitySet != 0 || r.Why == "" {
+			t.Errorf("to one that does not: %+v", r)
+		}
 		_, err = off.Call(w.ctx, ask("echo", nil))
 		private("off", err)
 		private("off", off.Check(&clientapi.Privacy{Over: veil.Over}))
