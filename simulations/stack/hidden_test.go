@@ -81,6 +81,24 @@ func hiddenMessages(t *testing.T, log *bytes.Buffer) error {
 	if err := await(ctx, "bob is in", func() bool { _, err := bob.Verify(ctx, u); return err == nil }); err != nil {
 		return err
 	}
+	// A third provider: from here on three decide.
+	carol, err := w.enter(ctx, w.providers[0], "carol")
+	if err != nil {
+		return err
+	}
+	if err := carol.Accept(ctx, alice.User()); err != nil {
+		return err
+	}
+	if err := await(ctx, "adding carol", func() bool { return alice.AddUser(ctx, u, carol.User()) == nil }); err != nil {
+		return err
+	}
+	if err := await(ctx, "carol is in, and three decide", func() bool {
+		s, err := carol.Verify(ctx, u)
+		x, bad := bob.Verify(ctx, u)
+		return err == nil && bad == nil && s.Replicas == 3 && s.Head == x.Head
+	}); err != nil {
+		return err
+	}
 	if err := await(ctx, "relays", func() bool { r, err := bob.RoomPrivacyReport(ctx, u); return err == nil && r.Onion }); err != nil {
 		r, _ := bob.RoomPrivacyReport(ctx, u)
 		return fmt.Errorf("%w: %+v", err, r)
@@ -100,10 +118,13 @@ func hiddenMessages(t *testing.T, log *bytes.Buffer) error {
 			return err
 		}
 	}
-	if err := await(ctx, "reading", func() bool { return has(alice, u, "hidden 4") && has(bob, u, "hidden 4") }); err != nil {
+	if err := await(ctx, "reading", func() bool { return has(alice, u, "hidden 4") && has(bob, u, "hidden 4") && has(carol, u, "hidden 4") }); err != nil {
 		return err
 	}
 	t.Logf("5 messages took %s", time.Since(began))
+	if r, err := bob.RoomPrivacyReport(ctx, u); err != nil || r.Senders != 2 || r.SenderProviders != 2 || r.Hub != "p4.example" || r.ComputedMS == 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
 	said := []string{"hidden 0", "hidden 1", "hidden 2", "hidden 3", "hidden 4"}
 	if err := inOrder(alice, u, said...); err != nil {
 		return err
@@ -143,7 +164,7 @@ func hiddenMessages(t *testing.T, log *bytes.Buffer) error {
 	}
 
 	// Below the floor nothing is sent; without it, and openly, it is.
-	if err := bob.SetRoomPrivacy(ctx, u, client.RoomPrivacy{Level: client.PrivacyOnion, RefuseBelow: 2}); err != nil {
+	if err := bob.SetRoomPrivacy(ctx, u, client.RoomPrivacy{Level: client.PrivacyOnion, RefuseBelow: 3}); err != nil {
 		return err
 	}
 	if _, err := bob.Send(ctx, u, "few"); err != nil {
@@ -152,7 +173,7 @@ func hiddenMessages(t *testing.T, log *bytes.Buffer) error {
 	if err := await(ctx, "held again", func() bool { why, err = bob.Held(ctx, u); return err == nil && why != "" }); err != nil {
 		return err
 	}
-	if !strings.Contains(why, "1 providers at most, which have somebody in the room") {
+	if !strings.Contains(why, "2 providers at most, which have somebody in the room") {
 		t.Errorf("held: %s", why)
 	}
 	if has(alice, u, "few") {
