@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -18,13 +19,13 @@ import (
 	"github.com/mimid/mimid/simulations/virtual"
 )
 
-// Five whole providers in virtual time, of which three relay. Messages of a pseudonymous room come to its hub over
+// Six whole providers in virtual time, of which three relay. Messages of a pseudonymous room come to its hub over
 // relays: once each, in their order, with the hub's signed answer; while there is no way they wait, and say why.
 func TestHiddenMessages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("some seconds of CPU time for cover packets")
 	}
-	var log bytes.Buffer
+	var log sharedLog
 	virtual.Bubble(t, func() {
 		if err := hiddenMessages(t, &log); err != nil {
 			t.Errorf("%v\n%s", err, log.String())
@@ -45,10 +46,28 @@ func relaying() func(*node.Config) {
 	}
 }
 
-func hiddenMessages(t *testing.T, log *bytes.Buffer) error {
+// sharedLog is what nodes have to say that do so at once.
+type sharedLog struct {
+	mu sync.Mutex
+	b  bytes.Buffer // guarded by mu
+}
+
+func (l *sharedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *sharedLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func hiddenMessages(t *testing.T, log *sharedLog) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
-	w, err := newWorld(ctx, 1, 5, links.Spec{Model: "fixed", Low: simulations.Duration(10 * time.Millisecond)}, relaying(), log)
+	w, err := newWorld(ctx, 1, 6, links.Spec{Model: "fixed", Low: simulations.Duration(10 * time.Millisecond)}, relaying(), log)
 	defer func() {
 		if err := w.close(); err != nil {
 			t.Errorf("stopping: %v", err)
@@ -82,7 +101,7 @@ func hiddenMessages(t *testing.T, log *bytes.Buffer) error {
 		return err
 	}
 	// A third provider: from here on three decide.
-	carol, err := w.enter(ctx, w.providers[0], "carol")
+	carol, err := w.enter(ctx, w.providers[5], "carol")
 	if err != nil {
 		return err
 	}
@@ -201,6 +220,36 @@ func hiddenMessages(t *testing.T, log *bytes.Buffer) error {
 	}
 	if !strings.Contains(why, "your own provider orders the room") {
 		t.Errorf("held: %s", why)
+	}
+
+	// The hub dies, and another one, which needs another proof, has the next message; or it is bob's own now.
+	if err := bob.SetRoomPrivacy(ctx, u, client.DefaultOnion()); err != nil {
+		return err
+	}
+	w.fabric.Isolate(4, len(w.providers), true)
+	defer w.fabric.Isolate(4, len(w.providers), false)
+	if _, err := bob.Send(ctx, u, "to another hub"); err != nil {
+		return err
+	}
+	if err := long(ctx, "another hub", func() bool {
+		why, err = bob.Held(ctx, u)
+		return has(carol, u, "to another hub") || err == nil && strings.Contains(why, "your own provider orders the room")
+	}); err != nil {
+		s, _ := bob.Verify(ctx, u)
+		return fmt.Errorf("%w: hub %s, %s", err, s.Hub, why)
+	}
+	s, err := bob.Verify(ctx, u)
+	if err != nil {
+		return err
+	}
+	t.Logf("hub %s, held: %q", s.Hub, why)
+	if list, err = carol.Messages(u, 0, 100); err != nil || s.Hub == "p4.example" {
+		return fmt.Errorf("hub %s, %w", s.Hub, err)
+	}
+	for _, m := range list {
+		if m.Text == "to another hub" && !m.Hidden {
+			t.Error("it came another way")
+		}
 	}
 	return nil
 }
