@@ -230,13 +230,14 @@ func (c *simRunCommand) Run(s *session) error {
 	return c.tell(s, result, summary, page)
 }
 
-// read finds the scenario: a file, else a shipped one.
+// read finds the scenario: a file, else a shipped one, also where there is a directory of that name.
 func (c *simRunCommand) read() (file []byte, named string, shipped bool, err error) {
 	file, err = os.ReadFile(c.Scenario)
 	if err == nil {
 		return file, c.Scenario, false, nil
 	}
-	if _, ok := scenarios.Find(c.Scenario); ok && errors.Is(err, fs.ErrNotExist) {
+	st, statErr := os.Stat(c.Scenario)
+	if _, ok := scenarios.Find(c.Scenario); ok && (errors.Is(err, fs.ErrNotExist) || statErr == nil && st.IsDir()) {
 		file, err = scenarios.File(c.Scenario)
 		return file, c.Scenario, true, err
 	}
