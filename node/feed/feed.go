@@ -12,7 +12,8 @@
 //
 // # Keys in store.SpaceFeed, and values of version 1
 //
-//	'c'                        uint64 last position; uint8 id[8], drawn once
+//	'c'                        uint64 last position; uint8 id[8], drawn once: with the mark of
+//	                           a store that was restored, what cursors begin with
 //	'r' user 00 room[32]       uint8 version = 1; uint64 since; uint64 until:
 //	                           positions between which the user takes part, both
 //	                           included; until is the highest number while it does
@@ -38,6 +39,7 @@ package feed
 import (
 	"context"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
@@ -69,7 +71,7 @@ const (
 // that take a store.Tx are called inside its transaction.
 type Feed struct {
 	st *store.Store
-	id string // tells this feed's cursors from those of another or a restored one
+	id string // tells this feed's cursors from those of another, and of what a restored store was before
 
 	trimmed atomic.Uint64 // keys that trim has read
 
@@ -96,7 +98,7 @@ func Open(ctx context.Context, st *store.Store) (*Feed, error) {
 			err = fmt.Errorf("counter of %d bytes: %w", len(b), store.ErrCorrupted)
 		}
 		if err == nil {
-			f.id = hex.EncodeToString(b[8:])
+			f.id, err = nameOf(tx, b[8:])
 		}
 		return err
 	})
@@ -107,6 +109,21 @@ func Open(ctx context.Context, st *store.Store) (*Feed, error) {
 		return nil, fmt.Errorf("opening feed: %w", err)
 	}
 	return f, nil
+}
+
+// nameOf is what cursors begin with. A store that came from a backup takes positions again that it had given away
+// after the backup: by them a device would pass over what happens now.
+func nameOf(tx *store.Tx, drawn []byte) (string, error) {
+	mark, err := tx.Restored()
+	if err != nil || mark == nil {
+		return hex.EncodeToString(drawn), err
+	}
+	h := sha256.New()
+	h.Write([]byte("mimid feed of a restored store\x00"))
+	h.Write(drawn)
+	h.Write(mark.Backup[:])
+	h.Write(binary.BigEndian.AppendUint64(nil, uint64(mark.When.UnixMilli())))
+	return hex.EncodeToString(h.Sum(nil)[:len(drawn)]), nil
 }
 
 func last(tx *store.Tx) (uint64, []byte, error) {

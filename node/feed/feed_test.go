@@ -9,6 +9,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -75,9 +76,11 @@ type log struct {
 	at  room.Position
 }
 
-func open(t testing.TB) *desk {
+func open(t testing.TB) *desk { return openAt(t, store.Options{InMemory: true, Small: true}) }
+
+func openAt(t testing.TB, o store.Options) *desk {
 	t.Helper()
-	st, err := store.Open(store.Options{InMemory: true, Small: true})
+	st, err := store.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -430,6 +433,62 @@ func TestCursors(t *testing.T) {
 		if h := hello(c); h.Resumed {
 			t.Errorf("cursor %q is taken", c)
 		}
+	}
+}
+
+// TestCursorOfBeforeTheBackup: a device that comes back to a restored provider with a cursor of before hears of all that
+// has happened since, though positions are taken again.
+func TestCursorOfBeforeTheBackup(t *testing.T) {
+	d := open(t)
+	defer d.close()
+	bob := user("bob")
+	d.put(bob, "one")
+	var b bytes.Buffer
+	if _, err := d.st.Backup(t.Context(), &b, nil, nil); err != nil {
+		t.Fatal(err)
+	}
+	d.put(bob, "two")
+	d.put(bob, "three")
+	s := d.stream(bob, "bob", "")
+	all := drain(t, s)
+	s.Close()
+
+	seen := []string{all[2].id}
+	for range 2 { // a backup is restored, and the same once more
+		r, err := store.ReadBackup(bytes.NewReader(b.Bytes()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		o := store.Options{Dir: filepath.Join(t.TempDir(), "store"), Small: true}
+		if _, err := r.Restore(t.Context(), o, nil); err != nil {
+			t.Fatal(err)
+		}
+		again := openAt(t, o)
+		defer again.close()
+		for _, text := range []string{"and", "then", "another"} {
+			again.put(bob, text)
+		}
+		for _, cursor := range seen {
+			s := again.stream(bob, "bob", cursor)
+			var heard []string
+			for _, e := range drain(t, s) {
+				heard = append(heard, e.what)
+			}
+			s.Close()
+			if len(heard) != 4 || !strings.Contains(heard[1], "and") || !strings.Contains(heard[3], "another") {
+				t.Errorf("from cursor %s the device hears %q", cursor, heard)
+			}
+		}
+		s := again.stream(bob, "bob", "")
+		now := drain(t, s)
+		s.Close()
+		seen = append(seen, now[3].id)
+		s = again.stream(bob, "bob", now[2].id)
+		if rest := drain(t, s); len(rest) != 1 || rest[0].id != now[3].id {
+			t.Errorf("from a cursor of its own: %v", rest)
+		}
+		s.Close()
+		time.Sleep(2 * time.Millisecond) // what is restored in one millisecond is one
 	}
 }
 
