@@ -105,8 +105,8 @@ func (r *roomState) fits(g *mls.PublicGroup) error {
 	return nil
 }
 
-// enteredMask tells who came in by itself who it is, and begins to know the others. s is the
-// commit that let it in.
+// enteredMask tells who came in by itself who it is, and begins to know the others. ch is
+// what the commit that let it in has changed.
 func (c *Client) enteredMask(b *batch, r *roomState, from *entrance, ch *mls.Change) error {
 	if r.mask.client != from.client {
 		r.mask.client, r.Mask = from.client, &maskRecord{r.mask.user.String(), from.client.String()}

@@ -11,7 +11,7 @@ import (
 )
 
 // ErrPrivacy: what was given as privacy is none.
-var ErrPrivacy = errors.New("client: not a privacy; say open or onion, and floors of 0 or more providers")
+var ErrPrivacy = errors.New("client: not a privacy")
 
 // Ways in which this device has other providers asked.
 const (
@@ -89,9 +89,16 @@ func (c *Client) hear(ctx context.Context, cursor string, opened func(), take fu
 
 // check keeps a setting that cannot be read as one from being taken for open.
 func (p Privacy) check() error {
+	if p.Over != PrivacyOpen && p.Over != PrivacyOnion {
+		return fmt.Errorf("%.40q, where open and onion are possible: %w", p.Over, ErrPrivacy)
+	}
+	return p.checkFloors()
+}
+
+func (p Privacy) checkFloors() error {
 	// NaN is not above 0 either.
-	if p.Over != PrivacyOpen && p.Over != PrivacyOnion || !(p.WarnBelow >= 0 && p.WarnBelow <= 1e6) || !(p.RefuseBelow >= 0 && p.RefuseBelow <= 1e6) {
-		return fmt.Errorf("%.40q, %v, %v: %w", p.Over, p.WarnBelow, p.RefuseBelow, ErrPrivacy)
+	if !(p.WarnBelow >= 0 && p.WarnBelow <= 1e6) || !(p.RefuseBelow >= 0 && p.RefuseBelow <= 1e6) {
+		return fmt.Errorf("floors of %v and %v providers, where 0 to a million are possible: %w", p.WarnBelow, p.RefuseBelow, ErrPrivacy)
 	}
 	return nil
 }

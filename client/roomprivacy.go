@@ -60,13 +60,13 @@ func (r *roomState) privacy() RoomPrivacy {
 
 // check refuses what is no level, or has no such floors.
 func (p RoomPrivacy) check() error {
-	over := Privacy{Over: PrivacyOpen, WarnBelow: p.WarnBelow, RefuseBelow: p.RefuseBelow}
 	switch {
-	case p.Level != PrivacyOpen && p.Level != PrivacyPseudonymous && p.Level != PrivacyOnion,
-		p.Level != PrivacyOnion && (p.WarnBelow != 0 || p.RefuseBelow != 0):
-		return fmt.Errorf("%.40q of a room, floors %v and %v: %w", p.Level, p.WarnBelow, p.RefuseBelow, ErrPrivacy)
+	case p.Level != PrivacyOpen && p.Level != PrivacyPseudonymous && p.Level != PrivacyOnion:
+		return fmt.Errorf("%.40q, where open, pseudonymous and onion are possible: %w", p.Level, ErrPrivacy)
+	case p.Level != PrivacyOnion && (p.WarnBelow != 0 || p.RefuseBelow != 0):
+		return fmt.Errorf("floors of %v and %v providers with %s, where they go with onion: %w", p.WarnBelow, p.RefuseBelow, p.Level, ErrPrivacy)
 	}
-	return over.check()
+	return Privacy{WarnBelow: p.WarnBelow, RefuseBelow: p.RefuseBelow}.checkFloors()
 }
 
 // SetRoomPrivacy says how this device's messages come to a room's hub from now on: PrivacyOnion, over relays or not
